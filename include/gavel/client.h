@@ -1,0 +1,197 @@
+/*
+ * Clients: a program's handle on one Redis server.
+ *
+ * A client is of one of two kinds, for all its life:
+ *
+ *   blocking   opened without a loop. gavel_run may be called from any number of threads at once.
+ *              There is no thread behind it: whoever waits drives the connections, for all.
+ *   attached   opened with the program's own libev loop (config.loop). gavel_submit, and
+ *              everything else on this client, in the loop's thread only. Callbacks come from the
+ *              loop, never from inside gavel_submit.
+ *
+ * Connections are made when they are first needed, and made again when they are lost.
+ */
+#ifndef GAVEL_CLIENT_H
+#define GAVEL_CLIENT_H
+
+#include <gavel/export.h>
+#include <gavel/outcome.h>
+#include <gavel/transaction.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ev_loop;
+
+typedef struct gavel_client gavel_client;
+
+/*
+ * Where a client's memory comes from. As realloc: memory NULL allocates; size 0 frees and returns
+ * NULL; NULL on failure, the old block untouched. Called by the thread that is inside gavel; for a
+ * blocking client, that may be any thread that uses it, one at a time. hiredis, libev and OpenSSL
+ * use malloc all the same.
+ */
+typedef struct gavel_allocator {
+    void *(*resize)(void *user, void *memory, size_t size);
+    void *user;
+} gavel_allocator;
+
+/* ---- What happens inside, as it happens ---------------------------------------------------- */
+
+typedef enum gavel_event_type {
+    GAVEL_EVENT_LINK_UP,   /* connected, logged in, checked */
+    GAVEL_EVENT_LINK_DOWN, /* lost, or never came up: `message` says why */
+    GAVEL_EVENT_ATTEMPT,   /* a body has run; `status` is not set */
+    GAVEL_EVENT_CONFLICT,  /* an attempt was lost to somebody else's write */
+    GAVEL_EVENT_IN_DOUBT,  /* a link was lost between EXEC and its reply */
+    GAVEL_EVENT_OUTCOME    /* a transaction ended, with `status` */
+} gavel_event_type;
+
+typedef struct gavel_event {
+    gavel_event_type type;
+    uint32_t link;       /* which link, from 0 */
+    void *user;          /* the transaction's user; NULL for an event of a link */
+    uint32_t n_attempts; /* the transaction's, so far */
+    gavel_status status; /* OUTCOME only */
+    const char *message; /* never NULL; valid during the call; holds no secret */
+} gavel_event;
+
+typedef enum gavel_log_level { GAVEL_LOG_DEBUG, GAVEL_LOG_INFO, GAVEL_LOG_WARNING } gavel_log_level;
+
+/*
+ * Callbacks for watching a client at work. Any of them may be NULL. They run in the thread that is
+ * inside gavel, must not call gavel, and see no password. `user` is hooks.user.
+ */
+typedef struct gavel_hooks {
+    void (*on_event)(const gavel_event *event, void *user);
+    void (*on_log)(gavel_log_level level, const char *line, void *user);
+    void *user;
+} gavel_hooks;
+
+/* ---- Opening and closing ------------------------------------------------------------------- */
+
+/* Zero means the default, which stands beside the field. */
+typedef struct gavel_config {
+    struct ev_loop *loop;        /* NULL: a blocking client; else an attached one */
+    uint32_t max_links;          /* 0: 4. Connections to the server, at most 64 */
+    uint32_t max_queued;         /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */
+    uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in */
+    uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
+    bool has_no_markers;         /* false: a lost reply to EXEC is resolved by the link's marker */
+    uint32_t marker_ttl_ms;      /* 0: 900000. At least 600000; deadlines: at most half of it */
+    uint64_t id_ttl_ms;          /* 0: a day. How long an id is remembered */
+    const char *key_prefix;      /* NULL: "gavel:". Of the keys that gavel itself writes; at most
+                                    64 bytes */
+    const char *name;            /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    size_t max_reply_bytes;      /* 0: 64 MiB. A larger reply closes the link */
+    uint64_t seed;               /* 0: from the system. Of the jitter, for replaying */
+    gavel_allocator allocator;   /* resize NULL: malloc's */
+    gavel_hooks hooks;
+} gavel_config;
+
+/* Why gavel_open failed, for people. Holds no password. */
+typedef struct gavel_error {
+    char message[GAVEL_MESSAGE_SIZE];
+} gavel_error;
+
+/*
+ * Opens a client for the server at `url`:
+ *
+ *     redis://[user[:password]@]host[:port][/db]     rediss://... the same over TLS
+ *     unix:///path/of/socket[?db=n]
+ *
+ * User, password and path are percent-decoded. An IPv6 host stands in brackets. Does not connect,
+ * so an unreachable server is told by the first transaction. `config` may be NULL; it is copied,
+ * with its strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL
+ * or config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
+ *
+ * A client does not survive fork(): in the child every call on it is refused, and gavel_close frees
+ * it, unless another thread was inside it at that moment: then it is left as it is.
+ */
+GAVEL_EXPORT gavel_client *gavel_open(
+    const char *url, const gavel_config *config, gavel_error *ret_error);
+
+/*
+ * Completes everything in flight and frees the client. What was not sent ends as CANCELLED. What
+ * was sent and not answered: a blocking client waits for it, up to the deadlines; an attached one
+ * does not wait, it ends as UNKNOWN. Takes NULL. Callers of gavel_run in other threads are told,
+ * and gavel_close returns when they have left; no thread may begin a call on the client after
+ * gavel_close was called. For an attached client: in the loop's thread, and allowed inside a
+ * completion callback (the memory goes when that has returned), not inside a body or hook, where
+ * it does nothing but log.
+ */
+GAVEL_EXPORT void gavel_close(gavel_client *client);
+
+/* ---- Running transactions ------------------------------------------------------------------ */
+
+/*
+ * Runs a transaction and returns its outcome, by the deadline. Blocks; any thread; `transaction`
+ * and what it points to need to live only during the call. On an attached client, in a body and in
+ * a hook it returns INVALID at once. With keep_replies, pass the outcome to gavel_outcome_clear.
+ * The thread must not be cancelled (pthread_cancel) in here.
+ */
+GAVEL_EXPORT gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction);
+
+/*
+ * Told once for every submitted transaction, from the client's loop. `outcome` and its replies
+ * live until the callback returns. May submit, cancel and close; must not wait for this client, by
+ * turning its loop, say. `user` is the transaction's.
+ */
+typedef void gavel_done(const gavel_outcome *outcome, void *user);
+
+/* Names a submitted transaction. Never used twice; 0 names none. */
+typedef uint64_t gavel_ticket;
+
+/*
+ * Starts a transaction on an attached client and returns its ticket. `done` is called exactly
+ * once, later, also for a transaction that is INVALID. Returns 0, and will not call `done`, only
+ * when there was no memory or the call was not allowed: a blocking or closing client, another
+ * process than the opener, inside a body or a hook; the log says which. A client with work in
+ * flight keeps ev_run from returning; one without does not.
+ */
+GAVEL_EXPORT gavel_ticket gavel_submit(
+    gavel_client *client, const gavel_transaction *transaction, gavel_done *done);
+
+/*
+ * Takes a transaction back: `done` will be called with CANCELLED, later. If its EXEC is already on
+ * its way the outcome is what that comes to, and only a further attempt is cancelled. Returns
+ * false, and does nothing, for a ticket that is 0 or already done. Legal in every completion
+ * callback.
+ */
+GAVEL_EXPORT bool gavel_cancel(gavel_client *client, gavel_ticket ticket);
+
+/* ---- Statistics ---------------------------------------------------------------------------- */
+
+/* Latencies, call to outcome. Bucket i counts those below gavel_latency_bound_us(i). */
+#define GAVEL_N_LATENCIES 96
+
+typedef struct gavel_stats {
+    uint64_t n_outcomes[GAVEL_UNKNOWN + 1]; /* by status */
+    uint64_t n_attempts;                    /* runs of bodies, those with AGAIN not counted */
+    uint64_t n_conflicts;                   /* EXECs that answered nil */
+    uint64_t n_rounds;                      /* rounds that reached EXEC */
+    uint64_t n_round_trips;                 /* writes followed by a wait for their replies */
+    uint64_t n_commands;                    /* sent, without those for markers */
+    uint64_t n_marker_commands;             /* sent for markers; a watched marker is no command */
+    uint64_t n_in_doubt;                    /* rounds whose reply to EXEC was lost */
+    uint64_t n_settled;                     /* of these, settled by the marker */
+    uint64_t n_links_up;                    /* links that came up, ever */
+    uint64_t n_links_down;                  /* links that were lost or never came up */
+    uint64_t n_sends;                       /* write system calls */
+    uint64_t n_receives;                    /* read system calls */
+    uint64_t latencies[GAVEL_N_LATENCIES];
+} gavel_stats;
+
+/* Copies the client's counters. Blocking client: any thread. Not in a body or hook: zeroes then. */
+GAVEL_EXPORT void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats);
+
+/* The upper bound of a bucket, in microseconds: four buckets to each doubling; the last one has
+ * none and says INT64_MAX. Any thread. */
+GAVEL_EXPORT int64_t gavel_latency_bound_us(size_t bucket);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

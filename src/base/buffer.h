@@ -1,0 +1,37 @@
+/*
+ * Buffers: bytes on their way to a server.
+ *
+ * Appending cannot fail halfway: when there is no memory the buffer is marked, appends do nothing,
+ * and its owner asks once, before sending.
+ */
+#ifndef GAVEL__BUFFER_H
+#define GAVEL__BUFFER_H
+
+#include "base/memory.h"
+
+typedef struct gavel__buffer {
+    const gavel_allocator *allocator; /* borrowed */
+    char *data;
+    size_t size; /* bytes appended and not cut off */
+    size_t capacity;
+    bool has_failed; /* no memory since the last clear */
+} gavel__buffer;
+
+void gavel__buffer_init(gavel__buffer *buffer, const gavel_allocator *allocator);
+void gavel__buffer_finish(gavel__buffer *buffer);
+
+/* Empties it, and forgets a failure; keeps the memory, up to 64 KiB. */
+void gavel__buffer_clear(gavel__buffer *buffer);
+
+/* Room for `size` more bytes at the end, or NULL after a failure. Add what was used to `size`. */
+char *gavel__buffer_reserve(gavel__buffer *buffer, size_t size);
+
+void gavel__buffer_append(gavel__buffer *buffer, gavel_bytes bytes);
+
+/* Removes the first n bytes. */
+void gavel__buffer_consume(gavel__buffer *buffer, size_t n);
+
+/* Cuts it back to `size` bytes: what was appended since is gone. */
+void gavel__buffer_truncate(gavel__buffer *buffer, size_t size);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * Memory through the client's allocator, with sizes multiplied safely.
+ * Every layer allocates through these and through the arenas and buffers built on them.
+ */
+#ifndef GAVEL__MEMORY_H
+#define GAVEL__MEMORY_H
+
+#include <gavel/client.h>
+
+/* malloc's, for a config that names no allocator. */
+extern const gavel_allocator gavel__system_allocator;
+
+/* n * size, or false, and *ret_product untouched, when that does not fit. */
+static inline bool gavel__multiply(size_t n, size_t size, size_t *ret_product)
+{
+    /* Factors below the square root of the range cannot overflow; only others pay for a division.
+     */
+    const size_t root = (size_t)1 << (sizeof(size_t) * 4);
+    if ((n | size) >= root && size != 0 && n > SIZE_MAX / size)
+        return false;
+    *ret_product = n * size;
+    return true;
+}
+
+/* n * size zeroed bytes, or NULL: no memory, or the product overflows. */
+void *gavel__alloc(const gavel_allocator *allocator, size_t n, size_t size);
+
+/* As realloc, for n * size bytes; the added bytes are not zeroed. NULL leaves `memory` as it was.
+ */
+void *gavel__resize(const gavel_allocator *allocator, void *memory, size_t n, size_t size);
+
+/* Takes NULL. */
+void gavel__free(const gavel_allocator *allocator, void *memory);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * RESP: commands written into buffers. Whoever speaks to a server may use it.
+ */
+#include "base/resp.h"
+
+#include "base/text.h"
+
+/* The longest "*n\r\n" or "$n\r\n". */
+#define HEAD_SIZE ((size_t)GAVEL__INT_SIZE + 3)
+
+static char *put_bytes(char *place, gavel_bytes bytes)
+{
+    memcpy(place, bytes.data, bytes.size);
+    return place + bytes.size;
+}
+
+static char *put_end(char *place)
+{
+    place[0] = '\r';
+    place[1] = '\n';
+    return place + 2;
+}
+
+static char *put_head(char *place, char type, size_t number)
+{
+    *place++ = type;
+    if (number < 10) { /* Most counts; and a third of the time that format_int takes. */
+        *place++ = (char)('0' + number);
+        return put_end(place);
+    }
+    char storage[GAVEL__INT_SIZE];
+    return put_end(put_bytes(place, gavel__format_int((int64_t)number, storage)));
+}
+
+void gavel__resp_begin(gavel__buffer *out, size_t n_args)
+{
+    char *place = gavel__buffer_reserve(out, HEAD_SIZE);
+    if (place != NULL)
+        out->size += (size_t)(put_head(place, '*', n_args) - place);
+}
+
+/* Room is made once for the whole argument: no part of one is ever in the buffer. */
+void gavel__resp_arg(gavel__buffer *out, gavel_bytes arg)
+{
+    char *place = gavel__buffer_reserve(out, HEAD_SIZE + arg.size + 2);
+    if (place == NULL)
+        return;
+    char *end = put_head(place, '$', arg.size);
+    if (arg.size > 0)
+        end = put_bytes(end, arg);
+    out->size += (size_t)(put_end(end) - place);
+}
+
+void gavel__resp_arg_int(gavel__buffer *out, int64_t value)
+{
+    char storage[GAVEL__INT_SIZE];
+    gavel__resp_arg(out, gavel__format_int(value, storage));
+}
+
+void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_args)
+{
+    gavel__resp_begin(out, n_args);
+    for (size_t i = 0; i < n_args; i++)
+        gavel__resp_arg(out, args[i]);
+}

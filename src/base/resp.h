@@ -1,0 +1,22 @@
+/*
+ * RESP: how a command is written on the wire, as an array of bulk strings.
+ * Source: Redis serialization protocol specification, "Sending commands to a Redis server".
+ */
+#ifndef GAVEL__RESP_H
+#define GAVEL__RESP_H
+
+#include "base/buffer.h"
+
+/* "*n\r\n": n arguments follow, the command's name being the first. */
+void gavel__resp_begin(gavel__buffer *out, size_t n_args);
+
+/* "$size\r\n...\r\n" */
+void gavel__resp_arg(gavel__buffer *out, gavel_bytes arg);
+
+/* The same, in decimal. */
+void gavel__resp_arg_int(gavel__buffer *out, int64_t value);
+
+/* A whole command. */
+void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_args);
+
+#endif
