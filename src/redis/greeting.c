@@ -1,0 +1,293 @@
+/*
+ * Greetings: written as commands, judged reply by reply. For links. The first bad reply decides.
+ */
+#include "redis/greeting.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+
+/* The oldest server whose WATCH is sound enough: see docs/design.md. */
+#define MAJOR_MIN 6
+#define MINOR_MIN 2
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+static void write_command(
+    gavel__greeting *greeting, gavel__greeting_step step, gavel__buffer *out, size_t n_args)
+{
+    greeting->steps[greeting->n_steps++] = step;
+    gavel__resp_begin(out, n_args);
+}
+
+static void write_hello(
+    gavel__greeting *greeting, const gavel__link_config *config, gavel__buffer *out)
+{
+    const gavel__address *address = config->address;
+    bool has_login = address->user != NULL || address->password != NULL;
+    bool has_name = config->name[0] != '\0';
+    write_command(greeting, GAVEL__GREETING_HELLO, out, (size_t)(2 + 3 * has_login + 2 * has_name));
+    gavel__resp_arg(out, GAVEL_STR("HELLO"));
+    gavel__resp_arg(out, GAVEL_STR("2"));
+    if (has_login) {
+        gavel__resp_arg(out, GAVEL_STR("AUTH"));
+        gavel__resp_arg(out, gavel_str(address->user != NULL ? address->user : "default"));
+        gavel__resp_arg(out, gavel_str(address->password)); /* None is sent as the empty one. */
+    }
+    if (has_name) {
+        gavel__resp_arg(out, GAVEL_STR("SETNAME"));
+        gavel__resp_arg(out, gavel_str(config->name));
+    }
+}
+
+static void write_select(gavel__greeting *greeting, int database, gavel__buffer *out)
+{
+    write_command(greeting, GAVEL__GREETING_SELECT, out, 2);
+    gavel__resp_arg(out, GAVEL_STR("SELECT"));
+    gavel__resp_arg_int(out, database);
+}
+
+static void write_marker(
+    gavel__greeting *greeting, gavel_bytes marker, int64_t ttl_us, gavel__buffer *out)
+{
+    int64_t ttl_ms = ttl_us / 1000;
+    greeting->n_writes = 1;
+    write_command(greeting, GAVEL__GREETING_SET, out, 5);
+    gavel__resp_arg(out, GAVEL_STR("SET"));
+    gavel__resp_arg(out, marker);
+    gavel__resp_arg(out, GAVEL_STR("0"));
+    gavel__resp_arg(out, GAVEL_STR("PX"));
+    gavel__resp_arg_int(out, ttl_ms > 0 ? ttl_ms : 1);
+}
+
+gavel__greeting gavel__greeting_write(
+    const gavel__link_config *config, gavel_bytes marker, gavel__buffer *out)
+{
+    gavel__greeting greeting = {.n_steps = 0};
+    write_hello(&greeting, config, out);
+    if (config->address->database != 0)
+        write_select(&greeting, config->address->database, out);
+    write_command(&greeting, GAVEL__GREETING_MULTI, out, 1);
+    gavel__resp_arg(out, GAVEL_STR("MULTI"));
+    if (marker.size > 0 && config->marker_ttl_us > 0)
+        write_marker(&greeting, marker, config->marker_ttl_us, out);
+    write_command(&greeting, GAVEL__GREETING_EXEC, out, 1);
+    gavel__resp_arg(out, GAVEL_STR("EXEC"));
+    return greeting;
+}
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+static bool find(gavel_bytes text, gavel_bytes part, size_t *ret_place)
+{
+    for (size_t i = 0; i + part.size <= text.size; i++) {
+        if (gavel__bytes_equal((gavel_bytes){text.data + i, part.size}, part)) {
+            *ret_place = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static gavel_bytes first_word(gavel_bytes text)
+{
+    size_t size = 0;
+    while (size < text.size && text.data[size] != ' ')
+        size++;
+    return (gavel_bytes){text.data, size};
+}
+
+/*
+ * A server that does not know a command repeats its arguments. Any other words are kept unless
+ * they hold the password or how it begins, for what is repeated may have been cut.
+ */
+gavel_bytes gavel__greeting_censor(gavel_bytes words, const gavel__address *address)
+{
+    size_t place;
+    if (find(words, GAVEL_STR(", with args beginning with"), &place))
+        words.size = place;
+    gavel_bytes secret = gavel_str(address->password);
+    if (secret.size > 8)
+        secret.size = 8;
+    if (secret.size > 0 && find(words, secret, &place)) {
+        gavel_bytes code = first_word(words);
+        return place >= code.size ? code : (gavel_bytes){words.data, 0};
+    }
+    return words;
+}
+
+/* Errors that stay the same however often one connects. Others, also those that nobody has thought
+ * of, may pass: the one who connects bounds how often it tries. */
+static bool is_final_error(gavel_bytes error)
+{
+    static const gavel_bytes because = {"because of: ", 12};
+    size_t place;
+    if (gavel__bytes_start_with(error, GAVEL_STR("EXECABORT")) && find(error, because, &place)) {
+        place += because.size;
+        error = (gavel_bytes){error.data + place, error.size - place};
+    }
+    static const char *const codes[] = {"WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO", "DENIED"};
+    gavel_bytes code = first_word(error);
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (gavel__bytes_equal(code, gavel_str(codes[i])))
+            return true;
+    }
+    return gavel__bytes_equal(code, GAVEL_STR("ERR")) &&
+           !gavel__bytes_start_with(error, GAVEL_STR("ERR max number of clients"));
+}
+
+static const char *step_name(gavel__greeting_step step)
+{
+    switch (step) {
+    case GAVEL__GREETING_HELLO:
+        return "the login (HELLO)";
+    case GAVEL__GREETING_SELECT:
+        return "the database (SELECT)";
+    case GAVEL__GREETING_MULTI:
+        return "MULTI";
+    case GAVEL__GREETING_SET:
+        return "the marker (SET)";
+    case GAVEL__GREETING_EXEC:
+        return "EXEC";
+    }
+    return "?";
+}
+
+static bool refuse_error(gavel__greeting_step step, const gavel__address *address,
+    gavel_bytes error, gavel__link_loss *ret_loss)
+{
+    gavel_bytes words = gavel__greeting_censor(error, address);
+    char shown[GAVEL_MESSAGE_SIZE];
+    *ret_loss = (gavel__link_loss){.is_final = is_final_error(error), .server_error = words};
+    if (step == GAVEL__GREETING_HELLO &&
+        gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command"))) {
+        gavel__format(ret_loss->message, sizeof(ret_loss->message),
+            "too old: the server does not know HELLO, gavel needs 6.2 or newer");
+        return false;
+    }
+    gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s: %s",
+        step_name(step),
+        words.size > 0 ? gavel__printable(words, shown, sizeof(shown)) : "(words withheld)");
+    return false;
+}
+
+static bool refuse(gavel__link_loss *ret_loss, bool is_final, const char *message)
+{
+    *ret_loss = (gavel__link_loss){.is_final = is_final};
+    gavel__format(ret_loss->message, sizeof(ret_loss->message), "%s", message);
+    return false;
+}
+
+/* ---- Judging ------------------------------------------------------------------------------- */
+
+static bool is_status(const gavel_reply *reply, gavel_bytes text)
+{
+    return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, text);
+}
+
+/* The text that HELLO tells under a name; none where it tells nothing. */
+static gavel_bytes find_field(const gavel_reply *map, gavel_bytes name)
+{
+    for (size_t i = 0; i + 1 < map->n_elements; i += 2) {
+        if (gavel__bytes_equal(map->elements[i].text, name))
+            return map->elements[i + 1].text;
+    }
+    return (gavel_bytes){"", 0};
+}
+
+/* Reads the digits at the beginning of *text and cuts them off. */
+static bool cut_number(gavel_bytes *text, int *ret_number)
+{
+    int number = 0;
+    size_t n = 0;
+    while (n < text->size && n < 4 && text->data[n] >= '0' && text->data[n] <= '9')
+        number = number * 10 + (text->data[n++] - '0');
+    if (n == 0)
+        return false;
+    *text = (gavel_bytes){text->data + n, text->size - n};
+    *ret_number = number;
+    return true;
+}
+
+static bool check_version(gavel_bytes version, gavel__link_loss *ret_loss)
+{
+    int major;
+    int minor;
+    gavel_bytes rest = version;
+    bool is_version = cut_number(&rest, &major) && gavel__bytes_start_with(rest, GAVEL_STR("."));
+    if (is_version) {
+        rest = (gavel_bytes){rest.data + 1, rest.size - 1};
+        is_version = cut_number(&rest, &minor);
+    }
+    if (!is_version)
+        return refuse(ret_loss, true, "the server does not tell its version");
+    if (major > MAJOR_MIN || (major == MAJOR_MIN && minor >= MINOR_MIN))
+        return true;
+    char shown[32];
+    refuse(ret_loss, true, "");
+    gavel__format(ret_loss->message, sizeof(ret_loss->message),
+        "too old: %s, gavel needs 6.2 or newer", gavel__printable(version, shown, sizeof(shown)));
+    return false;
+}
+
+static bool check_hello(const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    if (reply->type != GAVEL_REPLY_ARRAY)
+        return refuse(ret_loss, false, "the reply to HELLO is not an array");
+    if (!check_version(find_field(reply, GAVEL_STR("version")), ret_loss))
+        return false;
+    gavel_bytes mode = find_field(reply, GAVEL_STR("mode"));
+    if (gavel__bytes_equal(mode, GAVEL_STR("cluster")))
+        return refuse(ret_loss, true, "this is Redis Cluster, which gavel does not support yet");
+    if (gavel__bytes_equal(mode, GAVEL_STR("sentinel")))
+        return refuse(ret_loss, true, "this is a Sentinel, which keeps no data");
+    gavel_bytes role = find_field(reply, GAVEL_STR("role"));
+    if (gavel__bytes_equal(role, GAVEL_STR("replica")) ||
+        gavel__bytes_equal(role, GAVEL_STR("slave")))
+        return refuse(ret_loss, false, "this is a replica, which takes no writes");
+    return true;
+}
+
+static bool check_exec(const gavel__greeting *greeting, const gavel__address *address,
+    const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != greeting->n_writes)
+        return refuse(ret_loss, false, "the reply to EXEC is not the expected array");
+    if (reply->n_elements == 0 || is_status(&reply->elements[0], GAVEL_STR("OK")))
+        return true;
+    if (reply->elements[0].type == GAVEL_REPLY_ERROR)
+        return refuse_error(GAVEL__GREETING_SET, address, reply->elements[0].text, ret_loss);
+    return refuse(ret_loss, false, "the reply to the marker's SET is not OK");
+}
+
+static bool check(const gavel__greeting *greeting, const gavel__address *address,
+    const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    gavel__greeting_step step = greeting->steps[greeting->i_step];
+    if (reply->type == GAVEL_REPLY_ERROR)
+        return refuse_error(step, address, reply->text, ret_loss);
+    switch (step) {
+    case GAVEL__GREETING_HELLO:
+        return check_hello(reply, ret_loss);
+    case GAVEL__GREETING_SELECT:
+        return is_status(reply, GAVEL_STR("OK")) ||
+               refuse(ret_loss, false, "the reply to SELECT is not OK");
+    case GAVEL__GREETING_MULTI:
+        return is_status(reply, GAVEL_STR("OK")) ||
+               refuse(ret_loss, false, "the reply to MULTI is not OK");
+    case GAVEL__GREETING_SET:
+        return is_status(reply, GAVEL_STR("QUEUED")) ||
+               refuse(ret_loss, false, "the reply to the marker's SET is not QUEUED");
+    case GAVEL__GREETING_EXEC:
+        return check_exec(greeting, address, reply, ret_loss);
+    }
+    return false;
+}
+
+gavel__greeted gavel__greeting_take(gavel__greeting *greeting, const gavel__address *address,
+    const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    if (!check(greeting, address, reply, ret_loss))
+        return GAVEL__GREETED_BADLY;
+    greeting->i_step++;
+    return greeting->i_step == greeting->n_steps ? GAVEL__GREETED_WELL : GAVEL__GREETED_SO_FAR;
+}

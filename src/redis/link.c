@@ -1,0 +1,478 @@
+/*
+ * Links over a transport. For clients, through redis/link.h.
+ *
+ * A callback may disconnect the link and even connect it again. So whoever called out compares
+ * n_endings with what it was before: if the connection has ended meanwhile, there is nothing left
+ * to do for it.
+ */
+#include "redis/link.h"
+
+#include "base/heap.h"
+#include "base/text.h"
+#include "redis/greeting.h"
+#include "redis/reader.h"
+
+#include <assert.h>
+
+/* At least a TLS record, see transport_tls.c. */
+#define INPUT_SIZE ((size_t)64 * 1024)
+
+/* So many receives in a row, so that one link with much to say does not starve the others. */
+#define RECEIVES_MAX 16
+
+/* Of a server's label in a message, so that the reason behind it still has room. */
+#define LABEL_SHOWN_MAX 80
+
+struct gavel__link {
+    gavel__link_config config;
+    gavel__link_events events;
+    gavel__link_state state;
+    gavel__transport *transport; /* NULL while DOWN */
+    unsigned n_endings;          /* of connections, ever */
+
+    gavel__buffer out;       /* not yet sent; kept after the end, to be counted */
+    uint64_t n_sent_bytes;   /* since UP */
+    bool has_failed_sending; /* what was received before is still worth handing out */
+
+    gavel__reader reader;
+    char *input;   /* INPUT_SIZE bytes */
+    long n_waited; /* what wait received, for deliver */
+
+    char *marker; /* for the greeting */
+    size_t marker_size;
+    gavel__greeting greeting;
+
+    size_t n_expected;
+    int64_t since_us; /* UP: of the last sign of life or expectation; before: of connecting */
+    gavel__link_counters counters;
+};
+
+/* ---- States -------------------------------------------------------------------------------- */
+
+static bool is_legal(gavel__link_state from, gavel__link_state to)
+{
+    switch (to) {
+    case GAVEL__LINK_DOWN:
+        return from != GAVEL__LINK_DOWN;
+    case GAVEL__LINK_DIALLING:
+        return from == GAVEL__LINK_DOWN;
+    case GAVEL__LINK_GREETING:
+        return from == GAVEL__LINK_DIALLING;
+    case GAVEL__LINK_UP:
+        return from == GAVEL__LINK_GREETING;
+    }
+    return false;
+}
+
+static void set_state(gavel__link *link, gavel__link_state state)
+{
+    bool is_allowed = is_legal(link->state, state);
+    assert(is_allowed);
+    (void)is_allowed; /* Where assert is nothing. */
+    link->state = state;
+}
+
+void gavel__link_disconnect(gavel__link *link)
+{
+    if (link->state == GAVEL__LINK_DOWN)
+        return;
+    if (link->state != GAVEL__LINK_UP)
+        gavel__buffer_clear(&link->out); /* A greeting is not counted. */
+    set_state(link, GAVEL__LINK_DOWN);
+    if (link->transport != NULL)
+        link->transport->ops->close(link->transport);
+    link->transport = NULL;
+    link->n_endings++;
+    link->n_expected = 0;
+    link->n_waited = GAVEL__WOULD_BLOCK;
+}
+
+/* Puts the server's name in front of a loss's message. */
+static void name_server(const gavel__link *link, gavel__link_loss *loss)
+{
+    char reason[GAVEL_MESSAGE_SIZE];
+    const char *label = link->config.address->label;
+    const char *dots = strlen(label) > LABEL_SHOWN_MAX ? "..." : "";
+    strcpy(reason, loss->message);
+    gavel__format(
+        loss->message, sizeof(loss->message), "%.*s%s: %s", LABEL_SHOWN_MAX, label, dots, reason);
+}
+
+/* The end of a connection that the owner did not ask for. `loss` does not name the server yet. */
+static void end(gavel__link *link, gavel__link_loss *loss)
+{
+    name_server(link, loss);
+    gavel__link_disconnect(link);
+    link->events.on_down(link, loss, link->events.owner);
+}
+
+static void lose(gavel__link *link, const char *reason)
+{
+    gavel__link_loss loss = {.is_final = false};
+    gavel__format(loss.message, sizeof(loss.message), "%s", reason);
+    end(link, &loss);
+}
+
+/* ---- Life ---------------------------------------------------------------------------------- */
+
+gavel__link *gavel__link_create(const gavel__link_config *config, const gavel__link_events *events)
+{
+    gavel__link *link = gavel__alloc(config->allocator, 1, sizeof(*link));
+    if (link == NULL)
+        return NULL;
+    link->config = *config;
+    link->events = *events;
+    link->n_waited = GAVEL__WOULD_BLOCK;
+    gavel__buffer_init(&link->out, config->allocator);
+    gavel__reader_init(&link->reader, config->allocator, config->max_reply_bytes);
+    link->input = gavel__alloc(config->allocator, INPUT_SIZE, 1);
+    if (link->input == NULL) {
+        gavel__link_destroy(link);
+        return NULL;
+    }
+    return link;
+}
+
+void gavel__link_destroy(gavel__link *link)
+{
+    if (link == NULL)
+        return;
+    const gavel_allocator *allocator = link->config.allocator;
+    gavel__link_disconnect(link);
+    gavel__buffer_finish(&link->out);
+    gavel__reader_finish(&link->reader);
+    gavel__free(allocator, link->input);
+    gavel__free(allocator, link->marker);
+    gavel__free(allocator, link);
+}
+
+static bool keep_marker(gavel__link *link, gavel_bytes marker)
+{
+    char *copy = gavel__resize(link->config.allocator, link->marker, marker.size, 1);
+    if (copy == NULL)
+        return false;
+    if (marker.size > 0)
+        memcpy(copy, marker.data, marker.size);
+    link->marker = copy;
+    link->marker_size = marker.size;
+    return true;
+}
+
+static void greet(gavel__link *link, int64_t now_us)
+{
+    set_state(link, GAVEL__LINK_GREETING);
+    gavel_bytes marker = {link->marker, link->marker_size};
+    link->greeting = gavel__greeting_write(&link->config, marker, &link->out);
+    gavel__link_flush(link, now_us);
+}
+
+static void go_on_dialling(gavel__link *link, int64_t now_us)
+{
+    switch (link->transport->ops->connect(link->transport)) {
+    case GAVEL__FAILED:
+        lose(link, link->transport->message);
+        break;
+    case GAVEL__UNDER_WAY:
+        break;
+    case GAVEL__DONE:
+        greet(link, now_us);
+        break;
+    }
+}
+
+void gavel__link_connect(gavel__link *link, gavel_bytes marker, int64_t now_us)
+{
+    set_state(link, GAVEL__LINK_DIALLING);
+    gavel__buffer_clear(&link->out);
+    link->n_sent_bytes = 0;
+    link->has_failed_sending = false;
+    link->since_us = now_us;
+    if (!keep_marker(link, marker) || !gavel__reader_start(&link->reader)) {
+        lose(link, "out of memory");
+        return;
+    }
+    const gavel__link_config *config = &link->config;
+    gavel_error error = {{0}};
+    link->transport = config->dial(config->dialler, config->address, config->allocator, &error);
+    if (link->transport == NULL)
+        lose(link, error.message);
+    else
+        go_on_dialling(link, now_us);
+}
+
+/* ---- Sending ------------------------------------------------------------------------------- */
+
+void gavel__link_flush(gavel__link *link, int64_t now_us)
+{
+    (void)now_us;
+    if (link->state != GAVEL__LINK_GREETING && link->state != GAVEL__LINK_UP)
+        return;
+    gavel__transport *transport = link->transport;
+    if (link->out.has_failed)
+        link->has_failed_sending = true;
+    while (link->out.size > 0 && !link->has_failed_sending) {
+        long n = transport->ops->send(transport, link->out.data, link->out.size);
+        link->counters.n_sends++;
+        if (n == GAVEL__WOULD_BLOCK)
+            return;
+        if (n == GAVEL__BROKEN) {
+            link->has_failed_sending = true;
+            return;
+        }
+        if (link->state == GAVEL__LINK_UP)
+            link->n_sent_bytes += (uint64_t)n;
+        if ((size_t)n == link->out.size)
+            gavel__buffer_clear(&link->out);
+        else
+            gavel__buffer_consume(&link->out, (size_t)n);
+    }
+}
+
+void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us)
+{
+    assert(link->state == GAVEL__LINK_UP);
+    link->n_expected += n;
+    link->since_us = now_us;
+}
+
+/* ---- Receiving ----------------------------------------------------------------------------- */
+
+static void take_greeting(gavel__link *link, const gavel_reply *reply)
+{
+    gavel__link_loss loss;
+    switch (gavel__greeting_take(&link->greeting, link->config.address, reply, &loss)) {
+    case GAVEL__GREETED_SO_FAR:
+        break;
+    case GAVEL__GREETED_WELL:
+        set_state(link, GAVEL__LINK_UP);
+        link->events.on_up(link, link->events.owner);
+        break;
+    case GAVEL__GREETED_BADLY:
+        end(link, &loss);
+        break;
+    }
+}
+
+/* A server says why it closes a connection in an error that answers nothing. */
+static void refuse_reply(gavel__link *link, const gavel_reply *reply)
+{
+    gavel__link_loss loss = {.is_final = false};
+    if (reply->type == GAVEL_REPLY_ERROR) {
+        char shown[GAVEL_MESSAGE_SIZE];
+        loss.server_error = gavel__greeting_censor(reply->text, link->config.address);
+        gavel__format(loss.message, sizeof(loss.message), "the server said, unasked: %s",
+            gavel__printable(loss.server_error, shown, sizeof(shown)));
+    } else {
+        gavel__format(
+            loss.message, sizeof(loss.message), "a reply came that nothing had asked for");
+    }
+    end(link, &loss);
+}
+
+static void take_reply(gavel__link *link, const gavel_reply *reply)
+{
+    if (link->state == GAVEL__LINK_GREETING) {
+        take_greeting(link, reply);
+    } else if (link->n_expected == 0) {
+        refuse_reply(link, reply);
+    } else {
+        link->n_expected--;
+        link->events.on_reply(link, reply, link->events.owner);
+    }
+}
+
+/* Hands out the replies that are there. */
+static void take_replies(gavel__link *link)
+{
+    unsigned n_endings = link->n_endings;
+    while (link->n_endings == n_endings) {
+        const gavel_reply *reply;
+        switch (gavel__reader_next(&link->reader, &reply)) {
+        case GAVEL__READ_MORE:
+            return;
+        case GAVEL__READ_REPLY:
+            take_reply(link, reply);
+            break;
+        case GAVEL__READ_BROKEN:
+            lose(link, gavel__reader_fault(&link->reader));
+            return;
+        }
+    }
+}
+
+/* Takes what a receive came to; whether it is worth trying again. */
+static bool take_input(gavel__link *link, long n, int64_t now_us)
+{
+    unsigned n_endings = link->n_endings;
+    link->counters.n_receives++;
+    if (n == GAVEL__WOULD_BLOCK)
+        return false;
+    if (n == GAVEL__BROKEN) {
+        lose(link, link->transport->message);
+        return false;
+    }
+    if (link->state == GAVEL__LINK_UP)
+        link->since_us = now_us;
+    gavel__reader_feed(&link->reader, (gavel_bytes){link->input, (size_t)n});
+    take_replies(link);
+    return link->n_endings == n_endings && (size_t)n == INPUT_SIZE;
+}
+
+static long receive(gavel__link *link, bool wait)
+{
+    gavel__transport *transport = link->transport;
+    return transport->ops->receive(transport, link->input, INPUT_SIZE, wait);
+}
+
+static void receive_all(gavel__link *link, int64_t now_us)
+{
+    for (int i = 0; i < RECEIVES_MAX; i++) {
+        if (!take_input(link, receive(link, false), now_us))
+            return;
+    }
+}
+
+void gavel__link_on_ready(gavel__link *link, bool is_readable, bool is_writable, int64_t now_us)
+{
+    if (link->state == GAVEL__LINK_DOWN)
+        return;
+    if (link->state == GAVEL__LINK_DIALLING) {
+        go_on_dialling(link, now_us);
+        return;
+    }
+    if (is_writable)
+        gavel__link_flush(link, now_us);
+    if (is_readable)
+        receive_all(link, now_us);
+}
+
+bool gavel__link_can_wait(const gavel__link *link)
+{
+    switch (link->state) {
+    case GAVEL__LINK_DOWN:
+    case GAVEL__LINK_DIALLING:
+        return false;
+    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_UP:
+        return link->transport->can_wait;
+    }
+    return false;
+}
+
+void gavel__link_wait(gavel__link *link)
+{
+    link->n_waited = receive(link, true);
+}
+
+void gavel__link_deliver(gavel__link *link, int64_t now_us)
+{
+    long n = link->n_waited;
+    if (link->state == GAVEL__LINK_DOWN)
+        return;
+    link->n_waited = GAVEL__WOULD_BLOCK;
+    if (take_input(link, n, now_us))
+        receive_all(link, now_us);
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+int64_t gavel__link_due_us(const gavel__link *link)
+{
+    if (link->has_failed_sending && link->state != GAVEL__LINK_DOWN)
+        return INT64_MIN;
+    switch (link->state) {
+    case GAVEL__LINK_DOWN:
+        break;
+    case GAVEL__LINK_DIALLING:
+    case GAVEL__LINK_GREETING:
+        return link->since_us + link->config.connect_timeout_us;
+    case GAVEL__LINK_UP:
+        if (link->n_expected > 0)
+            return link->since_us + link->config.command_timeout_us;
+        break;
+    }
+    return GAVEL__NEVER;
+}
+
+static void lose_overdue(gavel__link *link)
+{
+    char reason[GAVEL_MESSAGE_SIZE];
+    bool is_up = link->state == GAVEL__LINK_UP;
+    int64_t timeout_us = is_up ? link->config.command_timeout_us : link->config.connect_timeout_us;
+    long long timeout_ms = timeout_us / 1000;
+    if (link->out.has_failed)
+        gavel__format(reason, sizeof(reason), "out of memory");
+    else if (link->has_failed_sending)
+        gavel__format(reason, sizeof(reason), "the connection broke while sending");
+    else if (is_up)
+        gavel__format(reason, sizeof(reason), "no reply for %lld ms", timeout_ms);
+    else if (link->state == GAVEL__LINK_GREETING)
+        gavel__format(reason, sizeof(reason), "no answer to the login in %lld ms", timeout_ms);
+    else
+        gavel__format(reason, sizeof(reason), "no connection in %lld ms", timeout_ms);
+    lose(link, reason);
+}
+
+void gavel__link_on_time(gavel__link *link, int64_t now_us)
+{
+    if (now_us < gavel__link_due_us(link))
+        return;
+    /* This process may have been the one that was late. */
+    unsigned n_endings = link->n_endings;
+    gavel__link_on_ready(link, true, true, now_us);
+    if (link->n_endings == n_endings && now_us >= gavel__link_due_us(link))
+        lose_overdue(link);
+}
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+gavel__link_state gavel__link_get_state(const gavel__link *link)
+{
+    return link->state;
+}
+
+int gavel__link_fd(const gavel__link *link)
+{
+    return link->transport != NULL ? link->transport->fd : -1;
+}
+
+bool gavel__link_wants_write(const gavel__link *link)
+{
+    switch (link->state) {
+    case GAVEL__LINK_DOWN:
+        return false;
+    case GAVEL__LINK_DIALLING:
+        return !link->transport->awaits_read;
+    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_UP:
+        return link->out.size > 0 && !link->has_failed_sending;
+    }
+    return false;
+}
+
+gavel__buffer *gavel__link_out(gavel__link *link)
+{
+    assert(link->state == GAVEL__LINK_UP);
+    return &link->out;
+}
+
+size_t gavel__link_n_expected(const gavel__link *link)
+{
+    return link->n_expected;
+}
+
+uint64_t gavel__link_n_sent_bytes(const gavel__link *link)
+{
+    return link->n_sent_bytes;
+}
+
+uint64_t gavel__link_n_appended_bytes(const gavel__link *link)
+{
+    bool is_greeting = link->state == GAVEL__LINK_GREETING;
+    return link->n_sent_bytes + (is_greeting ? 0 : link->out.size);
+}
+
+const gavel__link_counters *gavel__link_get_counters(const gavel__link *link)
+{
+    return &link->counters;
+}

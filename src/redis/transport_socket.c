@@ -1,0 +1,213 @@
+/*
+ * The real transport: TCP and unix sockets, and the way to TLS. For links, as gavel__dial_socket.
+ *
+ * hiredis begins the connection and then lets go of the socket. From there on the socket blocks,
+ * and all calls but one say MSG_DONTWAIT: so a lone caller waits in the receiving call itself, and
+ * a round trip costs it one send and one receive, with no poll between them.
+ *
+ * hiredis tries a host's addresses in order only as far as it learns at once that one is of no
+ * use; the first that begins to connect is the one.
+ */
+#include "redis/socket.h"
+
+#include "base/text.h"
+
+#include <hiredis/hiredis.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How long receive may sleep. */
+#define WAIT_US 10000
+
+typedef struct plain {
+    gavel__transport base;
+    const gavel_allocator *allocator; /* borrowed */
+    bool is_connected;
+} plain;
+
+/* ---- Common to TLS ------------------------------------------------------------------------- */
+
+void gavel__socket_explain(int error, char message[GAVEL_MESSAGE_SIZE])
+{
+    if (strerror_r(error, message, GAVEL_MESSAGE_SIZE) != 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "system error %d", error);
+}
+
+gavel__progress gavel__socket_connect(int fd, char message[GAVEL_MESSAGE_SIZE])
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof(error);
+    int n = poll(&poll_fd, 1, 0);
+    if (n == 0 || (n < 0 && errno == EINTR))
+        return GAVEL__UNDER_WAY;
+    if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    if (error == 0)
+        return GAVEL__DONE;
+    gavel__socket_explain(error, message);
+    return GAVEL__FAILED;
+}
+
+/* ---- The plain transport ------------------------------------------------------------------- */
+
+static gavel__progress plain_fail(gavel__transport *transport)
+{
+    gavel__socket_explain(errno, transport->message);
+    return GAVEL__FAILED;
+}
+
+static gavel__progress plain_connect(gavel__transport *transport)
+{
+    plain *self = (plain *)transport;
+    if (self->is_connected)
+        return GAVEL__DONE;
+    gavel__progress progress = gavel__socket_connect(transport->fd, transport->message);
+    if (progress != GAVEL__DONE)
+        return progress;
+
+    struct timeval wait = {.tv_sec = 0, .tv_usec = WAIT_US};
+    if (setsockopt(transport->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) != 0)
+        return plain_fail(transport);
+    int flags = fcntl(transport->fd, F_GETFL);
+    if (flags < 0 || fcntl(transport->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
+        return plain_fail(transport);
+    self->is_connected = true;
+    return GAVEL__DONE;
+}
+
+static long plain_send(gavel__transport *transport, const char *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = send(transport->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? GAVEL__WOULD_BLOCK : GAVEL__BROKEN;
+}
+
+/* A signal ends a wait early: whoever waits looks again at what has changed. */
+static long plain_receive(gavel__transport *transport, char *data, size_t size, bool wait)
+{
+    ssize_t n;
+    do
+        n = recv(transport->fd, data, size, wait ? 0 : MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR && !wait);
+    if (n > 0)
+        return n;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return GAVEL__WOULD_BLOCK;
+    if (n < 0)
+        gavel__socket_explain(errno, transport->message);
+    else
+        strcpy(transport->message, "the connection was closed by the server");
+    return GAVEL__BROKEN;
+}
+
+static void plain_close(gavel__transport *transport)
+{
+    plain *self = (plain *)transport;
+    close(transport->fd);
+    gavel__free(self->allocator, self);
+}
+
+static const gavel__transport_ops plain_ops = {
+    .connect = plain_connect,
+    .send = plain_send,
+    .receive = plain_receive,
+    .close = plain_close,
+};
+
+static gavel__transport *plain_create(
+    int fd, const gavel_allocator *allocator, gavel_error *ret_error)
+{
+    plain *self = gavel__alloc(allocator, 1, sizeof(*self));
+    if (self == NULL) {
+        strcpy(ret_error->message, "out of memory");
+        return NULL;
+    }
+    self->base = (gavel__transport){.ops = &plain_ops, .fd = fd, .can_wait = true};
+    self->allocator = allocator;
+    return &self->base;
+}
+
+/* ---- Dialling ------------------------------------------------------------------------------ */
+
+/* The fd of a connection under way, or -1. */
+static int begin_connection(const gavel__address *address, gavel_error *ret_error)
+{
+    redisContext *context = address->path != NULL
+                                ? redisConnectUnixNonBlock(address->path)
+                                : redisConnectNonBlock(address->host, address->port);
+    if (context == NULL) {
+        strcpy(ret_error->message, "out of memory");
+        return -1;
+    }
+    if (context->err != 0) {
+        gavel__format(ret_error->message, sizeof(ret_error->message), "%s", context->errstr);
+        redisFree(context);
+        return -1;
+    }
+    return redisFreeKeepFd(context);
+}
+
+/* hiredis sets neither. A server that is gone without a word is found out by the time-outs; keep
+ * alives find it while nothing is asked of it. */
+static bool prepare_socket(int fd, bool is_tcp)
+{
+    int yes = 1;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return false;
+    return !is_tcp || (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) == 0 &&
+                          setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes)) == 0);
+}
+
+bool gavel__has_tls(void)
+{
+#ifdef GAVEL_HAS_TLS
+    return true;
+#else
+    return false;
+#endif
+}
+
+static gavel__transport *create(
+    int fd, const gavel__address *address, const gavel_allocator *allocator, gavel_error *ret_error)
+{
+#ifdef GAVEL_HAS_TLS
+    if (address->is_tls)
+        return gavel__tls_create(fd, address, allocator, ret_error);
+#else
+    (void)address;
+#endif
+    return plain_create(fd, allocator, ret_error);
+}
+
+gavel__transport *gavel__dial_socket(void *dialler, const gavel__address *address,
+    const gavel_allocator *allocator, gavel_error *ret_error)
+{
+    (void)dialler;
+    if (address->is_tls && !gavel__has_tls()) {
+        strcpy(ret_error->message, "this build of gavel cannot speak TLS");
+        return NULL;
+    }
+    int fd = begin_connection(address, ret_error);
+    if (fd < 0)
+        return NULL;
+    gavel__transport *transport = NULL;
+    if (prepare_socket(fd, address->path == NULL))
+        transport = create(fd, address, allocator, ret_error);
+    else
+        gavel__socket_explain(errno, ret_error->message);
+    if (transport == NULL)
+        close(fd);
+    return transport;
+}

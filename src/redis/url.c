@@ -1,0 +1,334 @@
+/*
+ * Addresses from URLs. Used by gavel_open; knows no network.
+ *
+ *     redis://user:password@host:port/db      rediss:// the same
+ *             ------login--- --endpoint-- -
+ *     unix:///path?db=n
+ *
+ * No error quotes any part of the URL: a password with a character that should have been encoded
+ * can end up in what looks like a host or a port.
+ */
+#include "redis/url.h"
+
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define PORT_DEFAULT 6379
+#define PORT_MAX 65535
+#define DATABASE_MAX 65535
+#define HOST_MAX 253 /* The longest name in the DNS. */
+
+/* What one parse is at work on. */
+typedef struct parse {
+    const gavel_allocator *allocator;
+    gavel__address address; /* so far */
+    const char *error;      /* why it failed */
+} parse;
+
+static bool fail(parse *p, const char *error)
+{
+    p->error = error;
+    return false;
+}
+
+/* ---- Cutting ------------------------------------------------------------------------------- */
+
+/* The place of the first or last `c`, or the size if there is none. */
+static size_t find_first(gavel_bytes text, char c)
+{
+    size_t i = 0;
+    while (i < text.size && text.data[i] != c)
+        i++;
+    return i;
+}
+
+static size_t find_last(gavel_bytes text, char c)
+{
+    for (size_t i = text.size; i > 0; i--) {
+        if (text.data[i - 1] == c)
+            return i - 1;
+    }
+    return text.size;
+}
+
+static gavel_bytes before(gavel_bytes text, size_t place)
+{
+    return (gavel_bytes){text.data, place};
+}
+
+/* What follows the byte at `place`; nothing follows the end. */
+static gavel_bytes after(gavel_bytes text, size_t place)
+{
+    size_t start = place < text.size ? place + 1 : text.size;
+    return (gavel_bytes){text.data + start, text.size - start};
+}
+
+/* ---- Characters ---------------------------------------------------------------------------- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The value of a hexadecimal digit, or -1. */
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decodes the percent code at `i`; 0 for one that is broken or means NUL. */
+static char decode_code(gavel_bytes text, size_t i)
+{
+    if (text.size - i < 3)
+        return 0;
+    int high = hex_value(text.data[i + 1]);
+    int low = hex_value(text.data[i + 2]);
+    if (high < 0 || low < 0)
+        return 0;
+    return (char)(high * 16 + low);
+}
+
+/* A new string with the percent codes of `text` decoded. */
+static bool decode(parse *p, gavel_bytes text, char **ret_string)
+{
+    char *string = gavel__alloc(p->allocator, text.size + 1, 1);
+    if (string == NULL)
+        return fail(p, "out of memory");
+    size_t size = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        if (c == '%') {
+            c = decode_code(text, i);
+            i += 2;
+        }
+        if (c == 0) {
+            gavel__free(p->allocator, string);
+            return fail(p, "a percent sign must be followed by two hexadecimal digits, not 00");
+        }
+        string[size++] = c;
+    }
+    *ret_string = string;
+    return true;
+}
+
+/* ---- Parts --------------------------------------------------------------------------------- */
+
+static bool parse_number(gavel_bytes text, int64_t min, int64_t max, int *ret_number)
+{
+    int64_t number;
+    if (!gavel__parse_int(text, &number) || number < min || number > max)
+        return false;
+    *ret_number = (int)number;
+    return true;
+}
+
+static bool parse_database(parse *p, gavel_bytes text)
+{
+    if (!parse_number(text, 0, DATABASE_MAX, &p->address.database))
+        return fail(p, "the database is not a number from 0 to 65535");
+    return true;
+}
+
+static bool parse_login(parse *p, gavel_bytes login)
+{
+    size_t colon = find_first(login, ':');
+    gavel_bytes user = before(login, colon);
+    gavel_bytes password = after(login, colon);
+    if (user.size == 0 && password.size == 0)
+        return fail(p, "there is an @ but no user and no password before it");
+    if (user.size > 0 && !decode(p, user, &p->address.user))
+        return false;
+    return colon == login.size || decode(p, password, &p->address.password);
+}
+
+static bool is_host_name(gavel_bytes name)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.data[i];
+        if (!is_letter(c) && !is_digit(c) && c != '-' && c != '.' && c != '_')
+            return false;
+    }
+    return name.size > 0 && name.size <= HOST_MAX;
+}
+
+/* A host name has nothing to decode: what it may hold needs no percent code. */
+static bool parse_host_name(parse *p, gavel_bytes name)
+{
+    if (name.size == 0)
+        return fail(p, "the host is missing");
+    if (!is_host_name(name))
+        return fail(p, "the host is not a name, an IPv4 address or an IPv6 address in brackets");
+    return decode(p, name, &p->address.host);
+}
+
+static bool parse_ipv6(parse *p, gavel_bytes text)
+{
+    struct in6_addr unused;
+    if (text.size >= INET6_ADDRSTRLEN || find_first(text, '%') < text.size)
+        return fail(p, "what stands in brackets is not an IPv6 address");
+    if (!decode(p, text, &p->address.host))
+        return false;
+    if (inet_pton(AF_INET6, p->address.host, &unused) != 1)
+        return fail(p, "what stands in brackets is not an IPv6 address");
+    return true;
+}
+
+/* host, host:port, [ipv6], [ipv6]:port */
+static bool parse_endpoint(parse *p, gavel_bytes endpoint)
+{
+    bool is_ipv6 = endpoint.size > 0 && endpoint.data[0] == '[';
+    size_t host_end = find_first(endpoint, is_ipv6 ? ']' : ':');
+    if (is_ipv6 && host_end == endpoint.size)
+        return fail(p, "the bracket around the host is not closed");
+    bool is_host = is_ipv6 ? parse_ipv6(p, after(before(endpoint, host_end), 0))
+                           : parse_host_name(p, before(endpoint, host_end));
+    if (!is_host)
+        return false;
+
+    gavel_bytes rest = is_ipv6 ? after(endpoint, host_end)
+                               : (gavel_bytes){endpoint.data + host_end, endpoint.size - host_end};
+    p->address.port = PORT_DEFAULT;
+    if (rest.size == 0)
+        return true;
+    if (rest.data[0] != ':' || !parse_number(after(rest, 0), 1, PORT_MAX, &p->address.port))
+        return fail(p, "the port is not a number from 1 to 65535");
+    return true;
+}
+
+/* What follows redis:// or rediss://. */
+static bool parse_tcp(parse *p, gavel_bytes rest)
+{
+    size_t slash = find_first(rest, '/');
+    gavel_bytes authority = before(rest, slash);
+    gavel_bytes database = after(rest, slash);
+    size_t at = find_last(authority, '@');
+    if (at < authority.size) {
+        if (!parse_login(p, before(authority, at)))
+            return false;
+        authority = after(authority, at);
+    }
+    if (!parse_endpoint(p, authority))
+        return false;
+    return database.size == 0 || parse_database(p, database);
+}
+
+/* What follows unix://. */
+static bool parse_unix(parse *p, gavel_bytes rest)
+{
+    size_t question = find_first(rest, '?');
+    gavel_bytes path = before(rest, question);
+    gavel_bytes option = after(rest, question);
+    if (path.size == 0 || path.data[0] != '/')
+        return fail(p, "a unix socket's path must be absolute: unix:///path/of/socket");
+    if (find_first(rest, '#') < rest.size)
+        return fail(p, "there must be no fragment (#)");
+    if (!decode(p, path, &p->address.path))
+        return false;
+    if (strlen(p->address.path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return fail(p, "the path is too long for a unix socket");
+    if (question == rest.size)
+        return true;
+    if (!gavel__bytes_start_with(option, GAVEL_STR("db=")))
+        return fail(p, "the only option is ?db=number");
+    return parse_database(p, after(option, 2));
+}
+
+/* ---- The whole ----------------------------------------------------------------------------- */
+
+static bool cut_prefix(gavel_bytes *text, gavel_bytes prefix)
+{
+    if (!gavel__bytes_start_with(*text, prefix))
+        return false;
+    *text = (gavel_bytes){text->data + prefix.size, text->size - prefix.size};
+    return true;
+}
+
+static bool parse_url(parse *p, gavel_bytes url)
+{
+    for (size_t i = 0; i < url.size; i++) {
+        if ((unsigned char)url.data[i] <= ' ' || url.data[i] == 127)
+            return fail(p, "it holds a blank or a control character, which must be percent-coded");
+    }
+    if (cut_prefix(&url, GAVEL_STR("redis://")))
+        return parse_tcp(p, url);
+    if (cut_prefix(&url, GAVEL_STR("unix://")))
+        return parse_unix(p, url);
+    if (!cut_prefix(&url, GAVEL_STR("rediss://")))
+        return fail(p, "it must begin with redis://, rediss:// or unix://");
+    p->address.is_tls = true;
+    return parse_tcp(p, url);
+}
+
+static bool make_label(parse *p)
+{
+    const gavel__address *address = &p->address;
+    const char *host = address->host != NULL ? address->host : address->path;
+    /* Each byte of a path becomes at most four; scheme, port and database take less than 64. */
+    size_t size = 4 * strlen(host) + 64;
+    char *label = gavel__alloc(p->allocator, size, 1);
+    if (label == NULL)
+        return fail(p, "out of memory");
+    p->address.label = label;
+
+    if (address->path != NULL) {
+        strcpy(label, "unix://");
+        gavel__printable(gavel_str(host), label + strlen(label), size - strlen(label));
+    } else {
+        bool is_ipv6 = strchr(host, ':') != NULL;
+        gavel__format(label, size, "%s://%s%s%s:%d", address->is_tls ? "rediss" : "redis",
+            is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", address->port);
+    }
+    size_t used = strlen(label);
+    if (address->database != 0) {
+        const char *form = address->path != NULL ? "?db=" : "/";
+        gavel__format(label + used, size - used, "%s%d", form, address->database);
+    }
+    return true;
+}
+
+bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
+    gavel__address *ret_address, gavel_error *ret_error)
+{
+    parse p = {.allocator = allocator};
+    if (!parse_url(&p, gavel_str(url)) || !make_label(&p)) {
+        gavel__address_finish(&p.address, allocator);
+        gavel__format(ret_error->message, sizeof(ret_error->message), "bad URL: %s", p.error);
+        return false;
+    }
+    *ret_address = p.address;
+    return true;
+}
+
+/* Through a volatile pointer, since a compiler may leave out a memset before a free. */
+static void wipe(char *secret)
+{
+    if (secret == NULL)
+        return;
+    for (volatile char *place = secret; *place != '\0'; place++)
+        *place = '\0';
+}
+
+void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator)
+{
+    wipe(address->password);
+    gavel__free(allocator, address->host);
+    gavel__free(allocator, address->path);
+    gavel__free(allocator, address->user);
+    gavel__free(allocator, address->password);
+    gavel__free(allocator, address->label);
+    *address = (gavel__address){0};
+}

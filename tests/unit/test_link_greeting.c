@@ -1,0 +1,271 @@
+/*
+ * Links, until they are up: dialling, what the greeting says, and each way to be refused.
+ */
+#include "link_peer.h"
+
+TestSuite(link_greeting, .init = set_up, .fini = tear_down);
+
+/* ---- The greeting -------------------------------------------------------------------------- */
+
+Test(link_greeting, the_shortest_greeting)
+{
+    cr_assert(create());
+    cr_expect_eq(gavel__link_fd(it.link), -1);
+    connect_link(GAVEL_STR(""));
+    cr_expect_eq(gavel__link_fd(it.link), 42);
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_GREETING);
+    expect_sent("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n");
+    cr_expect_eq(gavel__link_get_counters(it.link)->n_sends, 1);
+}
+
+Test(link_greeting, the_longest_greeting)
+{
+    static char user[] = "bob";
+    static char password[] = "p w";
+    it.address.user = user;
+    it.address.password = password;
+    it.address.database = 12;
+    it.config.name = "me";
+    it.config.marker_ttl_us = 5000000;
+    cr_assert(create());
+    connect_link((gavel_bytes){"m\0k", 3});
+    const char greeting[] =
+        "*7\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\np w\r\n"
+        "$7\r\nSETNAME\r\n$2\r\nme\r\n"
+        "*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n"
+        "*1\r\n$5\r\nMULTI\r\n"
+        "*5\r\n$3\r\nSET\r\n$3\r\nm\0k\r\n$1\r\n0\r\n$2\r\nPX\r\n$4\r\n5000\r\n"
+        "*1\r\n$4\r\nEXEC\r\n";
+    cr_assert_eq(peer.n_sent, sizeof(greeting) - 1);
+    cr_expect_arr_eq(peer.sent, greeting, peer.n_sent);
+    say(HELLO "+OK\r\n" MARKER_PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ");
+}
+
+Test(link_greeting, a_login_of_half)
+{
+    static char word[] = "w";
+    static const char *const logins[] = {
+        "$4\r\nAUTH\r\n$7\r\ndefault\r\n$1\r\nw\r\n", "$4\r\nAUTH\r\n$1\r\nw\r\n$0\r\n\r\n"};
+    for (int i = 0; i < 2; i++) {
+        it.address.password = i == 0 ? word : NULL;
+        it.address.user = i == 0 ? NULL : word;
+        peer.n_sent = 0;
+        cr_assert(create());
+        connect_link(GAVEL_STR(""));
+        peer.sent[peer.n_sent] = '\0';
+        cr_expect(has(peer.sent, logins[i]), "%s", peer.sent);
+        gavel__link_destroy(it.link);
+    }
+    it.link = NULL;
+}
+
+/* Both halves of a marker are needed: its key and a time to live. */
+Test(link_greeting, no_marker_without_time_to_live)
+{
+    cr_assert(create());
+    connect_link(GAVEL_STR("m"));
+    peer.sent[peer.n_sent] = '\0';
+    cr_expect_not(has(peer.sent, "SET"));
+}
+
+Test(link_greeting, the_greeting_is_not_counted)
+{
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    cr_expect_eq(gavel__link_n_sent_bytes(it.link), 0);
+    cr_expect_eq(gavel__link_n_appended_bytes(it.link), 0);
+    say(HELLO PROBE);
+    be_readable();
+    cr_expect_eq(gavel__link_n_sent_bytes(it.link), 0);
+    cr_expect_eq(gavel__link_n_appended_bytes(it.link), 0);
+    cr_expect_eq(gavel__link_due_us(it.link), GAVEL__NEVER);
+}
+
+Test(link_greeting, a_greeting_that_the_kernel_takes_byte_by_byte)
+{
+    peer.send_room = 0;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    for (int i = 0; gavel__link_wants_write(it.link); i++) {
+        cr_assert_lt(i, 1000);
+        peer.send_room = 1;
+        gavel__link_on_ready(it.link, false, true, START_US);
+    }
+    expect_sent("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n");
+}
+
+typedef struct refusal {
+    const char *replies;
+    bool is_final;
+    const char *message; /* behind the label */
+    const char *server_error;
+} refusal;
+
+static const refusal refusals[] = {
+    {"-ERR unknown command `HELLO`, with args beginning with: `2`, `AUTH`, `u`, `SECRET-IS-LONG`, "
+     "\r\n",
+        true, "too old: the server does not know HELLO, gavel needs 6.2 or newer",
+        "ERR unknown command `HELLO`"},
+    {HELLO_REPLY("$6\r\n6.0.16\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "too old: 6.0.16, gavel needs 6.2 or newer", ""},
+    {HELLO_REPLY("$6\r\n5.9.99\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "too old: 5.9.99, gavel needs 6.2 or newer", ""},
+    {HELLO_REPLY("$1\r\nx\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "the server does not tell its version", ""},
+    {HELLO_REPLY("$2\r\n7.\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "the server does not tell its version", ""},
+    {HELLO_REPLY("$-1\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "the server does not tell its version", ""},
+    {"*0\r\n", true, "the server does not tell its version", ""},
+    {"+OK\r\n", false, "the reply to HELLO is not an array", ""},
+    {HELLO_REPLY("$5\r\n7.2.0\r\n", "$7\r\ncluster\r\n", "$6\r\nmaster\r\n"), true,
+        "this is Redis Cluster, which gavel does not support yet", ""},
+    {HELLO_REPLY("$5\r\n7.2.0\r\n", "$8\r\nsentinel\r\n", "$-1\r\n"), true,
+        "this is a Sentinel, which keeps no data", ""},
+    {HELLO_REPLY("$5\r\n7.2.0\r\n", "$10\r\nstandalone\r\n", "$7\r\nreplica\r\n"), false,
+        "this is a replica, which takes no writes", ""},
+    {HELLO_REPLY("$5\r\n7.2.0\r\n", "$10\r\nstandalone\r\n", "$5\r\nslave\r\n"), false,
+        "this is a replica, which takes no writes", ""},
+    {"-WRONGPASS invalid username-password pair or user is disabled.\r\n", true,
+        "the server refused the login (HELLO): WRONGPASS invalid username-password pair or user is "
+        "disabled.",
+        "WRONGPASS invalid username-password pair or user is disabled."},
+    {"-NOAUTH HELLO must be called\r\n", true,
+        "the server refused the login (HELLO): NOAUTH HELLO must be called",
+        "NOAUTH HELLO must be called"},
+    {"-NOPERM no\r\n", true, "the server refused the login (HELLO): NOPERM no", "NOPERM no"},
+    {"-DENIED protected mode\r\n", true,
+        "the server refused the login (HELLO): DENIED protected mode", "DENIED protected mode"},
+    {"-ERR max number of clients reached\r\n", false,
+        "the server refused the login (HELLO): ERR max number of clients reached",
+        "ERR max number of clients reached"},
+    {"-LOADING wait\r\n", false, "the server refused the login (HELLO): LOADING wait",
+        "LOADING wait"},
+    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (HELLO): ODD", "ODD"},
+    {"-ODD so SECRET-IS cut\r\n", false, "the server refused the login (HELLO): ODD", "ODD"},
+    {"-SECRET-IS-LONG\r\n", false, "the server refused the login (HELLO): (words withheld)", ""},
+    {HELLO "-ERR DB index is out of range\r\n", true,
+        "the server refused the database (SELECT): ERR DB index is out of range",
+        "ERR DB index is out of range"},
+    {HELLO "+QUEUED\r\n", false, "the reply to SELECT is not OK", ""},
+    {HELLO "+OK\r\n-NOPERM multi\r\n", true, "the server refused MULTI: NOPERM multi",
+        "NOPERM multi"},
+    {HELLO "+OK\r\n-ERR unknown command 'MULTI'\r\n", true,
+        "the server refused MULTI: ERR unknown command 'MULTI'", "ERR unknown command 'MULTI'"},
+    {HELLO "+OK\r\n+QUEUED\r\n", false, "the reply to MULTI is not OK", ""},
+    {HELLO "+OK\r\n+OK\r\n-OOM x\r\n", false, "the server refused the marker (SET): OOM x",
+        "OOM x"},
+    {HELLO "+OK\r\n+OK\r\n-MISCONF x\r\n", false, "the server refused the marker (SET): MISCONF x",
+        "MISCONF x"},
+    {HELLO "+OK\r\n+OK\r\n-READONLY x\r\n", false,
+        "the server refused the marker (SET): READONLY x", "READONLY x"},
+    {HELLO "+OK\r\n+OK\r\n-NOREPLICAS x\r\n", false,
+        "the server refused the marker (SET): NOREPLICAS x", "NOREPLICAS x"},
+    {HELLO "+OK\r\n+OK\r\n-BUSY x\r\n", false, "the server refused the marker (SET): BUSY x",
+        "BUSY x"},
+    {HELLO "+OK\r\n+OK\r\n-MASTERDOWN x\r\n", false,
+        "the server refused the marker (SET): MASTERDOWN x", "MASTERDOWN x"},
+    {HELLO "+OK\r\n+OK\r\n-NOPERM key\r\n", true, "the server refused the marker (SET): NOPERM key",
+        "NOPERM key"},
+    {HELLO "+OK\r\n+OK\r\n+OK\r\n", false, "the reply to the marker's SET is not QUEUED", ""},
+    {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n-EXECABORT x\r\n", false,
+        "the server refused EXEC: EXECABORT x", "EXECABORT x"},
+    {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n", false, "the reply to EXEC is not the expected array",
+        ""},
+    {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*0\r\n", false, "the reply to EXEC is not the expected array",
+        ""},
+    {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n-NOPERM late\r\n", true,
+        "the server refused the marker (SET): NOPERM late", "NOPERM late"},
+    {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n", false,
+        "the reply to the marker's SET is not OK", ""},
+};
+
+Test(link_greeting, refusals)
+{
+    static char user[] = "u";
+    static char password[] = "SECRET-IS-LONG";
+    it.address.database = 1;
+    it.config.marker_ttl_us = 1000;
+    it.address.user = user;
+    it.address.password = password;
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        const refusal *refused = &refusals[i];
+        char message[2 * GAVEL_MESSAGE_SIZE];
+        snprintf(message, sizeof(message), "%s: %s", it.address.label, refused->message);
+        memset(&seen, 0, sizeof(seen));
+        cr_assert(create());
+        connect_link(GAVEL_STR("m"));
+        say(refused->replies);
+        be_readable();
+        cr_expect_str_eq(seen.log, "DOWN ", "%s", refused->replies);
+        cr_expect_eq(seen.loss.is_final, refused->is_final, "%s", refused->replies);
+        cr_expect_str_eq(seen.loss.message, message);
+        cr_expect_str_eq(seen.server_error, refused->server_error);
+        cr_expect_null(strstr(seen.loss.message, "SECRET"));
+        gavel__link_destroy(it.link);
+        it.link = NULL;
+    }
+}
+
+Test(link_greeting, versions_that_are_new_enough)
+{
+    static const char *const replies[] = {
+        HELLO_REPLY("$5\r\n6.2.0\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
+        HELLO_REPLY("$3\r\n6.2\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
+        HELLO_REPLY("$6\r\n10.0.1\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
+        HELLO_REPLY("$11\r\n255.255.255\r\n", "$-1\r\n", "$-1\r\n") PROBE,
+    };
+    for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+        memset(&seen, 0, sizeof(seen));
+        cr_assert(create());
+        connect_link(GAVEL_STR(""));
+        say(replies[i]);
+        be_readable();
+        cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+        gavel__link_destroy(it.link);
+    }
+    it.link = NULL;
+}
+
+/* ---- Dialling ------------------------------------------------------------------------------ */
+
+Test(link_greeting, a_dial_refused_at_once)
+{
+    peer.is_dial_refused = true;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    cr_expect_str_eq(seen.log, "DOWN ");
+    cr_expect_str_eq(seen.loss.message, "redis://h:6379: no such host");
+    cr_expect_null(seen.loss.server_error.data);
+}
+
+Test(link_greeting, a_dial_refused_later)
+{
+    peer.connect_answer = GAVEL__UNDER_WAY;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_DIALLING);
+    cr_expect(gavel__link_wants_write(it.link));
+    cr_expect_not(gavel__link_can_wait(it.link));
+    gavel__link_on_ready(it.link, false, true, START_US);
+    cr_expect_str_eq(seen.log, "");
+    peer.connect_answer = GAVEL__FAILED;
+    gavel__link_on_ready(it.link, false, true, START_US);
+    cr_expect_str_eq(seen.log, "DOWN ");
+    cr_expect_str_eq(seen.loss.message, "redis://h:6379: connection refused");
+    cr_expect_not(seen.loss.is_final);
+    cr_expect_eq(gavel__link_fd(it.link), -1);
+}
+
+Test(link_greeting, a_long_label_leaves_room_for_the_reason)
+{
+    static char label[400];
+    memset(label, 'x', sizeof(label) - 1);
+    it.address.label = label;
+    peer.is_dial_refused = true;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    cr_expect(has(seen.loss.message, "x...: no such host"), "%s", seen.loss.message);
+}

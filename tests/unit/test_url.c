@@ -1,0 +1,273 @@
+/*
+ * URLs: what each form means, what is refused, and that no message repeats a secret.
+ */
+#include "redis/url.h"
+
+#include "faulty_memory.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+
+static bool parse(const char *url, gavel__address *ret_address)
+{
+    gavel_error error = {{0}};
+    return gavel__address_parse(url, &gavel__system_allocator, ret_address, &error);
+}
+
+typedef struct good_url {
+    const char *url;
+    const char *host; /* NULL: a unix socket at `path` */
+    const char *path;
+    const char *user;
+    const char *password;
+    const char *label;
+    int port;
+    int database;
+    bool is_tls;
+} good_url;
+
+static const good_url good_urls[] = {
+    {"redis://h", "h", NULL, NULL, NULL, "redis://h:6379", 6379, 0, false},
+    {"redis://h/", "h", NULL, NULL, NULL, "redis://h:6379", 6379, 0, false},
+    {"redis://h:1", "h", NULL, NULL, NULL, "redis://h:1", 1, 0, false},
+    {"redis://h:65535/65535", "h", NULL, NULL, NULL, "redis://h:65535/65535", 65535, 65535, false},
+    {"redis://h/0", "h", NULL, NULL, NULL, "redis://h:6379", 6379, 0, false},
+    {"redis://a-b_c.D9.example:7/3", "a-b_c.D9.example", NULL, NULL, NULL,
+        "redis://a-b_c.D9.example:7/3", 7, 3, false},
+    {"redis://10.0.0.1:7", "10.0.0.1", NULL, NULL, NULL, "redis://10.0.0.1:7", 7, 0, false},
+    {"rediss://h:7/2", "h", NULL, NULL, NULL, "rediss://h:7/2", 7, 2, true},
+    {"redis://[::1]", "::1", NULL, NULL, NULL, "redis://[::1]:6379", 6379, 0, false},
+    {"redis://u:p@[fe80::1]:7/1", "fe80::1", NULL, "u", "p", "redis://[fe80::1]:7/1", 7, 1, false},
+    {"redis://u@h", "h", NULL, "u", NULL, "redis://h:6379", 6379, 0, false},
+    {"redis://u:@h", "h", NULL, "u", "", "redis://h:6379", 6379, 0, false},
+    {"redis://:p@h", "h", NULL, NULL, "p", "redis://h:6379", 6379, 0, false},
+    {"redis://u:p:q@h", "h", NULL, "u", "p:q", "redis://h:6379", 6379, 0, false},
+    {"redis://u:p@q@h", "h", NULL, "u", "p@q", "redis://h:6379", 6379, 0, false},
+    {"redis://:p?#[]x@h:7", "h", NULL, NULL, "p?#[]x", "redis://h:7", 7, 0, false},
+    {"redis://%75%3a:%70%40%2F%ff%25@h", "h", NULL, "u:", "p@/\xff%", "redis://h:6379", 6379, 0,
+        false},
+    {"unix:///tmp/r.sock", NULL, "/tmp/r.sock", NULL, NULL, "unix:///tmp/r.sock", 0, 0, false},
+    {"unix:///a%20b%3f?db=7", NULL, "/a b?", NULL, NULL, "unix:///a b??db=7", 0, 7, false},
+    {"unix:///a%0a%ff", NULL, "/a\n\xff", NULL, NULL, "unix:///a\\x0a\\xff", 0, 0, false},
+    {"unix:///a?db=0", NULL, "/a", NULL, NULL, "unix:///a", 0, 0, false},
+};
+
+static void expect_text(const char *url, const char *got, const char *wanted)
+{
+    if (wanted == NULL)
+        cr_expect_null(got, "%s", url);
+    else
+        cr_expect(got != NULL && strcmp(got, wanted) == 0, "%s: %s, not %s", url,
+            got != NULL ? got : "NULL", wanted);
+}
+
+Test(url, good_forms)
+{
+    for (size_t i = 0; i < sizeof(good_urls) / sizeof(good_urls[0]); i++) {
+        const good_url *good = &good_urls[i];
+        gavel__address address;
+        cr_assert(parse(good->url, &address), "%s", good->url);
+        expect_text(good->url, address.host, good->host);
+        expect_text(good->url, address.path, good->path);
+        expect_text(good->url, address.user, good->user);
+        expect_text(good->url, address.password, good->password);
+        expect_text(good->url, address.label, good->label);
+        cr_expect(address.port == good->port, "%s", good->url);
+        cr_expect(address.database == good->database, "%s", good->url);
+        cr_expect(address.is_tls == good->is_tls, "%s", good->url);
+        gavel__address_finish(&address, &gavel__system_allocator);
+    }
+}
+
+static const char *const bad_urls[] = {
+    "",
+    "h",
+    "h:6379",
+    "://h",
+    "redis:",
+    "redis:/h",
+    "http://h",
+    "REDIS://h",
+    "redis+unix://h",
+    " redis://h",
+    "redis://h ",
+    "redis://h\n",
+    "redis://h\t/1",
+    "redis://\x7f",
+    "redis://u:p w@h",
+    "redis://",
+    "redis:///",
+    "redis:///1",
+    "redis://:7",
+    "redis://u:p@",
+    "redis://u:p@/1",
+    "redis://@h",
+    "redis://:@h",
+    "redis://h:",
+    "redis://h:/1",
+    "redis://h:0",
+    "redis://h:65536",
+    "redis://h:-1",
+    "redis://h:+1",
+    "redis://h:07",
+    "redis://h:1a",
+    "redis://h:1:2",
+    "redis://h:99999999999999999999",
+    "redis://h/-1",
+    "redis://h/65536",
+    "redis://h/1/",
+    "redis://h//",
+    "redis://h/x",
+    "redis://h/01",
+    "redis://h/1?a=b",
+    "redis://h?db=1",
+    "redis://h#x",
+    "redis://h/1#x",
+    "redis://h%41",
+    "redis://h,g",
+    "redis://h\xc3\xa4",
+    "redis://::1",
+    "redis://[::1",
+    "redis://::1]",
+    "redis://[]",
+    "redis://[h]",
+    "redis://[::1]x",
+    "redis://[::1]:",
+    "redis://[::1]7",
+    "redis://[fe80::1%25eth0]",
+    "redis://[1.2.3.4]",
+    "redis://[::1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19:20:21:22]",
+    "redis://%@h",
+    "redis://%4@h",
+    "redis://%4g@h",
+    "redis://%g4@h",
+    "redis://u%00@h",
+    "redis://u:%00@h",
+    "redis://u:p%@h",
+    "redis://u:p%4@h",
+    "unix:",
+    "unix://",
+    "unix://tmp/s",
+    "unix://h/tmp/s",
+    "unix://u:p@/tmp/s",
+    "unix:///a?",
+    "unix:///a?db",
+    "unix:///a?db=",
+    "unix:///a?db=x",
+    "unix:///a?db=-1",
+    "unix:///a?db=65536",
+    "unix:///a?db=1&db=2",
+    "unix:///a?DB=1",
+    "unix:///a?x=1",
+    "unix:///a?db=1#x",
+    "unix:///a#x",
+    "unix:///a%00b",
+    "unix:///a%",
+    "unix:///a%1",
+};
+
+Test(url, bad_forms)
+{
+    for (size_t i = 0; i < sizeof(bad_urls) / sizeof(bad_urls[0]); i++) {
+        gavel__address address = {.port = 4711};
+        gavel_error error = {{0}};
+        bool is_good =
+            gavel__address_parse(bad_urls[i], &gavel__system_allocator, &address, &error);
+        cr_expect_not(is_good, "%s", bad_urls[i]);
+        cr_expect(address.port == 4711, "%s: the output was touched", bad_urls[i]);
+        cr_expect(strlen(error.message) > strlen("bad URL: "), "%s", bad_urls[i]);
+    }
+}
+
+Test(url, no_url_is_a_bad_url)
+{
+    gavel__address address;
+    cr_expect_not(parse(NULL, &address));
+}
+
+Test(url, the_length_of_a_path_and_of_a_host_is_bounded)
+{
+    char url[512];
+    gavel__address address;
+    const struct {
+        const char *scheme;
+        int max; /* bytes after the scheme */
+    } cases[] = {{"unix:///", 106}, {"redis://", 253}};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(url, sizeof(url), "%s%0*d", cases[i].scheme, cases[i].max, 0);
+        cr_assert(parse(url, &address), "%s", url);
+        gavel__address_finish(&address, &gavel__system_allocator);
+        snprintf(url, sizeof(url), "%s%0*d", cases[i].scheme, cases[i].max + 1, 0);
+        cr_expect_not(parse(url, &address), "%s", url);
+    }
+}
+
+/* Whatever is wrong with the URL, and wherever a careless password ends up. */
+Test(url, messages_hold_no_secret)
+{
+    static const char *const urls[] = {
+        "redis://u:SECRET@",
+        "redis://u:SECRET@h:x",
+        "redis://u:SECRET@h/x",
+        "redis://u:SECRET",
+        "redis://u:SEC/SECRET@h",
+        "redis://u:SECRET/x@h",
+        "redis://SECRET/",
+        "redis://u:SECRET%@h",
+        "redis://u:SECRET @h",
+        "unix://u:SECRET@/tmp",
+        "SECRET",
+        "redis://u:p@[SECRET]",
+        "redis://u:p@SECRET!",
+        "unix:///tmp?SECRET=1",
+        "unix:///tmp?db=SECRET",
+    };
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        gavel__address address = {0};
+        gavel_error error = {{0}};
+        if (gavel__address_parse(urls[i], &gavel__system_allocator, &address, &error)) {
+            cr_expect_str_eq(urls[i], "redis://SECRET/"); /* There it is a host's name. */
+            gavel__address_finish(&address, &gavel__system_allocator);
+        }
+        cr_expect_null(strstr(error.message, "SECRET"), "%s: %s", urls[i], error.message);
+    }
+}
+
+Test(url, labels_hold_no_login)
+{
+    gavel__address address;
+    cr_assert(parse("redis://USER:SECRET@h/3", &address));
+    cr_expect_str_eq(address.label, "redis://h:6379/3");
+    gavel__address_finish(&address, &gavel__system_allocator);
+}
+
+Test(url, finishing_wipes_frees_and_zeroes)
+{
+    gavel__address address = {0};
+    gavel__address_finish(&address, &gavel__system_allocator);
+    cr_assert(parse("redis://u:p@h", &address));
+    gavel__address_finish(&address, &gavel__system_allocator);
+    cr_expect_null(address.password);
+    cr_expect_null(address.label);
+}
+
+Test(url, every_allocation_may_fail)
+{
+    static const char *const urls[] = {"redis://u:p@h:7/1", "redis://[::1]", "unix:///a?db=1"};
+    for (size_t i = 0; i < 3; i++) {
+        bool is_good = false;
+        for (size_t n = 0; !is_good; n++) {
+            cr_assert_lt(n, 10);
+            faulty_memory memory = {.n_left = n};
+            gavel_allocator allocator = faulty_allocator(&memory);
+            gavel__address address = {0};
+            gavel_error error = {{0}};
+            is_good = gavel__address_parse(urls[i], &allocator, &address, &error);
+            if (!is_good)
+                cr_expect_str_eq(error.message, "bad URL: out of memory");
+            gavel__address_finish(&address, &allocator);
+            cr_expect_eq(memory.n_blocks, 0);
+        }
+    }
+}
