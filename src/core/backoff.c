@@ -1,0 +1,66 @@
+/*
+ * Backoff and heat: see the header for the reasons.
+ */
+#include "core/backoff.h"
+
+static const double max_level = 16;
+static const int64_t max_conflict_pause_us = 2000000;
+static const int64_t min_round_trip_us = 20;
+static const int64_t first_fault_pause_us = 5000;
+static const int64_t max_fault_pause_us = 1000000;
+static const int64_t half_life_us = 1000000;
+
+void gavel__heat_cool(gavel__heat *heat, int64_t now_us)
+{
+    while (heat->level > 0 && now_us - heat->touched_us >= half_life_us) {
+        heat->level = heat->level < 1 ? 0 : heat->level / 2;
+        heat->touched_us += half_life_us;
+    }
+    if (heat->level < 0.5)
+        heat->level = 0;
+}
+
+void gavel__heat_on_conflict(gavel__heat *heat, int64_t now_us)
+{
+    gavel__heat_cool(heat, now_us);
+    if (heat->level < max_level)
+        heat->level += 1;
+    heat->touched_us = now_us;
+}
+
+void gavel__heat_on_success(gavel__heat *heat, int64_t now_us)
+{
+    gavel__heat_cool(heat, now_us);
+    heat->level = heat->level > 0.5 ? heat->level - 0.5 : 0;
+    heat->touched_us = now_us;
+}
+
+/* Uniform in 0 .. window: "full jitter". */
+static int64_t jitter(int64_t window_us, gavel__random *random)
+{
+    return (int64_t)gavel__random_below(random, (uint64_t)window_us + 1);
+}
+
+int64_t gavel__backoff_conflict_us(double level, int64_t round_trip_us, gavel__random *random)
+{
+    if (level <= 1)
+        return 0;
+    int64_t base = round_trip_us > min_round_trip_us ? round_trip_us : min_round_trip_us;
+    int whole = (int)level;
+    /* Between two powers of two, in a straight line. */
+    double window = (double)base * (double)(1 << whole) * (1 + (level - whole));
+    if (window > (double)max_conflict_pause_us)
+        window = (double)max_conflict_pause_us;
+    return jitter((int64_t)window, random);
+}
+
+int64_t gavel__backoff_fault_us(uint32_t n_faults, gavel__random *random)
+{
+    int64_t window = max_fault_pause_us;
+    if (n_faults < 8)
+        window = first_fault_pause_us << n_faults;
+    if (window > max_fault_pause_us)
+        window = max_fault_pause_us;
+    /* Half of it for certain: a fault, unlike a conflict, does not go away by itself at once. */
+    return window / 2 + jitter(window / 2, random);
+}

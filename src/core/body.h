@@ -1,0 +1,47 @@
+/*
+ * Bodies: one run of a user's callback, between the values read and the writes of its round.
+ * The public functions of gavel/transaction.h are here too; they are all that a body can reach.
+ */
+#ifndef GAVEL__BODY_H
+#define GAVEL__BODY_H
+
+#include "core/transaction.h"
+#include "core/writes.h"
+
+/* What a run came to. */
+typedef enum gavel__fate {
+    GAVEL__FATE_COMMIT,
+    GAVEL__FATE_ABORT,
+    GAVEL__FATE_RETRY,
+    GAVEL__FATE_AGAIN,   /* reads were added: they are to be fetched */
+    GAVEL__FATE_DEFER,   /* depends on a write of this round that is not modelled: next round */
+    GAVEL__FATE_POISONED /* `status` and `message` say why */
+} gavel__fate;
+
+/* What a body runs on: borrowed from its round. */
+typedef struct gavel__stage {
+    gavel__writes *writes;
+    gavel__arena *arena; /* for values handed to the body */
+    gavel__buffer *scratch;
+} gavel__stage;
+
+struct gavel_tx {
+    const gavel__stage *stage;
+    gavel__transaction *transaction;
+    bool is_poisoned;
+    bool wants_more; /* something read was not fetched */
+    bool is_deferred;
+    bool has_seen_others; /* read what an earlier body of the round wrote */
+    gavel_status status;
+    int abort_code;
+    char message[GAVEL_MESSAGE_SIZE];
+};
+
+/*
+ * Runs the body once; `tx` is set up here and says more about the fate. What was written stays in
+ * the stage's writes, for the caller to keep or to roll back.
+ */
+gavel__fate gavel__body_run(
+    const gavel__stage *stage, gavel__transaction *transaction, struct gavel_tx *tx);
+
+#endif

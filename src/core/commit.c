@@ -1,0 +1,362 @@
+/*
+ * Commits: MULTI, the writes, the marker, EXEC; checking every reply to them; and telling each
+ * member what its share of them came to.
+ */
+#include "core/outcome.h"
+#include "core/round.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+
+#include <assert.h>
+
+/* How many rereads in vain in a row it takes to stop them, until the next conflict. */
+const uint32_t gavel__full_reread_credit = 8;
+
+/* ---- Composing ----------------------------------------------------------------------------- */
+
+/*
+ * INCR of the link's marker: what it then holds is the round's number, for others to read should
+ * our EXEC's reply be lost. Cheaper for the server than a SET with a time to live each time.
+ */
+static void write_marker(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    round->number = lane->number + 1;
+    gavel_bytes args[] = {GAVEL_STR("INCR"), {lane->marker, lane->marker_size}};
+    gavel__resp_command(lane->out, args, 2);
+    round->rounds->queue->stats.n_marker_commands++;
+}
+
+static size_t n_queued_commands(const gavel__round *round)
+{
+    return round->writes.n_commands + (round->number > 0 ? 1 : 0);
+}
+
+void gavel__round_commit(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    gavel_stats *stats = &round->rounds->queue->stats;
+    gavel__buffer *out = lane->out;
+    size_t size_before = out->size;
+    gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
+    round->n_queued = 0;
+    round->number = 0;
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        gavel__member_of(node)->state = GAVEL__COMMITTING;
+        gavel__member_of(node)->outcome.n_round_trips++;
+    }
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
+    gavel__buffer_append(
+        out, (gavel_bytes){round->writes.commands.data, round->writes.commands.size});
+    if (lane->marker_size > 0 && round->writes.n_commands > 0)
+        write_marker(round);
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
+    round->exec_end = lane->n_appended + (out->size - size_before);
+    gavel__script_add(&lane->script, GAVEL__STEP_MULTI, 1, round);
+    gavel__script_add(&lane->script, GAVEL__STEP_QUEUED, n_queued_commands(round), round);
+    gavel__script_add(&lane->script, GAVEL__STEP_EXEC, 1, round);
+    lane->n_new_replies += 2 + n_queued_commands(round);
+    lane->is_watching = false;
+    stats->n_commands += 2 + round->writes.n_commands;
+    stats->n_rounds++;
+    stats->n_round_trips++;
+    gavel__round_end_write(round, size_before, now_us);
+    if (out->has_failed)
+        round->exec_end = UINT64_MAX; /* not all of it is there to be sent */
+}
+
+void gavel__round_wake_waiters(gavel__round *round, int64_t now_us)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__list *waiters = &round->claims[i]->waiters;
+        while (!gavel__list_is_empty(waiters))
+            gavel__queue_make_ready(round->rounds->queue, gavel__member_of(waiters->next), now_us);
+    }
+}
+
+/* On a warm key the retry will pause, and what was read behind EXEC will be old by then. */
+static bool is_warm(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i]->heat.level > 0)
+            return true;
+    }
+    return false;
+}
+
+void gavel__round_reread(gavel__round *round, int64_t now_us)
+{
+    if (round->rounds->reread_credit == 0 || is_warm(round))
+        return;
+    round->rounds->reread_credit--;
+    round->is_reread = true;
+    gavel__round_write_reads(round, now_us);
+}
+
+/* ---- Settling ------------------------------------------------------------------------------ */
+
+static void settle_written(
+    gavel__round *round, gavel__transaction *member, const gavel_reply *replies, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    char message[GAVEL_MESSAGE_SIZE] = "";
+    gavel_status status = GAVEL_COMMITTED;
+    for (size_t i = 0; i < member->n_writes; i++) {
+        if (replies[i].type != GAVEL_REPLY_ERROR)
+            continue;
+        char words[128];
+        status = GAVEL_COMMITTED_WITH_ERRORS;
+        gavel__format(message, sizeof(message), "write %zu of %zu failed: %s", i + 1,
+            member->n_writes, gavel__printable(replies[i].text, words, sizeof(words)));
+        break;
+    }
+    if (member->keep_replies && member->n_writes > 0 &&
+        !gavel__outcome_keep_replies(&member->outcome, queue->allocator, replies, member->n_writes))
+        gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
+    gavel__queue_settle(queue, member, status, message, now_us);
+}
+
+static void settle_members(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        if (member->is_aborted)
+            gavel__queue_settle_abort(queue, member, now_us);
+        else
+            settle_written(round, member, reply->elements + member->first_write, now_us);
+    }
+}
+
+/* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing. */
+static void check_marker(gavel__round *round, const gavel_reply *reply)
+{
+    gavel__lane *lane = round->lane;
+    if (round->number == 0)
+        return;
+    lane->number = round->number;
+    const gavel_reply *value = &reply->elements[reply->n_elements - 1];
+    if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->number)
+        lane->is_planted = false;
+}
+
+static void on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__rounds *rounds = round->rounds;
+    size_t n_members = 0;
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        n_members++;
+    if (n_members >= rounds->width && rounds->width < rounds->max_width)
+        rounds->width++;
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i]->heat.level > 0)
+            gavel__heat_on_success(&round->claims[i]->heat, now_us);
+    }
+    check_marker(round, reply);
+    settle_members(round, reply, now_us);
+    if (!round->is_reread) {
+        gavel__round_dissolve(round, now_us);
+        return;
+    }
+    gavel__round_set_phase(round, GAVEL__ROUND_STANDING);
+    round->stood_us = now_us;
+    gavel__round_wake_waiters(round, now_us);
+}
+
+/* ---- Conflicts ----------------------------------------------------------------------------- */
+
+/* Heats the round's keys, and says when they may be tried again. */
+static int64_t heat_keys(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    double level = 0;
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__heat *heat = &round->claims[i]->heat;
+        gavel__heat_on_conflict(heat, now_us);
+        if (heat->level > level)
+            level = heat->level;
+    }
+    int64_t resume_us =
+        now_us + gavel__backoff_conflict_us(level, (int64_t)queue->round_trip_us, &queue->random);
+    for (size_t i = 0; i < round->n_claims; i++)
+        round->claims[i]->resume_us = resume_us;
+    return resume_us;
+}
+
+static void narrow_width(gavel__round *round)
+{
+    bool is_shared = round->members.next != round->members.previous;
+    if (is_shared && round->rounds->width > 1)
+        round->rounds->width /= 2;
+}
+
+/* The members stay, on the values that were read again behind EXEC. */
+static void retry_at_once(gavel__round *round, int64_t now_us)
+{
+    round->is_reread = false;
+    gavel__round_set_phase(round, GAVEL__ROUND_READING);
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        member->state = GAVEL__READING;
+        gavel__queue_count_conflict(round->rounds->queue, member, now_us);
+    }
+}
+
+static void on_conflict(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    queue->stats.n_conflicts++;
+    round->rounds->reread_credit = gavel__full_reread_credit;
+    narrow_width(round);
+    int64_t resume_us = heat_keys(round, now_us);
+    if (round->is_reread && resume_us <= now_us) {
+        retry_at_once(round, now_us);
+        return;
+    }
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_on_conflict(queue, gavel__member_of(round->members.next), resume_us, now_us);
+    gavel__round_dissolve(round, now_us);
+}
+
+/* ---- Refusals ------------------------------------------------------------------------------ */
+
+static gavel__transaction *owner_of(gavel__round *round, size_t command)
+{
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        gavel__transaction *member = gavel__member_of(node);
+        if (!member->is_aborted && command >= member->first_write &&
+            command < member->first_write + member->n_writes)
+            return member;
+    }
+    return NULL;
+}
+
+static void on_queued(gavel__round *round, const gavel_reply *reply)
+{
+    size_t command = round->n_queued++;
+    if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
+        return;
+    if (reply->type != GAVEL_REPLY_ERROR) {
+        round->has_bare_writes = true;
+        return;
+    }
+    gavel__round_note_refusal(round, reply, "a write was refused");
+    gavel__transaction *owner = owner_of(round, command);
+    if (owner == NULL || gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP ||
+        owner->is_refused)
+        return;
+    char words[128];
+    owner->is_refused = true;
+    gavel__format(owner->outcome.message, sizeof(owner->outcome.message),
+        "write %zu of %zu was refused: %s", command - owner->first_write + 1, owner->n_writes,
+        gavel__printable(reply->text, words, sizeof(words)));
+}
+
+/* Those whose command was refused are told; true if there were any. The others run again. */
+static bool tell_refused(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    bool has_told = false;
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        if (!member->is_refused)
+            continue;
+        char message[GAVEL_MESSAGE_SIZE];
+        gavel__format(message, sizeof(message), "%s", member->outcome.message);
+        gavel__queue_settle(queue, member, GAVEL_REJECTED, message, now_us);
+        has_told = true;
+    }
+    if (!has_told)
+        return false;
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_make_ready(queue, gavel__member_of(round->members.next), now_us);
+    return true;
+}
+
+static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    /* Only EXECABORT is known to have left MULTI behind on the server's side. */
+    if (!gavel__bytes_start_with(reply->text, GAVEL_STR("EXECABORT")))
+        gavel__lane_condemn(round->lane, "EXEC was refused outright");
+    gavel__round_note_refusal(round, reply, "EXEC was refused");
+    if (round->refusal.remedy == GAVEL__GIVE_UP && tell_refused(round, now_us))
+        gavel__round_dissolve(round, now_us);
+    else
+        gavel__round_on_refusal(round, now_us);
+}
+
+/*
+ * MULTI was refused but a write behind it was not: it took effect by itself, unguarded. Links are
+ * probed for this when they come up, so it takes a change of the server's rules in between.
+ */
+static void on_bare_writes(gavel__round *round, int64_t now_us)
+{
+    static const char message[] =
+        "the server refused MULTI but ran writes that followed it, outside any transaction";
+    gavel__lane_condemn(round->lane, message);
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        gavel_status status =
+            gavel__transaction_has_effects(member) ? GAVEL_UNKNOWN : GAVEL_REJECTED;
+        gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
+    }
+    gavel__round_dissolve(round, now_us);
+}
+
+/* ---- EXEC ---------------------------------------------------------------------------------- */
+
+static void on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (round->has_bare_writes) {
+        on_bare_writes(round, now_us);
+        return;
+    }
+    switch (reply->type) {
+    case GAVEL_REPLY_NIL:
+        on_conflict(round, now_us);
+        return;
+    case GAVEL_REPLY_ERROR:
+        on_exec_error(round, reply, now_us);
+        return;
+    case GAVEL_REPLY_ARRAY:
+        if (reply->n_elements == n_queued_commands(round)) {
+            on_success(round, reply, now_us);
+            return;
+        }
+        break;
+    case GAVEL_REPLY_STATUS:
+    case GAVEL_REPLY_INTEGER:
+    case GAVEL_REPLY_STRING:
+        break;
+    }
+    /* No sense can be made of it: the link goes, and the round is in doubt like any other. */
+    gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
+}
+
+void gavel__round_on_commit_reply(
+    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+{
+    switch (step) {
+    case GAVEL__STEP_MULTI:
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__round_note_refusal(round, reply, "MULTI was refused");
+        break;
+    case GAVEL__STEP_QUEUED:
+        on_queued(round, reply);
+        break;
+    case GAVEL__STEP_EXEC:
+        on_exec(round, reply, now_us);
+        break;
+    case GAVEL__STEP_UNWATCH:
+    case GAVEL__STEP_PLANT:
+    case GAVEL__STEP_WATCH:
+    case GAVEL__STEP_FETCH:
+    case GAVEL__STEP_TOUCH:
+    case GAVEL__STEP_ASK:
+        assert(false && "a reply to a read in a round that commits");
+        break;
+    }
+}

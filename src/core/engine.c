@@ -1,0 +1,441 @@
+/*
+ * The engine: see the header. Which round comes when is in schedule.c, how doubts are
+ * settled in doubt.c.
+ */
+#include "core/engine.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
+{
+    *engine = (gavel__engine){.config = *config};
+    gavel__queue_init(&engine->queue, config->allocator, &config->hooks, config->seed);
+    gavel__rounds_init(&engine->rounds, &engine->queue);
+    engine->rounds.marker_ttl_us = config->marker_ttl_us;
+    engine->rounds.id_ttl_ms = config->id_ttl_ms;
+    engine->rounds.max_width = config->max_width;
+    engine->rounds.width = config->max_width;
+    engine->rounds.reread_credit = gavel__full_reread_credit;
+    engine->limits.key_prefix = gavel_str(config->key_prefix);
+    /* A doubt is settled by the deadline, and the marker must live until then. */
+    engine->limits.max_deadline_us = config->marker_ttl_us / 2;
+    gavel__list_init(&engine->doubts);
+    gavel__list_init(&engine->unused);
+    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++)
+        engine->lanes[i].index = i;
+}
+
+void gavel__engine_finish(gavel__engine *engine)
+{
+    assert(engine->queue.n_open == 0);
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        gavel__lane *lane = &engine->lanes[i];
+        if (lane->next != NULL)
+            gavel__round_dissolve(lane->next, 0);
+        if (lane->round != NULL)
+            gavel__round_dissolve(lane->round, 0);
+        if (lane->asked != NULL)
+            lane->asked->ask_us = 1;
+        lane->asked = NULL;
+    }
+    gavel__engine_drop_doubts(engine, 0);
+    gavel__rounds_finish(&engine->rounds);
+    gavel__queue_finish(&engine->queue);
+    for (size_t i = 0; i < engine->n_transactions; i++) {
+        gavel__arena_finish(&engine->transactions[i]->arena);
+        gavel__free(engine->config.allocator, engine->transactions[i]);
+    }
+    gavel__free(engine->config.allocator, engine->transactions);
+}
+
+/* ---- Transactions -------------------------------------------------------------------------- */
+
+static gavel__transaction *make_transaction(gavel__engine *engine)
+{
+    const gavel_allocator *allocator = engine->config.allocator;
+    gavel__list *node = gavel__list_pop(&engine->unused);
+    if (node != NULL)
+        return GAVEL__CONTAINER(node, gavel__transaction, node);
+    if (engine->n_transactions == engine->transactions_capacity) {
+        size_t larger = engine->transactions_capacity == 0 ? 16 : 2 * engine->transactions_capacity;
+        void *memory =
+            gavel__resize(allocator, engine->transactions, larger, sizeof(gavel__transaction *));
+        if (memory == NULL)
+            return NULL;
+        engine->transactions = memory;
+        engine->transactions_capacity = larger;
+    }
+    gavel__transaction *transaction = gavel__alloc(allocator, 1, sizeof(*transaction));
+    if (transaction == NULL)
+        return NULL;
+    gavel__arena_init(&transaction->arena, allocator);
+    gavel__list_init(&transaction->node);
+    engine->transactions[engine->n_transactions++] = transaction;
+    transaction->ticket = engine->n_transactions;
+    return transaction;
+}
+
+/* Whether it may enter; otherwise its outcome is set. */
+static bool admit(
+    gavel__engine *engine, gavel__transaction *transaction, const gavel_transaction *request)
+{
+    if (!gavel__transaction_begin(transaction, request, &engine->limits, &engine->rounds.scratch))
+        return false;
+    if (engine->queue.n_open >= engine->config.max_queued) {
+        gavel__transaction_settle(
+            transaction, GAVEL_NOT_SENT, "too many transactions under way (max_queued)");
+        return false;
+    }
+    if (!gavel__queue_enter(&engine->queue, transaction)) {
+        gavel__transaction_settle(transaction, GAVEL_NOT_SENT, "no memory");
+        return false;
+    }
+    return true;
+}
+
+gavel__transaction *gavel__engine_submit(
+    gavel__engine *engine, const gavel_transaction *request, int64_t now_us)
+{
+    gavel__transaction *transaction = make_transaction(engine);
+    if (transaction == NULL)
+        return NULL;
+    transaction->state = GAVEL__READY;
+    transaction->started_us = now_us;
+    if (!admit(engine, transaction, request))
+        gavel__queue_turn_away(&engine->queue, transaction, now_us);
+    return transaction;
+}
+
+gavel__transaction *gavel__engine_find(gavel__engine *engine, gavel_ticket ticket)
+{
+    size_t place = (size_t)(ticket & UINT32_MAX);
+    if (place == 0 || place > engine->n_transactions)
+        return NULL;
+    gavel__transaction *transaction = engine->transactions[place - 1];
+    if (transaction->ticket != ticket || transaction->state == GAVEL__ENDED)
+        return NULL;
+    return transaction;
+}
+
+gavel__transaction *gavel__engine_take_done(gavel__engine *engine)
+{
+    gavel__list *node = gavel__list_pop(&engine->queue.done);
+    return node != NULL ? GAVEL__CONTAINER(node, gavel__transaction, node) : NULL;
+}
+
+void gavel__engine_release(gavel__engine *engine, gavel__transaction *transaction)
+{
+    gavel__transaction_reset(transaction);
+    /* A new generation in the upper half: old tickets name nothing. */
+    transaction->ticket += (uint64_t)1 << 32;
+    transaction->state = GAVEL__ENDED;
+    gavel__list_append(&engine->unused, &transaction->node);
+}
+
+/* ---- Cancelling and time ------------------------------------------------------------------- */
+
+/* Whether its writes are, or may be, with the server already. */
+static bool is_committing(const gavel__transaction *transaction)
+{
+    return (transaction->state == GAVEL__IN_DOUBT || transaction->state == GAVEL__COMMITTING) &&
+           gavel__transaction_has_effects(transaction);
+}
+
+/* Whether the kernel was given the whole of its EXEC. If not, closing the link keeps it from ever
+ * arriving. */
+static bool is_sent(const gavel__transaction *transaction)
+{
+    return transaction->state == GAVEL__IN_DOUBT ||
+           transaction->round->lane->n_sent >= transaction->round->exec_end;
+}
+
+/* Ends it now, as `status` if it certainly has no effect, else as UNKNOWN. */
+static void end_now(gavel__engine *engine, gavel__transaction *transaction, gavel_status status,
+    const char *message, int64_t now_us)
+{
+    if (is_committing(transaction)) {
+        if (is_sent(transaction))
+            status = GAVEL_UNKNOWN;
+        else
+            gavel__lane_condemn(transaction->round->lane, "its EXEC was taken back");
+    }
+    gavel__queue_settle(&engine->queue, transaction, status, message, now_us);
+}
+
+void gavel__engine_cancel(gavel__engine *engine, gavel__transaction *transaction, int64_t now_us)
+{
+    transaction->is_cancelled = true;
+    if (!is_committing(transaction))
+        gavel__queue_settle(&engine->queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
+}
+
+void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_us)
+{
+    for (size_t i = 0; i < engine->n_transactions; i++) {
+        gavel__transaction *transaction = engine->transactions[i];
+        if (transaction->state == GAVEL__ENDED)
+            continue;
+        if (is_final)
+            end_now(engine, transaction, GAVEL_CANCELLED, "the client was closed", now_us);
+        else
+            gavel__engine_cancel(engine, transaction, now_us);
+    }
+}
+
+static bool has_lane(const gavel__engine *engine, gavel__lane_state state);
+
+/* What the time was lost to, for people. */
+static void explain_deadline(const gavel__engine *engine, const gavel__transaction *transaction,
+    char message[GAVEL_MESSAGE_SIZE])
+{
+    long long passed_ms = (long long)(transaction->deadline_us - transaction->started_us) / 1000;
+    const char *server = engine->config.server;
+    const char *fault = transaction->outcome.message;
+    if (is_committing(transaction))
+        gavel__format(message, GAVEL_MESSAGE_SIZE,
+            "%lld ms passed before %s said what became of EXEC%s%s", passed_ms, server,
+            fault[0] != '\0' ? "; the last fault: " : "", fault);
+    else if (fault[0] != '\0')
+        gavel__format(
+            message, GAVEL_MESSAGE_SIZE, "%lld ms passed; the last fault: %s", passed_ms, fault);
+    else if (!has_lane(engine, GAVEL__LANE_UP))
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%lld ms passed without a connection to %s",
+            passed_ms, server);
+    else if (transaction->outcome.n_conflicts > 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%lld ms passed in %u conflicts", passed_ms,
+            (unsigned)transaction->outcome.n_conflicts);
+    else
+        gavel__format(
+            message, GAVEL_MESSAGE_SIZE, "%lld ms passed, waiting for %s", passed_ms, server);
+}
+
+static void on_deadline(gavel__engine *engine, gavel__transaction *transaction, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    explain_deadline(engine, transaction, message);
+    end_now(engine, transaction, GAVEL_DEADLINE, message, now_us);
+}
+
+static void resume(gavel__engine *engine, gavel__transaction *transaction, int64_t now_us)
+{
+    transaction->has_paused = true;
+    gavel__queue_make_ready(&engine->queue, transaction, now_us);
+}
+
+static void run_timers(gavel__engine *engine, int64_t now_us)
+{
+    gavel__transaction *transaction;
+    while ((transaction = gavel__queue_next_due(&engine->queue, now_us)) != NULL) {
+        if (now_us >= transaction->deadline_us)
+            on_deadline(engine, transaction, now_us);
+        else
+            resume(engine, transaction, now_us);
+    }
+}
+
+/* ---- Links --------------------------------------------------------------------------------- */
+
+static bool has_lane(const gavel__engine *engine, gavel__lane_state state)
+{
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        if (engine->lanes[i].state == state)
+            return true;
+    }
+    return false;
+}
+
+gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
+{
+    lane->state = GAVEL__LANE_DIALLING;
+    lane->marker_size = 0;
+    if (engine->config.marker_ttl_us > 0) {
+        /* A name of its own for each connection: what an older one left behind means nothing. */
+        gavel__format(lane->marker, sizeof(lane->marker), "%sm:%016llx%016llx:%llx",
+            engine->config.key_prefix, (unsigned long long)engine->config.identity[0],
+            (unsigned long long)engine->config.identity[1],
+            (unsigned long long)engine->n_markers++);
+        lane->marker_size = strlen(lane->marker);
+    }
+    return (gavel_bytes){lane->marker, lane->marker_size};
+}
+
+void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out)
+{
+    lane->state = GAVEL__LANE_UP;
+    lane->out = out;
+    lane->n_appended = 0;
+    lane->n_sent = 0;
+    lane->n_new_replies = 0;
+    lane->written_us = 0;
+    lane->is_watching = false;
+    lane->is_planted = false;
+    engine->queue.stats.n_links_up++;
+    gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
+}
+
+/*
+ * No link, and none will do: everybody who waits for one is told, or tries again later; but not
+ * those who came after this link was dialled: what it has met may be over.
+ */
+static void on_unreachable(
+    gavel__engine *engine, const gavel__loss *loss, int64_t dialled_us, int64_t now_us)
+{
+    gavel__list waiting;
+    gavel__list_init(&waiting);
+    gavel__list_append_all(&waiting, &engine->queue.ready);
+    while (!gavel__list_is_empty(&waiting)) {
+        gavel__transaction *transaction = gavel__member_of(waiting.next);
+        if (transaction->started_us > dialled_us)
+            gavel__queue_make_ready(&engine->queue, transaction, now_us);
+        else if (loss->is_final)
+            gavel__queue_settle(&engine->queue, transaction,
+                loss->is_refused ? GAVEL_REJECTED : GAVEL_NOT_SENT, loss->message, now_us);
+        else
+            gavel__queue_on_fault(&engine->queue, transaction, loss->message, now_us);
+    }
+}
+
+static void lose_rounds(
+    gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
+{
+    if (lane->asked != NULL) {
+        lane->asked->ask_us = now_us;
+        lane->asked = NULL;
+    }
+    if (lane->next != NULL)
+        gavel__round_on_loss(lane->next, loss->message, now_us);
+    if (lane->round == NULL)
+        return;
+    if (gavel__round_is_in_doubt(lane->round, loss->n_sent))
+        gavel__engine_on_doubt(engine, lane, lane->round, now_us);
+    else
+        gavel__round_on_loss(lane->round, loss->message, now_us);
+}
+
+/* A link that was of use is made anew at once; one that never came up, or did and died before it
+ * was, only after a pause. */
+static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool was_up)
+{
+    lane->n_failures++;
+    if (was_up && lane->n_failures == 1)
+        return 0;
+    return gavel__backoff_fault_us(lane->n_failures, &engine->queue.random);
+}
+
+void gavel__engine_on_link_down(
+    gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
+{
+    bool was_up = lane->state == GAVEL__LANE_UP;
+    int64_t dialled_us = lane->dial_us;
+    lane->state = GAVEL__LANE_DOWN;
+    lane->out = NULL;
+    lane->is_condemned = false;
+    lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
+    engine->queue.stats.n_links_down++;
+    gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
+    lose_rounds(engine, lane, loss, now_us);
+    lane->script = (gavel__script){.n_lines = 0};
+    if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
+        on_unreachable(engine, loss, dialled_us, now_us);
+}
+
+/* One more link, if there is work that no link takes and none is on its way. */
+static void want_lane(gavel__engine *engine, int64_t now_us)
+{
+    bool has_work = !gavel__list_is_empty(&engine->queue.ready) ||
+                    (!gavel__list_is_empty(&engine->doubts) && !has_lane(engine, GAVEL__LANE_UP));
+    if (!has_work || has_lane(engine, GAVEL__LANE_WANTED) || has_lane(engine, GAVEL__LANE_DIALLING))
+        return;
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        gavel__lane *lane = &engine->lanes[i];
+        if (lane->state != GAVEL__LANE_DOWN)
+            continue;
+        lane->state = GAVEL__LANE_WANTED;
+        if (lane->dial_us < now_us)
+            lane->dial_us = now_us;
+        return;
+    }
+}
+
+/* ---- Replies ------------------------------------------------------------------------------- */
+
+static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    if (lane->written_us == 0)
+        return;
+    uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
+    uint64_t *smoothed_us = &engine->queue.round_trip_us;
+    *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
+    lane->written_us = 0;
+}
+
+/* What must be answered with OK, whatever becomes of the round. */
+static bool is_sound(gavel__step step, const gavel_reply *reply)
+{
+    bool wants_ok = step == GAVEL__STEP_UNWATCH || step == GAVEL__STEP_WATCH ||
+                    step == GAVEL__STEP_MULTI || step == GAVEL__STEP_PLANT;
+    if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
+        return true;
+    return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
+}
+
+void gavel__engine_on_reply(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    if (lane->is_condemned)
+        return;
+    measure_round_trip(engine, lane, now_us);
+    if (gavel__script_is_empty(&lane->script)) {
+        gavel__lane_condemn(lane, "a reply came that nothing had asked for");
+        return;
+    }
+    gavel__line line = *gavel__script_current(&lane->script);
+    gavel__script_advance(&lane->script);
+    if (line.step == GAVEL__STEP_EXEC || line.step == GAVEL__STEP_ASK)
+        lane->n_failures = 0;
+    if (!is_sound(line.step, reply))
+        gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
+    else if (line.step == GAVEL__STEP_TOUCH)
+        gavel__engine_on_touched(lane, reply);
+    else if (line.step == GAVEL__STEP_ASK)
+        gavel__engine_on_asked(engine, lane, reply, now_us);
+    else if (line.round != NULL)
+        gavel__round_on_reply(line.round, line.step, reply, now_us);
+}
+
+/* ---- Advancing ------------------------------------------------------------------------------ */
+
+void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
+{
+    engine->advanced_us = now_us;
+    run_timers(engine, now_us);
+    gavel__engine_drop_doubts(engine, now_us);
+    gavel__engine_schedule(engine, now_us);
+    want_lane(engine, now_us);
+}
+
+int64_t gavel__engine_due_us(const gavel__engine *engine)
+{
+    int64_t due_us = GAVEL__NEVER;
+    const gavel__heap_node *first = gavel__heap_first(&engine->queue.timers);
+    if (first != NULL)
+        due_us = first->due_us;
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        const gavel__lane *lane = &engine->lanes[i];
+        if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
+            due_us = lane->dial_us;
+    }
+    for (const gavel__list *node = engine->doubts.next; node != &engine->doubts;
+         node = node->next) {
+        const gavel__round *round = GAVEL__CONTAINER(node, const gavel__round, node);
+        /* What is due already waits for a link, not for time. */
+        if (round->ask_us > engine->advanced_us && round->ask_us < due_us)
+            due_us = round->ask_us;
+    }
+    return due_us;
+}

@@ -1,0 +1,115 @@
+/*
+ * The engine: which transactions run on which lane, and when. Core's face to the client.
+ *
+ * It does no I/O, reads no clock and draws no randomness: bytes, replies, time and a seed come in
+ * as arguments; what goes out is commands in the lanes' buffers, lanes that are to be connected or
+ * closed, and transactions that are done. After any number of calls that tell it something the
+ * client calls gavel__engine_advance, and then looks at these three.
+ */
+#ifndef GAVEL__ENGINE_H
+#define GAVEL__ENGINE_H
+
+#include "core/round.h"
+
+#define GAVEL__MAX_LANES 64
+
+typedef struct gavel__engine_config {
+    const gavel_allocator *allocator; /* borrowed */
+    gavel_hooks hooks;
+    const char *key_prefix; /* borrowed; at most 64 bytes */
+    const char *server;     /* borrowed; its address, for messages */
+    uint32_t n_lanes;
+    uint32_t max_queued;
+    uint32_t max_width;
+    int64_t marker_ttl_us; /* 0: no markers */
+    int64_t id_ttl_ms;
+    uint64_t seed;        /* of the jitter */
+    uint64_t identity[2]; /* unique among all clients of the server: names the markers */
+} gavel__engine_config;
+
+typedef struct gavel__engine {
+    gavel__engine_config config;
+    gavel__limits limits;
+    gavel__queue queue;
+    gavel__rounds rounds;
+    gavel__lane lanes[GAVEL__MAX_LANES];
+    gavel__list doubts;                /* rounds IN_DOUBT */
+    uint64_t n_markers;                /* named so far */
+    int64_t advanced_us;               /* when gavel__engine_advance was last called */
+    gavel__transaction **transactions; /* all ever made; a ticket's low half is the place, from 1 */
+    size_t n_transactions;
+    size_t transactions_capacity;
+    gavel__list unused; /* of these */
+} gavel__engine;
+
+void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config);
+
+/* Everything must be done and released. */
+void gavel__engine_finish(gavel__engine *engine);
+
+/*
+ * Takes a request. NULL: no memory at all. Otherwise the transaction will be among the done ones,
+ * once: at once, if it is INVALID.
+ */
+gavel__transaction *gavel__engine_submit(
+    gavel__engine *engine, const gavel_transaction *request, int64_t now_us);
+
+/* The transaction with this ticket, unless it is done; else NULL. */
+gavel__transaction *gavel__engine_find(gavel__engine *engine, gavel_ticket ticket);
+
+/* CANCELLED, or, with EXEC under way, no further attempt. */
+void gavel__engine_cancel(gavel__engine *engine, gavel__transaction *transaction, int64_t now_us);
+
+/* Cancels all; with `is_final`, what was sent and not answered ends too, as UNKNOWN. */
+void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_us);
+
+/* The next transaction that is done, or NULL; to be released when its outcome was told. */
+gavel__transaction *gavel__engine_take_done(gavel__engine *engine);
+void gavel__engine_release(gavel__engine *engine, gavel__transaction *transaction);
+
+/* The name of the marker for a lane that is about to be connected; it then is DIALLING. */
+gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane);
+
+void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out);
+
+/* What the client knows of a link that went down. */
+typedef struct gavel__loss {
+    uint64_t n_sent; /* bytes of commands handed to the kernel */
+    bool is_final;   /* trying again cannot help */
+    bool is_refused; /* by the server, in the message's words */
+    const char *message;
+} gavel__loss;
+
+void gavel__engine_on_link_down(
+    gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us);
+
+void gavel__engine_on_reply(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
+
+/* Timers, markers to be asked for, rounds to begin, links to be wanted. */
+void gavel__engine_advance(gavel__engine *engine, int64_t now_us);
+
+/* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
+int64_t gavel__engine_due_us(const gavel__engine *engine);
+
+/* ---- Between engine.c, schedule.c and doubt.c ---------------------------------------------- */
+
+/* Gives free lanes their rounds, and those that are about to commit what comes behind. */
+void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
+
+/* A round whose EXEC was sent and whose link is lost: what becomes of it is asked or UNKNOWN. */
+void gavel__engine_on_doubt(
+    gavel__engine *engine, gavel__lane *lane, gavel__round *round, int64_t now_us);
+
+/* Asks for a marker on a free lane, if there is one to be asked for now. */
+void gavel__engine_ask(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
+
+/* The replies to it. */
+void gavel__engine_on_touched(gavel__lane *lane, const gavel_reply *reply);
+void gavel__engine_on_asked(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
+
+/* Rounds in doubt that all members have left need no answer any more. */
+void gavel__engine_drop_doubts(gavel__engine *engine, int64_t now_us);
+
+#endif

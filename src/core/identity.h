@@ -1,0 +1,25 @@
+/*
+ * Identities: the record that a commit leaves under the caller's id, and how a second submission
+ * reads it. The record is "g1", a byte with the digest's size, the digest, and the result.
+ */
+#ifndef GAVEL__IDENTITY_H
+#define GAVEL__IDENTITY_H
+
+#include <gavel/outcome.h>
+#include <gavel/transaction.h>
+
+#define GAVEL__IDENTITY_SIZE (3 + GAVEL_DIGEST_MAX + GAVEL_RESULT_MAX)
+
+/* The record for this digest and the outcome's result, in `storage`. */
+gavel_bytes gavel__identity_record(
+    gavel_bytes digest, const gavel_outcome *outcome, char storage[GAVEL__IDENTITY_SIZE]);
+
+/*
+ * COMMITTED, with is_duplicate and the stored result in the outcome, if the record is of the same
+ * request; INVALID if the id stands for another one (digest.data NULL: not compared), or if the
+ * record is none. *ret_message is a constant.
+ */
+gavel_status gavel__identity_check(
+    gavel_bytes record, gavel_bytes digest, gavel_outcome *ret_outcome, const char **ret_message);
+
+#endif

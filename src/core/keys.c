@@ -1,0 +1,144 @@
+/*
+ * The table of keys. Used by rounds and by the engine.
+ */
+#include "core/keys.h"
+
+#include <string.h>
+
+/* Bounds on what is kept beyond need: heat of keys seen lately, and entries to be used again. */
+static const size_t max_warm = 4096;
+static const size_t max_unused = 1024;
+
+void gavel__keys_init(gavel__keys *keys, const gavel_allocator *allocator, uint64_t seed)
+{
+    *keys = (gavel__keys){.allocator = allocator};
+    gavel__map_init(&keys->map, allocator, seed);
+    gavel__list_init(&keys->warm);
+    gavel__list_init(&keys->unused);
+}
+
+static void destroy_key(gavel__keys *keys, gavel__key *key)
+{
+    gavel__free(keys->allocator, key->name);
+    gavel__free(keys->allocator, key);
+}
+
+static void forget(gavel__keys *keys, gavel__key *key)
+{
+    gavel__map_remove(&keys->map, &key->node);
+    if (keys->n_unused == max_unused) {
+        destroy_key(keys, key);
+        return;
+    }
+    gavel__list_append(&keys->unused, &key->idle);
+    keys->n_unused++;
+}
+
+static gavel__key *pop_warm(gavel__keys *keys)
+{
+    gavel__list *node = gavel__list_pop(&keys->warm);
+    if (node == NULL)
+        return NULL;
+    keys->n_warm--;
+    return GAVEL__CONTAINER(node, gavel__key, idle);
+}
+
+void gavel__keys_finish(gavel__keys *keys)
+{
+    for (gavel__key *key; (key = pop_warm(keys)) != NULL;)
+        forget(keys, key);
+    for (gavel__list *node; (node = gavel__list_pop(&keys->unused)) != NULL;)
+        destroy_key(keys, GAVEL__CONTAINER(node, gavel__key, idle));
+    gavel__map_finish(&keys->map);
+}
+
+gavel__key_name gavel__keys_name(const gavel__keys *keys, gavel_bytes bytes)
+{
+    return (gavel__key_name){bytes, gavel__map_hash(&keys->map, bytes)};
+}
+
+gavel__key *gavel__keys_find(const gavel__keys *keys, gavel__key_name name)
+{
+    gavel__map_node *node = gavel__map_find_hashed(&keys->map, name.bytes, name.hash);
+    return node != NULL ? GAVEL__CONTAINER(node, gavel__key, node) : NULL;
+}
+
+static bool set_name(gavel__keys *keys, gavel__key *key, gavel_bytes name)
+{
+    if (name.size > key->name_capacity || key->name == NULL) {
+        size_t capacity = name.size > 64 ? name.size : 64;
+        char *memory = gavel__resize(keys->allocator, key->name, capacity, 1);
+        if (memory == NULL)
+            return false;
+        key->name = memory;
+        key->name_capacity = capacity;
+    }
+    if (name.size > 0)
+        memcpy(key->name, name.data, name.size);
+    return true;
+}
+
+/* An entry without a name: a used one, or a new one. */
+static gavel__key *make_key(gavel__keys *keys)
+{
+    gavel__list *node = gavel__list_pop(&keys->unused);
+    if (node == NULL)
+        return gavel__alloc(keys->allocator, 1, sizeof(gavel__key));
+    keys->n_unused--;
+    return GAVEL__CONTAINER(node, gavel__key, idle);
+}
+
+static gavel__key *add(gavel__keys *keys, gavel__key_name name)
+{
+    gavel__key *key = make_key(keys);
+    if (key == NULL)
+        return NULL;
+    char *memory = key->name;
+    size_t capacity = key->name_capacity;
+    *key = (gavel__key){.name = memory, .name_capacity = capacity};
+    gavel__list_init(&key->waiters);
+    gavel__list_init(&key->idle);
+    if (!set_name(keys, key, name.bytes) ||
+        !gavel__map_insert_hashed(
+            &keys->map, (gavel_bytes){key->name, name.bytes.size}, name.hash, &key->node)) {
+        destroy_key(keys, key);
+        return NULL;
+    }
+    return key;
+}
+
+gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct gavel__round *round)
+{
+    gavel__key *key = gavel__keys_find(keys, name);
+    if (key == NULL)
+        key = add(keys, name);
+    if (key == NULL)
+        return NULL;
+    if (!gavel__list_is_empty(&key->idle)) {
+        gavel__list_remove(&key->idle);
+        keys->n_warm--;
+    }
+    key->earlier = key->round;
+    key->round = round;
+    key->n_claims++;
+    return key;
+}
+
+void gavel__keys_release(
+    gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters)
+{
+    if (key->round == round)
+        key->round = key->earlier;
+    key->earlier = NULL;
+    if (--key->n_claims > 0)
+        return;
+    gavel__list_append_all(ret_waiters, &key->waiters);
+    if (key->heat.level <= 0) {
+        forget(keys, key);
+        return;
+    }
+    gavel__list_append(&keys->warm, &key->idle);
+    keys->n_warm++;
+    if (keys->n_warm > max_warm)
+        forget(keys, pop_warm(keys));
+}

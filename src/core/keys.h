@@ -1,0 +1,68 @@
+/*
+ * Keys: what this client knows of each key: which round has it, who waits for it, how hot it is.
+ *
+ * Inside one client keys never race: a key is in one round at a time, and what wants it meanwhile
+ * waits here. A key that no round has and that is cold is forgotten.
+ */
+#ifndef GAVEL__KEYS_H
+#define GAVEL__KEYS_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "core/backoff.h"
+
+struct gavel__round;
+
+typedef struct gavel__key {
+    gavel__map_node node; /* node.key is the key's name, in `name` */
+    char *name;           /* owned */
+    size_t name_capacity;
+    struct gavel__round *round;   /* the latest that claimed it; NULL: free */
+    struct gavel__round *earlier; /* the one before, while its EXEC is not answered */
+    uint32_t n_claims;            /* a round that commits and the next one may both hold it */
+    gavel__list waiters;          /* transactions, in order of arrival */
+    size_t last_write; /* in the running round's writes: the place of the last one here, from
+                          1; 0: none */
+    bool
+        is_fetched_as_hash; /* in the running round: a read has shown that it is a hash or absent */
+    gavel__heat heat;
+    int64_t resume_us; /* nobody here tries it before */
+    gavel__list idle;  /* among the keys that are kept only for their heat, or the free ones */
+} gavel__key;
+
+typedef struct gavel__keys {
+    const gavel_allocator *allocator; /* borrowed */
+    gavel__map map;
+    gavel__list warm; /* not claimed, kept for their heat; the longest untouched first */
+    size_t n_warm;
+    gavel__list unused; /* forgotten; their memory is used again */
+    size_t n_unused;
+} gavel__keys;
+
+void gavel__keys_init(gavel__keys *keys, const gavel_allocator *allocator, uint64_t seed);
+
+/* No key may be claimed any more. */
+void gavel__keys_finish(gavel__keys *keys);
+
+/* A name as the table looks it up; the hash is computed once. */
+typedef struct gavel__key_name {
+    gavel_bytes bytes;
+    uint64_t hash;
+} gavel__key_name;
+
+gavel__key_name gavel__keys_name(const gavel__keys *keys, gavel_bytes bytes);
+
+/* What is known of the key, or NULL: nothing. */
+gavel__key *gavel__keys_find(const gavel__keys *keys, gavel__key_name name);
+
+/*
+ * Claims the key for a round, which may be the second one to do so: the first holds it until its
+ * EXEC has been answered. NULL: no memory.
+ */
+gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct gavel__round *round);
+
+/* Gives the round's claim back. Appends to `ret_waiters` those who waited, when the key is free. */
+void gavel__keys_release(
+    gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters);
+
+#endif

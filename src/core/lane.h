@@ -1,0 +1,63 @@
+/*
+ * Lanes: core's side of the links. On a lane at most one round commits, and one more reads behind
+ * its EXEC. A lane knows nothing of sockets: commands go into `out`, the client sends them.
+ */
+#ifndef GAVEL__LANE_H
+#define GAVEL__LANE_H
+
+#include "base/buffer.h"
+#include "core/script.h"
+
+#include <gavel/outcome.h>
+
+/* The longest name of a marker: the prefix, at most 64 bytes, and a unique rest. */
+#define GAVEL__MARKER_SIZE 128
+
+typedef enum gavel__lane_state {
+    GAVEL__LANE_DOWN,
+    GAVEL__LANE_WANTED, /* the client is to connect it, from dial_us on */
+    GAVEL__LANE_DIALLING,
+    GAVEL__LANE_UP
+} gavel__lane_state;
+
+typedef struct gavel__lane {
+    uint32_t index;
+    gavel__lane_state state;
+    gavel__buffer *out;   /* the link's, while UP */
+    uint64_t n_appended;  /* bytes of commands since UP */
+    uint64_t n_sent;      /* of these, handed to the kernel, as far as the client has told */
+    size_t n_new_replies; /* expected, not yet announced to the link */
+    int64_t written_us;   /* when the write under way was composed; 0: its round trip is measured */
+    gavel__script script;
+    struct gavel__round *round; /* reading or committing */
+    struct gavel__round *next;  /* reading, behind the EXEC of `round` */
+    struct gavel__round *asked; /* in doubt on another lane: this one asks for its marker */
+    bool is_watching;           /* at the end of what was written, the server watches something */
+    bool is_condemned;          /* the client is to close it; its message says why */
+    char message[GAVEL_MESSAGE_SIZE];
+    int64_t dial_us;                 /* WANTED: not before */
+    uint32_t n_failures;             /* links lost in a row without having been of use */
+    char marker[GAVEL__MARKER_SIZE]; /* this connection's marker */
+    size_t marker_size;              /* 0: markers are off */
+    bool is_planted;                 /* the marker holds `number` */
+    int64_t planted_us;              /* since then it lives for its ttl */
+    uint64_t number;                 /* of the last round that committed, or as planted */
+} gavel__lane;
+
+/* The lane's link is to be closed. */
+void gavel__lane_condemn(gavel__lane *lane, const char *message);
+
+/*
+ * Whether the marker is to be planted before the next round reads. Not behind an EXEC that is not
+ * answered: that would wipe out what its marker says of it.
+ */
+bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
+
+/* Whether a round could begin to read here now. */
+static inline bool gavel__lane_is_free(const gavel__lane *lane)
+{
+    return lane->state == GAVEL__LANE_UP && !lane->is_condemned && lane->round == NULL &&
+           lane->asked == NULL && gavel__script_is_empty(&lane->script);
+}
+
+#endif

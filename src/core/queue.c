@@ -1,0 +1,219 @@
+/*
+ * The queue: see the header. Everything that ends a transaction goes through finish() below.
+ */
+#include "core/queue.h"
+
+#include "base/histogram.h"
+#include "base/text.h"
+#include "core/guard.h"
+
+#include <string.h>
+
+void gavel__queue_init(
+    gavel__queue *queue, const gavel_allocator *allocator, const gavel_hooks *hooks, uint64_t seed)
+{
+    *queue = (gavel__queue){.allocator = allocator, .hooks = *hooks};
+    gavel__random_seed(&queue->random, seed);
+    gavel__keys_init(&queue->keys, allocator, gavel__random_next(&queue->random));
+    gavel__list_init(&queue->ready);
+    gavel__list_init(&queue->done);
+    gavel__heap_init(&queue->timers, allocator);
+}
+
+void gavel__queue_finish(gavel__queue *queue)
+{
+    gavel__keys_finish(&queue->keys);
+    gavel__heap_finish(&queue->timers);
+}
+
+void gavel__queue_tell(gavel__queue *queue, gavel_event_type type, uint32_t link,
+    const gavel__transaction *transaction, const char *message)
+{
+    if (queue->hooks.on_event == NULL)
+        return;
+    gavel_event event = {.type = type, .link = link, .message = message};
+    if (transaction != NULL) {
+        event.user = transaction->user;
+        event.n_attempts = transaction->outcome.n_attempts;
+        event.status = transaction->outcome.status;
+    }
+    gavel__guard_enter();
+    queue->hooks.on_event(&event, queue->hooks.user);
+    gavel__guard_leave();
+}
+
+/* ---- Ends ---------------------------------------------------------------------------------- */
+
+static void finish(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel_outcome *outcome = &transaction->outcome;
+    outcome->elapsed_us = now_us - transaction->started_us;
+    if (!gavel_is_committed(outcome))
+        outcome->result_size = 0; /* set by an attempt that came to nothing */
+    queue->stats.n_outcomes[outcome->status]++;
+    queue->stats.latencies[gavel__latency_bucket(outcome->elapsed_us)]++;
+    gavel__list_remove(&transaction->node);
+    gavel__list_append(&queue->done, &transaction->node);
+    gavel__queue_tell(queue, GAVEL_EVENT_OUTCOME, 0, transaction, outcome->message);
+}
+
+void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
+    const char *message, int64_t now_us)
+{
+    gavel__heap_remove(&queue->timers, &transaction->timer);
+    queue->n_open--;
+    bool is_commit = status == GAVEL_COMMITTED || status == GAVEL_COMMITTED_WITH_ERRORS;
+    if (transaction->is_doubtful && !is_commit)
+        status = GAVEL_UNKNOWN; /* "nothing was written" is more than is known */
+    gavel__transaction_settle(transaction, status, message);
+    finish(queue, transaction, now_us);
+}
+
+void gavel__queue_settle_abort(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message), "%s", transaction->outcome.message);
+    gavel__queue_settle(queue, transaction, transaction->abort_status, message, now_us);
+}
+
+void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    finish(queue, transaction, now_us);
+}
+
+/* ---- Between rounds ------------------------------------------------------------------------ */
+
+bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
+{
+    if (!gavel__heap_reserve(&queue->timers, queue->n_open + 1))
+        return false;
+    queue->n_open++;
+    transaction->sequence = queue->n_arrived++;
+    transaction->state = GAVEL__READY;
+    gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
+    gavel__list_append(&queue->ready, &transaction->node);
+    return true;
+}
+
+/* Among the ready by arrival: mostly at the end, or, for one that comes back, near the front. */
+static void insert_ready(gavel__queue *queue, gavel__transaction *transaction)
+{
+    gavel__list *head = &queue->ready;
+    gavel__list *place = head;
+    if (!gavel__list_is_empty(head) &&
+        GAVEL__CONTAINER(head->previous, gavel__transaction, node)->sequence >
+            transaction->sequence) {
+        place = head->next;
+        while (GAVEL__CONTAINER(place, gavel__transaction, node)->sequence < transaction->sequence)
+            place = place->next;
+    }
+    gavel__list_insert_before(place, &transaction->node);
+}
+
+void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__list_remove(&transaction->node);
+    transaction->round = NULL;
+    if (transaction->is_cancelled) {
+        gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
+        return;
+    }
+    transaction->state = GAVEL__READY;
+    gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
+    insert_ready(queue, transaction);
+}
+
+void gavel__queue_park(gavel__queue *queue, gavel__transaction *transaction, gavel__key *key)
+{
+    (void)queue;
+    gavel__list_remove(&transaction->node);
+    transaction->state = GAVEL__PARKED;
+    gavel__list_append(&key->waiters, &transaction->node);
+}
+
+void gavel__queue_pause(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us)
+{
+    if (transaction->is_cancelled || resume_us <= now_us) {
+        gavel__queue_make_ready(queue, transaction, now_us);
+        return;
+    }
+    gavel__list_remove(&transaction->node);
+    transaction->round = NULL;
+    transaction->state = GAVEL__PAUSED;
+    /* A pause that outlasts the deadline would throw the last chance away. */
+    int64_t remaining_us = transaction->deadline_us - now_us;
+    if (resume_us - now_us > remaining_us / 2)
+        resume_us = now_us + remaining_us / 2;
+    transaction->resume_us = resume_us;
+    gavel__heap_set(&queue->timers, &transaction->timer, resume_us);
+}
+
+bool gavel__queue_count_conflict(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel_outcome *outcome = &transaction->outcome;
+    outcome->n_conflicts++;
+    char message[GAVEL_MESSAGE_SIZE];
+    char key[96];
+    gavel__format(message, sizeof(message), "lost %u times to other writers of \"%s\"%s",
+        outcome->n_conflicts, gavel__printable(transaction->keys[0], key, sizeof(key)),
+        transaction->n_keys > 1 ? " and its other keys" : "");
+    gavel__queue_tell(queue, GAVEL_EVENT_CONFLICT, 0, transaction, message);
+    if (transaction->is_cancelled) {
+        gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
+        return false;
+    }
+    if (outcome->n_conflicts > transaction->max_conflicts ||
+        outcome->n_attempts >= transaction->max_attempts) {
+        gavel__queue_settle(queue, transaction, GAVEL_CONFLICT, message, now_us);
+        return false;
+    }
+    return true;
+}
+
+void gavel__queue_on_conflict(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us)
+{
+    if (gavel__queue_count_conflict(queue, transaction, now_us))
+        gavel__queue_pause(queue, transaction, resume_us, now_us);
+}
+
+void gavel__queue_on_fault(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
+{
+    gavel_outcome *outcome = &transaction->outcome;
+    outcome->n_faults++;
+    bool is_spent = outcome->n_faults > transaction->max_faults ||
+                    outcome->n_attempts >= transaction->max_attempts;
+    if (is_spent && !transaction->is_cancelled) {
+        gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, message, now_us);
+        return;
+    }
+    /* Kept for the deadline's message: this is what the time was lost to. */
+    gavel__format(outcome->message, sizeof(outcome->message), "%s", message);
+    int64_t pause_us = gavel__backoff_fault_us(outcome->n_faults, &queue->random);
+    gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
+}
+
+/* ---- Timers and keys ----------------------------------------------------------------------- */
+
+gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us)
+{
+    gavel__heap_node *first = gavel__heap_first(&queue->timers);
+    if (first == NULL || first->due_us > now_us)
+        return NULL;
+    return GAVEL__CONTAINER(first, gavel__transaction, timer);
+}
+
+void gavel__queue_release_key(
+    gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us)
+{
+    gavel__list waiters;
+    gavel__list_init(&waiters);
+    gavel__keys_release(&queue->keys, key, round, &waiters);
+    while (!gavel__list_is_empty(&waiters)) {
+        gavel__transaction *transaction = GAVEL__CONTAINER(waiters.next, gavel__transaction, node);
+        gavel__queue_make_ready(queue, transaction, now_us);
+    }
+}

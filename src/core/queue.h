@@ -1,0 +1,82 @@
+/*
+ * The queue: every transaction that is under way, and the budgets that bound it.
+ *
+ * It decides what becomes of a transaction between rounds: ready, parked behind a key, paused, or
+ * done. Rounds give their members back here; the engine takes them from here.
+ */
+#ifndef GAVEL__QUEUE_H
+#define GAVEL__QUEUE_H
+
+#include "core/transaction.h"
+
+typedef struct gavel__queue {
+    const gavel_allocator *allocator; /* borrowed */
+    gavel_hooks hooks;                /* on_event may be NULL */
+    gavel__random random;             /* for jitter */
+    gavel__keys keys;
+    gavel__list ready;      /* in order of arrival */
+    gavel__list done;       /* to be handed out by the client */
+    gavel__heap timers;     /* of all that are not done: pauses and deadlines */
+    size_t n_open;          /* not done */
+    uint64_t n_arrived;     /* ever: the next sequence number */
+    uint64_t round_trip_us; /* measured, smoothed; 0: not yet */
+    gavel_stats stats;
+} gavel__queue;
+
+void gavel__queue_init(
+    gavel__queue *queue, const gavel_allocator *allocator, const gavel_hooks *hooks, uint64_t seed);
+
+/* Nothing may be open. */
+void gavel__queue_finish(gavel__queue *queue);
+
+/* Takes a transaction that gavel__transaction_begin accepted. False: no memory. */
+bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction);
+
+/* For one that was not accepted, or not entered: it is done, its outcome is set. */
+void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
+/* Back among the ready, in order of arrival; or CANCELLED if that was asked for. */
+void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
+/* Behind a key that another round has. */
+void gavel__queue_park(gavel__queue *queue, gavel__transaction *transaction, gavel__key *key);
+
+/* Until resume_us, or the deadline. */
+void gavel__queue_pause(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us);
+
+/* An attempt was lost to somebody else, or to RETRY: again from resume_us on, or CONFLICT. */
+void gavel__queue_on_conflict(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us);
+
+/*
+ * Counts a conflict; false, and the transaction is done, when its budget is spent. For a round that
+ * keeps its members for a retry at once.
+ */
+bool gavel__queue_count_conflict(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
+/* An attempt was lost to a link or a server: again after a pause, or NOT_SENT with the message. */
+void gavel__queue_on_fault(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
+
+/* It is done. */
+void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
+    const char *message, int64_t now_us);
+
+/* The verdict of an attempt without writes is proved: as its abort_status and message say. */
+void gavel__queue_settle_abort(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
+/* The transactions whose timer is due, one a call, or NULL. Its timer is set to the deadline. */
+gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
+
+/* Tells the hooks. `transaction` NULL: an event of a link. */
+void gavel__queue_tell(gavel__queue *queue, gavel_event_type type, uint32_t link,
+    const gavel__transaction *transaction, const char *message);
+
+/* Releases a round's claim on a key; those who waited for it are ready. */
+void gavel__queue_release_key(
+    gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * Rounds: one WATCH ... EXEC on one lane, for one transaction or for many.
+ *
+ *     IDLE --begin--> READING --last reply--> (bodies run) --+--> IDLE      nothing to prove
+ *                        ^                                   v
+ *                        +-- nil, read again behind it -- COMMITTING --> IDLE    settled
+ *                        +---- a member joins ---- STANDING <-- (read again behind it)
+ *                                                            |
+ *                                                            v link lost after EXEC was sent
+ *                                                        IN_DOUBT --> IDLE       marker read
+ *
+ * A round is a function of the replies: they come in by gavel__round_on_reply, commands go out to
+ * its lane, its members go back to the queue. A snapshot round is for transactions that only read:
+ * their reads alone between MULTI and EXEC (or a single one by itself) are one snapshot, which
+ * nobody can spoil, so it needs no WATCH.
+ */
+#ifndef GAVEL__ROUND_H
+#define GAVEL__ROUND_H
+
+#include "core/body.h"
+#include "core/lane.h"
+#include "core/queue.h"
+#include "core/server_error.h"
+
+typedef enum gavel__phase {
+    GAVEL__ROUND_IDLE,
+    GAVEL__ROUND_READING,
+    GAVEL__ROUND_COMMITTING,
+    GAVEL__ROUND_STANDING, /* committed; what it has read again is there for the next member */
+    GAVEL__ROUND_IN_DOUBT
+} gavel__phase;
+
+/* One read of a round, for all of its members that asked for it. */
+typedef struct gavel__fetch {
+    gavel__map_node node; /* among the indexed ones */
+    gavel_bytes encoded;  /* the command */
+    gavel_reply reply;
+} gavel__fetch;
+
+/* The first error of the server in a round. */
+typedef struct gavel__refusal {
+    bool is_set;
+    gavel__remedy remedy;
+    char message[GAVEL_MESSAGE_SIZE];
+} gavel__refusal;
+
+/* What all the rounds of an engine share. */
+typedef struct gavel__rounds {
+    gavel__queue *queue;
+    gavel__list idle; /* rounds to be used again */
+    gavel__buffer scratch;
+    int64_t marker_ttl_us; /* 0: no markers */
+    int64_t id_ttl_ms;
+    uint32_t max_width;     /* of a round, from the config */
+    uint32_t width;         /* now: halved by a conflict, one more for a full round that commits */
+    uint32_t reread_credit; /* left to reads behind EXEC that may turn out to be in vain */
+} gavel__rounds;
+
+typedef struct gavel__round {
+    gavel__list node; /* among the idle ones, or those in doubt */
+    gavel__rounds *rounds;
+    gavel__lane *lane;
+    gavel__phase phase;
+    bool is_snapshot;
+    bool is_reread;       /* WATCH and reads follow its EXEC */
+    bool is_watched;      /* WATCH was answered with OK */
+    bool is_stale;        /* what was read is older than its members */
+    bool has_bare_writes; /* MULTI was refused and a write was not: it ran by itself */
+    gavel__list members;
+    gavel__arena arena;  /* of the fetches */
+    gavel__arena values; /* of what was read, and is handed to bodies */
+    gavel__key **claims; /* the keys it holds */
+    size_t n_claims;
+    size_t claims_capacity;
+    gavel__map fetch_index; /* by the command as encoded; of the first n_indexed */
+    size_t n_indexed;
+    gavel__fetch **fetches;
+    size_t n_fetches;
+    size_t fetches_capacity;
+    size_t n_fetched;
+    gavel__writes writes;
+    size_t n_queued;   /* answers to queueing seen */
+    uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
+    gavel__refusal refusal;
+    uint64_t number;                 /* what its EXEC writes to the marker; 0: nothing */
+    char marker[GAVEL__MARKER_SIZE]; /* IN_DOUBT: where to ask */
+    size_t marker_size;
+    int64_t stood_us; /* STANDING: since when */
+    bool is_touched;  /* IN_DOUBT: the server did not refuse to look for the marker */
+    bool is_fenced;   /* IN_DOUBT: the marker was touched, a late EXEC will fail */
+    int64_t ask_us;   /* IN_DOUBT: not before */
+} gavel__round;
+
+void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue);
+void gavel__rounds_finish(gavel__rounds *rounds);
+
+/* An empty round on this lane; NULL: no memory. It is nowhere noted yet. */
+gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool is_snapshot);
+
+/*
+ * Takes a transaction in, out of the list that it stands in, and claims its keys. False: no memory;
+ * it was settled.
+ */
+bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int64_t now_us);
+
+/*
+ * Takes a transaction into a round that stands, if it watches and reads exactly the same: it then
+ * costs a single round trip. False: it does not fit. When all have joined, the round resumes, and
+ * runs the bodies at once if what it reads is there.
+ */
+bool gavel__round_join(gavel__round *round, gavel__transaction *transaction);
+void gavel__round_resume(gavel__round *round, int64_t now_us);
+
+/* Writes WATCH and the reads to the lane. The round is noted there as its `round` or `next`. */
+void gavel__round_begin(gavel__round *round, int64_t now_us);
+
+/*
+ * WATCHes and reads once more, behind the EXEC just composed: a retry, or the next transaction that
+ * reads the same, then costs one round trip. In vain if neither comes; so it is for a lane that has
+ * nothing better to do, and only done while it pays: each takes one from a credit that each use
+ * restores.
+ */
+void gavel__round_reread(gavel__round *round, int64_t now_us);
+
+/* Those who wait for the round's keys are ready. */
+void gavel__round_wake_waiters(gavel__round *round, int64_t now_us);
+
+/* What rounds->reread_credit starts with. */
+extern const uint32_t gavel__full_reread_credit;
+
+/* A reply to the given step of the round. Runs bodies, writes the commit, settles members. */
+void gavel__round_on_reply(
+    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us);
+
+/* Its lane is gone, before EXEC could take effect: the members run again. */
+void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us);
+
+/* Whether EXEC may have reached the server, and would have written something. */
+bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent);
+
+/* Lets its keys go, forgets its replies to come, is idle. Members must have left. */
+void gavel__round_dissolve(gavel__round *round, int64_t now_us);
+
+/* ---- Between round.c, run.c and commit.c --------------------------------------------------- */
+
+/* The only way from one phase to another; asserts that the drawing above has that arrow. */
+void gavel__round_set_phase(gavel__round *round, gavel__phase phase);
+
+/* Runs the members' bodies; then commits, or is dissolved. */
+void gavel__round_run(gavel__round *round, int64_t now_us);
+
+/* Composes MULTI, the writes, the marker and EXEC; ends in COMMITTING. */
+void gavel__round_commit(gavel__round *round, int64_t now_us);
+
+/* A reply while COMMITTING. */
+void gavel__round_on_commit_reply(
+    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us);
+
+/* WATCH and reads, once more (behind EXEC) or for the first time. */
+void gavel__round_write_reads(gavel__round *round, int64_t now_us);
+
+/* The server refused in a way that names no member: pause, reconnect, narrow down, or give up. */
+void gavel__round_on_refusal(gavel__round *round, int64_t now_us);
+
+/* Notes the first error. */
+void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what);
+
+/* Ends a write to the lane: n_replies more are to come. Condemns the lane if memory ran out. */
+void gavel__round_end_write(gavel__round *round, size_t size_before, int64_t now_us);
+
+/* The only member, or NULL: none or several. */
+gavel__transaction *gavel__round_only_member(const gavel__round *round);
+
+static inline gavel__transaction *gavel__member_of(gavel__list *node)
+{
+    return GAVEL__CONTAINER(node, gavel__transaction, node);
+}
+
+#endif

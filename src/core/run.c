@@ -1,0 +1,167 @@
+/*
+ * Runs: the bodies of a round, one after another, on what was read. Those that have to do with EXEC
+ * stay in the round; the others leave at once.
+ */
+#include "core/round.h"
+
+#include "base/text.h"
+#include "core/commands.h"
+#include "core/identity.h"
+
+/* A second submission under an id is told of the first. True: the member has left. */
+static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    const gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
+    if (key->last_write > 0) { /* another member of this round bears the same id */
+        gavel__queue_make_ready(queue, transaction, now_us);
+        return true;
+    }
+    gavel_bytes storage[3];
+    gavel_command command = gavel__command_get(storage, transaction->id_key);
+    const gavel__read *read = gavel__transaction_find_read(transaction, &command);
+    if (read->reply->type == GAVEL_REPLY_NIL)
+        return false;
+    gavel_status status = GAVEL_REJECTED;
+    const char *message = "the key of the id cannot be read";
+    if (read->reply->type == GAVEL_REPLY_STRING)
+        status = gavel__identity_check(
+            read->reply->text, transaction->digest, &transaction->outcome, &message);
+    gavel__queue_settle(queue, transaction, status, message, now_us);
+    return true;
+}
+
+/* The commit of a transaction with an id also records that it was made. False: no memory. */
+static bool write_identity(gavel__round *round, gavel__transaction *transaction)
+{
+    char ttl[GAVEL__INT_SIZE];
+    char record[GAVEL__IDENTITY_SIZE];
+    gavel_bytes args[] = {GAVEL_STR("SET"), transaction->id_key,
+        gavel__identity_record(transaction->digest, &transaction->outcome, record), GAVEL_STR("PX"),
+        gavel__format_int(round->rounds->id_ttl_ms, ttl)};
+    gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
+    return gavel__writes_taint(&round->writes, key, transaction) &&
+           gavel__writes_add_command(&round->writes, args, 5);
+}
+
+/* Whether a verdict without writes needs EXEC as its proof: what it rests on came from several
+ * commands, between which somebody may have written, or from writes that are not made yet. */
+static bool needs_proof(const gavel__round *round, const gavel_tx *tx)
+{
+    return !round->is_snapshot && (tx->has_seen_others || tx->transaction->n_reads > 1);
+}
+
+static void on_retry(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    double level = transaction->outcome.n_conflicts + 2;
+    int64_t pause_us = gavel__backoff_conflict_us(
+        level < 12 ? level : 12, (int64_t)queue->round_trip_us, &queue->random);
+    gavel__queue_on_conflict(queue, transaction, now_us + pause_us, now_us);
+}
+
+static void on_commit_verdict(
+    gavel__round *round, const gavel_tx *tx, const gavel__savepoint *savepoint, int64_t now_us)
+{
+    gavel__transaction *transaction = tx->transaction;
+    transaction->first_write = savepoint->n_commands;
+    transaction->n_writes = round->writes.n_commands - savepoint->n_commands;
+    if (transaction->id_key.data != NULL && !write_identity(round, transaction)) {
+        gavel__writes_rollback(&round->writes, savepoint);
+        gavel__queue_settle(round->rounds->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
+        return;
+    }
+    if (round->writes.n_commands == savepoint->n_commands && !needs_proof(round, tx))
+        gavel__queue_settle(round->rounds->queue, transaction, GAVEL_COMMITTED, "", now_us);
+}
+
+/* An attempt that writes nothing, and why. A lack of memory needs no proof. */
+static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status status, int64_t now_us)
+{
+    gavel__transaction *transaction = tx->transaction;
+    const char *message = status == GAVEL_ABORTED ? "aborted by the body" : tx->message;
+    transaction->outcome.abort_code = status == GAVEL_ABORTED ? tx->abort_code : 0;
+    transaction->is_aborted = true;
+    transaction->abort_status = status;
+    transaction->n_writes = 0;
+    if (status == GAVEL_NOT_SENT || !needs_proof(round, tx))
+        gavel__queue_settle(round->rounds->queue, transaction, status, message, now_us);
+    else
+        gavel__format(transaction->outcome.message, GAVEL_MESSAGE_SIZE, "%s", message);
+}
+
+/*
+ * On values read before the transaction was submitted only a commit with writes counts: EXEC proves
+ * that they were still true. Any other verdict is to rest on what is true now.
+ */
+static bool has_written(
+    const gavel__round *round, gavel__fate fate, const gavel__savepoint *savepoint)
+{
+    return fate == GAVEL__FATE_COMMIT && round->writes.n_commands > savepoint->n_commands;
+}
+
+static void run_member(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    if (transaction->id_key.data != NULL && leave_as_duplicate(round, transaction, now_us))
+        return;
+    gavel__stage stage = {&round->writes, &round->values, &round->rounds->scratch};
+    gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
+    transaction->is_aborted = false;
+    transaction->is_refused = false;
+    transaction->outcome.abort_code = 0;
+    gavel_tx tx;
+    gavel__fate fate = gavel__body_run(&stage, transaction, &tx);
+    if (round->is_stale && !has_written(round, fate, &savepoint)) {
+        gavel__writes_rollback(&round->writes, &savepoint);
+        transaction->wants_fresh = true;
+        gavel__queue_make_ready(queue, transaction, now_us);
+        return;
+    }
+    /* What it has met in another body's writes counts once these are made. */
+    if (fate == GAVEL__FATE_POISONED && tx.has_seen_others)
+        fate = GAVEL__FATE_DEFER;
+    if (fate != GAVEL__FATE_COMMIT)
+        gavel__writes_rollback(&round->writes, &savepoint);
+    if (fate != GAVEL__FATE_AGAIN && fate != GAVEL__FATE_DEFER) {
+        transaction->outcome.n_attempts++;
+        queue->stats.n_attempts++;
+        gavel__queue_tell(queue, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
+    }
+    switch (fate) {
+    case GAVEL__FATE_COMMIT:
+        on_commit_verdict(round, &tx, &savepoint, now_us);
+        break;
+    case GAVEL__FATE_ABORT:
+        on_abort(round, &tx, GAVEL_ABORTED, now_us);
+        break;
+    case GAVEL__FATE_RETRY:
+        on_retry(round, transaction, now_us);
+        break;
+    case GAVEL__FATE_AGAIN:
+    case GAVEL__FATE_DEFER:
+        gavel__queue_make_ready(queue, transaction, now_us);
+        break;
+    case GAVEL__FATE_POISONED:
+        on_abort(round, &tx, tx.status, now_us);
+        break;
+    }
+}
+
+void gavel__round_run(gavel__round *round, int64_t now_us)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        round->claims[i]->last_write = 0;
+        round->claims[i]->is_fetched_as_hash = false;
+    }
+    gavel__writes_clear(&round->writes);
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__list *next = node->next;
+        run_member(round, gavel__member_of(node), now_us);
+        node = next;
+    }
+    if (gavel__list_is_empty(&round->members))
+        gavel__round_dissolve(round, now_us);
+    else
+        gavel__round_commit(round, now_us);
+}

@@ -1,0 +1,21 @@
+/*
+ * Errors of the server, sorted by what can be done about them.
+ */
+#ifndef GAVEL__SERVER_ERROR_H
+#define GAVEL__SERVER_ERROR_H
+
+#include <gavel/bytes.h>
+
+typedef enum gavel__remedy {
+    GAVEL__GIVE_UP,   /* trying again cannot help: tell the caller, in the server's words */
+    GAVEL__TRY_AGAIN, /* the server cannot serve just now: pause, then run again */
+    GAVEL__RECONNECT  /* not on this link: another login or another server may do */
+} gavel__remedy;
+
+/*
+ * What to do about an error reply. Knows EXECABORT's cause ("because of: ..."). Source: the error
+ * codes that Redis sends, as of 7.2.
+ */
+gavel__remedy gavel__server_error_remedy(gavel_bytes error);
+
+#endif

@@ -1,0 +1,318 @@
+/*
+ * Transactions: taking over a request, its keys and its reads. Used by the engine, rounds and
+ * bodies; decides nothing about when anything runs.
+ */
+#include "core/transaction.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+#include "core/commands.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const uint32_t default_deadline_ms = 5000;
+static const uint32_t default_max_conflicts = 10000;
+static const uint32_t default_max_faults = 8;
+
+/* ---- Keys and reads ------------------------------------------------------------------------ */
+
+/* Room for one more element of `size` bytes in an array of the arena; NULL: no memory. */
+static void *with_room(
+    gavel__arena *arena, void *elements, size_t n_elements, size_t *capacity, size_t size)
+{
+    if (n_elements < *capacity)
+        return elements;
+    size_t larger = *capacity == 0 ? 4 : *capacity * 2;
+    void *memory = gavel__arena_alloc(arena, larger, size);
+    if (memory == NULL)
+        return NULL;
+    if (n_elements > 0)
+        memcpy(memory, elements, n_elements * size);
+    *capacity = larger;
+    return memory;
+}
+
+/* Its place among the keys, or n_keys. */
+static size_t find_key(const gavel__transaction *transaction, gavel_bytes key)
+{
+    size_t i = 0;
+    while (i < transaction->n_keys && !gavel__bytes_equal(transaction->keys[i], key))
+        i++;
+    return i;
+}
+
+bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key)
+{
+    return find_key(transaction, key) < transaction->n_keys;
+}
+
+gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, gavel_bytes key)
+{
+    size_t i = find_key(transaction, key);
+    return i < transaction->n_keys ? transaction->holds[i].key : NULL;
+}
+
+gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
+{
+    if (gavel__transaction_has_key(transaction, key))
+        return GAVEL__KNOWN;
+    if (transaction->n_keys == GAVEL_MAX_KEYS)
+        return GAVEL__TOO_MANY;
+    size_t capacity = transaction->keys_capacity;
+    gavel_bytes *keys = with_room(
+        &transaction->arena, transaction->keys, transaction->n_keys, &capacity, sizeof(*keys));
+    gavel__hold *holds = with_room(&transaction->arena, transaction->holds, transaction->n_keys,
+        &transaction->keys_capacity, sizeof(*holds));
+    if (keys == NULL || holds == NULL) {
+        transaction->keys_capacity = transaction->n_keys;
+        return GAVEL__NO_MEMORY;
+    }
+    transaction->keys = keys;
+    transaction->holds = holds;
+    holds[transaction->n_keys] = (gavel__hold){0, NULL};
+    if (!gavel__arena_copy(&transaction->arena, key, &keys[transaction->n_keys]))
+        return GAVEL__NO_MEMORY;
+    transaction->n_keys++;
+    return GAVEL__ADDED;
+}
+
+bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command)
+{
+    gavel_command resolved = *command;
+    if (resolved.first_key == 0)
+        resolved.first_key = 1;
+    if (resolved.n_keys == 0)
+        resolved.n_keys = 1;
+    if (resolved.args == NULL || resolved.n_args <= resolved.first_key ||
+        resolved.n_keys > resolved.n_args - resolved.first_key)
+        return false;
+    *ret_command = resolved;
+    return true;
+}
+
+static bool is_same_command(const gavel_command *a, const gavel_command *b)
+{
+    if (a->n_args != b->n_args || a->first_key != b->first_key || a->n_keys != b->n_keys)
+        return false;
+    /* From the end: the names are mostly the same. */
+    for (size_t i = a->n_args; i-- > 0;) {
+        if (!gavel__bytes_equal(a->args[i], b->args[i]))
+            return false;
+    }
+    return true;
+}
+
+gavel__read *gavel__transaction_find_read(
+    gavel__transaction *transaction, const gavel_command *command)
+{
+    for (size_t n = 0; n < transaction->n_reads; n++) {
+        size_t i = transaction->next_read;
+        transaction->next_read = i + 1 < transaction->n_reads ? i + 1 : 0;
+        if (is_same_command(&transaction->reads[i].command, command))
+            return &transaction->reads[i];
+    }
+    return NULL;
+}
+
+static bool copy_command(
+    gavel__transaction *transaction, const gavel_command *command, gavel__read *ret_read)
+{
+    gavel_bytes *args =
+        gavel__arena_alloc(&transaction->arena, command->n_args, sizeof(gavel_bytes));
+    if (args == NULL)
+        return false;
+    for (size_t i = 0; i < command->n_args; i++) {
+        if (!gavel__arena_copy(&transaction->arena, command->args[i], &args[i]))
+            return false;
+    }
+    ret_read->command = *command;
+    ret_read->command.args = args;
+    return true;
+}
+
+static bool encode(gavel__transaction *transaction, gavel__read *read, gavel__buffer *scratch)
+{
+    gavel__buffer_clear(scratch);
+    gavel__resp_command(scratch, read->command.args, read->command.n_args);
+    return !scratch->has_failed && gavel__arena_copy(&transaction->arena,
+                                       (gavel_bytes){scratch->data, scratch->size}, &read->encoded);
+}
+
+gavel__added gavel__transaction_add_read(
+    gavel__transaction *transaction, const gavel_command *command, gavel__buffer *scratch)
+{
+    if (gavel__transaction_find_read(transaction, command) != NULL)
+        return GAVEL__KNOWN;
+    for (size_t i = 0; i < command->n_keys; i++) {
+        gavel__added added =
+            gavel__transaction_add_key(transaction, command->args[command->first_key + i]);
+        if (added == GAVEL__TOO_MANY || added == GAVEL__NO_MEMORY)
+            return added;
+    }
+    gavel__read *reads = with_room(&transaction->arena, transaction->reads, transaction->n_reads,
+        &transaction->reads_capacity, sizeof(*reads));
+    if (reads == NULL)
+        return GAVEL__NO_MEMORY;
+    transaction->reads = reads;
+    gavel__read read = {.reply = NULL};
+    if (!copy_command(transaction, command, &read) || !encode(transaction, &read, scratch))
+        return GAVEL__NO_MEMORY;
+    reads[transaction->n_reads++] = read;
+    return GAVEL__ADDED;
+}
+
+/* ---- Taking over a request ----------------------------------------------------------------- */
+
+static bool refuse(gavel__transaction *transaction, const char *message)
+{
+    gavel__transaction_settle(transaction, GAVEL_INVALID, message);
+    return false;
+}
+
+static bool refuse_naming(gavel__transaction *transaction, const char *format, gavel_bytes name)
+{
+    char printable[96];
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message), "%s: \"%s\"", format,
+        gavel__printable(name, printable, sizeof(printable)));
+    return refuse(transaction, message);
+}
+
+static bool accept(gavel__transaction *transaction, gavel__added added, gavel_bytes key)
+{
+    switch (added) {
+    case GAVEL__ADDED:
+        return true;
+    case GAVEL__KNOWN:
+        return refuse_naming(transaction, "declared twice", key);
+    case GAVEL__TOO_MANY:
+        return refuse_naming(transaction, "more than 512 keys; the first one too many is", key);
+    case GAVEL__NO_MEMORY:
+        gavel__transaction_settle(transaction, GAVEL_NOT_SENT, "no memory");
+        return false;
+    }
+    return false;
+}
+
+static bool add_keys(gavel__transaction *transaction, const gavel_transaction *request)
+{
+    for (size_t i = 0; i < request->n_keys; i++) {
+        gavel__added added = gavel__transaction_add_key(transaction, request->keys[i]);
+        if (!accept(transaction, added, request->keys[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool add_declared_read(
+    gavel__transaction *transaction, const gavel_read *read, gavel__buffer *scratch)
+{
+    gavel_bytes storage[3];
+    gavel_command command = read->field.data != NULL
+                                ? gavel__command_hget(storage, read->key, read->field)
+                                : gavel__command_get(storage, read->key);
+    if (read->command != NULL) {
+        if (!gavel__command_resolve(read->command, &command))
+            return refuse(transaction, "a declared command has too few arguments for its keys");
+        if (gavel__command_steers(command.args[0]))
+            return refuse_naming(transaction, "not a command for a body", command.args[0]);
+    }
+    gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
+    return accept(transaction, added, command.args[command.first_key]);
+}
+
+static bool add_id(gavel__transaction *transaction, const gavel_transaction *request,
+    const gavel__limits *limits, gavel__buffer *scratch)
+{
+    if (request->id.data == NULL)
+        return true;
+    if (request->id.size == 0 || request->id.size > GAVEL_ID_MAX)
+        return refuse(transaction, "an id has 1 to 256 bytes");
+    if (request->digest.size > GAVEL_DIGEST_MAX)
+        return refuse(transaction, "a digest has at most 64 bytes");
+    if (transaction->is_read_only)
+        return refuse(transaction, "a read-only transaction has nothing to keep under an id");
+    gavel__buffer_clear(scratch);
+    gavel__buffer_append(scratch, limits->key_prefix);
+    gavel__buffer_append(scratch, (gavel_bytes){"id:", 3});
+    gavel__buffer_append(scratch, request->id);
+    if (scratch->has_failed ||
+        !gavel__arena_copy(&transaction->arena, (gavel_bytes){scratch->data, scratch->size},
+            &transaction->id_key) ||
+        (request->digest.data != NULL &&
+            !gavel__arena_copy(&transaction->arena, request->digest, &transaction->digest)))
+        return accept(transaction, GAVEL__NO_MEMORY, request->id);
+    gavel_bytes storage[3];
+    gavel_command command = gavel__command_get(storage, transaction->id_key);
+    return accept(transaction, gavel__transaction_add_read(transaction, &command, scratch),
+        transaction->id_key);
+}
+
+static bool check(
+    gavel__transaction *transaction, const gavel_transaction *request, const gavel__limits *limits)
+{
+    if (request->body == NULL)
+        return refuse(transaction, "the transaction has no body");
+    if (request->n_keys + request->n_reads == 0)
+        return refuse(transaction, "the transaction declares no key and no read");
+    if ((request->n_keys > 0 && request->keys == NULL) ||
+        (request->n_reads > 0 && request->reads == NULL))
+        return refuse(transaction, "keys or reads are counted, but the pointer is NULL");
+    if (request->n_keys > GAVEL_MAX_KEYS)
+        return refuse_naming(transaction, "more than 512 keys; the first one too many is",
+            request->keys[GAVEL_MAX_KEYS]);
+    if (limits->max_deadline_us > 0 &&
+        transaction->deadline_us - transaction->started_us > limits->max_deadline_us)
+        return refuse(transaction, "deadline_ms is longer than markers live (marker_ttl_ms)");
+    return true;
+}
+
+bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
+    const gavel__limits *limits, gavel__buffer *scratch)
+{
+    uint32_t deadline_ms = request->deadline_ms > 0 ? request->deadline_ms : default_deadline_ms;
+    transaction->body = request->body;
+    transaction->user = request->user;
+    transaction->deadline_us = transaction->started_us + (int64_t)deadline_ms * 1000;
+    transaction->max_attempts = request->max_attempts > 0 ? request->max_attempts : UINT32_MAX;
+    transaction->max_conflicts =
+        request->max_conflicts > 0 ? request->max_conflicts : default_max_conflicts;
+    transaction->max_faults = request->max_faults > 0 ? request->max_faults : default_max_faults;
+    transaction->is_read_only = request->is_read_only;
+    transaction->keep_replies = request->keep_replies;
+    if (!check(transaction, request, limits) || !add_keys(transaction, request))
+        return false;
+    for (size_t i = 0; i < request->n_reads; i++) {
+        if (!add_declared_read(transaction, &request->reads[i], scratch))
+            return false;
+    }
+    return add_id(transaction, request, limits, scratch);
+}
+
+void gavel__transaction_reset(gavel__transaction *transaction)
+{
+    gavel__arena arena = transaction->arena;
+    gavel_ticket ticket = transaction->ticket;
+    gavel__arena_reset(&arena);
+    *transaction = (gavel__transaction){.arena = arena, .ticket = ticket};
+    gavel__list_init(&transaction->node);
+}
+
+bool gavel__transaction_has_effects(const gavel__transaction *transaction)
+{
+    return !transaction->is_aborted &&
+           (transaction->n_writes > 0 || transaction->id_key.data != NULL);
+}
+
+void gavel__transaction_settle(
+    gavel__transaction *transaction, gavel_status status, const char *message)
+{
+    assert(transaction->state != GAVEL__ENDED);
+    transaction->state = GAVEL__ENDED;
+    transaction->outcome.status = status;
+    transaction->outcome.message[0] = '\0';
+    if (message[0] != '\0') /* rarely; a commit has nothing to add */
+        gavel__format(
+            transaction->outcome.message, sizeof(transaction->outcome.message), "%s", message);
+}

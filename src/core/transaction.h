@@ -1,0 +1,146 @@
+/*
+ * Transactions, inside: what was asked for, how far it has come, and its outcome.
+ *
+ *                 +------------------------- a key was busy, AGAIN, conflict, fault
+ *                 v                                                   |
+ *     READY --> READING --> COMMITTING -------------------------------+
+ *       ^  \                    | link lost after EXEC
+ *       |   PARKED              v
+ *     PAUSED (backoff)      IN_DOUBT --> (marker: no) READY
+ *
+ * Every state leads to DONE, once. A transaction stands in one list at a time: the ready ones, a
+ * key's waiters, a round's members, or those that are done.
+ */
+#ifndef GAVEL__TRANSACTION_H
+#define GAVEL__TRANSACTION_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "core/keys.h"
+
+#include <gavel/client.h>
+
+typedef enum gavel__state {
+    GAVEL__READY,
+    GAVEL__PARKED,     /* a key is in another round */
+    GAVEL__PAUSED,     /* backoff, after a conflict or a fault */
+    GAVEL__READING,    /* in a round: WATCH and the reads are under way */
+    GAVEL__COMMITTING, /* in a round: EXEC is under way */
+    GAVEL__IN_DOUBT,   /* in a round whose link was lost after EXEC */
+    GAVEL__ENDED
+} gavel__state;
+
+/* What a transaction knows of one of its keys. */
+typedef struct gavel__hold {
+    uint64_t hash;   /* for the table of keys */
+    gavel__key *key; /* while its round holds it, else NULL */
+} gavel__hold;
+
+/* One read of a transaction: a command, with the reply in the attempt under way. */
+typedef struct gavel__read {
+    gavel_command command;    /* first_key and n_keys filled in; in the transaction's arena */
+    gavel_bytes encoded;      /* as it goes over the wire; tells reads apart */
+    const gavel_reply *reply; /* in the round's arena; NULL: not fetched */
+} gavel__read;
+
+typedef struct gavel__transaction {
+    gavel__list node;
+    gavel__heap_node timer; /* the end of a pause, or the deadline */
+    uint64_t sequence;      /* order of arrival */
+    gavel__state state;
+    gavel_ticket ticket;
+
+    gavel_body *body;
+    void *user;
+    gavel_done *done; /* the client's business: NULL for gavel_run */
+    void *waiter;     /* likewise: who waits in gavel_run */
+    int64_t started_us;
+    int64_t deadline_us;
+    int64_t resume_us; /* PAUSED: until then */
+    uint32_t max_attempts;
+    uint32_t max_conflicts;
+    uint32_t max_faults;
+    bool is_read_only;
+    bool keep_replies;
+    bool is_alone;     /* runs in a round of its own: to find out whose command is refused */
+    bool has_paused;   /* has waited for its keys' pauses: now it runs */
+    bool wants_fresh;  /* not in a round that has read before it came */
+    bool is_cancelled; /* no further attempt */
+    bool is_doubtful;  /* an EXEC of it may still arrive: only its id can tell; see doubt.c */
+
+    gavel__arena arena; /* of all that is copied below */
+    gavel_bytes *keys;  /* watched, each once: declared, read, and the id's */
+    gavel__hold *holds; /* as many: what is known of each */
+    size_t n_keys;
+    size_t keys_capacity;
+    gavel__read *reads;
+    size_t n_reads;
+    size_t reads_capacity;
+    size_t next_read;   /* where the next look-up begins: bodies read in the declared order */
+    gavel_bytes id_key; /* data NULL: no id */
+    gavel_bytes digest;
+
+    struct gavel__round *round; /* READING, COMMITTING, IN_DOUBT */
+    size_t first_write;         /* of this attempt's writes among the round's commands */
+    size_t n_writes;
+    bool is_aborted;           /* this attempt's verdict was ABORT; its proof is under way */
+    gavel_status abort_status; /* what to tell then: ABORTED, or why the body was poisoned */
+    bool is_refused;           /* one of its commands was refused; the outcome's message says how */
+
+    gavel_outcome outcome; /* complete when DONE */
+} gavel__transaction;
+
+/* What an engine allows, from the config. */
+typedef struct gavel__limits {
+    gavel_bytes key_prefix;
+    int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
+} gavel__limits;
+
+/*
+ * Takes over what was asked for: checks it, copies it. False: it is INVALID, or there was no
+ * memory (NOT_SENT), and the outcome says so.
+ */
+bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
+    const gavel__limits *limits, gavel__buffer *scratch);
+
+/* Lets go of everything copied; the transaction may begin anew. */
+void gavel__transaction_reset(gavel__transaction *transaction);
+
+/* What was added. */
+typedef enum gavel__added {
+    GAVEL__ADDED,
+    GAVEL__KNOWN,
+    GAVEL__TOO_MANY,
+    GAVEL__NO_MEMORY
+} gavel__added;
+
+/* Adds a key to be watched, unless it is known. Copies its name. */
+gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key);
+
+/* Adds a read and its keys, unless it is known. Copies it. */
+gavel__added gavel__transaction_add_read(
+    gavel__transaction *transaction, const gavel_command *command, gavel__buffer *scratch);
+
+bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key);
+
+/* The key as the transaction's round holds it; NULL for one that is not the transaction's, or that
+ * it has come to want only in this run. */
+gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, gavel_bytes key);
+
+/* The read with exactly these arguments, or NULL. */
+gavel__read *gavel__transaction_find_read(
+    gavel__transaction *transaction, const gavel_command *command);
+
+/* The command with first_key and n_keys filled in. False: it has no such arguments. */
+bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command);
+
+/* Whether its share of the round's EXEC, as composed, writes anything. */
+bool gavel__transaction_has_effects(const gavel__transaction *transaction);
+
+/* Sets the outcome, once; the message is for people and names the key or server. */
+void gavel__transaction_settle(
+    gavel__transaction *transaction, gavel_status status, const char *message);
+
+#endif

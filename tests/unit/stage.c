@@ -1,0 +1,628 @@
+/*
+ * The stage: see the header.
+ */
+#include "stage.h"
+
+#include "base/text.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char marker_prefix[] = "g:m:";
+
+/* ---- Opening and closing ------------------------------------------------------------------- */
+
+static void count_event(const gavel_event *event, void *user)
+{
+    stage *s = user;
+    s->n_events[event->type]++;
+}
+
+void stage_open(stage *s, const stage_config *config)
+{
+    *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};
+    if (config->has_any_memory)
+        s->memory.n_left = config->n_left;
+    s->allocator = faulty_allocator(&s->memory);
+    gavel__engine_config engine_config = {
+        .allocator = &s->allocator,
+        .hooks = {.on_event = count_event, .user = s},
+        .key_prefix = "g:",
+        .server = "the stage",
+        .n_lanes = config->n_lanes > 0 ? config->n_lanes : 1,
+        .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
+        .max_width = config->max_width > 0 ? config->max_width : 64,
+        .marker_ttl_us = config->has_markers ? 900000000 : 0,
+        .id_ttl_ms = 86400000,
+        .seed = 7,
+        .identity = {1, 2},
+    };
+    gavel__engine_init(&s->engine, &engine_config);
+    if (config->has_no_reread)
+        s->engine.rounds.reread_credit = 0;
+    for (size_t i = 0; i < STAGE_MAX_LANES; i++)
+        gavel__buffer_init(&s->outs[i], &s->allocator);
+}
+
+void stage_collect(stage *s)
+{
+    gavel__transaction *transaction;
+    while ((transaction = gavel__engine_take_done(&s->engine)) != NULL) {
+        actor *a = NULL;
+        for (size_t i = 0; i < s->n_actors; i++) {
+            if (s->actors[i]->transaction == transaction)
+                a = s->actors[i];
+        }
+        cr_assert_not_null(a, "a transaction was told that nobody had submitted");
+        a->outcome = transaction->outcome;
+        a->is_told = true;
+        a->transaction = NULL;
+        gavel__engine_release(&s->engine, transaction);
+    }
+}
+
+void stage_close(stage *s)
+{
+    gavel__engine_cancel_all(&s->engine, true, s->now_us);
+    stage_collect(s);
+    for (size_t i = 0; i < s->n_actors; i++) {
+        cr_assert(s->actors[i]->is_told, "\"%s\" was told nothing", s->actors[i]->plays);
+        gavel_outcome_clear(&s->actors[i]->outcome);
+    }
+    cr_assert_eq(s->engine.queue.n_open, 0);
+    gavel__engine_finish(&s->engine);
+    for (size_t i = 0; i < STAGE_MAX_LANES; i++)
+        gavel__buffer_finish(&s->outs[i]);
+    cr_assert_eq(s->memory.n_blocks, 0, "%zu blocks leak", s->memory.n_blocks);
+}
+
+/* ---- Bodies -------------------------------------------------------------------------------- */
+
+typedef struct word_list {
+    char text[256];
+    gavel_bytes args[STAGE_MAX_KEYS];
+    size_t n_args;
+} word_list;
+
+/* Takes the words up to `stop` or the end; returns where it stopped. */
+static const char *split(const char *line, const char *stop, word_list *ret_words)
+{
+    *ret_words = (word_list){.n_args = 0};
+    size_t size = strcspn(line, stop);
+    cr_assert_lt(size, sizeof(ret_words->text));
+    memcpy(ret_words->text, line, size);
+    for (char *word = ret_words->text; *(word += strspn(word, " ")) != '\0';) {
+        size_t length = strcspn(word, " ");
+        cr_assert_lt(ret_words->n_args, STAGE_MAX_KEYS);
+        ret_words->args[ret_words->n_args++] = (gavel_bytes){word, length};
+        word += length;
+    }
+    return line + size;
+}
+
+static void note_seen(actor *a, gavel_bytes name, gavel_found found, gavel_bytes value)
+{
+    const char *text = "nil";
+    char printable[64];
+    if (found == GAVEL_NOT_YET)
+        text = "?";
+    if (found == GAVEL_FAILED)
+        text = "!";
+    if (found == GAVEL_FOUND)
+        text = gavel__printable(value, printable, sizeof(printable));
+    size_t used = strlen(a->seen);
+    gavel__format(
+        a->seen + used, sizeof(a->seen) - used, "%.*s=%s ", (int)name.size, name.data, text);
+}
+
+static bool is_word(gavel_bytes word, const char *text)
+{
+    return gavel__bytes_equal(word, gavel_str(text));
+}
+
+static void query(gavel_tx *tx, actor *a, const word_list *w)
+{
+    gavel_command command = {.args = w->args + 1, .n_args = w->n_args - 1};
+    const gavel_reply *reply = NULL;
+    gavel_found found = gavel_query(tx, &command, &reply);
+    char storage[GAVEL__INT_SIZE];
+    gavel_bytes value = {NULL, 0};
+    if (found == GAVEL_FOUND)
+        value = reply->type == GAVEL_REPLY_INTEGER ? gavel__format_int(reply->integer, storage)
+                                                   : reply->text;
+    note_seen(a, w->args[2], found, value);
+}
+
+static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
+{
+    gavel_bytes value = {NULL, 0};
+    int64_t number = 0;
+    if (is_word(w->args[0], "GET")) {
+        note_seen(a, w->args[1], gavel_get(tx, w->args[1], &value), value);
+    } else if (is_word(w->args[0], "HGET")) {
+        note_seen(a, w->args[2], gavel_hget(tx, w->args[1], w->args[2], &value), value);
+    } else if (is_word(w->args[0], "INT")) {
+        char storage[GAVEL__INT_SIZE];
+        gavel_found found = gavel_get_int(tx, w->args[1], &number);
+        note_seen(a, w->args[1], found, gavel__format_int(number, storage));
+    } else if (is_word(w->args[0], "QUERY")) {
+        query(tx, a, w);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void add(gavel_tx *tx, gavel_bytes key, gavel_bytes n)
+{
+    int64_t step = 0;
+    int64_t value = 0;
+    cr_assert(gavel__parse_int(n, &step));
+    gavel_found found = gavel_get_int(tx, key, &value);
+    if (found == GAVEL_FOUND || found == GAVEL_ABSENT)
+        gavel_set_int(tx, key, value + step);
+}
+
+static void play_write(gavel_tx *tx, const word_list *w)
+{
+    const gavel_bytes *args = w->args;
+    if (is_word(args[0], "SET"))
+        gavel_set(tx, args[1], args[2]);
+    else if (is_word(args[0], "DEL"))
+        gavel_del(tx, args[1]);
+    else if (is_word(args[0], "HSET"))
+        gavel_hset(tx, args[1], args[2], args[3]);
+    else if (is_word(args[0], "HDEL"))
+        gavel_hdel(tx, args[1], args[2]);
+    else if (is_word(args[0], "ADD"))
+        add(tx, args[1], args[2]);
+    else if (is_word(args[0], "RESULT"))
+        gavel_set_result(tx, args[1]);
+    else if (is_word(args[0], "WRITE"))
+        gavel_write(tx, &(gavel_command){.args = args + 1, .n_args = w->n_args - 1});
+    else
+        cr_assert(false, "\"%s\" is no line for a body", w->text);
+}
+
+/* Whether the line is a verdict. */
+static bool play_verdict(gavel_tx *tx, const word_list *w, gavel_verdict *ret_verdict)
+{
+    int64_t code = 0;
+    if (is_word(w->args[0], "COMMIT"))
+        *ret_verdict = GAVEL_COMMIT;
+    else if (is_word(w->args[0], "RETRY"))
+        *ret_verdict = GAVEL_RETRY;
+    else if (is_word(w->args[0], "AGAIN"))
+        *ret_verdict = GAVEL_AGAIN;
+    else if (is_word(w->args[0], "ABORT") && gavel__parse_int(w->args[1], &code))
+        *ret_verdict = gavel_abort(tx, (int)code);
+    else
+        return false;
+    return true;
+}
+
+static gavel_verdict play(gavel_tx *tx, void *user)
+{
+    actor *a = user;
+    const char *line = a->plays;
+    for (unsigned i = 0; i < a->n_runs; i++) {
+        const char *bar = strchr(line, '|');
+        if (bar != NULL)
+            line = bar + 1;
+    }
+    a->n_runs++;
+    a->seen[0] = '\0';
+    gavel_verdict verdict = GAVEL_COMMIT;
+    for (word_list w; *line != '\0' && *line != '|';) {
+        line = split(line, ";|", &w);
+        if (*line == ';')
+            line++;
+        if (w.n_args == 0 || play_read(tx, a, &w))
+            continue;
+        if (play_verdict(tx, &w, &verdict))
+            break;
+        play_write(tx, &w);
+    }
+    return verdict;
+}
+
+/* ---- Callers ------------------------------------------------------------------------------- */
+
+static gavel_read declared_read(gavel_bytes word)
+{
+    const char *dot = memchr(word.data, '.', word.size);
+    if (dot == NULL)
+        return (gavel_read){.key = word};
+    size_t size = (size_t)(dot - word.data);
+    return (gavel_read){.key = {word.data, size}, .field = {dot + 1, word.size - size - 1}};
+}
+
+bool enter(stage *s, actor *a)
+{
+    gavel_transaction request = a->request;
+    request.body = play;
+    request.user = a;
+    word_list keys;
+    if (a->keys != NULL) {
+        (void)split(a->keys, "", &keys);
+        request.keys = keys.args;
+        request.n_keys = keys.n_args;
+    }
+    word_list names;
+    gavel_read reads[STAGE_MAX_KEYS];
+    if (a->reads != NULL) {
+        (void)split(a->reads, "", &names);
+        for (size_t i = 0; i < names.n_args; i++)
+            reads[i] = declared_read(names.args[i]);
+        request.reads = reads;
+        request.n_reads = names.n_args;
+    }
+    request.id = gavel_str(a->id);
+    request.digest = gavel_str(a->digest);
+    a->transaction = gavel__engine_submit(&s->engine, &request, s->now_us);
+    if (a->transaction == NULL)
+        return false;
+    a->ticket = a->transaction->ticket;
+    a->is_told = false;
+    cr_assert_lt(s->n_actors, STAGE_MAX_ACTORS);
+    s->actors[s->n_actors++] = a;
+    return true;
+}
+
+void cancel(stage *s, actor *a)
+{
+    cr_assert_not_null(a->transaction);
+    gavel__engine_cancel(&s->engine, a->transaction, s->now_us);
+}
+
+void advance(stage *s, int64_t us)
+{
+    s->now_us += us;
+    gavel__engine_advance(&s->engine, s->now_us);
+    stage_collect(s);
+}
+
+void stage_sleeps(stage *s, int line)
+{
+    int64_t due_us = gavel__engine_due_us(&s->engine);
+    cr_assert_gt(due_us, s->now_us, "line %d: the engine does not want to sleep", line);
+    cr_assert_neq(due_us, GAVEL__NEVER, "line %d: the engine would sleep for ever", line);
+    advance(s, due_us - s->now_us);
+}
+
+const gavel_outcome *stage_ends(stage *s, actor *a, gavel_status status, int line)
+{
+    advance(s, 0);
+    cr_assert(a->is_told, "line %d: \"%s\" has no outcome yet", line, a->plays);
+    cr_assert_eq(a->outcome.status, status, "line %d: \"%s\" was told %s (%s), not %s", line,
+        a->plays, gavel_status_name(a->outcome.status), a->outcome.message,
+        gavel_status_name(status));
+    return &a->outcome;
+}
+
+void stage_ends_saying(stage *s, actor *a, gavel_status status, const char *words, int line)
+{
+    const gavel_outcome *outcome = stage_ends(s, a, status, line);
+    cr_assert_not_null(strstr(outcome->message, words), "line %d: \"%s\" was told \"%s\"", line,
+        a->plays, outcome->message);
+}
+
+void stage_is_in(stage *s, actor *a, gavel__state state, int line)
+{
+    advance(s, 0);
+    cr_assert(!a->is_told, "line %d: \"%s\" was told %s (%s) too early", line, a->plays,
+        gavel_status_name(a->outcome.status), a->outcome.message);
+    cr_assert_eq((int)a->transaction->state, (int)state, "line %d: \"%s\" is in state %d, not %d",
+        line, a->plays, (int)a->transaction->state, (int)state);
+}
+
+/* ---- Links --------------------------------------------------------------------------------- */
+
+static gavel__lane *lane_at(stage *s, uint32_t lane)
+{
+    cr_assert_lt(lane, s->engine.config.n_lanes);
+    return &s->engine.lanes[lane];
+}
+
+static void begin_dial(stage *s, uint32_t place, int line)
+{
+    gavel__lane *lane = lane_at(s, place);
+    advance(s, 0);
+    cr_assert_eq((int)lane->state, (int)GAVEL__LANE_WANTED, "line %d: link %u is not wanted", line,
+        (unsigned)place);
+    if (lane->dial_us > s->now_us)
+        advance(s, lane->dial_us - s->now_us);
+    (void)gavel__engine_begin_dial(&s->engine, lane);
+}
+
+/* Which dial a marker's name belongs to. */
+static size_t dial_of(gavel_bytes marker)
+{
+    const char *colon = marker.data + marker.size;
+    while (colon[-1] != ':')
+        colon--;
+    char digits[20] = "";
+    memcpy(digits, colon, (size_t)(marker.data + marker.size - colon));
+    size_t dial = strtoul(digits, NULL, 16);
+    cr_assert_lt(dial, STAGE_MAX_DIALS);
+    return dial;
+}
+
+void stage_link_up(stage *s, uint32_t place, int line)
+{
+    begin_dial(s, place, line);
+    gavel__lane *lane = lane_at(s, place);
+    gavel__buffer_clear(&s->outs[place]);
+    gavel__engine_on_link_up(&s->engine, lane, &s->outs[place]);
+}
+
+void stage_link_refused(stage *s, uint32_t place, bool is_final, const char *server_error, int line)
+{
+    begin_dial(s, place, line);
+    gavel__loss loss = {.is_final = is_final,
+        .is_refused = server_error != NULL,
+        .message = server_error != NULL ? server_error : "connection refused"};
+    gavel__engine_on_link_down(&s->engine, lane_at(s, place), &loss, s->now_us);
+}
+
+void link_down_within(stage *s, uint32_t place, uint64_t n)
+{
+    gavel__lane *lane = lane_at(s, place);
+    gavel__loss loss = {.n_sent = lane->n_sent + n, .message = "connection reset"};
+    gavel__engine_on_link_down(&s->engine, lane, &loss, s->now_us);
+}
+
+void link_down(stage *s, uint32_t place)
+{
+    link_down_within(s, place, 0);
+}
+
+void stage_is_closed(stage *s, uint32_t place, const char *message, int line)
+{
+    gavel__lane *lane = lane_at(s, place);
+    advance(s, 0);
+    cr_assert(lane->is_condemned, "line %d: link %u is not to be closed", line, (unsigned)place);
+    cr_assert_not_null(strstr(lane->message, message), "line %d: link %u is closed for \"%s\"",
+        line, (unsigned)place, lane->message);
+    link_down(s, place);
+}
+
+/* ---- What the peer hears ------------------------------------------------------------------- */
+
+typedef struct listing {
+    char text[16384];
+    size_t size;
+    size_t n_commands;
+} listing;
+
+static void put(listing *l, const char *text)
+{
+    gavel__format(l->text + l->size, sizeof(l->text) - l->size, "%s", text);
+    l->size = strlen(l->text);
+}
+
+static size_t take_number(const char **at, char kind)
+{
+    cr_assert_eq(**at, kind, "not a command at \"%.20s\"", *at);
+    char *end = NULL;
+    size_t number = strtoul(*at + 1, &end, 10);
+    cr_assert_eq(strncmp(end, "\r\n", 2), 0);
+    *at = end + 2;
+    return number;
+}
+
+static gavel_bytes take_arg(const char **at)
+{
+    size_t size = take_number(at, '$');
+    gavel_bytes arg = {*at, size};
+    *at += size + 2;
+    return arg;
+}
+
+static void put_arg(listing *l, gavel_bytes arg)
+{
+    char printable[256];
+    if (gavel__bytes_start_with(arg, gavel_str(marker_prefix)))
+        gavel__format(printable, sizeof(printable), "m%zu", dial_of(arg));
+    else
+        (void)gavel__printable(arg, printable, sizeof(printable));
+    put(l, printable);
+}
+
+/* What a marker is planted with is drawn at random: noted, and written as "n" and the dial. */
+static void put_marker_value(stage *s, listing *l, gavel_bytes marker, gavel_bytes value)
+{
+    int64_t number = 0;
+    size_t dial = dial_of(marker);
+    cr_assert(gavel__parse_int(value, &number));
+    s->numbers[dial] = (uint64_t)number;
+    char text[32];
+    gavel__format(text, sizeof(text), "n%zu", dial);
+    put(l, text);
+}
+
+static void put_command(stage *s, listing *l, const char **at)
+{
+    size_t n_args = take_number(at, '*');
+    gavel_bytes name = {NULL, 0};
+    gavel_bytes key = {NULL, 0};
+    if (l->n_commands++ > 0)
+        put(l, " / ");
+    for (size_t i = 0; i < n_args; i++) {
+        gavel_bytes arg = take_arg(at);
+        if (i == 0)
+            name = arg;
+        if (i == 1)
+            key = arg;
+        if (i > 0)
+            put(l, " ");
+        if (i == 2 && is_word(name, "SET") &&
+            gavel__bytes_start_with(key, gavel_str(marker_prefix)))
+            put_marker_value(s, l, key, arg);
+        else
+            put_arg(l, arg);
+    }
+}
+
+static const listing *list_commands(stage *s, uint32_t place)
+{
+    static listing l;
+    static char raw[65536];
+    l = (listing){.size = 0};
+    const gavel__buffer *out = &s->outs[place];
+    cr_assert(!out->has_failed && out->size < sizeof(raw));
+    if (out->size > 0)
+        memcpy(raw, out->data, out->size);
+    raw[out->size] = '\0';
+    for (const char *at = raw; at < raw + out->size;)
+        put_command(s, &l, &at);
+    return &l;
+}
+
+const char *stage_peek(stage *s, uint32_t place)
+{
+    return list_commands(s, place)->text;
+}
+
+void stage_composes(stage *s, uint32_t place, const char *commands, int line)
+{
+    advance(s, 0);
+    gavel__lane *lane = lane_at(s, place);
+    const listing *l = list_commands(s, place);
+    cr_assert_str_eq(
+        l->text, commands, "line %d: heard\n    %s\nnot\n    %s", line, l->text, commands);
+    cr_assert_eq(l->n_commands, lane->n_new_replies,
+        "line %d: %zu commands, but %zu replies are awaited", line, l->n_commands,
+        lane->n_new_replies);
+}
+
+static void send_all(stage *s, uint32_t place)
+{
+    gavel__lane *lane = lane_at(s, place);
+    lane->n_sent += s->outs[place].size;
+    lane->n_new_replies = 0;
+    cr_assert_eq(lane->n_sent, lane->n_appended, "bytes are miscounted");
+    gavel__buffer_consume(&s->outs[place], s->outs[place].size);
+}
+
+void stage_hears(stage *s, uint32_t place, const char *commands, int line)
+{
+    stage_composes(s, place, commands, line);
+    const gavel__lane *lane = lane_at(s, place);
+    cr_assert(s->outs[place].size == 0 || !lane->is_condemned,
+        "line %d: the link is to be closed, so nothing is sent (%s)", line, lane->message);
+    send_all(s, place);
+}
+
+const char *stage_listen(stage *s, uint32_t place)
+{
+    const char *text = stage_peek(s, place);
+    send_all(s, place);
+    return text;
+}
+
+/* ---- What the peer says -------------------------------------------------------------------- */
+
+/* "n2+1" and "n2": a marker's number. */
+static bool take_marker_number(const stage *s, const char **at, int64_t *ret_number)
+{
+    if ((*at)[0] != 'n' || (*at)[1] < '0' || (*at)[1] > '9')
+        return false;
+    char *end = NULL;
+    size_t dial = strtoul(*at + 1, &end, 10);
+    cr_assert_lt(dial, STAGE_MAX_DIALS);
+    int64_t number = (int64_t)s->numbers[dial];
+    if (*end == '+' || *end == '-')
+        number += strtol(end, &end, 10);
+    *at = end;
+    *ret_number = number;
+    return true;
+}
+
+static void take_reply(
+    const stage *s, gavel__arena *arena, const char **at, gavel_reply *ret_reply);
+
+static gavel_bytes copied(gavel__arena *arena, gavel_bytes bytes)
+{
+    gavel_bytes copy = {NULL, 0};
+    cr_assert(gavel__arena_copy(arena, bytes, &copy));
+    return copy;
+}
+
+static void take_array(const stage *s, gavel__arena *arena, const char **at, gavel_reply *ret_reply)
+{
+    enum { MAX_ELEMENTS = 64 };
+    gavel_reply *elements = gavel__arena_alloc(arena, MAX_ELEMENTS, sizeof(*elements));
+    size_t n_elements = 0;
+    for ((*at)++; *(*at += strspn(*at, ", ")) != ']';) {
+        cr_assert_lt(n_elements, MAX_ELEMENTS);
+        take_reply(s, arena, at, &elements[n_elements++]);
+    }
+    (*at)++;
+    *ret_reply =
+        (gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = elements, .n_elements = n_elements};
+}
+
+static gavel_reply take_string(const stage *s, gavel__arena *arena, const char **at)
+{
+    const char *text = *at + 1;
+    size_t size = strcspn(text, "\"");
+    *at = text + size + 1;
+    gavel_reply reply = {.type = GAVEL_REPLY_STRING};
+    int64_t number = 0;
+    char storage[GAVEL__INT_SIZE];
+    if (take_marker_number(s, &text, &number))
+        reply.text = copied(arena, gavel__format_int(number, storage));
+    else
+        reply.text = copied(arena, (gavel_bytes){text, size});
+    return reply;
+}
+
+static gavel_reply take_integer(const stage *s, const char **at)
+{
+    gavel_reply reply = {.type = GAVEL_REPLY_INTEGER};
+    (*at)++;
+    if (!take_marker_number(s, at, &reply.integer)) {
+        char *end = NULL;
+        reply.integer = strtoll(*at, &end, 10);
+        *at = end;
+    }
+    return reply;
+}
+
+static void take_reply(const stage *s, gavel__arena *arena, const char **at, gavel_reply *ret_reply)
+{
+    if (**at == '[') {
+        take_array(s, arena, at, ret_reply);
+    } else if (**at == '"') {
+        *ret_reply = take_string(s, arena, at);
+    } else if (**at == ':') {
+        *ret_reply = take_integer(s, at);
+    } else {
+        size_t size = strcspn(*at, ",]");
+        gavel_bytes bare = {*at, size};
+        *at += size;
+        ret_reply->type = GAVEL_REPLY_STATUS;
+        if (is_word(bare, "nil"))
+            ret_reply->type = GAVEL_REPLY_NIL;
+        else if (bare.data[0] == '-')
+            *ret_reply = (gavel_reply){.type = GAVEL_REPLY_ERROR,
+                .text = copied(arena, (gavel_bytes){bare.data + 1, bare.size - 1})};
+        else
+            ret_reply->text = copied(arena, bare);
+    }
+}
+
+void says(stage *s, uint32_t place, const char *replies)
+{
+    for (const char *at = replies; *(at += strspn(at, ", ")) != '\0';) {
+        /* Freed after each reply, so that whoever keeps a piece of it is found out. */
+        gavel__arena arena;
+        gavel__arena_init(&arena, &gavel__system_allocator);
+        gavel_reply reply = {.type = GAVEL_REPLY_NIL};
+        take_reply(s, &arena, &at, &reply);
+        gavel__engine_on_reply(&s->engine, lane_at(s, place), &reply, s->now_us);
+        gavel__arena_finish(&arena);
+    }
+}

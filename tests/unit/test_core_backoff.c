@@ -1,0 +1,154 @@
+/*
+ * Heat and pauses: when keys get hot and cold, and that pauses are spread as they should be.
+ */
+#include "core/backoff.h"
+
+#include <criterion/criterion.h>
+
+enum { N_DRAWS = 20000 };
+
+static const int64_t second_us = 1000000;
+
+static bool is_near(double value, double wanted)
+{
+    return value > wanted - 1e-9 && value < wanted + 1e-9;
+}
+
+/* ---- Heat ---------------------------------------------------------------------------------- */
+
+Test(core_backoff, a_conflict_heats_by_one_and_a_success_cools_by_half)
+{
+    gavel__heat heat = {0, 0};
+    int64_t now_us = 77 * second_us;
+    gavel__heat_on_conflict(&heat, now_us);
+    cr_assert(is_near(heat.level, 1));
+    gavel__heat_on_conflict(&heat, now_us);
+    cr_assert(is_near(heat.level, 2));
+    gavel__heat_on_success(&heat, now_us);
+    cr_assert(is_near(heat.level, 1.5));
+    gavel__heat_on_success(&heat, now_us);
+    gavel__heat_on_success(&heat, now_us);
+    gavel__heat_on_success(&heat, now_us);
+    cr_assert(is_near(heat.level, 0));
+    gavel__heat_on_success(&heat, now_us);
+    cr_assert(is_near(heat.level, 0), "it does not become negative");
+}
+
+Test(core_backoff, heat_is_bounded)
+{
+    gavel__heat heat = {0, 0};
+    for (int i = 0; i < 1000; i++)
+        gavel__heat_on_conflict(&heat, second_us);
+    cr_assert(heat.level >= 16 && heat.level < 17, "%f", heat.level);
+    gavel__heat_on_success(&heat, second_us);
+    gavel__heat_on_conflict(&heat, second_us);
+    cr_assert(heat.level < 17, "%f", heat.level);
+}
+
+Test(core_backoff, heat_is_halved_for_every_second_of_rest)
+{
+    gavel__heat heat = {8, 5 * second_us};
+    gavel__heat_cool(&heat, 6 * second_us - 1);
+    cr_assert(is_near(heat.level, 8));
+    gavel__heat_cool(&heat, 6 * second_us);
+    cr_assert(is_near(heat.level, 4));
+    gavel__heat_cool(&heat, 6 * second_us);
+    cr_assert(is_near(heat.level, 4), "the same second does not count twice");
+    gavel__heat_cool(&heat, 8 * second_us + second_us / 2);
+    cr_assert(is_near(heat.level, 1));
+    gavel__heat_cool(&heat, 9 * second_us);
+    cr_assert(is_near(heat.level, 0.5), "the rest of a second is not lost");
+    gavel__heat_cool(&heat, 10 * second_us);
+    cr_assert(is_near(heat.level, 0), "below a half it is cold");
+}
+
+Test(core_backoff, a_long_rest_cools_at_once)
+{
+    gavel__heat heat = {16, 0};
+    gavel__heat_cool(&heat, INT64_MAX);
+    cr_assert(is_near(heat.level, 0));
+}
+
+/* ---- Pauses -------------------------------------------------------------------------------- */
+
+typedef struct spread {
+    int64_t min;
+    int64_t max;
+    double mean;
+} spread;
+
+static spread draw_conflicts(double level, int64_t round_trip_us)
+{
+    gavel__random random;
+    gavel__random_seed(&random, 42);
+    spread s = {INT64_MAX, 0, 0};
+    for (int i = 0; i < N_DRAWS; i++) {
+        int64_t pause_us = gavel__backoff_conflict_us(level, round_trip_us, &random);
+        s.min = pause_us < s.min ? pause_us : s.min;
+        s.max = pause_us > s.max ? pause_us : s.max;
+        s.mean += (double)pause_us / N_DRAWS;
+    }
+    return s;
+}
+
+static void is_full_jitter(spread s, double window)
+{
+    cr_assert_geq(s.min, 0);
+    cr_assert((double)s.min < window / 1000);
+    cr_assert((double)s.max <= window, "%f", (double)s.max);
+    cr_assert((double)s.max > window * 0.999);
+    cr_assert(s.mean > window * 0.49 && s.mean < window * 0.51, "%f of %f", s.mean, window);
+}
+
+Test(core_backoff, the_first_retry_goes_at_once)
+{
+    cr_assert_eq(draw_conflicts(0, 100000).max, 0);
+    cr_assert_eq(draw_conflicts(1, 100000).max, 0);
+}
+
+Test(core_backoff, the_window_doubles_with_the_level_and_starts_with_the_round_trip)
+{
+    is_full_jitter(draw_conflicts(2, 1000), 4000);
+    is_full_jitter(draw_conflicts(3, 1000), 8000);
+    is_full_jitter(draw_conflicts(3.5, 1000), 12000);
+    is_full_jitter(draw_conflicts(10, 1000), 1024000);
+}
+
+Test(core_backoff, the_window_is_bounded_below_and_above)
+{
+    is_full_jitter(draw_conflicts(8, 0), 20 * 256);
+    is_full_jitter(draw_conflicts(16.5, 1000), 2000000);
+    is_full_jitter(draw_conflicts(16.5, INT64_MAX / 2), 2000000);
+}
+
+Test(core_backoff, equal_seeds_give_equal_pauses)
+{
+    gavel__random a;
+    gavel__random b;
+    gavel__random_seed(&a, 3);
+    gavel__random_seed(&b, 3);
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(
+            gavel__backoff_conflict_us(5, 100, &a), gavel__backoff_conflict_us(5, 100, &b));
+}
+
+Test(core_backoff, pauses_after_faults_grow_to_a_second_and_are_half_certain)
+{
+    static const int64_t windows_us[] = {
+        10000, 20000, 40000, 80000, 160000, 320000, 640000, 1000000, 1000000};
+    gavel__random random;
+    gavel__random_seed(&random, 42);
+    for (uint32_t n = 1; n <= 9; n++) {
+        int64_t min = INT64_MAX;
+        int64_t max = 0;
+        for (int i = 0; i < N_DRAWS; i++) {
+            int64_t pause_us = gavel__backoff_fault_us(n, &random);
+            min = pause_us < min ? pause_us : min;
+            max = pause_us > max ? pause_us : max;
+        }
+        int64_t window_us = windows_us[n - 1];
+        cr_assert(min >= window_us / 2 && min < window_us * 51 / 100, "%u", n);
+        cr_assert(max <= window_us && max > window_us * 99 / 100, "%u", n);
+    }
+    cr_assert_leq(gavel__backoff_fault_us(UINT32_MAX, &random), 1000000);
+}
