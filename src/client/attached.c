@@ -1,0 +1,45 @@
+/*
+ * Attached clients: gavel_submit on the program's own loop. The work itself is done when that loop
+ * is about to sleep, so that all that one turn brings leaves in one write a link.
+ */
+#include "client/client.h"
+
+static bool is_allowed(gavel_client *client, const char *call)
+{
+    const char *refusal = gavel__client_refusal(client, false);
+    if (refusal == NULL && client->is_closing)
+        refusal = "the client is closing";
+    if (refusal != NULL)
+        gavel__client_log(client, GAVEL_LOG_WARNING, "%s: %s", call, refusal);
+    return refusal == NULL;
+}
+
+gavel_ticket gavel_submit(
+    gavel_client *client, const gavel_transaction *transaction, gavel_done *done)
+{
+    if (!is_allowed(client, "gavel_submit"))
+        return 0;
+    gavel__transaction *submitted =
+        gavel__engine_submit(&client->engine, transaction, gavel__client_now_us(client));
+    if (submitted == NULL) {
+        gavel__client_log(client, GAVEL_LOG_WARNING, "gavel_submit: no memory");
+        return 0;
+    }
+    submitted->done = done;
+    client->has_news = true;
+    if (!client->is_busy)
+        gavel__client_watch(client); /* keeps ev_run, and so on_turn, going */
+    return submitted->ticket;
+}
+
+bool gavel_cancel(gavel_client *client, gavel_ticket ticket)
+{
+    if (!is_allowed(client, "gavel_cancel"))
+        return false;
+    gavel__transaction *transaction = gavel__engine_find(&client->engine, ticket);
+    if (transaction == NULL)
+        return false;
+    gavel__engine_cancel(&client->engine, transaction, gavel__client_now_us(client));
+    client->has_news = true;
+    return true;
+}

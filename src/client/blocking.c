@@ -1,0 +1,189 @@
+/*
+ * Blocking clients: gavel_run, from any number of threads.
+ *
+ * There is no thread behind the client. A caller does one of three things while it waits:
+ *
+ *     alone          sleeps in recv on the one link that owes it replies: no loop, no hop
+ *     as the turner  turns the loop for everybody
+ *     otherwise      sleeps on its own condition until it is told, or is to take the turner's place
+ */
+#include "client/client.h"
+
+#include "base/text.h"
+
+typedef struct gavel__waiter {
+    gavel__list node;
+    pthread_cond_t told;
+    bool is_asleep; /* on `told`, and not in the loop or on a link */
+    bool is_done;
+    gavel_outcome outcome;
+} gavel__waiter;
+
+/* How far away the next timer must be for a sleep of 10 ms outside the loop to do no harm. */
+static const int64_t min_sleep_us = 15000;
+
+void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transaction)
+{
+    gavel__waiter *waiter = transaction->waiter;
+    if (waiter == client->turner)
+        client->needs_wake = true; /* it may be told by somebody else, while it sleeps there */
+    waiter->outcome = transaction->outcome;
+    waiter->is_done = true;
+    pthread_cond_signal(&waiter->told);
+}
+
+bool gavel__client_is_turner_done(const gavel_client *client)
+{
+    return client->turner != NULL && client->turner->is_done;
+}
+
+/* ---- Alone --------------------------------------------------------------------------------- */
+
+/* The only link that anything is expected of, if the caller may sleep on it; else NULL. */
+static gavel__tie *only_busy_link(gavel_client *client)
+{
+    if (client->n_waiters != 1 || client->turner != NULL)
+        return NULL;
+    gavel__tie *busy = NULL;
+    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++) {
+        gavel__tie *tie = &client->ties[i];
+        if (tie->lane->state == GAVEL__LANE_WANTED || tie->lane->state == GAVEL__LANE_DIALLING)
+            return NULL;
+        if (tie->link == NULL || gavel__link_n_expected(tie->link) == 0)
+            continue;
+        if (busy != NULL)
+            return NULL;
+        busy = tie;
+    }
+    if (busy == NULL || !gavel__link_can_wait(busy->link) || gavel__link_wants_write(busy->link))
+        return NULL;
+    int64_t awake_us = gavel__client_now_us(client) + min_sleep_us;
+    if (gavel__engine_due_us(&client->engine) < awake_us ||
+        gavel__link_due_us(busy->link) < awake_us)
+        return NULL;
+    return busy;
+}
+
+static void sleep_on_link(gavel_client *client, gavel__tie *tie)
+{
+    tie->is_slept_on = true;
+    pthread_mutex_unlock(&client->mutex);
+    gavel__link_wait(tie->link);
+    pthread_mutex_lock(&client->mutex);
+    tie->is_slept_on = false;
+    gavel__link_deliver(tie->link, gavel__client_now_us(client));
+    gavel__client_pump(client);
+    if (client->turner != NULL)
+        gavel__client_watch(client); /* it was not the turner's to watch meanwhile */
+}
+
+/* ---- Together ------------------------------------------------------------------------------ */
+
+static void wake_turner(gavel_client *client)
+{
+    if (client->turner != NULL && client->needs_wake)
+        client->loop->ops->wake(client->loop);
+    client->needs_wake = false;
+}
+
+static void turn_loop(gavel_client *client, gavel__waiter *waiter)
+{
+    client->turner = waiter;
+    client->loop->ops->turn(client->loop);
+    gavel__client_pump(client); /* it may have brought what the turner waits for */
+    client->turner = NULL;
+    client->needs_wake = false;
+}
+
+/* Somebody has to turn the loop for those who still wait; who sleeps on a link does not hear of it.
+ */
+static void hand_over(gavel_client *client)
+{
+    if (client->turner != NULL)
+        return;
+    for (gavel__list *node = client->waiters.next; node != &client->waiters; node = node->next) {
+        gavel__waiter *waiter = GAVEL__CONTAINER(node, gavel__waiter, node);
+        if (waiter->is_asleep) {
+            pthread_cond_signal(&waiter->told);
+            return;
+        }
+    }
+}
+
+static void sleep_until_told(gavel_client *client, gavel__waiter *waiter)
+{
+    waiter->is_asleep = true;
+    pthread_cond_wait(&waiter->told, &client->mutex);
+    waiter->is_asleep = false;
+}
+
+static void wait_until_done(gavel_client *client, gavel__waiter *waiter)
+{
+    while (!waiter->is_done) {
+        gavel__tie *tie = only_busy_link(client);
+        if (tie != NULL)
+            sleep_on_link(client, tie);
+        else if (client->turner == NULL)
+            turn_loop(client, waiter);
+        else
+            sleep_until_told(client, waiter);
+        wake_turner(client);
+    }
+}
+
+static void enter(gavel_client *client, gavel__waiter *waiter)
+{
+    pthread_cond_init(&waiter->told, NULL);
+    gavel__list_append(&client->waiters, &waiter->node);
+    client->n_waiters++;
+}
+
+static void leave(gavel_client *client, gavel__waiter *waiter)
+{
+    gavel__list_remove(&waiter->node);
+    client->n_waiters--;
+    pthread_cond_destroy(&waiter->told);
+    hand_over(client);
+    if (client->is_closing && client->n_waiters == 0)
+        pthread_cond_signal(&client->left);
+}
+
+static void run_locked(
+    gavel_client *client, const gavel_transaction *request, gavel__waiter *waiter)
+{
+    if (client->is_closing) {
+        gavel__format(waiter->outcome.message, sizeof(waiter->outcome.message), "%s",
+            "the client is closing");
+        return;
+    }
+    gavel__transaction *transaction =
+        gavel__engine_submit(&client->engine, request, gavel__client_now_us(client));
+    if (transaction == NULL) {
+        waiter->outcome.status = GAVEL_NOT_SENT;
+        gavel__format(waiter->outcome.message, sizeof(waiter->outcome.message), "%s", "no memory");
+        return;
+    }
+    transaction->waiter = waiter;
+    enter(client, waiter);
+    gavel__client_pump(client);
+    if (client->turner != NULL) {
+        gavel__client_watch(client);
+        wake_turner(client);
+    }
+    wait_until_done(client, waiter);
+    leave(client, waiter);
+}
+
+gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction)
+{
+    gavel__waiter waiter = {.is_done = false};
+    const char *refusal = gavel__client_refusal(client, true);
+    if (refusal != NULL) {
+        gavel__format(waiter.outcome.message, sizeof(waiter.outcome.message), "%s", refusal);
+        return waiter.outcome;
+    }
+    pthread_mutex_lock(&client->mutex);
+    run_locked(client, transaction, &waiter);
+    pthread_mutex_unlock(&client->mutex);
+    return waiter.outcome;
+}

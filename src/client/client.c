@@ -1,0 +1,392 @@
+/*
+ * Clients: opening, closing, and what else concerns both kinds of them.
+ */
+#include "client/client.h"
+
+#include <gavel/gavel.h>
+
+#include "base/fork.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "core/guard.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint32_t default_max_links = 4;
+static const uint32_t default_max_queued = 65536;
+static const uint32_t default_connect_timeout_ms = 1000;
+static const uint32_t default_command_timeout_ms = 1000;
+static const uint32_t default_marker_ttl_ms = 900000;
+static const uint32_t min_marker_ttl_ms = 600000;
+static const uint64_t default_id_ttl_ms = 86400000;
+static const size_t default_max_reply_bytes = (size_t)64 << 20;
+static const size_t max_prefix_bytes = 64;
+static const uint32_t max_round_width = 64;
+
+const char *gavel_version(void)
+{
+#define TEXT_OF(x) #x
+#define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+    return VERSION_TEXT(GAVEL_VERSION_MAJOR, GAVEL_VERSION_MINOR, GAVEL_VERSION_PATCH);
+#undef VERSION_TEXT
+#undef TEXT_OF
+}
+
+void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
+{
+    if (client->hooks.on_log == NULL)
+        return;
+    char line[2 * GAVEL_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    gavel__guard_enter();
+    client->hooks.on_log(level, line, client->hooks.user);
+    gavel__guard_leave();
+}
+
+const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking)
+{
+    if (gavel__guard_is_inside())
+        return "called from inside a body or a hook";
+    if (client->fork_generation != gavel__fork_generation())
+        return "the client was opened by another process";
+    if (wants_blocking != client->platform.is_blocking)
+        return wants_blocking ? "the client is attached to a loop: use gavel_submit"
+                              : "the client is a blocking one: use gavel_run";
+    return NULL;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------- */
+
+static bool fail(gavel_error *ret_error, const char *message)
+{
+    gavel__format(ret_error->message, sizeof(ret_error->message), "%s", message);
+    return false;
+}
+
+static bool is_printable_word(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~')
+            return false;
+    }
+    return true;
+}
+
+static bool check_config(const gavel_config *config, gavel_error *ret_error)
+{
+    if (config->max_links > GAVEL__MAX_LANES)
+        return fail(ret_error, "config: max_links is more than 64");
+    if (config->marker_ttl_ms != 0 && config->marker_ttl_ms < min_marker_ttl_ms)
+        return fail(ret_error, "config: marker_ttl_ms is less than 600000: a late EXEC could "
+                               "outlive its marker");
+    if (config->key_prefix != NULL && strlen(config->key_prefix) > max_prefix_bytes)
+        return fail(ret_error, "config: key_prefix has more than 64 bytes");
+    if (config->name != NULL && !is_printable_word(config->name))
+        return fail(ret_error, "config: name has a blank or an unprintable byte");
+    return true;
+}
+
+static char *copy_string(const gavel_allocator *allocator, const char *string)
+{
+    size_t size = strlen(string) + 1;
+    char *copy = gavel__alloc(allocator, size, 1);
+    if (copy != NULL)
+        memcpy(copy, string, size);
+    return copy;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+static int64_t marker_ttl_us(const gavel_config *config)
+{
+    if (config->has_no_markers)
+        return 0;
+    return (int64_t)or_default(config->marker_ttl_ms, default_marker_ttl_ms) * 1000;
+}
+
+static void configure_links(gavel_client *client, const gavel_config *config)
+{
+    client->link_config = (gavel__link_config){
+        .allocator = &client->allocator,
+        .address = &client->address,
+        .name = client->name,
+        .dial = client->platform.dial,
+        .dialler = client->platform.user,
+        .connect_timeout_us =
+            (int64_t)or_default(config->connect_timeout_ms, default_connect_timeout_ms) * 1000,
+        .command_timeout_us =
+            (int64_t)or_default(config->command_timeout_ms, default_command_timeout_ms) * 1000,
+        .marker_ttl_us = marker_ttl_us(config),
+        .max_reply_bytes =
+            config->max_reply_bytes != 0 ? config->max_reply_bytes : default_max_reply_bytes,
+    };
+    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
+        client->ties[i].client = client;
+        client->ties[i].lane = &client->engine.lanes[i];
+        client->ties[i].watch.fd = -1;
+    }
+}
+
+static void configure_engine(gavel_client *client, const gavel_config *config)
+{
+    const gavel__platform *platform = &client->platform;
+    uint64_t id_ttl_ms = config->id_ttl_ms != 0 ? config->id_ttl_ms : default_id_ttl_ms;
+    gavel__engine_config engine_config = {
+        .allocator = &client->allocator,
+        .hooks = client->hooks,
+        .key_prefix = client->key_prefix,
+        .server = client->address.label,
+        .n_lanes = or_default(config->max_links, default_max_links),
+        .max_queued = or_default(config->max_queued, default_max_queued),
+        .max_width = max_round_width,
+        .marker_ttl_us = marker_ttl_us(config),
+        .id_ttl_ms = id_ttl_ms < INT64_MAX ? (int64_t)id_ttl_ms : INT64_MAX,
+        .identity = {platform->entropy(platform->user), platform->entropy(platform->user)},
+    };
+    uint64_t seed = platform->entropy(platform->user);
+    engine_config.seed = config->seed != 0 ? config->seed : seed;
+    gavel__engine_init(&client->engine, &engine_config);
+}
+
+static bool on_turn(void *owner);
+
+static void lock(void *owner)
+{
+    gavel_client *client = owner;
+    pthread_mutex_lock(&client->mutex);
+}
+
+static void unlock(void *owner)
+{
+    gavel_client *client = owner;
+    pthread_mutex_unlock(&client->mutex);
+}
+
+static bool set_up(
+    gavel_client *client, const char *url, const gavel_config *config, gavel_error *ret_error)
+{
+    const gavel_allocator *allocator = &client->allocator;
+    if (!gavel__address_parse(url, allocator, &client->address, ret_error))
+        return false;
+    if (client->address.is_tls && !gavel__has_tls())
+        return fail(ret_error, "rediss://: this build of gavel has no TLS (hiredis_ssl)");
+    client->key_prefix =
+        copy_string(allocator, config->key_prefix != NULL ? config->key_prefix : "gavel:");
+    client->name = copy_string(allocator, config->name != NULL ? config->name : "gavel");
+    if (client->key_prefix == NULL || client->name == NULL)
+        return fail(ret_error, "no memory");
+    configure_engine(client, config);
+    configure_links(client, config);
+    gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
+    if (client->platform.is_blocking) {
+        owner.lock = lock;
+        owner.unlock = unlock;
+    }
+    client->loop = client->platform.create_loop(client->platform.user, &owner, allocator);
+    return client->loop != NULL || fail(ret_error, "no memory or file descriptors for the loop");
+}
+
+gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
+    const gavel_config *config, gavel_error *ret_error)
+{
+    static const gavel_config defaults;
+    gavel_error unused;
+    if (ret_error == NULL)
+        ret_error = &unused;
+    if (config == NULL)
+        config = &defaults;
+    if (url == NULL) {
+        fail(ret_error, "no URL");
+        return NULL;
+    }
+    if (!check_config(config, ret_error))
+        return NULL;
+    const gavel_allocator *allocator =
+        config->allocator.resize != NULL ? &config->allocator : &gavel__system_allocator;
+    gavel_client *client = gavel__alloc(allocator, 1, sizeof(*client));
+    if (client == NULL) {
+        fail(ret_error, "no memory");
+        return NULL;
+    }
+    client->allocator = *allocator;
+    client->platform = *platform;
+    client->hooks = config->hooks;
+    client->fork_generation = gavel__fork_generation();
+    client->armed_us = GAVEL__NEVER;
+    gavel__list_init(&client->waiters);
+    pthread_mutex_init(&client->mutex, NULL);
+    pthread_cond_init(&client->left, NULL);
+    if (!set_up(client, url, config, ret_error)) {
+        gavel__client_destroy(client);
+        return NULL;
+    }
+    return client;
+}
+
+static gavel__loop *create_real_loop(
+    void *user, const gavel__loop_owner *owner, const gavel_allocator *allocator)
+{
+    return gavel__loop_create_ev(user, owner, allocator);
+}
+
+static uint64_t system_entropy(void *user)
+{
+    (void)user;
+    return gavel__random_system_seed();
+}
+
+gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_error *ret_error)
+{
+    gavel__platform platform = {
+        .create_loop = create_real_loop,
+        .dial = gavel__dial_socket,
+        .entropy = system_entropy,
+        .user = config != NULL ? config->loop : NULL,
+    };
+    platform.is_blocking = platform.user == NULL;
+    return gavel__open_on(&platform, url, config, ret_error);
+}
+
+/* ---- Closing ------------------------------------------------------------------------------- */
+
+void gavel__client_destroy(gavel_client *client)
+{
+    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
+        if (client->loop != NULL)
+            client->loop->ops->unwatch(client->loop, &client->ties[i].watch);
+        gavel__link_destroy(client->ties[i].link);
+    }
+    if (client->loop != NULL)
+        client->loop->ops->destroy(client->loop);
+    if (client->engine.config.allocator != NULL)
+        gavel__engine_finish(&client->engine);
+    gavel__address_finish(&client->address, &client->allocator);
+    gavel__free(&client->allocator, client->key_prefix);
+    gavel__free(&client->allocator, client->name);
+    pthread_cond_destroy(&client->left);
+    pthread_mutex_destroy(&client->mutex);
+    gavel_allocator allocator = client->allocator;
+    gavel__free(&allocator, client);
+}
+
+/* Callers are told; those whose EXEC is under way see it through, and the last one says so. */
+static void close_blocking(gavel_client *client)
+{
+    pthread_mutex_lock(&client->mutex);
+    client->is_closing = true;
+    gavel__engine_cancel_all(&client->engine, false, gavel__client_now_us(client));
+    gavel__client_pump(client);
+    client->loop->ops->wake(client->loop);
+    while (client->n_waiters > 0)
+        pthread_cond_wait(&client->left, &client->mutex);
+    pthread_mutex_unlock(&client->mutex);
+    gavel__client_destroy(client);
+}
+
+/* Every callback is made; nothing more comes in, so this ends. */
+static void pump_dry(gavel_client *client)
+{
+    while (gavel__client_pump(client))
+        continue;
+}
+
+static void close_attached(gavel_client *client)
+{
+    client->is_closing = true;
+    client->has_news = true;
+    gavel__engine_cancel_all(&client->engine, true, gavel__client_now_us(client));
+    if (client->is_pumping)
+        return; /* in a callback: on_turn destroys it when the pump is through */
+    pump_dry(client);
+    gavel__client_destroy(client);
+}
+
+/*
+ * In a child of the opener: frees, and tells nobody. The parent goes on with its copy. If another
+ * thread was inside the client when the process forked, ours is torn, and is left alone.
+ */
+static void close_in_child(gavel_client *client)
+{
+    if (client->platform.is_blocking && pthread_mutex_trylock(&client->mutex) != 0)
+        return;
+    if (client->platform.is_blocking)
+        pthread_mutex_unlock(&client->mutex);
+    client->hooks = (gavel_hooks){.on_event = NULL};
+    client->engine.queue.hooks = client->hooks;
+    gavel__engine_cancel_all(&client->engine, true, 0);
+    for (gavel__transaction *transaction;
+         (transaction = gavel__engine_take_done(&client->engine)) != NULL;) {
+        gavel_outcome_clear(&transaction->outcome);
+        gavel__engine_release(&client->engine, transaction);
+    }
+    gavel__client_destroy(client);
+}
+
+void gavel_close(gavel_client *client)
+{
+    if (client == NULL)
+        return;
+    if (gavel__guard_is_inside()) {
+        gavel__client_log(
+            client, GAVEL_LOG_WARNING, "gavel_close: called from inside a body or a hook");
+        return;
+    }
+    if (client->fork_generation != gavel__fork_generation())
+        close_in_child(client);
+    else if (client->is_closing)
+        return;
+    else if (client->platform.is_blocking)
+        close_blocking(client);
+    else
+        close_attached(client);
+}
+
+/* The loop is about to sleep. */
+static bool on_turn(void *owner)
+{
+    gavel_client *client = owner;
+    if (client->is_pumping)
+        return false; /* a callback turns the program's loop: the pump is further up the stack */
+    client->has_told = false;
+    bool has_more = gavel__client_pump(client);
+    if (client->is_closing && !client->platform.is_blocking) {
+        pump_dry(client);
+        gavel__client_destroy(client);
+        return false;
+    }
+    gavel__client_watch(client);
+    /* After callbacks the loop comes round once more: the program's preparations to sleep may have
+     * come before them. */
+    if (client->has_told && !client->platform.is_blocking)
+        return true;
+    return has_more || client->has_news || gavel__client_is_turner_done(client);
+}
+
+/* ---- Statistics ---------------------------------------------------------------------------- */
+
+void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
+{
+    *ret_stats = (gavel_stats){.n_attempts = 0};
+    if (gavel__guard_is_inside() || client->fork_generation != gavel__fork_generation())
+        return;
+    if (client->platform.is_blocking)
+        pthread_mutex_lock(&client->mutex);
+    *ret_stats = client->engine.queue.stats;
+    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++) {
+        const gavel__link *link = client->ties[i].link;
+        if (link == NULL)
+            continue;
+        ret_stats->n_sends += gavel__link_get_counters(link)->n_sends;
+        ret_stats->n_receives += gavel__link_get_counters(link)->n_receives;
+    }
+    if (client->platform.is_blocking)
+        pthread_mutex_unlock(&client->mutex);
+}

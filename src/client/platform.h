@@ -1,0 +1,24 @@
+/*
+ * Platforms: what a client stands on. The real one is libev and sockets; tests put a simulated
+ * server and virtual time in their place, and everything above stays the same code.
+ */
+#ifndef GAVEL__PLATFORM_H
+#define GAVEL__PLATFORM_H
+
+#include "loop/loop.h"
+#include "redis/transport.h"
+
+typedef struct gavel__platform {
+    gavel__loop *(*create_loop)(
+        void *user, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+    gavel__dial *dial;               /* its `dialler` is `user` */
+    uint64_t (*entropy)(void *user); /* unpredictable: names markers, seeds hashes and jitter */
+    void *user;
+    bool is_blocking; /* the loop is gavel's own: gavel_run; else gavel_submit */
+} gavel__platform;
+
+/* gavel_open on a platform, which is copied. config.loop is not looked at. */
+gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
+    const gavel_config *config, gavel_error *ret_error);
+
+#endif
