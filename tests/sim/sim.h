@@ -1,0 +1,283 @@
+/*
+ * The simulator: a Redis server, a network and a clock, all in one thread and in virtual time.
+ *
+ * It stands in for libev and for sockets (see client/platform.h), so that the client under test is
+ * the very code that ships. Everything that happens follows from the seed and from what the test
+ * does: the same seed plays the same run, down to each byte and microsecond (see sim_hash). For
+ * tests only. A misuse, no memory, or a run that cannot end prints a line and aborts.
+ *
+ *     sim_world *world = sim_create(seed);
+ *     sim_set_faults(world, &(sim_faults){.break_send_per_mille = 20, .late_per_mille = 500});
+ *     gavel_client *client = sim_open(world, NULL);
+ *     for (size_t i = 0; i < 100; i++)
+ *         sim_submit(world, client, &(gavel_transaction){.body = add_one, ...});
+ *     assert(sim_finish(world, 60 * SIM_SECOND));
+ *     ... compare sim_n_results_with(world, GAVEL_COMMITTED) with sim_get_int(world, "counter")
+ *     gavel_close(client);
+ *     sim_destroy(world);
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "client/platform.h"
+
+#include <gavel/gavel.h>
+
+#define SIM_MILLISECOND INT64_C(1000)
+#define SIM_SECOND INT64_C(1000000)
+
+typedef struct sim_world sim_world;
+
+/* An empty server that can be reached, no faults. Never NULL. */
+sim_world *sim_create(uint64_t seed);
+
+/* Takes NULL. Clients must have been closed: a loop or transport left open aborts, as a leak. */
+void sim_destroy(sim_world *world);
+
+/* The clock, in microseconds. It moves only while the world runs, and does not start at 0. */
+int64_t sim_now_us(const sim_world *world);
+
+/* A number in 0 .. bound - 1 from the seed, for the choices of the test itself. */
+uint64_t sim_random(sim_world *world, uint64_t bound);
+
+/* ---- Clients ------------------------------------------------------------------------------- */
+
+/* The platform for gavel__open_on. Attached clients share one loop, as in a real program; each
+ * blocking client has its own, which runs the world while gavel_run waits. */
+gavel__platform sim_platform(sim_world *world, bool is_blocking);
+
+/* Whether a blocking client's link can be waited for outside its loop. At first: no. */
+void sim_allow_wait(sim_world *world, bool is_allowed);
+
+/* Opens an attached client. `config` may be NULL. What it wants of chance comes from the seed. */
+gavel_client *sim_open(sim_world *world, const gavel_config *config);
+
+/* Opens a client for gavel_run, to be used from the test's own thread. */
+gavel_client *sim_open_blocking(sim_world *world, const gavel_config *config);
+
+/* What came of a submitted transaction. */
+typedef struct sim_result {
+    bool is_done;
+    bool is_refused;       /* gavel_submit returned 0; `is_done` then, too */
+    uint32_t n_done_calls; /* must end as 1 */
+    int64_t done_at_us;
+    gavel_ticket ticket;
+    gavel_outcome outcome; /* without its replies: they are gone with the callback */
+    void *user;            /* the transaction's */
+    gavel_body *body;      /* the transaction's; belongs to the simulator, as the next one does */
+    sim_world *world;
+} sim_result;
+
+/* gavel_submit, with the outcome kept. The result lives as long as the world. */
+const sim_result *sim_submit(
+    sim_world *world, gavel_client *client, const gavel_transaction *transaction);
+
+size_t sim_n_results(const sim_world *world);
+const sim_result *sim_result_at(const sim_world *world, size_t i); /* in order of submission */
+size_t sim_n_results_with(const sim_world *world, gavel_status status);
+
+/* ---- Running ------------------------------------------------------------------------------- */
+
+typedef bool sim_predicate(sim_world *world, void *user);
+
+/* Runs until the predicate holds; false when max_us have passed first. */
+bool sim_run_until(sim_world *world, sim_predicate *predicate, void *user, int64_t max_us);
+
+/* Runs for that long. */
+void sim_run_for(sim_world *world, int64_t us);
+
+/* Runs until every result of sim_submit is done; false when max_us have passed first. */
+bool sim_finish(sim_world *world, int64_t max_us);
+
+/* Whether any client has said that it has work in flight (the loop's set_busy). */
+bool sim_is_busy(const sim_world *world);
+
+/* ---- Faults that happen by chance ---------------------------------------------------------- */
+
+/*
+ * Rates are per mille; 0 switches a fault off. `every` is a mean interval; the time to the next
+ * one is uniform in 1 .. 2 * every.
+ */
+typedef struct sim_faults {
+    int64_t latency_min_us; /* one way; 0 for both: 20 .. 120 */
+    int64_t latency_max_us;
+    uint32_t split_per_mille;       /* of sends and of replies: cut in pieces that travel apart */
+    uint32_t short_send_per_mille;  /* the kernel takes only a part, or nothing for now */
+    uint32_t stall_per_mille;       /* a piece, and what is behind it, comes late */
+    int64_t stall_max_us;           /* 0: 100 ms */
+    uint32_t break_send_per_mille;  /* of sends: the connection breaks at a random byte */
+    uint32_t break_reply_per_mille; /* of pieces of replies: the same */
+    /* Of connections that the client gives up, or that break: what is on its way to the server
+     * comes there much later, and is run. The late EXEC that markers are made for. */
+    uint32_t late_per_mille;
+    int64_t late_max_us;       /* 0: 2 s */
+    uint32_t refuse_per_mille; /* of dials: refused, at once or a little later */
+    uint32_t hang_per_mille;   /* of dials: never answered */
+    uint32_t error_per_mille;  /* of commands: refused with one of `errors`; not WATCH, MULTI
+                                  and others that a server runs in any state */
+    const char *const *errors; /* ended by NULL, borrowed; NULL: the usual states of a server */
+    int64_t silence_every_us;  /* the server stops reading */
+    int64_t silence_max_us;    /* 0: 100 ms */
+    int64_t restart_every_us;  /* the server dies and comes again */
+    int64_t restart_max_us;    /* 0: 100 ms. How long it is away */
+    uint32_t forget_per_mille; /* of restarts: without its data */
+    int64_t evict_every_us;    /* a random key goes */
+    const char *evict_prefix;  /* of those keys, borrowed; NULL: any */
+} sim_faults;
+
+/* Copies them; they hold from now on, in place of those before. NULL: none. */
+void sim_set_faults(sim_world *world, const sim_faults *faults);
+
+/* A mixture drawn from the seed: each kind of fault may be there or not. Never without data loss
+ * by the server's own doing: no forgetting, no eviction. */
+sim_faults sim_draw_faults(sim_world *world);
+
+/* ---- Faults at a chosen place -------------------------------------------------------------- */
+
+typedef enum sim_direction { SIM_TO_SERVER, SIM_TO_CLIENT } sim_direction;
+
+/*
+ * A connection breaks after exactly `at_byte` bytes in one direction. To the server: these are
+ * delivered and run, `late_us` later than otherwise; the client is cut off at once and gets no
+ * more replies. To the client: it gets these bytes, and what it has sent is delivered `late_us`
+ * later. 0 to the server: nothing of the first send arrives.
+ */
+typedef struct sim_cut {
+    uint64_t connection; /* by number, from 1; 0: the bytes of all connections are counted on */
+    sim_direction direction;
+    uint64_t at_byte;
+    int64_t late_us;
+} sim_cut;
+
+/* Happens once. Up to 16 at a time. */
+void sim_cut_at(sim_world *world, const sim_cut *cut);
+
+/* Breaks a connection now: of what is under way to the server, the first `kept_bytes` arrive,
+ * late_us later than they would have. SIZE_MAX: all. */
+void sim_break(sim_world *world, uint64_t connection, size_t kept_bytes, int64_t late_us);
+
+/* The server closes the connection, as CLIENT KILL does: replies under way still arrive. */
+void sim_kill(sim_world *world, uint64_t connection);
+
+/* The server is silent from now on: it accepts, but reads nothing; then it reads all. */
+void sim_silence(sim_world *world, int64_t us);
+
+/* The server dies, refuses connections for down_us, and is there again. */
+void sim_restart(sim_world *world, int64_t down_us, bool keeps_data);
+
+/*
+ * Refuses commands with an error line such as "OOM command not allowed", as the server does before
+ * it queues or runs a command: inside MULTI this spoils the transaction, and EXEC itself answers
+ * EXECABORT (or the bare error, for a redirection of a cluster).
+ */
+typedef struct sim_refusal {
+    const char *command; /* its name, borrowed; NULL: any */
+    uint32_t n_skipped;  /* so many are let through first */
+    uint32_t n_times;    /* 0: for ever */
+    const char *error;   /* borrowed */
+} sim_refusal;
+
+/* Up to 16 at a time; one that is used up makes room. */
+void sim_refuse(sim_world *world, const sim_refusal *refusal);
+
+/* Drops all refusals and cuts that have not happened. */
+void sim_disarm(sim_world *world);
+
+/* What logins must say from now on: `user` NULL is the default user. NULL password: any will do. */
+void sim_set_login(sim_world *world, const char *user, const char *password);
+
+/* ---- Others who use the server ------------------------------------------------------------- */
+
+/*
+ * Runs a command at once, atomically, as another client would. The line is split at blanks. Its
+ * reply, as on the wire, lives until the next one. May be called in hooks and callbacks, too.
+ */
+gavel_bytes sim_do(sim_world *world, const char *line);
+gavel_bytes sim_do_args(sim_world *world, const gavel_bytes *args, size_t n_args);
+
+/* Runs `line` (copied) at random times, on average every mean_us. */
+void sim_add_writer(sim_world *world, int64_t mean_us, const char *line);
+
+/* Calls `act` at random times, on average every mean_us. */
+typedef void sim_act(sim_world *world, void *user);
+void sim_add_actor(sim_world *world, int64_t mean_us, sim_act *act, void *user);
+
+/* Ends all writers and actors; the faults go on. */
+void sim_stop_actors(sim_world *world);
+
+/* ---- Looking at the data ------------------------------------------------------------------- */
+
+/* All of these look at database 0, as it is now, and leave no trace in the journal. */
+bool sim_exists(sim_world *world, gavel_bytes key);
+bool sim_get(sim_world *world, gavel_bytes key, gavel_bytes *ret_value);
+bool sim_hget(sim_world *world, gavel_bytes key, gavel_bytes field, gavel_bytes *ret_value);
+
+/* The integer there; 0 for an absent key or field. Aborts for anything else. */
+int64_t sim_get_int(sim_world *world, const char *key);
+int64_t sim_hget_int(sim_world *world, const char *key, const char *field);
+
+/* The keys of all databases, in order. */
+size_t sim_n_keys(const sim_world *world);
+gavel_bytes sim_key_at(const sim_world *world, size_t i);
+
+/* ---- The journal --------------------------------------------------------------------------- */
+
+typedef enum sim_how {
+    SIM_RAN,    /* it was run, and its reply given */
+    SIM_QUEUED, /* between MULTI and EXEC; it has another entry if it was run by EXEC */
+    SIM_REFUSED /* not known, not allowed, misformed or an injected error: nothing was run */
+} sim_how;
+
+/* One command. EXEC's own entry comes after those of the commands that it ran. */
+typedef struct sim_entry {
+    uint64_t number; /* its place in the journal */
+    int64_t at_us;
+    uint64_t connection; /* 0: sim_do, writers, eviction */
+    uint64_t exec;       /* the number of the EXEC that ran it, or that it is; 0: none */
+    sim_how how;
+    bool is_change; /* the data are not as before */
+    gavel_bytes *args;
+    size_t n_args;
+    gavel_bytes reply; /* as on the wire */
+} sim_entry;
+
+size_t sim_journal_size(const sim_world *world);
+const sim_entry *sim_journal_at(const sim_world *world, size_t i);
+
+/* Whether its command has that name. */
+bool sim_entry_is(const sim_entry *entry, const char *name);
+
+/* A hash of the whole journal with times, arguments and replies: equal for equal runs. */
+uint64_t sim_hash(const sim_world *world);
+
+/* Prints the journal to stderr, for people. */
+void sim_print_journal(const sim_world *world);
+
+/*
+ * Called after every top-level command of a client, for each of its entries in turn; not for
+ * entries of connection 0. What the hook does with sim_do comes before the next command, of
+ * whichever client. May arm faults, too. NULL: none.
+ */
+typedef void sim_hook(sim_world *world, const sim_entry *entry, void *user);
+void sim_set_hook(sim_world *world, sim_hook *hook, void *user);
+
+typedef struct sim_counters {
+    uint64_t n_connections;     /* dialled */
+    uint64_t n_commands;        /* top-level commands of clients, run, queued or refused */
+    uint64_t n_commits;         /* EXECs that ran */
+    uint64_t n_conflicts;       /* EXECs that answered nil */
+    uint64_t n_exec_aborts;     /* EXECs that answered an error */
+    uint64_t n_round_trips;     /* sends by a client that has received since its last one */
+    uint64_t n_bytes_to_server; /* taken by the kernel, delivered or not */
+    uint64_t n_bytes_to_client; /* delivered */
+    uint64_t n_breaks;          /* connections lost by a fault or cut */
+    uint64_t n_late;            /* connections with something delivered late */
+    uint64_t n_late_execs;      /* EXECs run for a client that had left */
+    uint64_t n_late_commits;    /* those of them that ran their commands */
+    uint64_t n_restarts;
+    uint64_t n_evictions;
+} sim_counters;
+
+const sim_counters *sim_get_counters(const sim_world *world);
+
+#endif

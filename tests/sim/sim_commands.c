@@ -1,0 +1,471 @@
+/*
+ * The commands: their table, those of the connection, of transactions, and of keys of any type.
+ * For the server. Source: the Redis 7.0 command reference; the errors are Redis's own words.
+ */
+#include "sim_internal.h"
+
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define N_DATABASES 16
+
+/* ---- What commands share ------------------------------------------------------------------- */
+
+bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key **ret_key)
+{
+    sim__key *key = sim__find(call->world, call->session->db, name);
+    if (key != NULL && key->type != type) {
+        sim__reply_error(
+            call->out, "WRONGTYPE Operation against a key holding the wrong kind of value");
+        return false;
+    }
+    *ret_key = key;
+    return true;
+}
+
+bool sim__arg_int(sim__call *call, size_t i, int64_t *ret_value)
+{
+    if (gavel__parse_int(call->args[i], ret_value))
+        return true;
+    sim__reply_error(call->out, "ERR value is not an integer or out of range");
+    return false;
+}
+
+bool sim__arg_is(const sim__call *call, size_t i, const char *word)
+{
+    return gavel__bytes_equal_nocase(call->args[i], gavel_str(word));
+}
+
+void sim__touch_arg(sim__call *call, size_t i)
+{
+    sim__touch(call->world, call->session->db, call->args[i]);
+}
+
+void sim__say_syntax_error(sim__call *call)
+{
+    sim__reply_error(call->out, "ERR syntax error");
+}
+
+void sim__say_arity(sim__call *call)
+{
+    sim__reply_error(
+        call->out, "ERR wrong number of arguments for '%s' command", call->command->name);
+}
+
+bool sim__expiry_of(sim__call *call, int64_t value, int64_t unit_ms, int64_t *ret_at_ms)
+{
+    int64_t now_ms = sim__now_ms(call->world);
+    if (value > INT64_MAX / unit_ms || value < INT64_MIN / unit_ms ||
+        value * unit_ms > INT64_MAX - now_ms - 1) {
+        sim__reply_error(call->out, "ERR invalid expire time in '%s' command", call->command->name);
+        return false;
+    }
+    *ret_at_ms = now_ms + value * unit_ms;
+    return true;
+}
+
+/* ---- The connection ------------------------------------------------------------------------ */
+
+static bool log_in(sim__call *call, gavel_bytes user, gavel_bytes password)
+{
+    const sim_world *world = call->world;
+    const char *name = world->user != NULL ? world->user : "default";
+    if (world->password != NULL && (!gavel__bytes_equal(user, gavel_str(name)) ||
+                                       !gavel__bytes_equal(password, gavel_str(world->password)))) {
+        sim__reply_error(
+            call->out, "WRONGPASS invalid username-password pair or user is disabled.");
+        return false;
+    }
+    call->session->has_login = true;
+    return true;
+}
+
+static void run_auth(sim__call *call)
+{
+    if (call->n_args > 3) {
+        sim__say_syntax_error(call);
+        return;
+    }
+    if (call->n_args == 2 && call->world->password == NULL) {
+        sim__reply_error(call->out,
+            "ERR AUTH <password> called without any password configured for the default user. "
+            "Are you sure your configuration is correct?");
+        return;
+    }
+    gavel_bytes user = call->n_args == 3 ? call->args[1] : GAVEL_STR("default");
+    if (log_in(call, user, call->args[call->n_args - 1]))
+        sim__reply_status(call->out, "OK");
+}
+
+static bool check_name(sim__call *call, gavel_bytes name)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] < '!' || name.data[i] > '~') {
+            sim__reply_error(call->out,
+                "ERR Client names cannot contain spaces, newlines or special characters.");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_hello_options(sim__call *call)
+{
+    for (size_t i = 2; i < call->n_args; i++) {
+        size_t n_behind = call->n_args - 1 - i;
+        if (sim__arg_is(call, i, "AUTH") && n_behind >= 2) {
+            if (!log_in(call, call->args[i + 1], call->args[i + 2]))
+                return false;
+            i += 2;
+        } else if (sim__arg_is(call, i, "SETNAME") && n_behind >= 1) {
+            if (!check_name(call, call->args[i + 1]))
+                return false;
+            i += 1;
+        } else {
+            sim__reply_error(call->out, "ERR Syntax error in HELLO option '%.*s'",
+                (int)call->args[i].size, call->args[i].data);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void say_hello(sim__call *call)
+{
+    gavel__buffer *out = call->out;
+    sim__reply_array(out, 14);
+    sim__reply_bulk(out, GAVEL_STR("server"));
+    sim__reply_bulk(out, GAVEL_STR("redis"));
+    sim__reply_bulk(out, GAVEL_STR("version"));
+    sim__reply_bulk(out, GAVEL_STR("7.0.15"));
+    sim__reply_bulk(out, GAVEL_STR("proto"));
+    sim__reply_int(out, 2);
+    sim__reply_bulk(out, GAVEL_STR("id"));
+    sim__reply_int(out, (int64_t)call->session->number);
+    sim__reply_bulk(out, GAVEL_STR("mode"));
+    sim__reply_bulk(out, GAVEL_STR("standalone"));
+    sim__reply_bulk(out, GAVEL_STR("role"));
+    sim__reply_bulk(out, GAVEL_STR("master"));
+    sim__reply_bulk(out, GAVEL_STR("modules"));
+    sim__reply_array(out, 0);
+}
+
+/* RESP3 is not simulated: it is refused as by a server that does not know it. */
+static void run_hello(sim__call *call)
+{
+    int64_t version = 2;
+    if (call->n_args > 1 && !gavel__parse_int(call->args[1], &version)) {
+        sim__reply_error(call->out, "ERR Protocol version is not an integer or out of range");
+        return;
+    }
+    if (version != 2) {
+        sim__reply_error(call->out, "NOPROTO unsupported protocol version");
+        return;
+    }
+    if (!take_hello_options(call))
+        return;
+    if (!call->session->has_login) {
+        sim__reply_error(call->out,
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+            "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and "
+            "select the RESP protocol version at the same time");
+        return;
+    }
+    say_hello(call);
+}
+
+static void run_select(sim__call *call)
+{
+    int64_t db;
+    if (!sim__arg_int(call, 1, &db))
+        return;
+    if (db < 0 || db >= N_DATABASES) {
+        sim__reply_error(call->out, "ERR DB index is out of range");
+        return;
+    }
+    call->session->db = (int)db;
+    sim__reply_status(call->out, "OK");
+}
+
+static void run_client(sim__call *call)
+{
+    if (sim__arg_is(call, 1, "SETNAME") && call->n_args == 3) {
+        if (check_name(call, call->args[2]))
+            sim__reply_status(call->out, "OK");
+    } else if (sim__arg_is(call, 1, "ID") && call->n_args == 2) {
+        sim__reply_int(call->out, (int64_t)call->session->number);
+    } else {
+        sim__reply_error(call->out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
+            (int)call->args[1].size, call->args[1].data);
+    }
+}
+
+static void run_ping(sim__call *call)
+{
+    if (call->n_args > 2)
+        sim__say_arity(call);
+    else if (call->n_args == 2)
+        sim__reply_bulk(call->out, call->args[1]);
+    else
+        sim__reply_status(call->out, "PONG");
+}
+
+static void run_echo(sim__call *call)
+{
+    sim__reply_bulk(call->out, call->args[1]);
+}
+
+static void run_quit(sim__call *call)
+{
+    call->session->wants_close = true;
+    sim__reply_status(call->out, "OK");
+}
+
+/* ---- Transactions -------------------------------------------------------------------------- */
+
+static void run_watch(sim__call *call)
+{
+    if (call->session->is_in_multi) {
+        sim__reply_error(call->out, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    /* What is already dirty needs no further watching, says the real server too. */
+    for (size_t i = 1; i < call->n_args && !call->session->is_dirty_cas; i++)
+        sim__watch(call->world, call->session, call->args[i]);
+    sim__reply_status(call->out, "OK");
+}
+
+static void run_unwatch(sim__call *call)
+{
+    sim__unwatch_all(call->session);
+    call->session->is_dirty_cas = false;
+    sim__reply_status(call->out, "OK");
+}
+
+static void run_multi(sim__call *call)
+{
+    if (call->session->is_in_multi) {
+        sim__reply_error(call->out, "ERR MULTI calls can not be nested");
+        return;
+    }
+    call->session->is_in_multi = true;
+    sim__reply_status(call->out, "OK");
+}
+
+static void run_discard(sim__call *call)
+{
+    if (!call->session->is_in_multi) {
+        sim__reply_error(call->out, "ERR DISCARD without MULTI");
+        return;
+    }
+    sim__discard(call->session);
+    sim__reply_status(call->out, "OK");
+}
+
+/* ---- Keys of any type ---------------------------------------------------------------------- */
+
+static void run_del(sim__call *call)
+{
+    int64_t n_deleted = 0;
+    for (size_t i = 1; i < call->n_args; i++) {
+        sim__key *key = sim__find(call->world, call->session->db, call->args[i]);
+        if (key == NULL)
+            continue;
+        sim__delete(call->world, key);
+        sim__touch_arg(call, i);
+        n_deleted++;
+    }
+    sim__reply_int(call->out, n_deleted);
+}
+
+static void run_exists(sim__call *call)
+{
+    int64_t n_found = 0;
+    for (size_t i = 1; i < call->n_args; i++)
+        n_found += sim__find(call->world, call->session->db, call->args[i]) != NULL;
+    sim__reply_int(call->out, n_found);
+}
+
+static void run_type(sim__call *call)
+{
+    static const char *const names[] = {"string", "hash", "list", "set", "zset"};
+    const sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    sim__reply_status(call->out, key != NULL ? names[key->type] : "none");
+}
+
+static void expire(sim__call *call, int64_t unit_ms)
+{
+    int64_t value;
+    int64_t at_ms;
+    if (!sim__arg_int(call, 2, &value) || !sim__expiry_of(call, value, unit_ms, &at_ms))
+        return;
+    if (call->n_args > 3) {
+        sim__reply_error(
+            call->out, "ERR Unsupported option %.*s", (int)call->args[3].size, call->args[3].data);
+        return;
+    }
+    sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    if (key == NULL) {
+        sim__reply_int(call->out, 0);
+        return;
+    }
+    if (at_ms <= sim__now_ms(call->world))
+        sim__delete(call->world, key);
+    else
+        key->expires_at_ms = at_ms;
+    sim__touch_arg(call, 1);
+    sim__reply_int(call->out, 1);
+}
+
+static void run_expire(sim__call *call)
+{
+    expire(call, 1000);
+}
+
+static void run_pexpire(sim__call *call)
+{
+    expire(call, 1);
+}
+
+static int64_t time_to_live_ms(sim__call *call)
+{
+    const sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    if (key == NULL)
+        return -2;
+    return key->expires_at_ms == SIM__NO_EXPIRY ? -1
+                                                : key->expires_at_ms - sim__now_ms(call->world);
+}
+
+static void run_pttl(sim__call *call)
+{
+    sim__reply_int(call->out, time_to_live_ms(call));
+}
+
+static void run_ttl(sim__call *call)
+{
+    int64_t ttl_ms = time_to_live_ms(call);
+    sim__reply_int(call->out, ttl_ms < 0 ? ttl_ms : (ttl_ms + 500) / 1000);
+}
+
+static void run_persist(sim__call *call)
+{
+    sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    bool has_expiry = key != NULL && key->expires_at_ms != SIM__NO_EXPIRY;
+    if (has_expiry) {
+        key->expires_at_ms = SIM__NO_EXPIRY;
+        sim__touch_arg(call, 1);
+    }
+    sim__reply_int(call->out, has_expiry);
+}
+
+/* Deletes the keys of one database, or of all for -1, as many DELs would. */
+static void flush(sim__call *call, int db)
+{
+    sim_world *world = call->world;
+    for (size_t i = world->store.n_keys; i-- > 0;) {
+        sim__key *key = world->store.keys[i];
+        if (db >= 0 && key->db != db)
+            continue;
+        int key_db = key->db;
+        gavel_bytes name = sim__copy(key->name);
+        sim__delete(world, key);
+        sim__touch(world, key_db, name);
+        sim__free_bytes(name);
+    }
+    sim__reply_status(call->out, "OK");
+}
+
+static void run_flushall(sim__call *call)
+{
+    flush(call, -1);
+}
+
+static void run_flushdb(sim__call *call)
+{
+    flush(call, call->session->db);
+}
+
+static void run_dbsize(sim__call *call)
+{
+    int64_t n_keys = 0;
+    for (size_t i = 0; i < call->world->store.n_keys; i++)
+        n_keys += call->world->store.keys[i]->db == call->session->db;
+    sim__reply_int(call->out, n_keys);
+}
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+#define GREETING (SIM__NO_LOGIN | SIM__NO_CHANCE)
+#define FRAME (SIM__AT_ONCE | SIM__NO_CHANCE)
+
+static const sim__command commands[] = {
+    {"append", 3, SIM__WRITES, sim__run_append},
+    {"auth", -2, GREETING, run_auth},
+    {"client", -2, SIM__NO_CHANCE, run_client},
+    {"dbsize", 1, 0, run_dbsize},
+    {"decr", 2, SIM__WRITES, sim__run_decr},
+    {"decrby", 3, SIM__WRITES, sim__run_decrby},
+    {"del", -2, SIM__WRITES, run_del},
+    {"discard", 1, FRAME, run_discard},
+    {"echo", 2, 0, run_echo},
+    {"exec", 1, SIM__AT_ONCE, sim__run_exec},
+    {"exists", -2, 0, run_exists},
+    {"expire", -3, SIM__WRITES, run_expire},
+    {"flushall", -1, SIM__WRITES, run_flushall},
+    {"flushdb", -1, SIM__WRITES, run_flushdb},
+    {"get", 2, 0, sim__run_get},
+    {"getdel", 2, SIM__WRITES, sim__run_getdel},
+    {"hdel", -3, SIM__WRITES, sim__run_hdel},
+    {"hello", -1, GREETING, run_hello},
+    {"hexists", 3, 0, sim__run_hexists},
+    {"hget", 3, 0, sim__run_hget},
+    {"hgetall", 2, 0, sim__run_hgetall},
+    {"hincrby", 4, SIM__WRITES, sim__run_hincrby},
+    {"hlen", 2, 0, sim__run_hlen},
+    {"hmget", -3, 0, sim__run_hmget},
+    {"hset", -4, SIM__WRITES, sim__run_hset},
+    {"incr", 2, SIM__WRITES, sim__run_incr},
+    {"incrby", 3, SIM__WRITES, sim__run_incrby},
+    {"llen", 2, 0, sim__run_llen},
+    {"lpop", 2, SIM__WRITES, sim__run_lpop},
+    {"lpush", -3, SIM__WRITES, sim__run_lpush},
+    {"lrange", 4, 0, sim__run_lrange},
+    {"mget", -2, 0, sim__run_mget},
+    {"mset", -3, SIM__WRITES, sim__run_mset},
+    {"multi", 1, FRAME, run_multi},
+    {"persist", 2, SIM__WRITES, run_persist},
+    {"pexpire", -3, SIM__WRITES, run_pexpire},
+    {"ping", -1, 0, run_ping},
+    {"pttl", 2, 0, run_pttl},
+    {"quit", -1, GREETING | SIM__AT_ONCE, run_quit},
+    {"rpush", -3, SIM__WRITES, sim__run_rpush},
+    {"sadd", -3, SIM__WRITES, sim__run_sadd},
+    {"scard", 2, 0, sim__run_scard},
+    {"select", 2, SIM__NO_CHANCE, run_select},
+    {"set", -3, SIM__WRITES, sim__run_set},
+    {"setnx", 3, SIM__WRITES, sim__run_setnx},
+    {"sismember", 3, 0, sim__run_sismember},
+    {"srem", -3, SIM__WRITES, sim__run_srem},
+    {"strlen", 2, 0, sim__run_strlen},
+    {"ttl", 2, 0, run_ttl},
+    {"type", 2, 0, run_type},
+    {"unlink", -2, SIM__WRITES, run_del},
+    {"unwatch", 1, SIM__NO_CHANCE, run_unwatch},
+    {"watch", -2, FRAME, run_watch},
+    {"zadd", -4, SIM__WRITES, sim__run_zadd},
+    {"zcard", 2, 0, sim__run_zcard},
+    {"zrange", -4, 0, sim__run_zrange},
+    {"zrem", -3, SIM__WRITES, sim__run_zrem},
+    {"zscore", 3, 0, sim__run_zscore},
+};
+
+const sim__command *sim__command_find(gavel_bytes name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (gavel__bytes_equal_nocase(name, gavel_str(commands[i].name)))
+            return &commands[i];
+    }
+    return NULL;
+}

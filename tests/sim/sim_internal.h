@@ -1,0 +1,456 @@
+/*
+ * What the parts of the simulator share. Tests use sim.h only.
+ *
+ *     sim_world.c      clock, events, randomness, running     sim_server.c    sessions, MULTI/EXEC
+ *     sim_loop.c       gavel__loop over the world             sim_parse.c     RESP, as it comes in
+ *     sim_network.c    streams of bytes, breaks               sim_reply.c     RESP, as it goes out
+ *     sim_transport.c  gavel__transport over the network      sim_store.c     keys, values, expiry
+ *     sim_faults.c     what goes wrong by itself, actors      sim_commands.c  the table; strings,
+ * collections sim_journal.c    what has happened                      sim_open.c      clients and
+ * results
+ *
+ *     transport -> connection -> (stream of pieces) -> session -> command -> store
+ */
+#ifndef SIM_INTERNAL_H
+#define SIM_INTERNAL_H
+
+#include "sim.h"
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/random.h"
+
+#define SIM__MAX_ARMED 16
+
+/* The clock at the beginning, and the server's wall clock then. */
+#define SIM__START_US INT64_C(1000000000)
+#define SIM__EPOCH_MS INT64_C(1700000000000)
+
+/* fds of transports start here, far from any that a process has. */
+#define SIM__FIRST_FD 1000000
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+/* Zeroed; aborts instead of failing. */
+void *sim__alloc(size_t n, size_t size);
+void *sim__resize(void *memory, size_t n, size_t size);
+gavel_bytes sim__copy(gavel_bytes bytes);
+void sim__free_bytes(gavel_bytes bytes);
+
+/* Prints and aborts. */
+_Noreturn void sim__fail(const sim_world *world, const char *why);
+
+/* ---- Events -------------------------------------------------------------------------------- */
+
+typedef void sim__action(sim_world *world, void *subject);
+
+typedef struct sim__event {
+    int64_t due_us;
+    uint64_t order; /* events due together happen in the order in which they were scheduled */
+    sim__action *action;
+    void *subject; /* lives as long as the world */
+} sim__event;
+
+void sim__schedule(sim_world *world, int64_t due_us, sim__action *action, void *subject);
+
+/* One event, or the clock moves up to end_us; attached clients are served. Not twice at a time on
+ * the same loop, but a blocking client may run the world from inside another's callback. */
+void sim__step(sim_world *world, int64_t end_us);
+
+bool sim__chance(gavel__random *random, uint32_t per_mille);
+
+/* Uniform in low .. high. */
+int64_t sim__between(gavel__random *random, int64_t low, int64_t high);
+
+/* ---- The store (sim_store.c) --------------------------------------------------------------- */
+
+typedef enum sim__type { SIM__STRING, SIM__HASH, SIM__LIST, SIM__SET, SIM__ZSET } sim__type;
+
+/* A field and its value, or an element of a list, set or sorted set (`value` unused). */
+typedef struct sim__item {
+    gavel_bytes member;
+    gavel_bytes value;
+    double score;
+} sim__item;
+
+#define SIM__NO_EXPIRY INT64_MAX
+
+typedef struct sim__key {
+    int db;
+    gavel_bytes name;
+    sim__type type;
+    int64_t expires_at_ms;
+    gavel_bytes string;
+    sim__item *items; /* in order of insertion; a sorted set's by score and member */
+    size_t n_items;
+    size_t capacity;
+} sim__key;
+
+typedef struct sim__store {
+    sim__key **keys; /* by database and name */
+    size_t n_keys;
+    size_t capacity;
+} sim__store;
+
+int64_t sim__now_ms(const sim_world *world);
+
+/* The key, or NULL. One that has expired is deleted first, and touched. */
+sim__key *sim__find(sim_world *world, int db, gavel_bytes name);
+
+/* Whether the key is there and past its time; leaves it there. */
+bool sim__is_expired(const sim_world *world, int db, gavel_bytes name);
+bool sim__is_present(const sim_world *world, int db, gavel_bytes name);
+
+/* Adds a key that must be absent. */
+sim__key *sim__add(sim_world *world, int db, gavel_bytes name, sim__type type);
+
+/* Removes the key; touching it is the caller's. */
+void sim__delete(sim_world *world, sim__key *key);
+void sim__delete_all(sim_world *world);
+
+/* As memcmp, a prefix before what it begins. */
+int sim__compare_bytes(gavel_bytes a, gavel_bytes b);
+
+/* Replaces the string by a copy. */
+void sim__set_string(sim__key *key, gavel_bytes value);
+
+/* The item with that member, or NULL. */
+sim__item *sim__item_find(const sim__key *key, gavel_bytes member);
+
+/* Inserts copies before place `at`. */
+sim__item *sim__item_insert(sim__key *key, size_t at, gavel_bytes member, gavel_bytes value);
+void sim__item_remove(sim__key *key, size_t at);
+
+/* ---- The server (sim_server.c) ------------------------------------------------------------- */
+
+typedef struct sim__args {
+    gavel_bytes *args;
+    size_t n_args;
+} sim__args;
+
+typedef struct sim__watched {
+    int db;
+    gavel_bytes name;
+    bool was_expired; /* when it was watched: that it goes is then no change */
+} sim__watched;
+
+/* A client, as the server knows it. */
+typedef struct sim__session {
+    gavel__list node; /* among the world's sessions */
+    uint64_t number;  /* the connection's; 0: sim_do */
+    int db;
+    bool has_login;
+    bool is_in_multi;
+    bool is_dirty_cas;  /* a watched key was touched */
+    bool is_dirty_exec; /* a command was refused while queueing */
+    bool wants_close;
+    sim__watched *watched;
+    size_t n_watched;
+    sim__args *queue;
+    size_t n_queue;
+} sim__session;
+
+/* A command being run. */
+typedef struct sim__call {
+    sim_world *world;
+    sim__session *session;
+    const struct sim__command *command;
+    const gavel_bytes *args;
+    size_t n_args;
+    gavel__buffer *out;
+} sim__call;
+
+typedef enum sim__flag {
+    SIM__WRITES = 1,   /* refused by a server that is full or read-only */
+    SIM__AT_ONCE = 2,  /* not queued by MULTI */
+    SIM__NO_LOGIN = 4, /* allowed before a login */
+    SIM__NO_CHANCE = 8 /* spared by error_per_mille: a server in trouble still runs it */
+} sim__flag;
+
+typedef struct sim__command {
+    const char *name; /* in lower case */
+    int arity;        /* with the name; negative: at least */
+    unsigned flags;
+    void (*run)(sim__call *call);
+} sim__command;
+
+/* NULL: unknown. */
+const sim__command *sim__command_find(gavel_bytes name);
+
+sim__session *sim__session_create(sim_world *world, uint64_t number);
+
+/* Takes NULL. */
+void sim__session_destroy(sim__session *session);
+
+/* Runs or queues one command and appends its reply. */
+void sim__session_command(
+    sim_world *world, sim__session *session, const sim__args *command, gavel__buffer *out);
+
+/* Tells every session that watches the key that it has changed. */
+void sim__touch(sim_world *world, int db, gavel_bytes name);
+
+void sim__watch(sim_world *world, sim__session *session, gavel_bytes name);
+void sim__unwatch_all(sim__session *session);
+void sim__discard(sim__session *session);
+
+/* EXEC: answers nil or EXECABORT, or runs what is queued. */
+void sim__run_exec(sim__call *call);
+
+/* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
+
+/* The key of that type, or NULL in *ret_key if absent. False, after an error, for another type. */
+bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key **ret_key);
+
+/* An argument as an integer. False, after an error, if it is none. */
+bool sim__arg_int(sim__call *call, size_t i, int64_t *ret_value);
+bool sim__arg_is(const sim__call *call, size_t i, const char *word);
+void sim__touch_arg(sim__call *call, size_t i);
+void sim__say_syntax_error(sim__call *call);
+void sim__say_arity(sim__call *call);
+
+/* When a time to live of `value` units ends, as SET and EXPIRE count. False, after an error, for
+ * one out of range. */
+bool sim__expiry_of(sim__call *call, int64_t value, int64_t unit_ms, int64_t *ret_at_ms);
+
+void sim__run_get(sim__call *call);
+void sim__run_getdel(sim__call *call);
+void sim__run_mget(sim__call *call);
+void sim__run_set(sim__call *call);
+void sim__run_setnx(sim__call *call);
+void sim__run_mset(sim__call *call);
+void sim__run_incr(sim__call *call);
+void sim__run_decr(sim__call *call);
+void sim__run_incrby(sim__call *call);
+void sim__run_decrby(sim__call *call);
+void sim__run_append(sim__call *call);
+void sim__run_strlen(sim__call *call);
+
+void sim__run_hget(sim__call *call);
+void sim__run_hmget(sim__call *call);
+void sim__run_hset(sim__call *call);
+void sim__run_hdel(sim__call *call);
+void sim__run_hgetall(sim__call *call);
+void sim__run_hlen(sim__call *call);
+void sim__run_hexists(sim__call *call);
+void sim__run_hincrby(sim__call *call);
+void sim__run_rpush(sim__call *call);
+void sim__run_lpush(sim__call *call);
+void sim__run_lpop(sim__call *call);
+void sim__run_lrange(sim__call *call);
+void sim__run_llen(sim__call *call);
+void sim__run_sadd(sim__call *call);
+void sim__run_srem(sim__call *call);
+void sim__run_sismember(sim__call *call);
+void sim__run_scard(sim__call *call);
+void sim__run_zadd(sim__call *call);
+void sim__run_zrem(sim__call *call);
+void sim__run_zscore(sim__call *call);
+void sim__run_zrange(sim__call *call);
+void sim__run_zcard(sim__call *call);
+
+/* ---- Parsing (sim_parse.c) ----------------------------------------------------------------- */
+
+typedef enum sim__parsed { SIM__INCOMPLETE, SIM__COMPLETE, SIM__MALFORMED } sim__parsed;
+
+/*
+ * Looks at the bytes from *offset on. COMPLETE: *ret_command has the arguments (the array is to be
+ * freed, the bytes point into `bytes`; no arguments for an empty command), *offset is behind it.
+ * MALFORMED: *ret_error says why.
+ */
+sim__parsed sim__parse(
+    gavel_bytes bytes, size_t *offset, sim__args *ret_command, const char **ret_error);
+
+/* ---- Replies (sim_reply.c) ----------------------------------------------------------------- */
+
+void sim__reply_status(gavel__buffer *out, const char *text);
+void sim__reply_error(gavel__buffer *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sim__reply_int(gavel__buffer *out, int64_t value);
+void sim__reply_bulk(gavel__buffer *out, gavel_bytes bytes);
+void sim__reply_score(gavel__buffer *out, double score);
+void sim__reply_nil(gavel__buffer *out);
+void sim__reply_nil_array(gavel__buffer *out);
+void sim__reply_array(gavel__buffer *out, size_t n);
+
+/* ---- The network (sim_network.c) ----------------------------------------------------------- */
+
+/* Bytes that travel together. */
+typedef struct sim__piece {
+    gavel__list node;
+    int64_t at_us;
+    size_t size;
+    char data[];
+} sim__piece;
+
+/* One direction of a connection: what is sent is cut in pieces, which arrive in order. */
+typedef struct sim__stream {
+    gavel__list pieces;
+    int64_t last_at_us;
+    uint64_t n_bytes; /* sent, or, to the client, delivered */
+    bool is_ended;    /* nothing comes behind what is under way */
+} sim__stream;
+
+typedef enum sim__progress {
+    SIM__DIALLING,
+    SIM__REFUSED,
+    SIM__OPEN,
+    SIM__LOST /* for the client; the server may still get what is under way */
+} sim__progress;
+
+typedef struct sim__connection {
+    sim_world *world;
+    uint64_t number;
+    sim__progress progress; /* as the client sees it */
+    bool is_closed;         /* the client has closed its transport */
+    bool is_hanging;        /* the dial will never be answered */
+    bool has_received;      /* since it last sent: the next send begins a round trip */
+    sim__session *session;  /* NULL before the connection is made and after the server's close */
+    sim__stream to_server;
+    sim__stream to_client;
+    gavel__buffer unserved; /* arrived at the server */
+    gavel__buffer unread;   /* arrived at the client */
+    const char *reason;     /* why it was lost */
+} sim__connection;
+
+sim__connection *sim__connection_create(sim_world *world);
+void sim__connection_destroy(sim__connection *connection);
+
+/* Takes all bytes. */
+void sim__connection_send(sim__connection *connection, gavel_bytes bytes);
+
+/* The client closes, or has lost it: see sim_break. */
+void sim__connection_break(sim__connection *connection, size_t kept_bytes, int64_t late_us);
+void sim__connection_close(sim__connection *connection);
+
+bool sim__connection_is_readable(const sim__connection *connection);
+bool sim__connection_is_writable(const sim__connection *connection);
+
+/* The server closes; replies under way still arrive. */
+void sim__connection_kill(sim__connection *connection);
+
+/* NULL for an fd that is none of ours. */
+sim__connection *sim__connection_by_fd(const sim_world *world, int fd);
+
+/* The server has begun to read again. */
+void sim__network_resume(sim_world *world);
+
+/* The server is gone, and all connections with it. */
+void sim__network_reset(sim_world *world);
+
+/* ---- Faults (sim_faults.c) ----------------------------------------------------------------- */
+
+/* A drawn delay for a break: 0, or what late_per_mille and late_max_us make of it. */
+int64_t sim__draw_late(sim_world *world);
+
+/* Whether a cut falls into the next n bytes: then *ret_cut is it, used up, and *ret_n_before is
+ * how many of them come before it. */
+bool sim__take_cut(sim__connection *connection, sim_direction direction, size_t n, sim_cut *ret_cut,
+    size_t *ret_n_before);
+
+/* The error that this command is to get, or NULL. */
+const char *sim__take_refusal(
+    sim_world *world, const sim__command *command, const sim__session *session);
+
+bool sim__is_silent(const sim_world *world);
+
+typedef struct sim__actor {
+    sim_world *world;
+    int64_t mean_us;
+    bool is_stopped;
+    bool is_fault; /* belongs to the faults */
+    sim_act *act;
+    void *user;
+    char *line; /* a writer's */
+} sim__actor;
+
+/* ---- The journal (sim_journal.c) ----------------------------------------------------------- */
+
+sim_entry *sim__journal_add(
+    sim_world *world, const sim__session *session, const sim__args *command, sim_how how);
+
+/* Completes an entry by its reply, and takes it into the hash. */
+void sim__journal_finish(sim_world *world, sim_entry *entry, gavel_bytes reply);
+void sim__journal_clear(sim_world *world);
+void sim__journal_call_hook(sim_world *world);
+
+/* ---- Loops (sim_loop.c) -------------------------------------------------------------------- */
+
+gavel__loop *sim__loop_create(
+    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+gavel__loop *sim__loop_create_blocking(
+    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+
+/* One turn of all attached clients. */
+void sim__loops_turn(sim_world *world);
+
+/* Whether an attached client has to be served now. */
+bool sim__loops_are_ready(sim_world *world);
+
+/* When some loop wants to be woken; INT64_MAX: never. */
+int64_t sim__loops_due_us(const sim_world *world);
+
+gavel__transport *sim__dial(void *world, const gavel__address *address,
+    const gavel_allocator *allocator, gavel_error *ret_error);
+
+/* ---- The world ----------------------------------------------------------------------------- */
+
+struct sim_world {
+    uint64_t seed;
+    int64_t now_us;
+    sim__event *events; /* a binary heap */
+    size_t n_events;
+    size_t events_capacity;
+    uint64_t n_scheduled;
+    gavel__random network; /* one for each purpose: a change in one leaves the others alone */
+    gavel__random chance;
+    gavel__random actors_random;
+    gavel__random test;
+
+    gavel__list loops;
+    bool is_awake;   /* the program's loop is not asleep */
+    bool is_turning; /* it is in its callbacks */
+    bool can_wait;
+    uint32_t n_turns_now; /* without the clock having moved */
+    uint64_t n_phases;
+    size_t n_transports;
+
+    sim__connection **connections; /* connection number n is n - 1 */
+    size_t n_connections;
+    size_t connections_capacity;
+
+    gavel__list sessions;
+    sim__session *outsider; /* sim_do's */
+    gavel__buffer outsider_out;
+    sim__store store;
+    uint64_t n_touches;
+    char *user;
+    char *password;
+
+    sim_faults faults;
+    int64_t silent_until_us;
+    int64_t down_until_us;
+    sim_cut cuts[SIM__MAX_ARMED];
+    size_t n_cuts;
+    sim_refusal refusals[SIM__MAX_ARMED];
+    size_t n_refusals;
+    sim__actor **actors;
+    size_t n_actors;
+
+    sim_entry **journal;
+    size_t n_journal;
+    size_t journal_capacity;
+    size_t n_hooked; /* entries that the hook has seen */
+    uint64_t hash;
+    uint64_t n_execs;
+    uint64_t running_exec; /* 0: none */
+    sim_hook *hook;
+    void *hook_user;
+    bool is_in_hook;
+    sim_counters counters;
+
+    sim_result **results;
+    size_t n_results;
+    size_t n_results_done;
+};
+
+#endif

@@ -1,0 +1,324 @@
+/*
+ * Sessions: what the server knows of a client, and what WATCH, MULTI and EXEC make of it. Whatever
+ * comes in goes through sim__session_command. For the network and the commands.
+ * Source: Redis 7.0, multi.c and processCommand in server.c, for the order of the checks.
+ */
+#include "sim_internal.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How much of the arguments the error for an unknown command repeats. */
+#define REPEATED_SIZE 128
+
+/* ---- Sessions ------------------------------------------------------------------------------ */
+
+sim__session *sim__session_create(sim_world *world, uint64_t number)
+{
+    sim__session *session = sim__alloc(1, sizeof *session);
+    session->number = number;
+    session->has_login = world->password == NULL;
+    gavel__list_append(&world->sessions, &session->node);
+    return session;
+}
+
+void sim__session_destroy(sim__session *session)
+{
+    if (session == NULL)
+        return;
+    sim__discard(session);
+    gavel__list_remove(&session->node);
+    free(session);
+}
+
+/* ---- Watching ------------------------------------------------------------------------------ */
+
+void sim__unwatch_all(sim__session *session)
+{
+    for (size_t i = 0; i < session->n_watched; i++)
+        sim__free_bytes(session->watched[i].name);
+    free(session->watched);
+    session->watched = NULL;
+    session->n_watched = 0;
+}
+
+static sim__watched *watched_of(const sim__session *session, int db, gavel_bytes name)
+{
+    for (size_t i = 0; i < session->n_watched; i++) {
+        sim__watched *watched = &session->watched[i];
+        if (watched->db == db && gavel__bytes_equal(watched->name, name))
+            return watched;
+    }
+    return NULL;
+}
+
+void sim__watch(sim_world *world, sim__session *session, gavel_bytes name)
+{
+    if (watched_of(session, session->db, name) != NULL)
+        return;
+    size_t n = session->n_watched++;
+    session->watched = sim__resize(session->watched, n + 1, sizeof(sim__watched));
+    session->watched[n] = (sim__watched){.db = session->db,
+        .name = sim__copy(name),
+        .was_expired = sim__is_expired(world, session->db, name)};
+}
+
+/* A key that had expired before it was watched, and now goes, is not changed by that. */
+static void touch_session(sim_world *world, sim__session *session, int db, gavel_bytes name)
+{
+    sim__watched *watched = watched_of(session, db, name);
+    if (watched == NULL)
+        return;
+    if (watched->was_expired) {
+        if (!sim__is_present(world, db, name))
+            watched->was_expired = false;
+        return;
+    }
+    session->is_dirty_cas = true;
+    sim__unwatch_all(session);
+}
+
+void sim__touch(sim_world *world, int db, gavel_bytes name)
+{
+    world->n_touches++;
+    gavel_bytes kept = sim__copy(name); /* `name` may be a watched one, and freed on the way. */
+    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next)
+        touch_session(world, GAVEL__CONTAINER(node, sim__session, node), db, kept);
+    sim__free_bytes(kept);
+}
+
+static bool has_watched_expire(const sim_world *world, const sim__session *session)
+{
+    for (size_t i = 0; i < session->n_watched; i++) {
+        const sim__watched *watched = &session->watched[i];
+        if (!watched->was_expired && sim__is_expired(world, watched->db, watched->name))
+            return true;
+    }
+    return false;
+}
+
+/* ---- MULTI --------------------------------------------------------------------------------- */
+
+static void free_queue(sim__args *queue, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < queue[i].n_args; j++)
+            sim__free_bytes(queue[i].args[j]);
+        free(queue[i].args);
+    }
+    free(queue);
+}
+
+void sim__discard(sim__session *session)
+{
+    free_queue(session->queue, session->n_queue);
+    session->queue = NULL;
+    session->n_queue = 0;
+    session->is_in_multi = false;
+    session->is_dirty_cas = false;
+    session->is_dirty_exec = false;
+    sim__unwatch_all(session);
+}
+
+static void enqueue(sim__session *session, const sim__args *command)
+{
+    size_t n = session->n_queue++;
+    session->queue = sim__resize(session->queue, n + 1, sizeof(sim__args));
+    gavel_bytes *args = sim__alloc(command->n_args, sizeof *args);
+    for (size_t i = 0; i < command->n_args; i++)
+        args[i] = sim__copy(command->args[i]);
+    session->queue[n] = (sim__args){args, command->n_args};
+}
+
+/* ---- Running ------------------------------------------------------------------------------- */
+
+static gavel_bytes since(const gavel__buffer *out, size_t begin)
+{
+    return (gavel_bytes){out->data + begin, out->size - begin};
+}
+
+/* Runs a command that nothing speaks against, and enters it in the journal. EXEC's entry is made
+ * only when it has run, so as to come behind those of its commands. */
+static void run(sim__call *call)
+{
+    sim_world *world = call->world;
+    sim__args command = {(gavel_bytes *)(uintptr_t)call->args, call->n_args};
+    uint64_t n_touches = world->n_touches;
+    size_t begin = call->out->size;
+    call->command->run(call);
+    sim_entry *entry = sim__journal_add(world, call->session, &command, SIM_RAN);
+    entry->is_change = world->n_touches != n_touches;
+    sim__journal_finish(world, entry, since(call->out, begin));
+}
+
+static void count_late(const sim__call *call, bool is_commit)
+{
+    uint64_t number = call->session->number;
+    if (number == 0)
+        return;
+    const sim__connection *connection = call->world->connections[number - 1];
+    if (!connection->is_closed && connection->progress != SIM__LOST)
+        return;
+    call->world->counters.n_late_execs++;
+    call->world->counters.n_late_commits += is_commit;
+}
+
+static void run_queue(sim__call *call)
+{
+    sim__session *session = call->session;
+    sim__args *queue = session->queue;
+    size_t n_queue = session->n_queue;
+    session->queue = NULL;
+    session->n_queue = 0;
+    sim__discard(session);
+    call->world->running_exec = ++call->world->n_execs;
+    sim__reply_array(call->out, n_queue);
+    for (size_t i = 0; i < n_queue; i++) {
+        sim__call queued = *call;
+        queued.command = sim__command_find(queue[i].args[0]);
+        queued.args = queue[i].args;
+        queued.n_args = queue[i].n_args;
+        run(&queued);
+    }
+    free_queue(queue, n_queue);
+}
+
+void sim__run_exec(sim__call *call)
+{
+    sim__session *session = call->session;
+    sim_counters *counters = &call->world->counters;
+    if (!session->is_in_multi) {
+        sim__reply_error(call->out, "ERR EXEC without MULTI");
+        return;
+    }
+    bool is_conflict = session->is_dirty_cas || has_watched_expire(call->world, session);
+    bool is_commit = !session->is_dirty_exec && !is_conflict;
+    count_late(call, is_commit);
+    if (is_commit) {
+        counters->n_commits++;
+        run_queue(call);
+        return;
+    }
+    if (session->is_dirty_exec) {
+        counters->n_exec_aborts++;
+        sim__reply_error(call->out, "EXECABORT Transaction discarded because of previous errors.");
+    } else {
+        counters->n_conflicts++;
+        sim__reply_nil_array(call->out);
+    }
+    sim__discard(session);
+}
+
+/* ---- What is refused ----------------------------------------------------------------------- */
+
+static void say_unknown(const sim__args *command, gavel__buffer *out)
+{
+    char repeated[REPEATED_SIZE + 8] = "";
+    size_t used = 0;
+    for (size_t i = 1; i < command->n_args && used < REPEATED_SIZE; i++) {
+        int room = (int)(REPEATED_SIZE - used);
+        int size = command->args[i].size < (size_t)room ? (int)command->args[i].size : room;
+        used += (size_t)snprintf(
+            repeated + used, sizeof repeated - used, "'%.*s' ", size, command->args[i].data);
+    }
+    int size = command->args[0].size < 128 ? (int)command->args[0].size : 128;
+    sim__reply_error(out, "ERR unknown command '%.*s', with args beginning with: %s", size,
+        command->args[0].data, repeated);
+}
+
+/* A redirection of a cluster is EXEC's own reply; anything else becomes an EXECABORT. */
+static bool is_redirection(const char *error)
+{
+    static const char *const words[] = {"MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "CLUSTERDOWN"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strncmp(error, words[i], strlen(words[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void say_refused(sim__call *call, const char *error)
+{
+    bool is_exec = call->command->run == sim__run_exec;
+    if (!is_exec) {
+        sim__reply_error(call->out, "%s", error);
+        return;
+    }
+    call->world->counters.n_exec_aborts++;
+    sim__discard(call->session);
+    sim__reply_error(call->out, "%s%s",
+        is_redirection(error) ? "" : "EXECABORT Transaction discarded because of: ", error);
+}
+
+static bool has_arity(const sim__command *command, size_t n_args)
+{
+    size_t n_needed = (size_t)abs(command->arity);
+    return command->arity < 0 ? n_args >= n_needed : n_args == n_needed;
+}
+
+/* An EXEC with arguments ends the transaction, too. */
+static void say_arity(sim__call *call)
+{
+    if (call->command->run == sim__run_exec)
+        say_refused(call, "wrong number of arguments for 'exec' command");
+    else
+        sim__say_arity(call);
+}
+
+/* Answers, and returns true, where the command must not be run or queued. */
+static bool is_refused(sim__call *call, const sim__args *args)
+{
+    const sim__command *command = call->command;
+    if (command == NULL) {
+        say_unknown(args, call->out);
+        return true;
+    }
+    if (!has_arity(command, args->n_args)) {
+        say_arity(call);
+        return true;
+    }
+    const char *error = NULL;
+    if (!call->session->has_login && !(command->flags & SIM__NO_LOGIN))
+        error = "NOAUTH Authentication required.";
+    else if (call->session->number != 0)
+        error = sim__take_refusal(call->world, command, call->session);
+    if (error != NULL)
+        say_refused(call, error);
+    return error != NULL;
+}
+
+static void enter(sim__call *call, const sim__args *args, sim_how how, size_t begin)
+{
+    sim_entry *entry = sim__journal_add(call->world, call->session, args, how);
+    sim__journal_finish(call->world, entry, since(call->out, begin));
+}
+
+void sim__session_command(
+    sim_world *world, sim__session *session, const sim__args *args, gavel__buffer *out)
+{
+    size_t begin = out->size;
+    sim__call call = {.world = world,
+        .session = session,
+        .command = sim__command_find(args->args[0]),
+        .args = args->args,
+        .n_args = args->n_args,
+        .out = out};
+    world->counters.n_commands += session->number != 0;
+    if (is_refused(&call, args)) {
+        session->is_dirty_exec |= session->is_in_multi;
+        enter(&call, args, SIM_REFUSED, begin);
+    } else if (session->is_in_multi && !(call.command->flags & SIM__AT_ONCE)) {
+        enqueue(session, args);
+        sim__reply_status(out, "QUEUED");
+        enter(&call, args, SIM_QUEUED, begin);
+    } else {
+        run(&call);
+    }
+    world->running_exec = 0;
+    if (out->has_failed)
+        sim__fail(world, "no memory");
+    sim__journal_call_hook(world);
+}
