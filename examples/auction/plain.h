@@ -1,0 +1,27 @@
+/*
+ * Plain hiredis, without gavel: for the rivals in the race, and for verify, which must not trust
+ * what it verifies.
+ */
+#ifndef AUCTION_PLAIN_H
+#define AUCTION_PLAIN_H
+
+#include "auction.h"
+
+#include <hiredis/hiredis.h>
+
+/* A connection, logged in. NULL, with the reason in ret_error: see gavel_open for the forms of the
+ * URL; TLS is not spoken here. Free it with redisFree. */
+redisContext *plain_connect(const char *url, gavel_error *ret_error);
+
+/*
+ * Sends one command of counted arguments and waits for its reply. Free it with freeReplyObject.
+ * NULL: the connection is lost, and nobody knows whether the command was run.
+ */
+redisReply *plain_command(redisContext *context, size_t n_args, const char *const *args);
+
+/* PLAIN(context, "GET", key): an array of the arguments, counted. */
+#define PLAIN(context, ...)                                                                        \
+    plain_command((context), sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *),    \
+        (const char *const[]){__VA_ARGS__})
+
+#endif
