@@ -4,7 +4,9 @@
 #include "core/backoff.h"
 
 static const double max_level = 16;
-static const int64_t max_conflict_pause_us = 2000000;
+static const double widest_window_us = 2000000;
+static const double wide_window_us = 100000;
+static const double wide_window_round_trips = 16;
 static const int64_t min_round_trip_us = 20;
 static const int64_t first_fault_pause_us = 5000;
 static const int64_t max_fault_pause_us = 1000000;
@@ -49,8 +51,13 @@ int64_t gavel__backoff_conflict_us(double level, int64_t round_trip_us, gavel__r
     int whole = (int)level;
     /* Between two powers of two, in a straight line. */
     double window = (double)base * (double)(1 << whole) * (1 + (level - whole));
-    if (window > (double)max_conflict_pause_us)
-        window = (double)max_conflict_pause_us;
+    /* Who has lost often must not starve beside those who have not: thousands of round trips on a
+     * near server, and more of them where each is long, are pause enough. */
+    double widest = wide_window_us + wide_window_round_trips * (double)base;
+    if (widest > widest_window_us)
+        widest = widest_window_us;
+    if (window > widest)
+        window = widest;
     return jitter((int64_t)window, random);
 }
 

@@ -2,8 +2,9 @@
  * Backoff: how long a loser waits before it tries again. Pure: the random source comes in.
  *
  * The first retry goes at once; then full jitter over a window that starts at the measured round
- * trip and doubles with the key's level. There is no small fixed cap: with N writers the window
- * has to grow to about N round trips, or all of them only get in one another's way.
+ * trip and doubles with the key's level, up to a tenth of a second and sixteen round trips: with N
+ * writers the window has to grow to about N round trips, or all of them only get in one another's
+ * way; but who has lost often must not starve beside those who have not.
  * Source: M. Brooker, "Exponential Backoff and Jitter"; our measurements in docs/design.md.
  */
 #ifndef GAVEL__BACKOFF_H
