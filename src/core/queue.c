@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* Too short for an attempt that has to wait for anything. */
+static const int64_t last_moments_us = 2000;
+
 void gavel__queue_init(
     gavel__queue *queue, const gavel_allocator *allocator, const gavel_hooks *hooks, uint64_t seed)
 {
@@ -141,10 +144,11 @@ void gavel__queue_pause(
     gavel__list_remove(&transaction->node);
     transaction->round = NULL;
     transaction->state = GAVEL__PAUSED;
-    /* A pause that outlasts the deadline would throw the last chance away. */
-    int64_t remaining_us = transaction->deadline_us - now_us;
-    if (resume_us - now_us > remaining_us / 2)
-        resume_us = now_us + remaining_us / 2;
+    /* A pause that outlasts the deadline would throw the last chance away; an attempt that begins
+     * in the last moments would only end in doubt. */
+    int64_t half_us = (transaction->deadline_us - now_us) / 2;
+    if (resume_us - now_us > half_us)
+        resume_us = half_us >= last_moments_us ? now_us + half_us : transaction->deadline_us;
     transaction->resume_us = resume_us;
     gavel__heap_set(&queue->timers, &transaction->timer, resume_us);
 }
