@@ -31,7 +31,8 @@ typedef struct sim_world sim_world;
 /* An empty server that can be reached, no faults. Never NULL. */
 sim_world *sim_create(uint64_t seed);
 
-/* Takes NULL. Clients must have been closed: a loop or transport left open aborts, as a leak. */
+/* Takes NULL. Clients must have been closed, but for those that have crashed: a loop or transport
+ * left open aborts, as a leak. */
 void sim_destroy(sim_world *world);
 
 /* The clock, in microseconds. It moves only while the world runs, and does not start at 0. */
@@ -55,16 +56,34 @@ gavel_client *sim_open(sim_world *world, const gavel_config *config);
 /* Opens a client for gavel_run, to be used from the test's own thread. */
 gavel_client *sim_open_blocking(sim_world *world, const gavel_config *config);
 
+/*
+ * Stops the process that the client runs in, as SIGSTOP does, and lets it go on. None of its code
+ * runs meanwhile and the clock goes on; its kernel still takes what comes. Each client is a process
+ * of its own. From inside the client's own callback, it stops when that has returned.
+ */
+void sim_pause(sim_world *world, gavel_client *client);
+void sim_resume(sim_world *world, gavel_client *client);
+
+/*
+ * Ends an attached client as kill -9 does: none of its code runs any more, what its kernel has
+ * taken still goes out, and behind that its connections close. With orphaned_us above 0 its host
+ * goes down, and the server notices so much later: see sim_orphan. The client must not be used, nor
+ * closed: sim_destroy frees it, and makes the callbacks of gavel_submit then.
+ */
+void sim_crash(sim_world *world, gavel_client *client, int64_t orphaned_us);
+
 /* What came of a submitted transaction. */
 typedef struct sim_result {
     bool is_done;
     bool is_refused;       /* gavel_submit returned 0; `is_done` then, too */
-    uint32_t n_done_calls; /* must end as 1 */
+    bool is_crashed;       /* its client crashed first: no outcome; `is_done` then, too */
+    uint32_t n_done_calls; /* must end as 1; 0 if crashed */
     int64_t done_at_us;
     gavel_ticket ticket;
     gavel_outcome outcome; /* without its replies: they are gone with the callback */
     void *user;            /* the transaction's */
-    gavel_body *body;      /* the transaction's; belongs to the simulator, as the next one does */
+    gavel_body *body;      /* the transaction's; belongs to the simulator, as the next ones do */
+    gavel_client *client;
     sim_world *world;
 } sim_result;
 
@@ -156,6 +175,13 @@ void sim_cut_at(sim_world *world, const sim_cut *cut);
  * late_us later than they would have. SIZE_MAX: all. */
 void sim_break(sim_world *world, uint64_t connection, size_t kept_bytes, int64_t late_us);
 
+/*
+ * The client's host is gone without a word: what is under way still arrives, but no end behind it.
+ * The server keeps the connection, served like any other, and gives it up `us` later, when it has
+ * probed in vain (300 s by default). The client gets nothing more, and is told of a broken link.
+ */
+void sim_orphan(sim_world *world, uint64_t connection, int64_t us);
+
 /* The server closes the connection, as CLIENT KILL does: replies under way still arrive. */
 void sim_kill(sim_world *world, uint64_t connection);
 
@@ -190,7 +216,8 @@ void sim_set_login(sim_world *world, const char *user, const char *password);
 
 /*
  * Runs a command at once, atomically, as another client would. The line is split at blanks. Its
- * reply, as on the wire, lives until the next one. May be called in hooks and callbacks, too.
+ * reply, as on the wire, lives until the next one. May be called in hooks and callbacks, too. BLPOP
+ * does not wait here, as it does not inside MULTI.
  */
 gavel_bytes sim_do(sim_world *world, const char *line);
 gavel_bytes sim_do_args(sim_world *world, const gavel_bytes *args, size_t n_args);
@@ -216,6 +243,13 @@ bool sim_hget(sim_world *world, gavel_bytes key, gavel_bytes field, gavel_bytes 
 int64_t sim_get_int(sim_world *world, const char *key);
 int64_t sim_hget_int(sim_world *world, const char *key, const char *field);
 
+/* The number of elements of a list; 0 for an absent key. Aborts for anything else. */
+size_t sim_llen(sim_world *world, const char *key);
+
+/* The clients that wait in BLPOP, and whether one does, by the number of its connection. */
+size_t sim_n_blocked(const sim_world *world);
+bool sim_is_blocked(const sim_world *world, uint64_t connection);
+
 /* The keys of all databases, in order. */
 size_t sim_n_keys(const sim_world *world);
 gavel_bytes sim_key_at(const sim_world *world, size_t i);
@@ -223,9 +257,10 @@ gavel_bytes sim_key_at(const sim_world *world, size_t i);
 /* ---- The journal --------------------------------------------------------------------------- */
 
 typedef enum sim_how {
-    SIM_RAN,    /* it was run, and its reply given */
-    SIM_QUEUED, /* between MULTI and EXEC; it has another entry if it was run by EXEC */
-    SIM_REFUSED /* not known, not allowed, misformed or an injected error: nothing was run */
+    SIM_RAN,     /* it was run, and its reply given */
+    SIM_QUEUED,  /* between MULTI and EXEC; it has another entry if it was run by EXEC */
+    SIM_REFUSED, /* not known, not allowed, misformed or an injected error: nothing was run */
+    SIM_BLOCKED  /* BLPOP has begun to wait; it has another entry, SIM_RAN, when it is answered */
 } sim_how;
 
 /* One command. EXEC's own entry comes after those of the commands that it ran. */
@@ -274,6 +309,8 @@ typedef struct sim_counters {
     uint64_t n_late;            /* connections with something delivered late */
     uint64_t n_late_execs;      /* EXECs run for a client that had left */
     uint64_t n_late_commits;    /* those of them that ran their commands */
+    uint64_t n_served;          /* BLPOPs that have waited and got an element */
+    uint64_t n_served_late;     /* those of them whose client had left: the element is lost */
     uint64_t n_restarts;
     uint64_t n_evictions;
 } sim_counters;

@@ -197,10 +197,20 @@ static void add_elements(sim__call *call, bool is_at_head)
     sim__key *key = need(call, SIM__LIST);
     if (key == NULL)
         return;
+    if (key->n_items == 0)
+        sim__note_list(call->world, call->session->db, call->args[1]);
     for (size_t i = 2; i < call->n_args; i++)
         sim__item_insert(key, is_at_head ? 0 : key->n_items, call->args[i], GAVEL_STR(""));
     sim__touch_arg(call, 1);
     sim__reply_int(call->out, (int64_t)key->n_items);
+}
+
+void sim__reply_popped(sim_world *world, sim__key *key, gavel__buffer *out)
+{
+    sim__reply_bulk(out, key->items[0].member);
+    sim__item_remove(key, 0);
+    if (key->n_items == 0)
+        sim__delete(world, key);
 }
 
 void sim__run_rpush(sim__call *call)
@@ -222,11 +232,29 @@ void sim__run_lpop(sim__call *call)
         sim__reply_nil(call->out);
         return;
     }
-    sim__reply_bulk(call->out, key->items[0].member);
-    sim__item_remove(key, 0);
-    if (key->n_items == 0)
-        sim__delete(call->world, key);
+    sim__reply_popped(call->world, key, call->out);
     sim__touch_arg(call, 1);
+}
+
+void sim__run_ltrim(sim__call *call)
+{
+    sim__key *key;
+    size_t first;
+    size_t end;
+    if (!take_range(call, 0, &first, &end) ||
+        !sim__find_typed(call, call->args[1], SIM__LIST, &key))
+        return;
+    if (key != NULL) {
+        take_range(call, key->n_items, &first, &end);
+        while (key->n_items > end)
+            sim__item_remove(key, key->n_items - 1);
+        while (first-- > 0)
+            sim__item_remove(key, 0);
+        if (key->n_items == 0)
+            sim__delete(call->world, key);
+        sim__touch_arg(call, 1);
+    }
+    sim__reply_status(call->out, "OK");
 }
 
 static void say_range(sim__call *call, sim__type type, bool with_scores)

@@ -189,6 +189,54 @@ static void run_select(sim__call *call)
     sim__reply_status(call->out, "OK");
 }
 
+/* NULL: none, or one that is about to be closed. */
+static sim__session *session_by_id(const sim_world *world, int64_t id)
+{
+    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next) {
+        sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
+        if (id > 0 && session->number == (uint64_t)id && !session->wants_close)
+            return session;
+    }
+    return NULL;
+}
+
+static void run_client_unblock(sim__call *call)
+{
+    int64_t id;
+    bool is_error = call->n_args == 4 && sim__arg_is(call, 3, "ERROR");
+    if (call->n_args == 4 && !is_error && !sim__arg_is(call, 3, "TIMEOUT")) {
+        sim__reply_error(call->out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return;
+    }
+    if (!sim__arg_int(call, 2, &id))
+        return;
+    sim__session *target = session_by_id(call->world, id);
+    bool is_blocked = target != NULL && target->wait == SIM__BLOCKED;
+    if (is_blocked)
+        sim__unblock(call->world, target, is_error);
+    sim__reply_int(call->out, is_blocked);
+}
+
+/* CLIENT KILL ID id: not the caller itself, as without SKIPME no. What the server has said to the
+ * client still arrives. */
+static void run_client_kill(sim__call *call)
+{
+    int64_t id;
+    if (!gavel__parse_int(call->args[3], &id) || id <= 0) {
+        sim__reply_error(call->out, "ERR client-id should be greater than 0");
+        return;
+    }
+    sim__session *target = session_by_id(call->world, id);
+    bool is_killed = target != NULL && target != call->session;
+    if (is_killed) {
+        if (target->wait == SIM__BLOCKED)
+            sim__forget_wait(target);
+        target->wants_close = true;
+        sim_kill(call->world, target->number);
+    }
+    sim__reply_int(call->out, is_killed);
+}
+
 static void run_client(sim__call *call)
 {
     if (sim__arg_is(call, 1, "SETNAME") && call->n_args == 3) {
@@ -196,6 +244,10 @@ static void run_client(sim__call *call)
             sim__reply_status(call->out, "OK");
     } else if (sim__arg_is(call, 1, "ID") && call->n_args == 2) {
         sim__reply_int(call->out, (int64_t)call->session->number);
+    } else if (sim__arg_is(call, 1, "UNBLOCK") && (call->n_args == 3 || call->n_args == 4)) {
+        run_client_unblock(call);
+    } else if (sim__arg_is(call, 1, "KILL") && call->n_args == 4 && sim__arg_is(call, 2, "ID")) {
+        run_client_kill(call);
     } else {
         sim__reply_error(call->out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
             (int)call->args[1].size, call->args[1].data);
@@ -403,6 +455,7 @@ static void run_dbsize(sim__call *call)
 static const sim__command commands[] = {
     {"append", 3, SIM__WRITES, sim__run_append},
     {"auth", -2, GREETING, run_auth},
+    {"blpop", -3, SIM__WRITES, sim__run_blpop},
     {"client", -2, SIM__NO_CHANCE, run_client},
     {"dbsize", 1, 0, run_dbsize},
     {"decr", 2, SIM__WRITES, sim__run_decr},
@@ -432,6 +485,7 @@ static const sim__command commands[] = {
     {"lpop", 2, SIM__WRITES, sim__run_lpop},
     {"lpush", -3, SIM__WRITES, sim__run_lpush},
     {"lrange", 4, 0, sim__run_lrange},
+    {"ltrim", 4, SIM__WRITES, sim__run_ltrim},
     {"mget", -2, 0, sim__run_mget},
     {"mset", -3, SIM__WRITES, sim__run_mset},
     {"multi", 1, FRAME, run_multi},

@@ -163,6 +163,11 @@ void sim_break(sim_world *world, uint64_t connection, size_t kept_bytes, int64_t
     sim__connection_break(connection_of(world, connection), kept_bytes, late_us);
 }
 
+void sim_orphan(sim_world *world, uint64_t connection, int64_t us)
+{
+    sim__connection_orphan(connection_of(world, connection), us);
+}
+
 static void kill(sim_world *world, void *subject)
 {
     (void)world;

@@ -1,13 +1,20 @@
 /*
  * What the parts of the simulator share. Tests use sim.h only.
  *
- *     sim_world.c      clock, events, randomness, running     sim_server.c    sessions, MULTI/EXEC
- *     sim_loop.c       gavel__loop over the world             sim_parse.c     RESP, as it comes in
- *     sim_network.c    streams of bytes, breaks               sim_reply.c     RESP, as it goes out
- *     sim_transport.c  gavel__transport over the network      sim_store.c     keys, values, expiry
- *     sim_faults.c     what goes wrong by itself, actors      sim_commands.c  the table; strings,
- * collections sim_journal.c    what has happened                      sim_open.c      clients and
- * results
+ *     sim_world.c        clock, events, randomness, running
+ *     sim_open.c         clients and results
+ *     sim_process.c      programs that pause and crash
+ *     sim_loop.c         gavel__loop over the world
+ *     sim_transport.c    gavel__transport over the network
+ *     sim_network.c      streams of bytes, breaks
+ *     sim_faults.c       what goes wrong by itself, actors
+ *     sim_server.c       sessions, MULTI and EXEC
+ *     sim_blocking.c     sessions that wait for a list
+ *     sim_parse.c        RESP, as it comes in
+ *     sim_reply.c        RESP, as it goes out
+ *     sim_commands.c     the table; sim_strings.c, sim_collections.c: the commands on values
+ *     sim_store.c        keys, values, expiry
+ *     sim_journal.c      what has happened
  *
  *     transport -> connection -> (stream of pieces) -> session -> command -> store
  */
@@ -128,11 +135,23 @@ typedef struct sim__args {
     size_t n_args;
 } sim__args;
 
+sim__args sim__args_copy(const sim__args *command);
+
+/* Frees copied ones, and leaves none. */
+void sim__args_free(sim__args *command);
+
 typedef struct sim__watched {
     int db;
     gavel_bytes name;
     bool was_expired; /* when it was watched: that it goes is then no change */
 } sim__watched;
+
+/* Where a client stands with BLPOP. */
+typedef enum sim__wait {
+    SIM__RUNNING,
+    SIM__BLOCKED,  /* waits for a list; what it has sent behind that stays unserved */
+    SIM__UNBLOCKED /* is answered, and goes on at the end of the server's iteration */
+} sim__wait;
 
 /* A client, as the server knows it. */
 typedef struct sim__session {
@@ -148,6 +167,11 @@ typedef struct sim__session {
     size_t n_watched;
     sim__args *queue;
     size_t n_queue;
+    sim__wait wait;
+    uint64_t wait_order;   /* of all that block or are unblocked */
+    int64_t wait_until_ms; /* SIM__NO_EXPIRY: for ever */
+    sim__args waiting;     /* the BLPOP, while BLOCKED */
+    gavel__buffer answer;  /* to it, while UNBLOCKED */
 } sim__session;
 
 /* A command being run. */
@@ -196,6 +220,31 @@ void sim__discard(sim__session *session);
 /* EXEC: answers nil or EXECABORT, or runs what is queued. */
 void sim__run_exec(sim__call *call);
 
+/* ---- Waiting for a list (sim_blocking.c) --------------------------------------------------- */
+
+/* A key that has become a list during this command: those who wait for it may be served. */
+typedef struct sim__ready {
+    int db;
+    gavel_bytes name;
+} sim__ready;
+
+/* Notes that the key was added as a list. */
+void sim__note_list(sim_world *world, int db, gavel_bytes name);
+
+/* Behind a command: gives to those who wait what has become ready, as long as it lasts. */
+void sim__serve_blocked(sim_world *world);
+
+/* Answers a BLOCKED client nil, or an error. */
+void sim__unblock(sim_world *world, sim__session *session, bool is_error);
+
+/* The client is about to go: it is not served any more. */
+void sim__forget_wait(sim__session *session);
+
+/* An UNBLOCKED client goes on: appends the answer that it has not got yet. Else nothing. */
+void sim__take_answer(sim__session *session, gavel__buffer *out);
+
+void sim__run_blpop(sim__call *call);
+
 /* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
 
 /* The key of that type, or NULL in *ret_key if absent. False, after an error, for another type. */
@@ -233,11 +282,15 @@ void sim__run_hgetall(sim__call *call);
 void sim__run_hlen(sim__call *call);
 void sim__run_hexists(sim__call *call);
 void sim__run_hincrby(sim__call *call);
+/* Answers the first element of the list, and removes it; a list without any goes. */
+void sim__reply_popped(sim_world *world, sim__key *key, gavel__buffer *out);
+
 void sim__run_rpush(sim__call *call);
 void sim__run_lpush(sim__call *call);
 void sim__run_lpop(sim__call *call);
 void sim__run_lrange(sim__call *call);
 void sim__run_llen(sim__call *call);
+void sim__run_ltrim(sim__call *call);
 void sim__run_sadd(sim__call *call);
 void sim__run_srem(sim__call *call);
 void sim__run_sismember(sim__call *call);
@@ -286,8 +339,8 @@ typedef struct sim__piece {
 typedef struct sim__stream {
     gavel__list pieces;
     int64_t last_at_us;
-    uint64_t n_bytes; /* sent, or, to the client, delivered */
-    bool is_ended;    /* nothing comes behind what is under way */
+    uint64_t n_bytes;   /* sent, or, to the client, delivered */
+    int64_t ends_at_us; /* when its end arrives, behind all pieces; INT64_MAX: it has none yet */
 } sim__stream;
 
 typedef enum sim__progress {
@@ -299,6 +352,7 @@ typedef enum sim__progress {
 
 typedef struct sim__connection {
     sim_world *world;
+    struct sim__process *process;
     uint64_t number;
     sim__progress progress; /* as the client sees it */
     bool is_closed;         /* the client has closed its transport */
@@ -312,7 +366,7 @@ typedef struct sim__connection {
     const char *reason;     /* why it was lost */
 } sim__connection;
 
-sim__connection *sim__connection_create(sim_world *world);
+sim__connection *sim__connection_create(struct sim__process *process);
 void sim__connection_destroy(sim__connection *connection);
 
 /* Takes all bytes. */
@@ -322,6 +376,12 @@ void sim__connection_send(sim__connection *connection, gavel_bytes bytes);
 void sim__connection_break(sim__connection *connection, size_t kept_bytes, int64_t late_us);
 void sim__connection_close(sim__connection *connection);
 
+/* The client's process ends, and its kernel closes. */
+void sim__connection_abandon(sim__connection *connection);
+
+/* The client's host is gone: see sim_orphan. */
+void sim__connection_orphan(sim__connection *connection, int64_t us);
+
 bool sim__connection_is_readable(const sim__connection *connection);
 bool sim__connection_is_writable(const sim__connection *connection);
 
@@ -330,6 +390,15 @@ void sim__connection_kill(sim__connection *connection);
 
 /* NULL for an fd that is none of ours. */
 sim__connection *sim__connection_by_fd(const sim_world *world, int fd);
+
+/* Whether the client has left: what is said to it reaches nobody. */
+bool sim__is_client_gone(const sim_world *world, const sim__session *session);
+
+/* Lets a client of number 1 or more go on with what it has sent, if the server reads. */
+void sim__network_serve(sim_world *world, sim__session *session);
+
+/* A drawn time in which the server deals with the clients that are ready together. */
+int64_t sim__draw_iteration(sim_world *world);
 
 /* The server has begun to read again. */
 void sim__network_resume(sim_world *world);
@@ -373,12 +442,32 @@ void sim__journal_finish(sim_world *world, sim_entry *entry, gavel_bytes reply);
 void sim__journal_clear(sim_world *world);
 void sim__journal_call_hook(sim_world *world);
 
+/* ---- Processes (sim_process.c) ------------------------------------------------------------- */
+
+/* A program with one client, or a platform's. It is the `user` of the platform. */
+typedef struct sim__process {
+    sim_world *world;
+    gavel_client *client; /* NULL: not one that the simulator has opened */
+    bool is_blocking;
+    bool is_stopped; /* paused, or crashed: none of its code runs */
+    bool is_crashed; /* it dials no more, and nobody is there to hear of results */
+} sim__process;
+
+/* Lives as long as the world. */
+sim__process *sim__process_create(sim_world *world, bool is_blocking);
+
+/* The process of a client that sim_open has opened; NULL for another one. */
+sim__process *sim__process_of(const sim_world *world, const gavel_client *client);
+
+/* Closes the clients that have crashed, and frees all processes. */
+void sim__processes_destroy(sim_world *world);
+
 /* ---- Loops (sim_loop.c) -------------------------------------------------------------------- */
 
 gavel__loop *sim__loop_create(
-    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+    void *process, const gavel__loop_owner *owner, const gavel_allocator *allocator);
 gavel__loop *sim__loop_create_blocking(
-    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+    void *process, const gavel__loop_owner *owner, const gavel_allocator *allocator);
 
 /* One turn of all attached clients. */
 void sim__loops_turn(sim_world *world);
@@ -389,7 +478,7 @@ bool sim__loops_are_ready(sim_world *world);
 /* When some loop wants to be woken; INT64_MAX: never. */
 int64_t sim__loops_due_us(const sim_world *world);
 
-gavel__transport *sim__dial(void *world, const gavel__address *address,
+gavel__transport *sim__dial(void *process, const gavel__address *address,
     const gavel_allocator *allocator, gavel_error *ret_error);
 
 /* ---- The world ----------------------------------------------------------------------------- */
@@ -413,6 +502,8 @@ struct sim_world {
     uint32_t n_turns_now; /* without the clock having moved */
     uint64_t n_phases;
     size_t n_transports;
+    sim__process **processes;
+    size_t n_processes;
 
     sim__connection **connections; /* connection number n is n - 1 */
     size_t n_connections;
@@ -423,6 +514,10 @@ struct sim_world {
     gavel__buffer outsider_out;
     sim__store store;
     uint64_t n_touches;
+    sim__ready *ready; /* by the command that runs, in order */
+    size_t n_ready;
+    uint64_t n_waits;
+    bool is_iteration_ending; /* end_iteration is scheduled, or runs */
     char *user;
     char *password;
 

@@ -125,7 +125,7 @@ const sim_counters *sim_get_counters(const sim_world *world)
 
 static void print_entry(const sim_entry *entry)
 {
-    static const char *const how[] = {"ran", "queued", "refused"};
+    static const char *const how[] = {"ran", "queued", "refused", "blocked"};
     char text[PRINTED_SIZE];
     fprintf(stderr, "%6llu %12lld us  c%llu", (unsigned long long)entry->number,
         (long long)entry->at_us, (unsigned long long)entry->connection);

@@ -12,6 +12,7 @@ typedef struct sim_loop {
     gavel__loop base;
     gavel__list node; /* among the world's loops */
     sim_world *world;
+    const sim__process *process;
     const gavel_allocator *allocator;
     gavel__loop_owner owner;
     gavel__list watched; /* of sim_watch */
@@ -100,6 +101,8 @@ static bool is_writable(const sim_watch *kept)
 
 static bool is_ready(const sim_loop *loop)
 {
+    if (loop->process->is_stopped)
+        return false;
     if (loop->is_woken || loop->due_us <= loop->world->now_us)
         return true;
     for (gavel__list *node = loop->watched.next; node != &loop->watched; node = node->next) {
@@ -151,7 +154,7 @@ static sim_loop *next_attached(sim_world *world, uint64_t phase)
 {
     for (gavel__list *node = world->loops.next; node != &world->loops; node = node->next) {
         sim_loop *loop = GAVEL__CONTAINER(node, sim_loop, node);
-        if (!loop->is_blocking && loop->phase < phase) {
+        if (!loop->is_blocking && !loop->process->is_stopped && loop->phase < phase) {
             loop->phase = phase;
             return loop;
         }
@@ -192,7 +195,7 @@ int64_t sim__loops_due_us(const sim_world *world)
     int64_t due_us = INT64_MAX;
     for (gavel__list *node = world->loops.next; node != &world->loops; node = node->next) {
         const sim_loop *loop = GAVEL__CONTAINER(node, sim_loop, node);
-        if (world->is_turning && !loop->is_blocking)
+        if (loop->process->is_stopped || (world->is_turning && !loop->is_blocking))
             continue;
         if (loop->due_us < due_us)
             due_us = loop->due_us;
@@ -203,7 +206,8 @@ int64_t sim__loops_due_us(const sim_world *world)
 bool sim_is_busy(const sim_world *world)
 {
     for (gavel__list *node = world->loops.next; node != &world->loops; node = node->next) {
-        if (GAVEL__CONTAINER(node, sim_loop, node)->is_busy)
+        const sim_loop *loop = GAVEL__CONTAINER(node, sim_loop, node);
+        if (loop->is_busy && !loop->process->is_crashed)
             return true;
     }
     return false;
@@ -256,31 +260,32 @@ static const gavel__loop_ops ops = {
     .destroy = destroy,
 };
 
-static gavel__loop *create(sim_world *world, const gavel__loop_owner *owner,
+static gavel__loop *create(sim__process *process, const gavel__loop_owner *owner,
     const gavel_allocator *allocator, bool is_blocking)
 {
     sim_loop *loop = gavel__alloc(allocator, 1, sizeof *loop);
     if (loop == NULL)
         return NULL;
     loop->base.ops = &ops;
-    loop->world = world;
+    loop->world = process->world;
+    loop->process = process;
     loop->allocator = allocator;
     loop->owner = *owner;
     loop->due_us = GAVEL__NEVER;
     loop->is_blocking = is_blocking;
     gavel__list_init(&loop->watched);
-    gavel__list_append(&world->loops, &loop->node);
+    gavel__list_append(&loop->world->loops, &loop->node);
     return &loop->base;
 }
 
 gavel__loop *sim__loop_create(
-    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator)
+    void *process, const gavel__loop_owner *owner, const gavel_allocator *allocator)
 {
-    return create(world, owner, allocator, false);
+    return create(process, owner, allocator, false);
 }
 
 gavel__loop *sim__loop_create_blocking(
-    void *world, const gavel__loop_owner *owner, const gavel_allocator *allocator)
+    void *process, const gavel__loop_owner *owner, const gavel_allocator *allocator)
 {
-    return create(world, owner, allocator, true);
+    return create(process, owner, allocator, true);
 }

@@ -36,6 +36,13 @@ static int64_t draw_latency(sim_world *world)
     return latency_us;
 }
 
+int64_t sim__draw_iteration(sim_world *world)
+{
+    bool is_set = world->faults.latency_max_us > 0;
+    int64_t longest_us = is_set ? world->faults.latency_max_us : DEFAULT_LATENCY_MAX_US;
+    return sim__between(&world->network, 0, longest_us);
+}
+
 /* When the next thing that enters the stream now will arrive. */
 static int64_t draw_arrival(sim_world *world, sim__stream *stream)
 {
@@ -100,6 +107,20 @@ static void cut_stream(sim__connection *connection, sim__stream *stream, size_t 
     stream->last_at_us += late_us;
 }
 
+/* Nothing more enters the stream to the server: its end is on the way there. */
+static void end_stream(sim__connection *connection, int64_t late_us)
+{
+    sim_world *world = connection->world;
+    sim__stream *stream = &connection->to_server;
+    stream->ends_at_us = draw_arrival(world, stream) + late_us;
+    sim__schedule(world, stream->ends_at_us, arrive_at_server, connection);
+}
+
+static bool is_over(const sim_world *world, const sim__stream *stream)
+{
+    return stream->ends_at_us <= world->now_us && gavel__list_is_empty(&stream->pieces);
+}
+
 static size_t under_way(const sim__stream *stream)
 {
     size_t n = 0;
@@ -142,12 +163,24 @@ static bool is_client_gone(const sim__connection *connection)
     return connection->is_closed || connection->progress == SIM__LOST;
 }
 
-/* Runs the complete commands that have arrived, and stops when the server falls silent. */
+bool sim__is_client_gone(const sim_world *world, const sim__session *session)
+{
+    return session->number != 0 && is_client_gone(world->connections[session->number - 1]);
+}
+
+/* Whether the server goes on reading commands of this client. */
+static bool is_heard(const sim_world *world, const sim__session *session)
+{
+    return session->wait == SIM__RUNNING && !session->wants_close && !sim__is_silent(world);
+}
+
+/* Runs the complete commands that have arrived, and stops when the server falls silent or the
+ * client begins to wait. */
 static void run_arrived(sim__connection *connection, gavel__buffer *out)
 {
     sim__session *session = connection->session;
     size_t offset = 0;
-    while (!session->wants_close && !sim__is_silent(connection->world)) {
+    while (is_heard(connection->world, session)) {
         gavel_bytes bytes = {connection->unserved.data, connection->unserved.size};
         sim__args command = {NULL, 0};
         const char *error = NULL;
@@ -166,20 +199,27 @@ static void run_arrived(sim__connection *connection, gavel__buffer *out)
     gavel__buffer_consume(&connection->unserved, offset);
 }
 
+/* A client that waits is not heard, but its end is seen: it is forgotten, with all it has sent. */
 static void serve(sim__connection *connection)
 {
-    if (connection->session == NULL || sim__is_silent(connection->world))
+    sim_world *world = connection->world;
+    if (connection->session == NULL || sim__is_silent(world))
         return;
     gavel__buffer out;
     gavel__buffer_init(&out, &gavel__system_allocator);
+    sim__take_answer(connection->session, &out);
     run_arrived(connection, &out);
     if (!is_client_gone(connection))
         push(connection, &connection->to_client, (gavel_bytes){out.data, out.size});
     gavel__buffer_finish(&out);
-    const sim__stream *stream = &connection->to_server;
-    bool is_over = stream->is_ended && gavel__list_is_empty(&stream->pieces);
-    if (connection->session->wants_close || (is_over && !sim__is_silent(connection->world)))
+    bool is_ended = is_over(world, &connection->to_server) && !sim__is_silent(world);
+    if (connection->session->wants_close || is_ended)
         close_server_end(connection);
+}
+
+void sim__network_serve(sim_world *world, sim__session *session)
+{
+    serve(world->connections[session->number - 1]);
 }
 
 static void arrive_at_server(sim_world *world, void *subject)
@@ -208,11 +248,10 @@ static void leave(sim__connection *connection, const char *reason, size_t kept, 
 {
     sim_world *world = connection->world;
     lose(connection, reason);
-    connection->to_server.is_ended = true;
     cut_stream(connection, &connection->to_server, kept, late_us);
     if (late_us > 0 && under_way(&connection->to_server) > 0)
         world->counters.n_late++;
-    sim__schedule(world, connection->to_server.last_at_us, arrive_at_server, connection);
+    end_stream(connection, 0);
 }
 
 void sim__connection_break(sim__connection *connection, size_t kept_bytes, int64_t late_us)
@@ -232,6 +271,20 @@ void sim__connection_close(sim__connection *connection)
     gavel__buffer_finish(&connection->unread);
     if (!was_lost)
         leave(connection, "closed", SIZE_MAX, sim__draw_late(world));
+}
+
+void sim__connection_abandon(sim__connection *connection)
+{
+    if (!is_client_gone(connection))
+        leave(connection, "the process is gone", SIZE_MAX, sim__draw_late(connection->world));
+}
+
+void sim__connection_orphan(sim__connection *connection, int64_t us)
+{
+    if (is_client_gone(connection))
+        return;
+    lose(connection, "the host is gone");
+    end_stream(connection, us);
 }
 
 static void read_off(sim__connection *connection, gavel_bytes bytes)
@@ -336,8 +389,9 @@ static void answer_dial(sim_world *world, void *subject)
     connection->session = sim__session_create(world, connection->number);
 }
 
-sim__connection *sim__connection_create(sim_world *world)
+sim__connection *sim__connection_create(sim__process *process)
 {
+    sim_world *world = process->world;
     if (world->n_connections == world->connections_capacity) {
         world->connections_capacity = 2 * world->connections_capacity + 16;
         world->connections =
@@ -347,6 +401,9 @@ sim__connection *sim__connection_create(sim_world *world)
     world->connections[world->n_connections++] = connection;
     world->counters.n_connections++;
     connection->world = world;
+    connection->process = process;
+    connection->to_server.ends_at_us = INT64_MAX;
+    connection->to_client.ends_at_us = INT64_MAX;
     connection->number = world->n_connections;
     gavel__list_init(&connection->to_server.pieces);
     gavel__list_init(&connection->to_client.pieces);

@@ -11,7 +11,7 @@
 
 static uint64_t entropy(void *user)
 {
-    return gavel__random_next(&((sim_world *)user)->test);
+    return gavel__random_next(&((sim__process *)user)->world->test);
 }
 
 gavel__platform sim_platform(sim_world *world, bool is_blocking)
@@ -20,7 +20,7 @@ gavel__platform sim_platform(sim_world *world, bool is_blocking)
         .create_loop = is_blocking ? sim__loop_create_blocking : sim__loop_create,
         .dial = sim__dial,
         .entropy = entropy,
-        .user = world,
+        .user = sim__process_create(world, is_blocking),
         .is_blocking = is_blocking};
 }
 
@@ -36,6 +36,8 @@ static gavel_client *open_on_world(sim_world *world, const gavel_config *config,
     gavel_client *client = gavel__open_on(&platform, "redis://simulated", config, &error);
     if (client == NULL)
         sim__fail(world, error.message);
+    sim__process *process = platform.user;
+    process->client = client;
     return client;
 }
 
@@ -60,6 +62,8 @@ static gavel_verdict run_body(gavel_tx *tx, void *user)
 static void keep_outcome(const gavel_outcome *outcome, void *user)
 {
     sim_result *result = user;
+    if (result->is_crashed)
+        return; /* What the simulator has to clean up, nobody hears. */
     result->n_done_calls++;
     result->outcome = *outcome;
     result->outcome.replies = NULL;
@@ -73,10 +77,14 @@ static void keep_outcome(const gavel_outcome *outcome, void *user)
 const sim_result *sim_submit(
     sim_world *world, gavel_client *client, const gavel_transaction *transaction)
 {
+    const sim__process *process = sim__process_of(world, client);
+    if (process != NULL && process->is_crashed)
+        sim__fail(world, "a client that has crashed submits nothing");
     sim_result *result = sim__alloc(1, sizeof *result);
     world->results = sim__resize(world->results, world->n_results + 1, sizeof(sim_result *));
     world->results[world->n_results++] = result;
     result->world = world;
+    result->client = client;
     result->user = transaction->user;
     result->body = transaction->body;
     gavel_transaction own = *transaction;
@@ -106,7 +114,8 @@ size_t sim_n_results_with(const sim_world *world, gavel_status status)
     size_t n = 0;
     for (size_t i = 0; i < world->n_results; i++) {
         const sim_result *result = world->results[i];
-        n += result->is_done && !result->is_refused && result->outcome.status == status;
+        bool is_told = result->is_done && !result->is_refused && !result->is_crashed;
+        n += is_told && result->outcome.status == status;
     }
     return n;
 }

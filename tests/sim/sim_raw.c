@@ -27,6 +27,7 @@ bool sim_raw_open(sim_raw *raw, sim_world *world)
     raw->transport = platform.dial(platform.user, &address, &gavel__system_allocator, &error);
     if (raw->transport == NULL)
         return false;
+    raw->connection = sim_get_counters(world)->n_connections;
     sim_run_until(world, has_answer, raw->transport, SIM_SECOND);
     return raw->transport->ops->connect(raw->transport) == GAVEL__DONE;
 }

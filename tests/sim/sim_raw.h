@@ -1,5 +1,7 @@
 /*
- * A client without any cleverness: sends lines, takes bytes. For the tests of the simulator itself.
+ * A client without any cleverness: sends lines, takes bytes. For the tests of the simulator itself,
+ * and for commands by hand at a chosen time: sim_raw_send at that time, sim_raw_take(raw, 0) when
+ * the world has run. To crash it, close it (kill -9) or sim_orphan its connection (its host).
  */
 #ifndef SIM_RAW_H
 #define SIM_RAW_H
@@ -10,6 +12,7 @@
 
 typedef struct sim_raw {
     sim_world *world;
+    uint64_t connection; /* its number */
     gavel__transport *transport;
     gavel__buffer reply;
     bool is_broken;

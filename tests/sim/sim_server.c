@@ -21,6 +21,7 @@ sim__session *sim__session_create(sim_world *world, uint64_t number)
     sim__session *session = sim__alloc(1, sizeof *session);
     session->number = number;
     session->has_login = world->password == NULL;
+    gavel__buffer_init(&session->answer, &gavel__system_allocator);
     gavel__list_append(&world->sessions, &session->node);
     return session;
 }
@@ -30,6 +31,8 @@ void sim__session_destroy(sim__session *session)
     if (session == NULL)
         return;
     sim__discard(session);
+    sim__forget_wait(session);
+    gavel__buffer_finish(&session->answer);
     gavel__list_remove(&session->node);
     free(session);
 }
@@ -102,13 +105,26 @@ static bool has_watched_expire(const sim_world *world, const sim__session *sessi
 
 /* ---- MULTI --------------------------------------------------------------------------------- */
 
+sim__args sim__args_copy(const sim__args *command)
+{
+    gavel_bytes *args = sim__alloc(command->n_args, sizeof *args);
+    for (size_t i = 0; i < command->n_args; i++)
+        args[i] = sim__copy(command->args[i]);
+    return (sim__args){args, command->n_args};
+}
+
+void sim__args_free(sim__args *command)
+{
+    for (size_t i = 0; i < command->n_args; i++)
+        sim__free_bytes(command->args[i]);
+    free(command->args);
+    *command = (sim__args){NULL, 0};
+}
+
 static void free_queue(sim__args *queue, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < queue[i].n_args; j++)
-            sim__free_bytes(queue[i].args[j]);
-        free(queue[i].args);
-    }
+    for (size_t i = 0; i < n; i++)
+        sim__args_free(&queue[i]);
     free(queue);
 }
 
@@ -127,16 +143,16 @@ static void enqueue(sim__session *session, const sim__args *command)
 {
     size_t n = session->n_queue++;
     session->queue = sim__resize(session->queue, n + 1, sizeof(sim__args));
-    gavel_bytes *args = sim__alloc(command->n_args, sizeof *args);
-    for (size_t i = 0; i < command->n_args; i++)
-        args[i] = sim__copy(command->args[i]);
-    session->queue[n] = (sim__args){args, command->n_args};
+    session->queue[n] = sim__args_copy(command);
 }
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
+/* Nothing, from a BLPOP that waits: then the buffer may have no memory either. */
 static gavel_bytes since(const gavel__buffer *out, size_t begin)
 {
+    if (out->size == begin)
+        return GAVEL_STR("");
     return (gavel_bytes){out->data + begin, out->size - begin};
 }
 
@@ -149,18 +165,16 @@ static void run(sim__call *call)
     uint64_t n_touches = world->n_touches;
     size_t begin = call->out->size;
     call->command->run(call);
-    sim_entry *entry = sim__journal_add(world, call->session, &command, SIM_RAN);
+    bool is_blocked = call->session->wait == SIM__BLOCKED;
+    sim_entry *entry =
+        sim__journal_add(world, call->session, &command, is_blocked ? SIM_BLOCKED : SIM_RAN);
     entry->is_change = world->n_touches != n_touches;
     sim__journal_finish(world, entry, since(call->out, begin));
 }
 
 static void count_late(const sim__call *call, bool is_commit)
 {
-    uint64_t number = call->session->number;
-    if (number == 0)
-        return;
-    const sim__connection *connection = call->world->connections[number - 1];
-    if (!connection->is_closed && connection->progress != SIM__LOST)
+    if (!sim__is_client_gone(call->world, call->session))
         return;
     call->world->counters.n_late_execs++;
     call->world->counters.n_late_commits += is_commit;
@@ -318,6 +332,7 @@ void sim__session_command(
         run(&call);
     }
     world->running_exec = 0;
+    sim__serve_blocked(world);
     if (out->has_failed)
         sim__fail(world, "no memory");
     sim__journal_call_hook(world);

@@ -204,6 +204,12 @@ bool sim_hget(sim_world *world, gavel_bytes key, gavel_bytes field, gavel_bytes 
     return true;
 }
 
+size_t sim_llen(sim_world *world, const char *key)
+{
+    const sim__key *found = look(world, gavel_str(key), SIM__LIST);
+    return found != NULL ? found->n_items : 0;
+}
+
 static int64_t integer_of(sim_world *world, gavel_bytes text)
 {
     int64_t value = 0;

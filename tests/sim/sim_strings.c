@@ -69,7 +69,7 @@ typedef struct set_options {
     bool is_get;
     bool keeps_ttl;
     size_t expiry_arg; /* 0: none */
-    int64_t unit_ms;
+    int64_t unit_ms;   /* 0: none; the same one may be given again, and the last one holds */
 } set_options;
 
 static bool parse_set_options(const sim__call *call, set_options *ret_options)
@@ -77,18 +77,19 @@ static bool parse_set_options(const sim__call *call, set_options *ret_options)
     set_options options = {0};
     for (size_t i = 3; i < call->n_args; i++) {
         bool is_ex = sim__arg_is(call, i, "EX");
-        bool has_expiry = options.expiry_arg != 0;
+        int64_t unit_ms = is_ex ? 1000 : 1;
+        bool has_other_unit = options.unit_ms != 0 && options.unit_ms != unit_ms;
         if (sim__arg_is(call, i, "NX") && !options.is_xx) {
             options.is_nx = true;
         } else if (sim__arg_is(call, i, "XX") && !options.is_nx) {
             options.is_xx = true;
         } else if (sim__arg_is(call, i, "GET")) {
             options.is_get = true;
-        } else if (sim__arg_is(call, i, "KEEPTTL") && !has_expiry) {
+        } else if (sim__arg_is(call, i, "KEEPTTL") && options.unit_ms == 0) {
             options.keeps_ttl = true;
-        } else if ((is_ex || sim__arg_is(call, i, "PX")) && !has_expiry && !options.keeps_ttl &&
+        } else if ((is_ex || sim__arg_is(call, i, "PX")) && !has_other_unit && !options.keeps_ttl &&
                    i + 1 < call->n_args) {
-            options.unit_ms = is_ex ? 1000 : 1;
+            options.unit_ms = unit_ms;
             options.expiry_arg = ++i;
         } else {
             return false;

@@ -109,9 +109,10 @@ static const gavel__transport_ops ops = {
 gavel__transport *sim__dial(void *dialler, const gavel__address *address,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
-    sim_world *world = dialler;
+    sim__process *process = dialler;
+    sim_world *world = process->world;
     (void)address;
-    if (sim__chance(&world->chance, world->faults.refuse_per_mille / 2)) {
+    if (process->is_crashed || sim__chance(&world->chance, world->faults.refuse_per_mille / 2)) {
         gavel__format(ret_error->message, sizeof ret_error->message, "no route to host");
         return NULL;
     }
@@ -123,7 +124,7 @@ gavel__transport *sim__dial(void *dialler, const gavel__address *address,
     self->base.ops = &ops;
     self->base.can_wait = world->can_wait;
     self->allocator = allocator;
-    self->connection = sim__connection_create(world);
+    self->connection = sim__connection_create(process);
     self->base.fd = SIM__FIRST_FD + (int)(self->connection->number - 1);
     world->n_transports++;
     return &self->base;

@@ -102,6 +102,7 @@ void sim_destroy(sim_world *world)
 {
     if (world == NULL)
         return;
+    sim__processes_destroy(world);
     if (!gavel__list_is_empty(&world->loops))
         sim__fail(world, "a loop was not destroyed: is every client closed?");
     if (world->n_transports != 0)

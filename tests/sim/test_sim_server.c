@@ -3,29 +3,12 @@
  * Drives the transport bare, with no client of the library.
  */
 #include "sim.h"
+#include "sim_expect.h"
 #include "sim_raw.h"
 
 #include <criterion/criterion.h>
 
 #include <string.h>
-
-#define ASK(raw, lines, expected)                                                                  \
-    do {                                                                                           \
-        const char *answer = sim_raw_ask(raw, lines);                                              \
-        cr_assert_str_eq(answer, expected, "%s answered %s", lines, answer);                       \
-    } while (0)
-
-#define DO(world, line, expected)                                                                  \
-    do {                                                                                           \
-        gavel_bytes done = sim_do(world, line);                                                    \
-        cr_assert_eq(                                                                              \
-            done.size, strlen(expected), "%s answered %.*s", line, (int)done.size, done.data);     \
-        cr_assert_eq(memcmp(done.data, expected, done.size), 0, "%s answered %.*s", line,          \
-            (int)done.size, done.data);                                                            \
-    } while (0)
-
-#define OK "+OK\r\n"
-#define QUEUED "+QUEUED\r\n"
 
 /* ---- Parsing and the connection ------------------------------------------------------------ */
 
@@ -276,6 +259,17 @@ Test(sim_server, keeps_strings)
     DO(world, "SET a 2 NX XX", "-ERR syntax error\r\n");
     DO(world, "SET a 2 EX 0", "-ERR invalid expire time in 'set' command\r\n");
     DO(world, "SET a 2 EX x", "-ERR value is not an integer or out of range\r\n");
+    DO(world, "SET b 5 PX 100 XX GET", "$-1\r\n");
+    DO(world, "SET b 5 GET PX 100 NX", "$-1\r\n");
+    DO(world, "SET b 6 NX PX 900 GET", "$1\r\n5\r\n");
+    DO(world, "SET b 6 XX KEEPTTL", OK);
+    DO(world, "PTTL b", ":100\r\n");
+    DO(world, "SET b 7 PX 100 PX 200", OK);
+    DO(world, "PTTL b", ":200\r\n");
+    DO(world, "SET b 7 PX 100 EX 2", "-ERR syntax error\r\n");
+    DO(world, "SET b 7 PX 100 KEEPTTL", "-ERR syntax error\r\n");
+    DO(world, "GETDEL b", "$1\r\n7\r\n");
+    DO(world, "GETDEL b", "$-1\r\n");
     DO(world, "APPEND a 34", ":3\r\n");
     DO(world, "INCRBY a 6", ":240\r\n");
     DO(world, "MGET a b", "*2\r\n$3\r\n240\r\n$-1\r\n");
@@ -318,6 +312,14 @@ Test(sim_server, keeps_collections)
     DO(world, "RPUSH l a b c", ":3\r\n");
     DO(world, "LRANGE l -2 -1", "*2\r\n$1\r\nb\r\n$1\r\nc\r\n");
     DO(world, "LRANGE l 2 1", "*0\r\n");
+    DO(world, "SET l x GET",
+        "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+    DO(world, "LTRIM l -2 5", OK);
+    DO(world, "LPOP l", "$1\r\nb\r\n");
+    DO(world, "LTRIM l 1 0", OK);
+    DO(world, "LTRIM l 0 0", OK);
+    DO(world, "EXISTS l", ":0\r\n");
+    DO(world, "LPOP l", "$-1\r\n");
     DO(world, "ZADD z 2 b 1 a 2 aa", ":3\r\n");
     DO(world, "ZRANGE z 0 -1", "*3\r\n$1\r\na\r\n$2\r\naa\r\n$1\r\nb\r\n");
     DO(world, "ZADD z 3 a", ":0\r\n");
