@@ -15,6 +15,8 @@ static const struct policy *const policies[] = {
     &policy_evalsha_pipelined,
     &policy_incr,
     &policy_gavel,
+    &policy_gavel_optimistic,
+    &policy_gavel_gated,
 };
 
 const struct policy *policy_find(const char *name)

@@ -124,6 +124,8 @@ extern const struct policy policy_evalsha;
 extern const struct policy policy_evalsha_pipelined;
 extern const struct policy policy_incr;
 extern const struct policy policy_gavel;
+extern const struct policy policy_gavel_optimistic;
+extern const struct policy policy_gavel_gated;
 
 /* ---- For policies ---------------------------------------------------------------------------- */
 

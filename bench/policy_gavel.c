@@ -1,6 +1,6 @@
 /*
- * The policy "gavel": one attached client for all callers of a loop, or one blocking client for all
- * threads, as they come. See crew.h.
+ * The policies "gavel", "gavel-optimistic" and "gavel-gated": one attached client for all callers
+ * of a loop, or one blocking client for all threads; as it comes, or in the mode named. See crew.h.
  */
 #include "crew.h"
 
@@ -98,14 +98,29 @@ static void run(struct caller *caller)
 
 /* ---- The client ------------------------------------------------------------------------------ */
 
-static void *open_client(struct crew *crew)
+static void *open_in_mode(struct crew *crew, gavel_mode mode)
 {
-    gavel_config config = {.loop = crew->loop};
+    gavel_config config = {.loop = crew->loop, .mode = mode};
     gavel_error error;
     gavel_client *client = gavel_open(crew->url, &config, &error);
     if (client == NULL)
         fprintf(stderr, "gavel: %s\n", error.message);
     return client;
+}
+
+static void *open_client(struct crew *crew)
+{
+    return open_in_mode(crew, GAVEL_ADAPTIVE);
+}
+
+static void *open_optimistic(struct crew *crew)
+{
+    return open_in_mode(crew, GAVEL_OPTIMISTIC);
+}
+
+static void *open_gated(struct crew *crew)
+{
+    return open_in_mode(crew, GAVEL_GATED);
 }
 
 static void close_client(void *client)
@@ -120,9 +135,12 @@ static uint64_t count_round_trips(void *client)
     return stats.n_round_trips;
 }
 
-const struct policy policy_gavel = {.name = "gavel",
-    .open = open_client,
-    .close = close_client,
-    .begin = begin,
-    .run = run,
-    .count_round_trips = count_round_trips};
+#define POLICY_OF_GAVEL(its_name, its_open)                                                        \
+    {                                                                                              \
+        .name = its_name, .open = its_open, .close = close_client, .begin = begin, .run = run,     \
+        .count_round_trips = count_round_trips                                                     \
+    }
+
+const struct policy policy_gavel = POLICY_OF_GAVEL("gavel", open_client);
+const struct policy policy_gavel_optimistic = POLICY_OF_GAVEL("gavel-optimistic", open_optimistic);
+const struct policy policy_gavel_gated = POLICY_OF_GAVEL("gavel-gated", open_gated);

@@ -69,13 +69,38 @@ typedef struct gavel_hooks {
     void *user;
 } gavel_hooks;
 
+/*
+ * What to do where several processes want the same keys. Every write commits through WATCH in all
+ * of them; they differ in who goes first.
+ *
+ *     adaptive     races, as long as that pays; who keeps losing queues at the key's gate
+ *     optimistic   only races: a transaction may lose until its attempts or its time run out
+ *     gated        queues always: for keys that are known to be hot
+ *
+ * A gate is a queue on the server that all processes share. Its waiters are woken in order of
+ * arrival and cost nothing meanwhile; a holder that dies is got over when its lease ends.
+ */
+typedef enum gavel_mode { GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC, GAVEL_GATED } gavel_mode;
+
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
 /* Zero means the default, which stands beside the field. */
 typedef struct gavel_config {
-    struct ev_loop *loop;        /* NULL: a blocking client; else an attached one */
-    uint32_t max_links;          /* 0: 4. Connections to the server, at most 64 */
-    uint32_t max_queued;         /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */
+    struct ev_loop *loop; /* NULL: a blocking client; else an attached one */
+    uint32_t max_links;   /* 0: 4. Connections to the server, at most 64 */
+    gavel_mode mode;      /* 0: GAVEL_ADAPTIVE */
+    uint32_t max_gates; /* 0: 4. Connections beside max_links: one for each gate that is waited for
+                           or held at the same time; at most 64 together with max_links */
+    uint32_t gate_lease_ms; /* 0: 500. At least 50. For how long a dead holder holds others up */
+    uint32_t max_queued;    /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */
+    /*
+     * Transactions that are ready at the same time share rounds, each one WATCH ... EXEC. A round
+     * takes no further one when it has reached any of these; a single one is never refused.
+     */
+    uint32_t max_round_width; /* 0: 64. Transactions; 1: each has its own EXEC */
+    uint32_t max_round_keys;  /* 0: 128. At most 512 */
+    size_t max_round_bytes;   /* 0: 1 MiB. Of writes: what is beyond runs again in the next round */
+    uint32_t max_round_body_us;  /* 0: 1000. Of bodies, one after another: the rest runs later */
     uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in */
     uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
     bool has_no_markers;         /* false: a lost reply to EXEC is resolved by the link's marker */

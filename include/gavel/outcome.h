@@ -68,6 +68,7 @@ typedef struct gavel_outcome {
     int64_t elapsed_us;     /* from the call to the outcome, in microseconds */
     bool is_from_marker;    /* the reply to EXEC was lost, and the marker told that it was made; an
                                error of a single write among the replies is lost as well */
+    bool is_gated;          /* the last attempt went through the gates of hot keys */
     bool is_duplicate;      /* COMMITTED earlier, under the same id: by another submission, or by an
                                attempt of this one whose reply was lost */
     size_t result_size;     /* the bytes in `result` */

@@ -87,6 +87,7 @@ typedef struct gavel_transaction {
     uint32_t max_conflicts; /* 0: 10000. Attempts lost to others before CONFLICT */
     uint32_t max_faults;    /* 0: 8. Attempts lost to links and servers before NOT_SENT */
     bool is_read_only;      /* the body only reads: one round trip, a snapshot, never a conflict */
+    bool is_solo;           /* in a round of its own: shares its EXEC with no other transaction */
     bool keep_replies;      /* hand the replies to the writes out in the outcome */
     /*
      * The caller's own id: two transactions with one id commit once, by whichever process and

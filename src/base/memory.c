@@ -35,6 +35,18 @@ void *gavel__alloc(const gavel_allocator *allocator, size_t n, size_t size)
     return memory;
 }
 
+void *gavel__grow(
+    const gavel_allocator *allocator, void *elements, size_t n, size_t *capacity, size_t size)
+{
+    if (n < *capacity)
+        return elements;
+    size_t larger = *capacity == 0 ? 16 : *capacity * 2;
+    void *memory = gavel__resize(allocator, elements, larger, size);
+    if (memory != NULL)
+        *capacity = larger;
+    return memory;
+}
+
 void gavel__free(const gavel_allocator *allocator, void *memory)
 {
     if (memory != NULL)

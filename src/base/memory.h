@@ -29,6 +29,13 @@ void *gavel__alloc(const gavel_allocator *allocator, size_t n, size_t size);
  */
 void *gavel__resize(const gavel_allocator *allocator, void *memory, size_t n, size_t size);
 
+/*
+ * Room for one more element of `size` bytes behind the n that there are: the array, perhaps moved
+ * and with a new *capacity. NULL, and the array as it was: no memory.
+ */
+void *gavel__grow(
+    const gavel_allocator *allocator, void *elements, size_t n, size_t *capacity, size_t size);
+
 /* Takes NULL. */
 void gavel__free(const gavel_allocator *allocator, void *memory);
 

@@ -1,6 +1,6 @@
 /*
- * Attached clients: gavel_submit on the program's own loop. The work itself is done when that loop
- * is about to sleep, so that all that one turn brings leaves in one write a link.
+ * Attached clients: gavel_submit on the program's own loop. The work itself is done when a link has
+ * brought something, and when that loop is about to sleep: what one turn submits leaves together.
  */
 #include "client/client.h"
 

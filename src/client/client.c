@@ -13,8 +13,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static const uint32_t default_max_links = 4;
+static const uint32_t default_max_gates = 4;
+static const uint32_t default_gate_lease_ms = 500;
+static const uint32_t min_gate_lease_ms = 50;
 static const uint32_t default_max_queued = 65536;
 static const uint32_t default_connect_timeout_ms = 1000;
 static const uint32_t default_command_timeout_ms = 1000;
@@ -23,7 +28,10 @@ static const uint32_t min_marker_ttl_ms = 600000;
 static const uint64_t default_id_ttl_ms = 86400000;
 static const size_t default_max_reply_bytes = (size_t)64 << 20;
 static const size_t max_prefix_bytes = 64;
-static const uint32_t max_round_width = 64;
+static const uint32_t default_max_round_width = 64;
+static const uint32_t default_max_round_keys = 128;
+static const size_t default_max_round_bytes = (size_t)1 << 20;
+static const uint32_t default_max_round_body_us = 1000;
 
 const char *gavel_version(void)
 {
@@ -77,13 +85,28 @@ static bool is_printable_word(const char *text)
     return true;
 }
 
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
 static bool check_config(const gavel_config *config, gavel_error *ret_error)
 {
     if (config->max_links > GAVEL__MAX_LANES)
         return fail(ret_error, "config: max_links is more than 64");
+    if (or_default(config->max_links, default_max_links) +
+            or_default(config->max_gates, default_max_gates) >
+        GAVEL__MAX_LANES)
+        return fail(ret_error, "config: max_links and max_gates together are more than 64");
+    if (config->gate_lease_ms != 0 && config->gate_lease_ms < min_gate_lease_ms)
+        return fail(ret_error, "config: gate_lease_ms is less than 50");
+    if (config->mode > GAVEL_GATED)
+        return fail(ret_error, "config: mode is none of gavel_mode");
     if (config->marker_ttl_ms != 0 && config->marker_ttl_ms < min_marker_ttl_ms)
         return fail(ret_error, "config: marker_ttl_ms is less than 600000: a late EXEC could "
                                "outlive its marker");
+    if (config->max_round_keys > GAVEL_MAX_KEYS)
+        return fail(ret_error, "config: max_round_keys is more than 512");
     if (config->key_prefix != NULL && strlen(config->key_prefix) > max_prefix_bytes)
         return fail(ret_error, "config: key_prefix has more than 64 bytes");
     if (config->name != NULL && !is_printable_word(config->name))
@@ -98,11 +121,6 @@ static char *copy_string(const gavel_allocator *allocator, const char *string)
     if (copy != NULL)
         memcpy(copy, string, size);
     return copy;
-}
-
-static uint32_t or_default(uint32_t value, uint32_t fallback)
-{
-    return value != 0 ? value : fallback;
 }
 
 static int64_t marker_ttl_us(const gavel_config *config)
@@ -135,18 +153,50 @@ static void configure_links(gavel_client *client, const gavel_config *config)
     }
 }
 
+static int64_t read_clock(void *clock)
+{
+    gavel__loop *loop = ((gavel_client *)clock)->loop;
+    return loop->ops->now_us(loop);
+}
+
+static gavel__round_limits round_limits(gavel_client *client, const gavel_config *config)
+{
+    return (gavel__round_limits){
+        .max_width = or_default(config->max_round_width, default_max_round_width),
+        .max_keys = or_default(config->max_round_keys, default_max_round_keys),
+        .max_bytes =
+            config->max_round_bytes != 0 ? config->max_round_bytes : default_max_round_bytes,
+        .max_body_us = or_default(config->max_round_body_us, default_max_round_body_us),
+        .read_clock = read_clock,
+        .clock = client,
+    };
+}
+
 static void configure_engine(gavel_client *client, const gavel_config *config)
 {
     const gavel__platform *platform = &client->platform;
+    uint32_t n_gate_lanes = or_default(config->max_gates, default_max_gates);
+    if (config->mode == GAVEL_OPTIMISTIC)
+        n_gate_lanes = 0;
     uint64_t id_ttl_ms = config->id_ttl_ms != 0 ? config->id_ttl_ms : default_id_ttl_ms;
     gavel__engine_config engine_config = {
         .allocator = &client->allocator,
         .hooks = client->hooks,
         .key_prefix = client->key_prefix,
         .server = client->address.label,
-        .n_lanes = or_default(config->max_links, default_max_links),
+        .n_lanes = or_default(config->max_links, default_max_links) + n_gate_lanes,
+        .n_gate_lanes = n_gate_lanes,
+        .is_adaptive = config->mode == GAVEL_ADAPTIVE,
+        .has_returning_callers = !platform->is_blocking,
+        .gates =
+            {
+                .holder = client->holder,
+                .lease_us =
+                    (int64_t)or_default(config->gate_lease_ms, default_gate_lease_ms) * 1000,
+                .are_always_up = config->mode == GAVEL_GATED,
+            },
         .max_queued = or_default(config->max_queued, default_max_queued),
-        .max_width = max_round_width,
+        .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),
         .id_ttl_ms = id_ttl_ms < INT64_MAX ? (int64_t)id_ttl_ms : INT64_MAX,
         .identity = {platform->entropy(platform->user), platform->entropy(platform->user)},
@@ -191,6 +241,9 @@ static bool set_up(
         owner.unlock = unlock;
     }
     client->loop = client->platform.create_loop(client->platform.user, &owner, allocator);
+    if (client->loop != NULL && client->platform.wall_us != NULL)
+        client->engine.gates.config.epoch_us =
+            client->platform.wall_us(client->platform.user) - gavel__client_now_us(client);
     return client->loop != NULL || fail(ret_error, "no memory or file descriptors for the loop");
 }
 
@@ -219,6 +272,8 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
     client->allocator = *allocator;
     client->platform = *platform;
     client->hooks = config->hooks;
+    gavel__format(client->holder, sizeof(client->holder), "%s",
+        platform->holder != NULL ? platform->holder : "somebody");
     client->fork_generation = gavel__fork_generation();
     client->armed_us = GAVEL__NEVER;
     gavel__list_init(&client->waiters);
@@ -243,14 +298,35 @@ static uint64_t system_entropy(void *user)
     return gavel__random_system_seed();
 }
 
+static int64_t system_wall_us(void *user)
+{
+    (void)user;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* "host:process", without blanks. */
+static void name_holder(char *text, size_t size)
+{
+    char host[64] = "";
+    if (gethostname(host, sizeof(host) - 1) != 0 || !is_printable_word(host))
+        gavel__format(host, sizeof(host), "unknown");
+    gavel__format(text, size, "%s:%ld", host, (long)getpid());
+}
+
 gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_error *ret_error)
 {
+    char holder[80];
     gavel__platform platform = {
         .create_loop = create_real_loop,
         .dial = gavel__dial_socket,
         .entropy = system_entropy,
+        .wall_us = system_wall_us,
+        .holder = holder,
         .user = config != NULL ? config->loop : NULL,
     };
+    name_holder(holder, sizeof(holder));
     platform.is_blocking = platform.user == NULL;
     return gavel__open_on(&platform, url, config, ret_error);
 }

@@ -29,6 +29,7 @@ struct gavel_client {
     gavel__address address;
     char *key_prefix;
     char *name;
+    char holder[80]; /* who we are, in records: host and process */
     gavel_hooks hooks;
     gavel__link_config link_config;
     gavel__engine engine;

@@ -13,6 +13,8 @@ typedef struct gavel__platform {
         void *user, const gavel__loop_owner *owner, const gavel_allocator *allocator);
     gavel__dial *dial;               /* its `dialler` is `user` */
     uint64_t (*entropy)(void *user); /* unpredictable: names markers, seeds hashes and jitter */
+    int64_t (*wall_us)(void *user);  /* the time of day, since 1970; NULL: 0. For people */
+    const char *holder;              /* who we are, in records of gates: "host:process"; copied */
     void *user;
     bool is_blocking; /* the loop is gavel's own: gavel_run; else gavel_submit */
 } gavel__platform;

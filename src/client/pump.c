@@ -54,6 +54,10 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
     gavel__tie *tie = watch->owner;
     gavel__link_on_ready(tie->link, is_readable, is_writable, gavel__client_now_us(tie->client));
     tie->lane->n_sent = gavel__link_n_sent_bytes(tie->link);
+    /* Not only when the loop is about to sleep: what follows on this link leaves while the next
+     * link's replies are looked at, so that the server and we work at the same time. */
+    if (tie->client->has_news)
+        gavel__client_pump(tie->client);
 }
 
 /* ---- From the engine to the links ---------------------------------------------------------- */
@@ -86,10 +90,17 @@ static void close_condemned(gavel__tie *tie)
     tell_loss(tie, &(gavel__loss){.n_sent = n_sent, .message = message});
 }
 
+/* In a gate's queue the server says nothing until it is our turn. */
+static void allow_silence(gavel__tie *tie)
+{
+    gavel__link_allow_silence(tie->link, gavel__pass_blocked_on(tie->lane) != NULL);
+}
+
 static void flush(gavel__tie *tie, int64_t now_us)
 {
     size_t n_replies = tie->lane->n_new_replies;
     tie->lane->n_new_replies = 0;
+    allow_silence(tie);
     gavel__link_expect(tie->link, n_replies, now_us);
     gavel__link_flush(tie->link, now_us);
     tie->lane->n_sent = gavel__link_n_sent_bytes(tie->link);
@@ -103,6 +114,8 @@ static void serve_link(gavel_client *client, gavel__tie *tie, int64_t now_us)
     /* Before anything is sent: what was taken back must not leave. */
     if (lane->is_condemned)
         close_condemned(tie);
+    if (tie->link != NULL)
+        allow_silence(tie);
     if (tie->link != NULL && gavel__link_due_us(tie->link) <= now_us) {
         gavel__link_on_time(tie->link, now_us);
         lane->n_sent = gavel__link_n_sent_bytes(tie->link);
@@ -208,6 +221,8 @@ bool gavel__client_pump(gavel_client *client)
         for (uint32_t i = 0; i < client->engine.config.n_lanes; i++)
             serve_link(client, &client->ties[i], now_us);
         tell_outcomes(client);
+        if (gavel__engine_keeps_gates(&client->engine))
+            client->has_news = true;
     }
     client->is_pumping = false;
     return client->has_news;

@@ -5,6 +5,9 @@
 
 #include "base/text.h"
 
+const gavel_bytes gavel__get_head = {"*2\r\n$3\r\nGET\r\n", 13};
+const gavel_bytes gavel__set_head = {"*3\r\n$3\r\nSET\r\n", 13};
+
 gavel_command gavel__command_get(gavel_bytes storage[3], gavel_bytes key)
 {
     storage[0] = GAVEL_STR("GET");

@@ -16,4 +16,8 @@ gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel
  */
 bool gavel__command_steers(gavel_bytes name);
 
+/* How GET and SET of a key begin on the wire; their arguments follow. */
+extern const gavel_bytes gavel__get_head;
+extern const gavel_bytes gavel__set_head;
+
 #endif

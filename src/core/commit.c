@@ -30,7 +30,34 @@ static void write_marker(gavel__round *round)
 
 static size_t n_queued_commands(const gavel__round *round)
 {
-    return round->writes.n_commands + (round->number > 0 ? 1 : 0);
+    return round->writes.n_places + (round->number > 0 ? 1 : 0) + round->n_hand_on;
+}
+
+/* ---- Gates --------------------------------------------------------------------------------- */
+
+/* Whether somebody here will want the gates again at once: those who wait for the round's keys, or
+ * its own callers, if they have come back lately. */
+static bool has_more_to_do(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (!gavel__list_is_empty(&round->claims[i]->waiters))
+            return true;
+    }
+    return round->rounds->has_returning_callers && round->rounds->reread_credit > 0;
+}
+
+/* Hands the lane's gates on within the EXEC, unless another round is served first. */
+static void write_hand_on(gavel__round *round, int64_t now_us)
+{
+    gavel__pass *pass = &round->lane->pass;
+    round->n_hand_on = 0;
+    if (pass->state != GAVEL__PASS_HELD)
+        return;
+    pass->n_served++;
+    if (!gavel__pass_is_share_used(round->lane, now_us) && has_more_to_do(round))
+        return;
+    round->n_hand_on = gavel__pass_write_hand_on(round->lane, round->rounds->gates, now_us);
+    pass->is_handed_on = true;
 }
 
 void gavel__round_commit(gavel__round *round, int64_t now_us)
@@ -41,27 +68,32 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     size_t size_before = out->size;
     gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
     round->n_queued = 0;
+    round->is_merge_refused = false;
+    round->is_gate_refused = false;
     round->number = 0;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
-        gavel__member_of(node)->state = GAVEL__COMMITTING;
-        gavel__member_of(node)->outcome.n_round_trips++;
+        gavel__transaction *member = gavel__member_of(node);
+        member->state = GAVEL__COMMITTING;
+        member->outcome.n_round_trips++;
     }
+    stats->n_commands += gavel__pass_write_names(lane, round->rounds->gates, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
-    gavel__buffer_append(
-        out, (gavel_bytes){round->writes.commands.data, round->writes.commands.size});
-    if (lane->marker_size > 0 && round->writes.n_commands > 0)
+    gavel__writes_compose(&round->writes, gavel__may_shorten(&round->rounds->n_plain_writes), out);
+    if (lane->marker_size > 0 && round->writes.n_requests > 0)
         write_marker(round);
+    write_hand_on(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
     round->exec_end = lane->n_appended + (out->size - size_before);
     gavel__script_add(&lane->script, GAVEL__STEP_MULTI, 1, round);
     gavel__script_add(&lane->script, GAVEL__STEP_QUEUED, n_queued_commands(round), round);
     gavel__script_add(&lane->script, GAVEL__STEP_EXEC, 1, round);
-    lane->n_new_replies += 2 + n_queued_commands(round);
+    /* Those that hand on have counted themselves. */
+    lane->n_new_replies += 2 + n_queued_commands(round) - round->n_hand_on;
     lane->is_watching = false;
-    stats->n_commands += 2 + round->writes.n_commands;
+    stats->n_commands += 2 + round->writes.n_places + round->n_hand_on;
     stats->n_rounds++;
     stats->n_round_trips++;
-    gavel__round_end_write(round, size_before, now_us);
+    gavel__lane_end_write(lane, size_before, now_us);
     if (out->has_failed)
         round->exec_end = UINT64_MAX; /* not all of it is there to be sent */
 }
@@ -87,34 +119,55 @@ static bool is_warm(const gavel__round *round)
 
 void gavel__round_reread(gavel__round *round, int64_t now_us)
 {
-    if (round->rounds->reread_credit == 0 || is_warm(round))
+    bool is_inside = round->lane->pass.state == GAVEL__PASS_HELD;
+    if (round->rounds->reread_credit == 0 || (is_warm(round) && !is_inside))
         return;
     round->rounds->reread_credit--;
     round->is_reread = true;
+    gavel__round_note_values(round);
     gavel__round_write_reads(round, now_us);
 }
 
 /* ---- Settling ------------------------------------------------------------------------------ */
 
-static void settle_written(
-    gavel__round *round, gavel__transaction *member, const gavel_reply *replies, int64_t now_us)
+/* The reply to one of the member's writes, from 0. */
+static const gavel_reply *reply_to(const gavel__round *round, const gavel__transaction *member,
+    const gavel_reply *exec, size_t write)
 {
-    gavel__queue *queue = round->rounds->queue;
+    return &exec->elements[round->writes.requests[member->first_write + write].place];
+}
+
+/* False: no memory. */
+static bool keep_replies(gavel__round *round, gavel__transaction *member, const gavel_reply *exec)
+{
+    gavel_reply *replies =
+        gavel__arena_alloc(&round->values, member->n_writes, sizeof(gavel_reply));
+    if (replies == NULL)
+        return false;
+    for (size_t i = 0; i < member->n_writes; i++)
+        replies[i] = *reply_to(round, member, exec, i);
+    return gavel__outcome_keep_replies(
+        &member->outcome, round->rounds->queue->allocator, replies, member->n_writes);
+}
+
+static void settle_written(
+    gavel__round *round, gavel__transaction *member, const gavel_reply *exec, int64_t now_us)
+{
     char message[GAVEL_MESSAGE_SIZE] = "";
     gavel_status status = GAVEL_COMMITTED;
     for (size_t i = 0; i < member->n_writes; i++) {
-        if (replies[i].type != GAVEL_REPLY_ERROR)
+        const gavel_reply *reply = reply_to(round, member, exec, i);
+        if (reply->type != GAVEL_REPLY_ERROR)
             continue;
         char words[128];
         status = GAVEL_COMMITTED_WITH_ERRORS;
         gavel__format(message, sizeof(message), "write %zu of %zu failed: %s", i + 1,
-            member->n_writes, gavel__printable(replies[i].text, words, sizeof(words)));
+            member->n_writes, gavel__printable(reply->text, words, sizeof(words)));
         break;
     }
-    if (member->keep_replies && member->n_writes > 0 &&
-        !gavel__outcome_keep_replies(&member->outcome, queue->allocator, replies, member->n_writes))
+    if (member->keep_replies && member->n_writes > 0 && !keep_replies(round, member, exec))
         gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
-    gavel__queue_settle(queue, member, status, message, now_us);
+    gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }
 
 static void settle_members(gavel__round *round, const gavel_reply *reply, int64_t now_us)
@@ -125,7 +178,7 @@ static void settle_members(gavel__round *round, const gavel_reply *reply, int64_
         if (member->is_aborted)
             gavel__queue_settle_abort(queue, member, now_us);
         else
-            settle_written(round, member, reply->elements + member->first_write, now_us);
+            settle_written(round, member, reply, now_us);
     }
 }
 
@@ -136,7 +189,7 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
     if (round->number == 0)
         return;
     lane->number = round->number;
-    const gavel_reply *value = &reply->elements[reply->n_elements - 1];
+    const gavel_reply *value = &reply->elements[round->writes.n_places];
     if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->number)
         lane->is_planted = false;
 }
@@ -147,13 +200,15 @@ static void on_success(gavel__round *round, const gavel_reply *reply, int64_t no
     size_t n_members = 0;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         n_members++;
-    if (n_members >= rounds->width && rounds->width < rounds->max_width)
+    if (n_members >= rounds->width && rounds->width < rounds->limits.max_width)
         rounds->width++;
     for (size_t i = 0; i < round->n_claims; i++) {
         if (round->claims[i]->heat.level > 0)
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
     check_marker(round, reply);
+    if (round->lane->pass.is_handed_on)
+        gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
     if (!round->is_reread) {
         gavel__round_dissolve(round, now_us);
@@ -164,78 +219,37 @@ static void on_success(gavel__round *round, const gavel_reply *reply, int64_t no
     gavel__round_wake_waiters(round, now_us);
 }
 
-/* ---- Conflicts ----------------------------------------------------------------------------- */
-
-/* Heats the round's keys, and says when they may be tried again. */
-static int64_t heat_keys(gavel__round *round, int64_t now_us)
-{
-    gavel__queue *queue = round->rounds->queue;
-    double level = 0;
-    for (size_t i = 0; i < round->n_claims; i++) {
-        gavel__heat *heat = &round->claims[i]->heat;
-        gavel__heat_on_conflict(heat, now_us);
-        if (heat->level > level)
-            level = heat->level;
-    }
-    int64_t resume_us =
-        now_us + gavel__backoff_conflict_us(level, (int64_t)queue->round_trip_us, &queue->random);
-    for (size_t i = 0; i < round->n_claims; i++)
-        round->claims[i]->resume_us = resume_us;
-    return resume_us;
-}
-
-static void narrow_width(gavel__round *round)
-{
-    bool is_shared = round->members.next != round->members.previous;
-    if (is_shared && round->rounds->width > 1)
-        round->rounds->width /= 2;
-}
-
-/* The members stay, on the values that were read again behind EXEC. */
-static void retry_at_once(gavel__round *round, int64_t now_us)
-{
-    round->is_reread = false;
-    gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    for (gavel__list *node = round->members.next; node != &round->members;) {
-        gavel__transaction *member = gavel__member_of(node);
-        node = node->next;
-        member->state = GAVEL__READING;
-        gavel__queue_count_conflict(round->rounds->queue, member, now_us);
-    }
-}
-
-static void on_conflict(gavel__round *round, int64_t now_us)
-{
-    gavel__queue *queue = round->rounds->queue;
-    queue->stats.n_conflicts++;
-    round->rounds->reread_credit = gavel__full_reread_credit;
-    narrow_width(round);
-    int64_t resume_us = heat_keys(round, now_us);
-    if (round->is_reread && resume_us <= now_us) {
-        retry_at_once(round, now_us);
-        return;
-    }
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_on_conflict(queue, gavel__member_of(round->members.next), resume_us, now_us);
-    gavel__round_dissolve(round, now_us);
-}
-
 /* ---- Refusals ------------------------------------------------------------------------------ */
 
-static gavel__transaction *owner_of(gavel__round *round, size_t command)
+/* The member that a write is of; NULL: none, or several. */
+static gavel__transaction *owner_of(gavel__round *round, size_t request)
 {
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         gavel__transaction *member = gavel__member_of(node);
-        if (!member->is_aborted && command >= member->first_write &&
-            command < member->first_write + member->n_writes)
+        if (!member->is_aborted && request >= member->first_write &&
+            request < member->first_write + member->n_writes)
             return member;
     }
     return NULL;
 }
 
+/* Notes whose fault the refusal of the command at this place is, if that can be said. */
+static void blame(gavel__round *round, size_t place, gavel_bytes error)
+{
+    size_t request = gavel__writes_request_at(&round->writes, place);
+    gavel__transaction *owner = owner_of(round, request);
+    if (owner == NULL || owner->is_refused)
+        return;
+    char words[128];
+    owner->is_refused = true;
+    gavel__format(owner->outcome.message, sizeof(owner->outcome.message),
+        "write %zu of %zu was refused: %s", request - owner->first_write + 1, owner->n_writes,
+        gavel__printable(error, words, sizeof(words)));
+}
+
 static void on_queued(gavel__round *round, const gavel_reply *reply)
 {
-    size_t command = round->n_queued++;
+    size_t place = round->n_queued++;
     if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
         return;
     if (reply->type != GAVEL_REPLY_ERROR) {
@@ -243,15 +257,15 @@ static void on_queued(gavel__round *round, const gavel_reply *reply)
         return;
     }
     gavel__round_note_refusal(round, reply, "a write was refused");
-    gavel__transaction *owner = owner_of(round, command);
-    if (owner == NULL || gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP ||
-        owner->is_refused)
+    if (gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP)
         return;
-    char words[128];
-    owner->is_refused = true;
-    gavel__format(owner->outcome.message, sizeof(owner->outcome.message),
-        "write %zu of %zu was refused: %s", command - owner->first_write + 1, owner->n_writes,
-        gavel__printable(reply->text, words, sizeof(words)));
+    if (place >= n_queued_commands(round) - round->n_hand_on) {
+        round->is_gate_refused = true;
+        gavel__gates_on_refusal(round->rounds->gates, reply->text);
+    } else if (round->writes.is_merged && place == 0)
+        round->is_merge_refused = true;
+    else
+        blame(round, place, reply->text);
 }
 
 /* Those whose command was refused are told; true if there were any. The others run again. */
@@ -264,10 +278,14 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
         node = node->next;
         if (!member->is_refused)
             continue;
+        has_told = true;
+        if (member->rests_on_others) { /* on writes that were not made: it runs again */
+            member->is_alone = true;
+            continue;
+        }
         char message[GAVEL_MESSAGE_SIZE];
         gavel__format(message, sizeof(message), "%s", member->outcome.message);
         gavel__queue_settle(queue, member, GAVEL_REJECTED, message, now_us);
-        has_told = true;
     }
     if (!has_told)
         return false;
@@ -276,13 +294,34 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
     return true;
 }
 
+/* The gates cannot be handed on. Nothing depends on that: the members run again, and who waits is
+ * let in when the lease is over. */
+static void keep_gates(gavel__round *round, int64_t now_us)
+{
+    gavel__pass *pass = &round->lane->pass;
+    for (size_t i = 0; i < pass->n_gates; i++)
+        pass->gates[i]->is_surplus = true;
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_make_ready(
+            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+    gavel__round_dissolve(round, now_us);
+}
+
 static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     /* Only EXECABORT is known to have left MULTI behind on the server's side. */
     if (!gavel__bytes_start_with(reply->text, GAVEL_STR("EXECABORT")))
         gavel__lane_condemn(round->lane, "EXEC was refused outright");
     gavel__round_note_refusal(round, reply, "EXEC was refused");
-    if (round->refusal.remedy == GAVEL__GIVE_UP && tell_refused(round, now_us))
+    round->lane->pass.is_handed_on = false;
+    if (round->is_gate_refused) {
+        keep_gates(round, now_us);
+        return;
+    }
+    bool is_over = round->refusal.remedy == GAVEL__GIVE_UP && tell_refused(round, now_us);
+    if (round->is_merge_refused && !is_over)
+        gavel__round_go_plain(round, &round->rounds->n_plain_writes, now_us);
+    else if (is_over)
         gavel__round_dissolve(round, now_us);
     else
         gavel__round_on_refusal(round, now_us);
@@ -316,7 +355,7 @@ static void on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_u
     }
     switch (reply->type) {
     case GAVEL_REPLY_NIL:
-        on_conflict(round, now_us);
+        gavel__round_on_conflict(round, now_us);
         return;
     case GAVEL_REPLY_ERROR:
         on_exec_error(round, reply, now_us);
@@ -353,9 +392,16 @@ void gavel__round_on_commit_reply(
     case GAVEL__STEP_UNWATCH:
     case GAVEL__STEP_PLANT:
     case GAVEL__STEP_WATCH:
+    case GAVEL__STEP_FETCH_STRINGS:
     case GAVEL__STEP_FETCH:
     case GAVEL__STEP_TOUCH:
     case GAVEL__STEP_ASK:
+    case GAVEL__STEP_TOKEN:
+    case GAVEL__STEP_RECORD:
+    case GAVEL__STEP_GATE:
+    case GAVEL__STEP_CHECK:
+    case GAVEL__STEP_REPAIR:
+    case GAVEL__STEP_LOOK:
         assert(false && "a reply to a read in a round that commits");
         break;
     }

@@ -15,11 +15,19 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
 {
     *engine = (gavel__engine){.config = *config};
     gavel__queue_init(&engine->queue, config->allocator, &config->hooks, config->seed);
+    engine->config.gates.allocator = config->allocator;
+    engine->config.gates.key_prefix = config->key_prefix;
+    engine->config.gates.seed = gavel__random_next(&engine->queue.random);
+    engine->config.gates.hash_seed = engine->queue.keys.map.seed; /* hashes are used for both */
+    gavel__gates_init(&engine->gates, &engine->config.gates);
     gavel__rounds_init(&engine->rounds, &engine->queue);
+    engine->rounds.gates = &engine->gates;
+    engine->rounds.is_adaptive = config->is_adaptive;
+    engine->rounds.has_returning_callers = config->has_returning_callers;
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
-    engine->rounds.max_width = config->max_width;
-    engine->rounds.width = config->max_width;
+    engine->rounds.limits = config->round_limits;
+    engine->rounds.width = config->round_limits.max_width;
     engine->rounds.reread_credit = gavel__full_reread_credit;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
@@ -28,6 +36,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__list_init(&engine->unused);
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++)
         engine->lanes[i].index = i;
+    for (uint32_t i = 0; i < config->n_gate_lanes; i++)
+        engine->lanes[config->n_lanes - 1 - i].is_gate_lane = true;
 }
 
 void gavel__engine_finish(gavel__engine *engine)
@@ -39,12 +49,14 @@ void gavel__engine_finish(gavel__engine *engine)
             gavel__round_dissolve(lane->next, 0);
         if (lane->round != NULL)
             gavel__round_dissolve(lane->round, 0);
+        gavel__pass_end(lane);
         if (lane->asked != NULL)
             lane->asked->ask_us = 1;
         lane->asked = NULL;
     }
     gavel__engine_drop_doubts(engine, 0);
     gavel__rounds_finish(&engine->rounds);
+    gavel__gates_finish(&engine->gates);
     gavel__queue_finish(&engine->queue);
     for (size_t i = 0; i < engine->n_transactions; i++) {
         gavel__arena_finish(&engine->transactions[i]->arena);
@@ -238,6 +250,9 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
     }
 }
 
+/* How long to do without gates when no link for them can be had. */
+static const int64_t without_gates_us = 1000000;
+
 /* ---- Links --------------------------------------------------------------------------------- */
 
 static bool has_lane(const gavel__engine *engine, gavel__lane_state state)
@@ -307,6 +322,11 @@ static void lose_rounds(
         lane->asked->ask_us = now_us;
         lane->asked = NULL;
     }
+    if (lane->repaired != NULL)
+        lane->repaired->n_pins--;
+    lane->repaired = NULL;
+    bool is_exec_sent = lane->round != NULL && loss->n_sent >= lane->round->exec_end;
+    gavel__pass_lose(lane, &engine->gates, lane->pass.is_handed_on && is_exec_sent);
     if (lane->next != NULL)
         gavel__round_on_loss(lane->next, loss->message, now_us);
     if (lane->round == NULL)
@@ -321,10 +341,23 @@ static void lose_rounds(
  * was, only after a pause. */
 static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool was_up)
 {
+    if (lane->is_retired) {
+        lane->is_retired = false;
+        return 0;
+    }
     lane->n_failures++;
     if (was_up && lane->n_failures == 1)
         return 0;
     return gavel__backoff_fault_us(lane->n_failures, &engine->queue.random);
+}
+
+static bool has_gate_lane(const gavel__engine *engine)
+{
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        if (engine->lanes[i].is_gate_lane && engine->lanes[i].state == GAVEL__LANE_UP)
+            return true;
+    }
+    return false;
 }
 
 void gavel__engine_on_link_down(
@@ -342,24 +375,171 @@ void gavel__engine_on_link_down(
     lane->script = (gavel__script){.n_lines = 0};
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, loss, dialled_us, now_us);
+    else if (!was_up && lane->is_gate_lane && !has_gate_lane(engine))
+        gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
+}
+
+/* ---- Gates --------------------------------------------------------------------------------- */
+
+/* An ordinary lane on which a question can be put, now or soon; or NULL. */
+static gavel__lane *lane_for_questions(gavel__engine *engine)
+{
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        gavel__lane *lane = &engine->lanes[i];
+        if (lane->state == GAVEL__LANE_UP && !lane->is_condemned && !lane->is_gate_lane)
+            return lane;
+    }
+    return NULL;
+}
+
+/* Counts what was written for gates. */
+static void end_gate_write(
+    gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before)
+{
+    gavel__lane_end_write(lane, size_before, engine->advanced_us);
+    engine->queue.stats.n_commands += lane->n_new_replies - n_replies_before;
+}
+
+/* Whoever waits too long for a gate sees whether its holder is dead. */
+static void repair_gates(gavel__engine *engine, int64_t now_us)
+{
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        gavel__lane *waiting = &engine->lanes[i];
+        if (gavel__pass_blocked_on(waiting) == NULL || waiting->repair_us > now_us)
+            continue;
+        gavel__lane *lane = lane_for_questions(engine);
+        if (lane == NULL || lane->repaired != NULL)
+            return;
+        size_t size_before = lane->out->size;
+        size_t n_replies_before = lane->n_new_replies;
+        gavel__pass_write_repair(lane, &engine->gates, waiting, now_us);
+        end_gate_write(engine, lane, size_before, n_replies_before);
+    }
+}
+
+/* Gates whose link was lost with us inside. */
+static void hand_orphans_on(gavel__engine *engine, int64_t now_us)
+{
+    gavel__lane *lane = lane_for_questions(engine);
+    if (lane == NULL || gavel__list_is_empty(&engine->gates.orphans))
+        return;
+    size_t size_before = lane->out->size;
+    size_t n_replies_before = lane->n_new_replies;
+    gavel__pass_write_orphans(lane, &engine->gates, now_us);
+    end_gate_write(engine, lane, size_before, n_replies_before);
+}
+
+/* The last claim was answered, and not all of the gates are ours. */
+static void wait_for_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    gavel__round *round = lane->round;
+    if (round != NULL && !gavel__list_is_empty(&round->members)) {
+        gavel__round_wait_for_gates(round, now_us);
+        return;
+    }
+    if (round != NULL)
+        gavel__round_dissolve(round, now_us);
+    gavel__engine_hand_on(engine, lane, now_us);
+}
+
+static void on_record(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    size_t n_replies_before = lane->n_new_replies;
+    bool has_to_wait = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
+    end_gate_write(engine, lane, size_before, n_replies_before);
+    if (has_to_wait)
+        wait_for_gates(engine, lane, now_us);
+}
+
+static void on_repair(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    size_t n_replies_before = lane->n_new_replies;
+    gavel__pass_on_repair(lane, &engine->gates, reply, now_us);
+    end_gate_write(engine, lane, size_before, n_replies_before);
+}
+
+bool gavel__engine_keeps_gates(const gavel__engine *engine)
+{
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        const gavel__lane *lane = &engine->lanes[i];
+        bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_STANDING;
+        if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->is_condemned)
+            return true;
+    }
+    return false;
+}
+
+/* ---- More lanes ---------------------------------------------------------------------------- */
+
+/* Whether something is to be asked that needs an ordinary lane: a marker, or whether the holder of
+ * a gate is dead. */
+static bool has_question(const gavel__engine *engine)
+{
+    if (!gavel__list_is_empty(&engine->doubts) || !gavel__list_is_empty(&engine->gates.orphans))
+        return true;
+    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
+        const gavel__lane *lane = &engine->lanes[i];
+        if (gavel__pass_blocked_on(lane) != NULL && lane->repair_us <= engine->advanced_us)
+            return true;
+    }
+    return false;
+}
+
+/* Whether no lane has any of the gates. */
+static bool are_free(gavel__gate *const *gates, size_t n_gates)
+{
+    for (size_t i = 0; i < n_gates; i++) {
+        if (gates[i]->lane != NULL)
+            return false;
+    }
+    return true;
+}
+
+/* Whether there is work for one more lane of this kind. */
+static bool has_work_for(gavel__engine *engine, bool is_gate_lane)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    int64_t now_us = engine->advanced_us;
+    for (gavel__list *node = engine->queue.ready.next; node != &engine->queue.ready;
+         node = node->next) {
+        size_t n_gates = gavel__gates_of(&engine->gates, gavel__member_of(node), now_us, gates);
+        if ((n_gates > 0) == is_gate_lane && are_free(gates, n_gates))
+            return true;
+    }
+    if (is_gate_lane)
+        return false;
+    return lane_for_questions(engine) == NULL && has_question(engine);
+}
+
+/* One that is down, unless one of its kind is on its way; or NULL. */
+static gavel__lane *lane_to_dial(gavel__engine *engine, bool is_gate_lane)
+{
+    gavel__lane *down = NULL;
+    for (uint32_t i = engine->config.n_lanes; i-- > 0;) {
+        gavel__lane *lane = &engine->lanes[i];
+        if (lane->is_gate_lane != is_gate_lane)
+            continue;
+        if (lane->state == GAVEL__LANE_WANTED || lane->state == GAVEL__LANE_DIALLING)
+            return NULL;
+        if (lane->state == GAVEL__LANE_DOWN)
+            down = lane;
+    }
+    return down;
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
-static void want_lane(gavel__engine *engine, int64_t now_us)
+static void want_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
 {
-    bool has_work = !gavel__list_is_empty(&engine->queue.ready) ||
-                    (!gavel__list_is_empty(&engine->doubts) && !has_lane(engine, GAVEL__LANE_UP));
-    if (!has_work || has_lane(engine, GAVEL__LANE_WANTED) || has_lane(engine, GAVEL__LANE_DIALLING))
+    gavel__lane *lane = lane_to_dial(engine, is_gate_lane);
+    if (lane == NULL || !has_work_for(engine, is_gate_lane))
         return;
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        gavel__lane *lane = &engine->lanes[i];
-        if (lane->state != GAVEL__LANE_DOWN)
-            continue;
-        lane->state = GAVEL__LANE_WANTED;
-        if (lane->dial_us < now_us)
-            lane->dial_us = now_us;
-        return;
-    }
+    lane->state = GAVEL__LANE_WANTED;
+    if (lane->dial_us < now_us)
+        lane->dial_us = now_us;
 }
 
 /* ---- Replies ------------------------------------------------------------------------------- */
@@ -371,6 +551,7 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
     uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
     uint64_t *smoothed_us = &engine->queue.round_trip_us;
     *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
+    engine->gates.round_trip_us = *smoothed_us;
     lane->written_us = 0;
 }
 
@@ -404,6 +585,16 @@ void gavel__engine_on_reply(
         gavel__engine_on_touched(lane, reply);
     else if (line.step == GAVEL__STEP_ASK)
         gavel__engine_on_asked(engine, lane, reply, now_us);
+    else if (line.step == GAVEL__STEP_TOKEN)
+        gavel__pass_on_token(lane, &engine->gates, reply);
+    else if (line.step == GAVEL__STEP_RECORD)
+        on_record(engine, lane, reply, now_us);
+    else if (line.step == GAVEL__STEP_GATE && reply->type == GAVEL_REPLY_ERROR)
+        gavel__gates_on_refusal(&engine->gates, reply->text);
+    else if (line.step == GAVEL__STEP_CHECK)
+        gavel__pass_on_check(lane, reply);
+    else if (line.step == GAVEL__STEP_REPAIR)
+        on_repair(engine, lane, reply, now_us);
     else if (line.round != NULL)
         gavel__round_on_reply(line.round, line.step, reply, now_us);
 }
@@ -416,7 +607,10 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     run_timers(engine, now_us);
     gavel__engine_drop_doubts(engine, now_us);
     gavel__engine_schedule(engine, now_us);
-    want_lane(engine, now_us);
+    repair_gates(engine, now_us);
+    hand_orphans_on(engine, now_us);
+    want_lane(engine, false, now_us);
+    want_lane(engine, true, now_us);
 }
 
 int64_t gavel__engine_due_us(const gavel__engine *engine)
@@ -429,6 +623,10 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
         const gavel__lane *lane = &engine->lanes[i];
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
+        /* What is due already waits for a link, not for time. */
+        if (gavel__pass_blocked_on(lane) != NULL && lane->repair_us > engine->advanced_us &&
+            lane->repair_us < due_us)
+            due_us = lane->repair_us;
     }
     for (const gavel__list *node = engine->doubts.next; node != &engine->doubts;
          node = node->next) {

@@ -16,11 +16,15 @@
 typedef struct gavel__engine_config {
     const gavel_allocator *allocator; /* borrowed */
     gavel_hooks hooks;
-    const char *key_prefix; /* borrowed; at most 64 bytes */
-    const char *server;     /* borrowed; its address, for messages */
-    uint32_t n_lanes;
+    const char *key_prefix;     /* borrowed; at most 64 bytes */
+    const char *server;         /* borrowed; its address, for messages */
+    uint32_t n_lanes;           /* in all */
+    uint32_t n_gate_lanes;      /* of these, the last ones: for rounds that pass through gates */
+    bool is_adaptive;           /* whoever keeps losing goes through the gate of the key */
+    bool has_returning_callers; /* outcomes are told by callbacks, which may submit at once */
+    gavel__gates_config gates;  /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;
-    uint32_t max_width;
+    gavel__round_limits round_limits;
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;
     uint64_t seed;        /* of the jitter */
@@ -31,6 +35,7 @@ typedef struct gavel__engine {
     gavel__engine_config config;
     gavel__limits limits;
     gavel__queue queue;
+    gavel__gates gates;
     gavel__rounds rounds;
     gavel__lane lanes[GAVEL__MAX_LANES];
     gavel__list doubts;                /* rounds IN_DOUBT */
@@ -89,6 +94,10 @@ void gavel__engine_on_reply(
 /* Timers, markers to be asked for, rounds to begin, links to be wanted. */
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us);
 
+/* Whether gates are held for callers who have just been told, and may come back: then advance once
+ * more when they had their chance. */
+bool gavel__engine_keeps_gates(const gavel__engine *engine);
+
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
@@ -96,6 +105,10 @@ int64_t gavel__engine_due_us(const gavel__engine *engine);
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
+
+/* Hands on the gates that the lane holds: nobody here wants them any more, or others have waited
+ * long enough. */
+void gavel__engine_hand_on(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
 
 /* A round whose EXEC was sent and whose link is lost: what becomes of it is asked or UNKNOWN. */
 void gavel__engine_on_doubt(

@@ -6,6 +6,7 @@
 #define GAVEL__LANE_H
 
 #include "base/buffer.h"
+#include "core/pass.h"
 #include "core/script.h"
 
 #include <gavel/outcome.h>
@@ -32,8 +33,14 @@ typedef struct gavel__lane {
     struct gavel__round *round; /* reading or committing */
     struct gavel__round *next;  /* reading, behind the EXEC of `round` */
     struct gavel__round *asked; /* in doubt on another lane: this one asks for its marker */
-    bool is_watching;           /* at the end of what was written, the server watches something */
-    bool is_condemned;          /* the client is to close it; its message says why */
+    bool is_gate_lane; /* for rounds that pass through gates; the others are for the rest */
+    gavel__pass pass;
+    int64_t repair_us;     /* WAITING: when to see whether the holder is dead */
+    gavel__gate *repaired; /* this lane asks for it, for the sake of one that waits */
+    bool is_repair_begun;  /* the first of its two replies has come */
+    bool is_watching;      /* at the end of what was written, the server watches something */
+    bool is_condemned;     /* the client is to close it; its message says why */
+    bool is_retired;       /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
     int64_t dial_us;                 /* WANTED: not before */
     uint32_t n_failures;             /* links lost in a row without having been of use */
@@ -46,6 +53,9 @@ typedef struct gavel__lane {
 
 /* The lane's link is to be closed. */
 void gavel__lane_condemn(gavel__lane *lane, const char *message);
+
+/* Counts what was appended to `out` since it had this size. Condemns the lane if memory ran out. */
+void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us);
 
 /*
  * Whether the marker is to be planted before the next round reads. Not behind an EXEC that is not

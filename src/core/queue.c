@@ -53,6 +53,8 @@ static void finish(gavel__queue *queue, gavel__transaction *transaction, int64_t
     outcome->elapsed_us = now_us - transaction->started_us;
     if (!gavel_is_committed(outcome))
         outcome->result_size = 0; /* set by an attempt that came to nothing */
+    if (outcome->status != GAVEL_ABORTED)
+        outcome->abort_code = 0; /* likewise */
     queue->stats.n_outcomes[outcome->status]++;
     queue->stats.latencies[gavel__latency_bucket(outcome->elapsed_us)]++;
     gavel__list_remove(&transaction->node);

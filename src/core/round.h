@@ -34,6 +34,8 @@ typedef enum gavel__phase {
 typedef struct gavel__fetch {
     gavel__map_node node; /* among the indexed ones */
     gavel_bytes encoded;  /* the command */
+    bool is_string;       /* a plain GET, which MGET can do as well */
+    uint64_t digest;      /* of the reply before it was read again */
     gavel_reply reply;
 } gavel__fetch;
 
@@ -44,16 +46,31 @@ typedef struct gavel__refusal {
     char message[GAVEL_MESSAGE_SIZE];
 } gavel__refusal;
 
+/* What a round may grow to. */
+typedef struct gavel__round_limits {
+    uint32_t max_width;                 /* transactions */
+    uint32_t max_keys;                  /* of several transactions together */
+    size_t max_bytes;                   /* of the writes of several transactions together */
+    int64_t max_body_us;                /* of the bodies of several transactions together */
+    int64_t (*read_clock)(void *clock); /* in microseconds: bodies take time */
+    void *clock;
+} gavel__round_limits;
+
 /* What all the rounds of an engine share. */
 typedef struct gavel__rounds {
     gavel__queue *queue;
-    gavel__list idle; /* rounds to be used again */
+    gavel__gates *gates;
+    bool is_adaptive;           /* whoever keeps losing goes through the gate */
+    bool has_returning_callers; /* outcomes are told by callbacks, which may submit at once */
+    gavel__list idle;           /* rounds to be used again */
     gavel__buffer scratch;
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;
-    uint32_t max_width;     /* of a round, from the config */
-    uint32_t width;         /* now: halved by a conflict, one more for a full round that commits */
-    uint32_t reread_credit; /* left to reads behind EXEC that may turn out to be in vain */
+    gavel__round_limits limits;
+    uint32_t width;          /* now: halved by a conflict, one more for a full round that commits */
+    uint32_t reread_credit;  /* left to reads behind EXEC that may turn out to be in vain */
+    uint32_t n_plain_reads;  /* rounds to come that do without MGET */
+    uint32_t n_plain_writes; /* and without MSET */
 } gavel__rounds;
 
 typedef struct gavel__round {
@@ -62,10 +79,13 @@ typedef struct gavel__round {
     gavel__lane *lane;
     gavel__phase phase;
     bool is_snapshot;
-    bool is_reread;       /* WATCH and reads follow its EXEC */
-    bool is_watched;      /* WATCH was answered with OK */
-    bool is_stale;        /* what was read is older than its members */
-    bool has_bare_writes; /* MULTI was refused and a write was not: it ran by itself */
+    bool is_reread;        /* WATCH and reads follow its EXEC */
+    bool is_watched;       /* WATCH was answered with OK */
+    bool is_narrowing;     /* reads again after a conflict, to see which keys have changed */
+    bool is_stale;         /* what was read is older than its members */
+    bool has_bare_writes;  /* MULTI was refused and a write was not: it ran by itself */
+    bool is_gate_refused;  /* a command for a gate was refused in EXEC */
+    bool is_merge_refused; /* an MSET was refused: for whose sake cannot be said */
     gavel__list members;
     gavel__arena arena;  /* of the fetches */
     gavel__arena values; /* of what was read, and is handed to bodies */
@@ -78,7 +98,12 @@ typedef struct gavel__round {
     size_t n_fetches;
     size_t fetches_capacity;
     size_t n_fetched;
+    size_t n_merged;   /* of the fetches, by one MGET */
+    size_t next_fetch; /* the place of the next reply to one that was not merged, or before it */
     gavel__writes writes;
+    gavel__gate *looked[GAVEL__PASS_MAX]; /* gates that it looks at while it reads */
+    size_t n_looked;
+    size_t n_hand_on;  /* commands of its EXEC that hand gates on */
     size_t n_queued;   /* answers to queueing seen */
     uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
     gavel__refusal refusal;
@@ -141,7 +166,7 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent);
 /* Lets its keys go, forgets its replies to come, is idle. Members must have left. */
 void gavel__round_dissolve(gavel__round *round, int64_t now_us);
 
-/* ---- Between round.c, run.c and commit.c --------------------------------------------------- */
+/* ---- Between round.c, read.c, run.c, commit.c and conflict.c ------------------------------- */
 
 /* The only way from one phase to another; asserts that the drawing above has that arrow. */
 void gavel__round_set_phase(gavel__round *round, gavel__phase phase);
@@ -156,8 +181,28 @@ void gavel__round_commit(gavel__round *round, int64_t now_us);
 void gavel__round_on_commit_reply(
     gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us);
 
+/* EXEC was answered nil. */
+void gavel__round_on_conflict(gavel__round *round, int64_t now_us);
+
+/* Remembers what was read, and, when all is read again, makes those wait whose keys have changed.
+ */
+void gavel__round_note_values(gavel__round *round);
+void gavel__round_narrow(gavel__round *round, int64_t now_us);
+
+/* Runs the members if all is read; a round that stands has nobody to run for yet. */
+void gavel__round_run_when_read(gavel__round *round, int64_t now_us);
+
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);
+
+/* Members whose keys are behind gates that are up leave, to pass through them. */
+void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us);
+
+/* Asks for the lane's gates again, by waiting; then WATCH and reads as before. */
+void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us);
+
+/* What MGET of the records of warm keys' gates says: those that are up are to be passed through. */
+void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
 /* The server refused in a way that names no member: pause, reconnect, narrow down, or give up. */
 void gavel__round_on_refusal(gavel__round *round, int64_t now_us);
@@ -165,8 +210,14 @@ void gavel__round_on_refusal(gavel__round *round, int64_t now_us);
 /* Notes the first error. */
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what);
 
-/* Ends a write to the lane: n_replies more are to come. Condemns the lane if memory ran out. */
-void gavel__round_end_write(gavel__round *round, size_t size_before, int64_t now_us);
+/*
+ * Whether a round may ask by MGET and write by MSET, which cost the server less than one command
+ * for each. They say less, too: MGET answers nil where another type lives, and a refused MSET does
+ * not name the member whose fault it is. Then the members run again in rounds that do without, for
+ * a while.
+ */
+bool gavel__may_shorten(uint32_t *n_plain_rounds);
+void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
 
 /* The only member, or NULL: none or several. */
 gavel__transaction *gavel__round_only_member(const gavel__round *round);

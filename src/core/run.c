@@ -40,8 +40,7 @@ static bool write_identity(gavel__round *round, gavel__transaction *transaction)
         gavel__identity_record(transaction->digest, &transaction->outcome, record), GAVEL_STR("PX"),
         gavel__format_int(round->rounds->id_ttl_ms, ttl)};
     gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
-    return gavel__writes_taint(&round->writes, key, transaction) &&
-           gavel__writes_add_command(&round->writes, args, 5);
+    return gavel__writes_add_record(&round->writes, key, transaction, args);
 }
 
 /* Whether a verdict without writes needs EXEC as its proof: what it rests on came from several
@@ -64,14 +63,15 @@ static void on_commit_verdict(
     gavel__round *round, const gavel_tx *tx, const gavel__savepoint *savepoint, int64_t now_us)
 {
     gavel__transaction *transaction = tx->transaction;
-    transaction->first_write = savepoint->n_commands;
-    transaction->n_writes = round->writes.n_commands - savepoint->n_commands;
+    transaction->rests_on_others = tx->has_seen_others;
+    transaction->first_write = savepoint->n_requests;
+    transaction->n_writes = round->writes.n_requests - savepoint->n_requests;
     if (transaction->id_key.data != NULL && !write_identity(round, transaction)) {
         gavel__writes_rollback(&round->writes, savepoint);
         gavel__queue_settle(round->rounds->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return;
     }
-    if (round->writes.n_commands == savepoint->n_commands && !needs_proof(round, tx))
+    if (round->writes.n_requests == savepoint->n_requests && !needs_proof(round, tx))
         gavel__queue_settle(round->rounds->queue, transaction, GAVEL_COMMITTED, "", now_us);
 }
 
@@ -97,7 +97,7 @@ static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status statu
 static bool has_written(
     const gavel__round *round, gavel__fate fate, const gavel__savepoint *savepoint)
 {
-    return fate == GAVEL__FATE_COMMIT && round->writes.n_commands > savepoint->n_commands;
+    return fate == GAVEL__FATE_COMMIT && round->writes.n_requests > savepoint->n_requests;
 }
 
 static void run_member(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
@@ -107,6 +107,7 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         return;
     gavel__stage stage = {&round->writes, &round->values, &round->rounds->scratch};
     gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
+    transaction->outcome.is_gated = round->lane->pass.state == GAVEL__PASS_HELD;
     transaction->is_aborted = false;
     transaction->is_refused = false;
     transaction->outcome.abort_code = 0;
@@ -148,6 +149,44 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
     }
 }
 
+/*
+ * Whether the bodies that have run are enough for one EXEC. The clock is looked at after one, two,
+ * four and so on: it is not for free, and twice too long is near enough.
+ */
+static bool is_enough(const gavel__round *round, size_t n_run, int64_t began_us)
+{
+    const gavel__round_limits *limits = &round->rounds->limits;
+    if (round->writes.commands.size >= limits->max_bytes)
+        return true;
+    bool is_power_of_two = (n_run & (n_run - 1)) == 0;
+    return is_power_of_two && limits->read_clock(limits->clock) - began_us >= limits->max_body_us;
+}
+
+/* Those from this one on are for another round. */
+static void put_back(gavel__round *round, gavel__list *node, int64_t now_us)
+{
+    while (node != &round->members) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        gavel__queue_make_ready(round->rounds->queue, member, now_us);
+    }
+}
+
+static void run_members(gavel__round *round, int64_t now_us)
+{
+    gavel__list *node = round->members.next;
+    const gavel__round_limits *limits = &round->rounds->limits;
+    int64_t began_us = node->next != &round->members ? limits->read_clock(limits->clock) : 0;
+    for (size_t n_run = 0; node != &round->members; n_run++) {
+        if (n_run > 0 && is_enough(round, n_run, began_us))
+            break;
+        gavel__list *next = node->next;
+        run_member(round, gavel__member_of(node), now_us);
+        node = next;
+    }
+    put_back(round, node, now_us);
+}
+
 void gavel__round_run(gavel__round *round, int64_t now_us)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
@@ -155,11 +194,7 @@ void gavel__round_run(gavel__round *round, int64_t now_us)
         round->claims[i]->is_fetched_as_hash = false;
     }
     gavel__writes_clear(&round->writes);
-    for (gavel__list *node = round->members.next; node != &round->members;) {
-        gavel__list *next = node->next;
-        run_member(round, gavel__member_of(node), now_us);
-        node = next;
-    }
+    run_members(round, now_us);
     if (gavel__list_is_empty(&round->members))
         gavel__round_dissolve(round, now_us);
     else

@@ -14,15 +14,22 @@
 struct gavel__round;
 
 typedef enum gavel__step {
-    GAVEL__STEP_UNWATCH, /* OK */
-    GAVEL__STEP_PLANT,   /* SET of the marker, after a long rest: OK */
-    GAVEL__STEP_WATCH,   /* OK */
-    GAVEL__STEP_FETCH,   /* the reply to a read */
-    GAVEL__STEP_MULTI,   /* OK */
-    GAVEL__STEP_QUEUED,  /* QUEUED, or why not */
-    GAVEL__STEP_EXEC,    /* an array, nil, or why not */
-    GAVEL__STEP_TOUCH,   /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
-    GAVEL__STEP_ASK      /* GET of it */
+    GAVEL__STEP_UNWATCH,       /* OK */
+    GAVEL__STEP_PLANT,         /* SET of the marker, after a long rest: OK */
+    GAVEL__STEP_WATCH,         /* OK */
+    GAVEL__STEP_FETCH_STRINGS, /* the reply to MGET */
+    GAVEL__STEP_FETCH,         /* the reply to a read */
+    GAVEL__STEP_MULTI,         /* OK */
+    GAVEL__STEP_QUEUED,        /* QUEUED, or why not */
+    GAVEL__STEP_EXEC,          /* an array, nil, or why not */
+    GAVEL__STEP_TOUCH,         /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
+    GAVEL__STEP_ASK,           /* GET of it */
+    GAVEL__STEP_TOKEN,         /* LPOP or BLPOP of a gate's token */
+    GAVEL__STEP_RECORD,        /* SET of its record */
+    GAVEL__STEP_GATE,          /* what else is done to a gate: whatever the answer */
+    GAVEL__STEP_CHECK,         /* GET of a record, after a conflict */
+    GAVEL__STEP_REPAIR,        /* SET of a record, if there is none; PTTL of it */
+    GAVEL__STEP_LOOK           /* MGET of records, before a gate was met */
 } gavel__step;
 
 typedef struct gavel__line {
@@ -31,8 +38,9 @@ typedef struct gavel__line {
     struct gavel__round *round;
 } gavel__line;
 
-/* The longest: a commit and a read behind it, each with all that can go with it. */
-#define GAVEL__SCRIPT_LINES 16
+/* The longest: claims of several gates, twice, a commit and a read behind it, each with all that
+ * can go with it. */
+#define GAVEL__SCRIPT_LINES 64
 
 typedef struct gavel__script {
     gavel__line lines[GAVEL__SCRIPT_LINES];

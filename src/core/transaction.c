@@ -280,6 +280,7 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
         request->max_conflicts > 0 ? request->max_conflicts : default_max_conflicts;
     transaction->max_faults = request->max_faults > 0 ? request->max_faults : default_max_faults;
     transaction->is_read_only = request->is_read_only;
+    transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;
     if (!check(transaction, request, limits) || !add_keys(transaction, request))
         return false;

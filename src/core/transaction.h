@@ -64,7 +64,8 @@ typedef struct gavel__transaction {
     uint32_t max_faults;
     bool is_read_only;
     bool keep_replies;
-    bool is_alone;     /* runs in a round of its own: to find out whose command is refused */
+    bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command
+                          is refused */
     bool has_paused;   /* has waited for its keys' pauses: now it runs */
     bool wants_fresh;  /* not in a round that has read before it came */
     bool is_cancelled; /* no further attempt */
@@ -87,6 +88,7 @@ typedef struct gavel__transaction {
     size_t n_writes;
     bool is_aborted;           /* this attempt's verdict was ABORT; its proof is under way */
     gavel_status abort_status; /* what to tell then: ABORTED, or why the body was poisoned */
+    bool rests_on_others;      /* has seen what other members of its round wrote */
     bool is_refused;           /* one of its commands was refused; the outcome's message says how */
 
     gavel_outcome outcome; /* complete when DONE */

@@ -5,6 +5,7 @@
 
 #include "base/resp.h"
 #include "base/text.h"
+#include "core/commands.h"
 
 void gavel__writes_init(gavel__writes *writes, const gavel_allocator *allocator)
 {
@@ -15,19 +16,22 @@ void gavel__writes_init(gavel__writes *writes, const gavel_allocator *allocator)
 void gavel__writes_finish(gavel__writes *writes)
 {
     gavel__buffer_finish(&writes->commands);
+    gavel__free(writes->allocator, writes->requests);
     gavel__free(writes->allocator, writes->entries);
 }
 
 void gavel__writes_clear(gavel__writes *writes)
 {
     gavel__buffer_clear(&writes->commands);
-    writes->n_commands = 0;
+    writes->n_requests = 0;
     writes->n_entries = 0;
+    writes->n_unmodelled = 0;
 }
 
 gavel__savepoint gavel__writes_mark(const gavel__writes *writes)
 {
-    return (gavel__savepoint){writes->commands.size, writes->n_commands, writes->n_entries};
+    return (gavel__savepoint){
+        writes->commands.size, writes->n_requests, writes->n_entries, writes->n_unmodelled};
 }
 
 void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savepoint)
@@ -36,7 +40,8 @@ void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savep
         const gavel__write *entry = &writes->entries[--writes->n_entries];
         entry->key->last_write = entry->previous;
     }
-    writes->n_commands = savepoint->n_commands;
+    writes->n_requests = savepoint->n_requests;
+    writes->n_unmodelled = savepoint->n_unmodelled;
     gavel__buffer_truncate(&writes->commands, savepoint->size);
 }
 
@@ -68,21 +73,37 @@ static bool is_surely_hash(const gavel__writes *writes, const gavel__key *key)
 static gavel__write *push(gavel__writes *writes, gavel__write_kind kind, gavel__key *key,
     const struct gavel__transaction *writer)
 {
-    if (writes->n_entries == writes->capacity) {
-        size_t larger = writes->capacity == 0 ? 16 : writes->capacity * 2;
-        gavel__write *memory =
-            gavel__resize(writes->allocator, writes->entries, larger, sizeof(*memory));
-        if (memory == NULL)
-            return NULL;
-        writes->entries = memory;
-        writes->capacity = larger;
-    }
+    gavel__write *entries = gavel__grow(writes->allocator, writes->entries, writes->n_entries,
+        &writes->entries_capacity, sizeof(*entries));
+    if (entries == NULL)
+        return NULL;
+    writes->entries = entries;
     bool is_sure = kind == GAVEL__WRITE_SET || kind == GAVEL__WRITE_DEL ||
                    (kind != GAVEL__WRITE_OTHER && is_surely_hash(writes, key));
-    gavel__write *entry = &writes->entries[writes->n_entries++];
-    *entry = (gavel__write){kind, is_sure, key, key->last_write, writer, {0, 0}, {0, 0}};
+    bool is_plain =
+        kind == GAVEL__WRITE_SET && (key->last_write == 0 || entries[key->last_write - 1].is_plain);
+    gavel__write *entry = &entries[writes->n_entries++];
+    *entry = (gavel__write){.kind = kind,
+        .is_sure = is_sure,
+        .is_plain = is_plain,
+        .key = key,
+        .previous = key->last_write,
+        .writer = writer};
     key->last_write = writes->n_entries;
     return entry;
+}
+
+/* The request whose bytes are the commands' from `offset` on. False: no memory. */
+static bool add_request(gavel__writes *writes, size_t offset, size_t entry)
+{
+    gavel__request *requests = gavel__grow(writes->allocator, writes->requests, writes->n_requests,
+        &writes->requests_capacity, sizeof(*requests));
+    if (requests == NULL)
+        return false;
+    writes->requests = requests;
+    requests[writes->n_requests++] =
+        (gavel__request){.bytes = {offset, writes->commands.size - offset}, .entry = entry};
+    return !writes->commands.has_failed;
 }
 
 /* Appends an argument and says where its bytes are. */
@@ -110,6 +131,7 @@ bool gavel__writes_add(gavel__writes *writes, gavel__write_kind kind, gavel__key
     if (entry == NULL)
         return false;
     gavel__buffer *commands = &writes->commands;
+    size_t offset = commands->size;
     gavel__resp_begin(commands, forms[kind].n_args);
     gavel__resp_arg(commands, forms[kind].name);
     gavel__resp_arg(commands, key->node.key);
@@ -117,15 +139,25 @@ bool gavel__writes_add(gavel__writes *writes, gavel__write_kind kind, gavel__key
         entry->field = append_arg(commands, field);
     if (forms[kind].has_value)
         entry->value = append_arg(commands, value);
-    writes->n_commands++;
-    return !commands->has_failed;
+    return add_request(writes, offset, writes->n_entries);
 }
 
 bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args)
 {
+    size_t offset = writes->commands.size;
+    writes->n_unmodelled++;
     gavel__resp_command(&writes->commands, args, n_args);
-    writes->n_commands++;
-    return !writes->commands.has_failed;
+    return add_request(writes, offset, 0);
+}
+
+bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
+    const struct gavel__transaction *writer, const gavel_bytes args[5])
+{
+    size_t offset = writes->commands.size;
+    if (push(writes, GAVEL__WRITE_OTHER, key, writer) == NULL)
+        return false;
+    gavel__resp_command(&writes->commands, args, 5);
+    return add_request(writes, offset, 0);
 }
 
 bool gavel__writes_taint(
@@ -193,4 +225,96 @@ gavel__overlay gavel__writes_look_up(const gavel__writes *writes, const gavel__k
     }
     *ret_write = NULL;
     return GAVEL__OVERLAY_BASE;
+}
+
+/* ---- Composing ----------------------------------------------------------------------------- */
+
+/* The entry of a SET on a key that met nothing else; NULL: the request is none. */
+static const gavel__write *plain_set(const gavel__writes *writes, const gavel__request *request)
+{
+    if (request->entry == 0)
+        return NULL;
+    const gavel__write *entry = &writes->entries[request->entry - 1];
+    return writes->entries[entry->key->last_write - 1].is_plain ? entry : NULL;
+}
+
+/* How many SETs can be merged, and on how many keys they are. */
+static void count_plain_sets(const gavel__writes *writes, size_t *ret_n_sets, size_t *ret_n_keys)
+{
+    *ret_n_sets = 0;
+    *ret_n_keys = 0;
+    for (size_t i = 0; i < writes->n_requests; i++) {
+        const gavel__write *entry = plain_set(writes, &writes->requests[i]);
+        if (entry == NULL)
+            continue;
+        *ret_n_sets += 1;
+        *ret_n_keys += entry->previous == 0;
+    }
+}
+
+static void append_request(const gavel__writes *writes, const gavel__request *request,
+    size_t n_skipped, gavel__buffer *out)
+{
+    const char *data = writes->commands.data + request->bytes.offset;
+    gavel__buffer_append(out, (gavel_bytes){data + n_skipped, request->bytes.size - n_skipped});
+}
+
+/* One MSET of the last values; of a single key, its last SET as it is. */
+static void compose_sets(const gavel__writes *writes, size_t n_keys, gavel__buffer *out)
+{
+    size_t n_skipped = 0;
+    if (n_keys > 1) {
+        gavel__resp_begin(out, 1 + 2 * n_keys);
+        gavel__resp_arg(out, GAVEL_STR("MSET"));
+        n_skipped = gavel__set_head.size;
+    }
+    for (size_t i = 0; i < writes->n_requests; i++) {
+        const gavel__request *request = &writes->requests[i];
+        const gavel__write *entry = plain_set(writes, request);
+        if (entry != NULL && request->entry == entry->key->last_write)
+            append_request(writes, request, n_skipped, out);
+    }
+}
+
+/* All as they came. */
+static void compose_plainly(gavel__writes *writes, gavel__buffer *out)
+{
+    gavel__buffer_append(out, (gavel_bytes){writes->commands.data, writes->commands.size});
+    writes->n_places = writes->n_requests;
+    for (size_t i = 0; i < writes->n_requests; i++)
+        writes->requests[i].place = i;
+}
+
+void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer *out)
+{
+    size_t n_sets = 0;
+    size_t n_keys = 0;
+    if (may_merge && writes->n_unmodelled == 0)
+        count_plain_sets(writes, &n_sets, &n_keys);
+    writes->is_merged = n_sets > 1;
+    if (!writes->is_merged) {
+        compose_plainly(writes, out);
+        return;
+    }
+    compose_sets(writes, n_keys, out);
+    writes->n_places = 1;
+    for (size_t i = 0; i < writes->n_requests; i++) {
+        gavel__request *request = &writes->requests[i];
+        request->place = 0;
+        if (plain_set(writes, request) != NULL)
+            continue;
+        request->place = writes->n_places++;
+        append_request(writes, request, 0, out);
+    }
+}
+
+size_t gavel__writes_request_at(const gavel__writes *writes, size_t place)
+{
+    if (writes->is_merged && place == 0)
+        return SIZE_MAX;
+    for (size_t i = 0; i < writes->n_requests; i++) {
+        if (writes->requests[i].place == place)
+            return i;
+    }
+    return SIZE_MAX;
 }

@@ -35,7 +35,8 @@ typedef struct gavel__span {
 
 typedef struct gavel__write {
     gavel__write_kind kind;
-    bool is_sure; /* cannot fail with WRONGTYPE, as far as what was read is still true */
+    bool is_sure;  /* cannot fail with WRONGTYPE, as far as what was read is still true */
+    bool is_plain; /* it and all before it on this key are SETs */
     gavel__key *key;
     size_t previous; /* the entry before it on this key, from 1; 0: none */
     const struct gavel__transaction *writer;
@@ -43,20 +44,33 @@ typedef struct gavel__write {
     gavel__span value;
 } gavel__write;
 
+/* One command, as a body added it. */
+typedef struct gavel__request {
+    gavel__span bytes; /* encoded */
+    size_t entry;      /* of a modelled command: its place among the entries, from 1; else 0 */
+    size_t place;      /* once composed: of its reply among those to EXEC */
+} gavel__request;
+
 typedef struct gavel__writes {
     const gavel_allocator *allocator; /* borrowed */
     gavel__buffer commands;           /* encoded */
-    size_t n_commands;
+    gavel__request *requests;
+    size_t n_requests;
+    size_t requests_capacity;
     gavel__write *entries;
     size_t n_entries;
-    size_t capacity;
+    size_t entries_capacity;
+    size_t n_unmodelled; /* of the requests: what they touch is not known for sure */
+    size_t n_places;     /* once composed: the commands that EXEC gets */
+    bool is_merged;      /* once composed: several requests share a place */
 } gavel__writes;
 
 /* Where a body began. */
 typedef struct gavel__savepoint {
     size_t size;
-    size_t n_commands;
+    size_t n_requests;
     size_t n_entries;
+    size_t n_unmodelled;
 } gavel__savepoint;
 
 void gavel__writes_init(gavel__writes *writes, const gavel_allocator *allocator);
@@ -75,12 +89,27 @@ void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savep
 bool gavel__writes_add(gavel__writes *writes, gavel__write_kind kind, gavel__key *key,
     const struct gavel__transaction *writer, gavel_bytes field, gavel_bytes value);
 
-/* Adds any command; gavel__writes_taint then names its keys. False: no memory. */
+/* Adds any command; gavel__writes_taint has named its keys. False: no memory. */
 bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args);
+
+/* Adds a command of gavel's own that touches this key alone, and taints it. False: no memory. */
+bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
+    const struct gavel__transaction *writer, const gavel_bytes args[5]);
 
 /* False: no memory. */
 bool gavel__writes_taint(
     gavel__writes *writes, gavel__key *key, const struct gavel__transaction *writer);
+
+/*
+ * Appends EXEC's commands to `out`, and gives every request its place. With `may_merge`, keys that
+ * met nothing but SETs get their last values by one MSET: what comes between on a key nobody can
+ * see, and a SET is answered with OK whatever was there. Not so when a round has commands whose
+ * keys are only what the caller said of them.
+ */
+void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer *out);
+
+/* Once composed: the only request at a place; SIZE_MAX: none, or several. */
+size_t gavel__writes_request_at(const gavel__writes *writes, size_t place);
 
 /* What the overlay knows of a value. */
 typedef enum gavel__overlay {

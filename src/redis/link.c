@@ -43,6 +43,7 @@ struct gavel__link {
     gavel__greeting greeting;
 
     size_t n_expected;
+    bool is_patient;  /* the server was asked to wait */
     int64_t since_us; /* UP: of the last sign of life or expectation; before: of connecting */
     gavel__link_counters counters;
 };
@@ -387,7 +388,7 @@ int64_t gavel__link_due_us(const gavel__link *link)
     case GAVEL__LINK_GREETING:
         return link->since_us + link->config.connect_timeout_us;
     case GAVEL__LINK_UP:
-        if (link->n_expected > 0)
+        if (link->n_expected > 0 && !link->is_patient)
             return link->since_us + link->config.command_timeout_us;
         break;
     }
@@ -454,6 +455,11 @@ gavel__buffer *gavel__link_out(gavel__link *link)
 {
     assert(link->state == GAVEL__LINK_UP);
     return &link->out;
+}
+
+void gavel__link_allow_silence(gavel__link *link, bool is_allowed)
+{
+    link->is_patient = is_allowed;
 }
 
 size_t gavel__link_n_expected(const gavel__link *link)

@@ -90,6 +90,9 @@ gavel__buffer *gavel__link_out(gavel__link *link);
 /* `n` more replies are to come; the silence that command_timeout bounds starts anew. */
 void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us);
 
+/* Whether the server was asked to wait: then its silence is no fault. */
+void gavel__link_allow_silence(gavel__link *link, bool is_allowed);
+
 /* Replies still to come. A reply that nobody expects breaks the link. */
 size_t gavel__link_n_expected(const gavel__link *link);
 

@@ -4,9 +4,14 @@
  *
  * Money moves between accounts (strings, and fields of a hash) by all means that gavel has. Every
  * program that writes first writes a tag of its own, so the journal of the simulated server shows
- * when, and how often, it took effect. At that place in the journal each value that its body read
- * must be the one that the store held: that is serializability, also for those who share a round
- * and read one another's writes. And no outcome may claim more than the journal shows.
+ * when, in which order, and how often, it took effect. Played in that order, each value that a body
+ * read must be the one that the store held, and after each EXEC the store must be what all of its
+ * programs, one after another, make of it: that is serializability, also for those who share a
+ * round and read one another's writes. And no outcome may claim more than the journal shows.
+ *
+ * In half of the seeds the tag is written by gavel_write, so that each command stands in the
+ * journal by itself; in the others rounds merge their SETs, and the tags are in one MSET, in the
+ * programs' order.
  *
  * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
  */
@@ -57,6 +62,7 @@ typedef struct program {
     size_t to;
     int64_t amount;
     char tag[24];
+    bool is_unmodelled;  /* its tag is written by gavel_write */
     seen seen[MAX_SEEN]; /* of the last run, which is the one that counts */
     size_t n_seen;
     int64_t audited;
@@ -139,7 +145,10 @@ static gavel_verdict run(gavel_tx *tx, void *user)
         gavel_set_int(tx, accounts[self->from], read_account(tx, self, self->from));
         return GAVEL_COMMIT;
     }
-    gavel_set_int(tx, gavel_str(self->tag), 1);
+    if (self->is_unmodelled)
+        gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("SET"), gavel_str(self->tag), GAVEL_STR("1")));
+    else
+        gavel_set_int(tx, gavel_str(self->tag), 1);
     gavel_set_result(tx, gavel_str(self->tag));
     if (self->kind == MOVE_CHOSEN) {
         int64_t money = read_account(tx, self, self->from);
@@ -183,7 +192,8 @@ static void submit(sim_world *world, gavel_client *client, program *self)
         .n_keys = 1,
         .reads = reads,
         .n_reads = 2,
-        .deadline_ms = 20000};
+        .deadline_ms = 20000,
+        .is_solo = sim_random(world, 16) == 0};
     char id[16];
     switch (self->kind) {
     case MOVE_STRINGS:
@@ -272,12 +282,25 @@ static int index_of(const gavel_bytes *names, int n, gavel_bytes name)
     return -1;
 }
 
+static void apply_mset(store *model, const sim_entry *entry)
+{
+    for (size_t pair = 1; pair + 1 < entry->n_args; pair += 2) {
+        int i = index_of(accounts, N_ACCOUNTS, entry->args[pair]);
+        if (i < 0)
+            continue;
+        model->accounts[i].is_present = true;
+        model->accounts[i].value = int_of(entry->args[pair + 1]);
+    }
+}
+
 static void apply(store *model, const sim_entry *entry)
 {
     int i = entry->n_args > 1 ? index_of(accounts, N_ACCOUNTS, entry->args[1]) : -1;
     if (i >= 0 && sim_entry_is(entry, "set")) {
         model->accounts[i].is_present = true;
         model->accounts[i].value = int_of(entry->args[2]);
+    } else if (sim_entry_is(entry, "mset")) {
+        apply_mset(model, entry);
     } else if (i >= 0 && sim_entry_is(entry, "del")) {
         model->accounts[i].is_present = false;
         model->accounts[i].value = 0;
@@ -290,6 +313,41 @@ static void apply(store *model, const sim_entry *entry)
         model->fields[i].is_present = true;
         model->fields[i].value = int_of(entry->args[3]);
     }
+}
+
+static void move(store *model, size_t from, size_t to, int64_t amount)
+{
+    model->accounts[from].value -= amount;
+    model->accounts[from].is_present = true;
+    model->accounts[to].value += amount;
+    model->accounts[to].is_present = true;
+}
+
+/* What the program makes of the store, alone. */
+static void perform(store *model, const program *self)
+{
+    size_t to = self->to;
+    if (self->kind == MOVE_CHOSEN)
+        to = (self->from + 1 + (size_t)(model->accounts[self->from].value & 1)) % N_ACCOUNTS;
+    if (self->kind != MOVE_FIELDS) {
+        move(model, self->from, to, self->amount);
+        return;
+    }
+    model->fields[self->from % N_FIELDS].value -= self->amount;
+    model->fields[(self->from + 1) % N_FIELDS].value += self->amount;
+}
+
+static void check_same(const store *model, const store *expected, uint64_t exec, int seed)
+{
+    for (size_t i = 0; i < N_ACCOUNTS; i++)
+        cr_expect(model->accounts[i].value == expected->accounts[i].value &&
+                      model->accounts[i].is_present == expected->accounts[i].is_present,
+            "seed %d: after exec %d a%d holds %d, not %d", seed, (int)exec, (int)i,
+            (int)model->accounts[i].value, (int)expected->accounts[i].value);
+    for (size_t i = 0; i < N_FIELDS; i++)
+        cr_expect_eq(model->fields[i].value, expected->fields[i].value,
+            "seed %d: after exec %d f%d holds %d, not %d", seed, (int)exec, (int)i,
+            (int)model->fields[i].value, (int)expected->fields[i].value);
 }
 
 /* The body's reads against the store in the moment before its first write. */
@@ -337,26 +395,69 @@ static void match_all_looks(store *model, program *programs, int64_t until_us)
     }
 }
 
+/* Between two programs of one EXEC: those who share the round may have seen that. */
+static void match_moment(store *expected, program *programs, int64_t at_us)
+{
+    for (size_t i = 0; i < N_ACCOUNTS; i++) {
+        expected->accounts[i].since_us = at_us;
+        match_looks(expected, programs, i, at_us);
+    }
+}
+
+/* The journal, as it is gone through. */
+typedef struct reading {
+    program *programs;
+    int seed;
+    store model;    /* as the commands make it */
+    store expected; /* as the programs of this EXEC make it, up to the last one met */
+    uint64_t exec;  /* under way; 0: none */
+} reading;
+
+/* A tag is written: from here on its program has taken effect. */
+static void meet_tag(reading *self, const sim_entry *entry, gavel_bytes tag)
+{
+    program *met = &self->programs[atoi(tag.data + 4)];
+    cr_expect_neq(entry->exec, 0, "seed %d: %s was written bare", self->seed, met->tag);
+    met->n_applied++;
+    if (gavel_is_committed(&met->result->outcome))
+        check_seen(&self->expected, met, self->seed);
+    perform(&self->expected, met);
+    match_moment(&self->expected, self->programs, entry->at_us);
+}
+
+static void meet_tags(reading *self, const sim_entry *entry)
+{
+    bool is_merged = sim_entry_is(entry, "mset");
+    if (!is_merged && !sim_entry_is(entry, "set"))
+        return;
+    for (size_t i = 1; i + 1 < entry->n_args; i += 2) {
+        if (!gavel__bytes_start_with(entry->args[i], GAVEL_STR("tag:")))
+            continue;
+        /* One by one, all that those before it have written is there. */
+        if (!is_merged)
+            check_same(&self->model, &self->expected, entry->exec, self->seed);
+        meet_tag(self, entry, entry->args[i]);
+    }
+}
+
 static void replay(sim_world *world, program *programs, int seed)
 {
-    store model = {{{false, 0, 0}}, {{false, 0, 0}}};
+    reading self = {.programs = programs, .seed = seed};
     for (size_t i = 0; i < sim_journal_size(world); i++) {
         const sim_entry *entry = sim_journal_at(world, i);
         if (entry->how != SIM_RAN)
             continue;
-        if (sim_entry_is(entry, "set") && entry->args[1].size > 4 &&
-            memcmp(entry->args[1].data, "tag:", 4) == 0) {
-            program *self = &programs[atoi(entry->args[1].data + 4)];
-            cr_expect_neq(entry->exec, 0, "seed %d: %s was written bare", seed, self->tag);
-            self->n_applied++;
-            if (gavel_is_committed(&self->result->outcome))
-                check_seen(&model, self, seed);
-        }
+        if (self.exec != entry->exec)
+            self.expected = self.model;
+        self.exec = entry->exec;
+        meet_tags(&self, entry);
         if (entry->is_change)
-            match_all_looks(&model, programs, entry->at_us);
-        apply(&model, entry);
+            match_all_looks(&self.model, programs, entry->at_us);
+        apply(&self.model, entry);
+        if (entry->exec != 0 && sim_entry_is(entry, "exec"))
+            check_same(&self.model, &self.expected, entry->exec, seed);
     }
-    match_all_looks(&model, programs, INT64_MAX);
+    match_all_looks(&self.model, programs, INT64_MAX);
 }
 
 static void check_outcome(const program *self, int seed)
@@ -432,6 +533,11 @@ static int64_t play(int seed)
     size_t n_clients = 1 + sim_random(world, MAX_CLIENTS);
     gavel_config config = {.has_no_markers = sim_random(world, 4) == 0,
         .max_links = 1 + (uint32_t)sim_random(world, 4)};
+    if (sim_random(world, 2) == 0) {
+        config.max_round_width = (uint32_t)sim_random(world, 8);
+        config.max_round_keys = (uint32_t)sim_random(world, 12);
+        config.max_round_bytes = sim_random(world, 400);
+    }
     bool is_calm = sim_random(world, 4) == 0;
     fund(world);
     if (sim_random(world, 4) != 0) {
@@ -448,6 +554,7 @@ static int64_t play(int seed)
         clients[i] = sim_open(world, &config);
     for (size_t i = 0; i < N_PROGRAMS; i++) {
         draw(world, &programs[i], i, is_calm);
+        programs[i].is_unmodelled = seed % 2 != 0;
         submit(world, clients[i % n_clients], &programs[i]);
         if (is_calm || sim_random(world, 5) == 0)
             sim_run_for(world, (int64_t)sim_random(world, 3000));

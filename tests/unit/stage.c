@@ -19,6 +19,11 @@ static void count_event(const gavel_event *event, void *user)
     s->n_events[event->type]++;
 }
 
+static int64_t read_clock(void *clock)
+{
+    return ((const stage *)clock)->now_us;
+}
+
 void stage_open(stage *s, const stage_config *config)
 {
     *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};
@@ -32,7 +37,12 @@ void stage_open(stage *s, const stage_config *config)
         .server = "the stage",
         .n_lanes = config->n_lanes > 0 ? config->n_lanes : 1,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
-        .max_width = config->max_width > 0 ? config->max_width : 64,
+        .round_limits = {.max_width = config->max_width > 0 ? config->max_width : 64,
+            .max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,
+            .max_bytes = config->max_bytes > 0 ? config->max_bytes : SIZE_MAX,
+            .max_body_us = config->max_body_us > 0 ? config->max_body_us : INT64_MAX,
+            .read_clock = read_clock,
+            .clock = s},
         .marker_ttl_us = config->has_markers ? 900000000 : 0,
         .id_ttl_ms = 86400000,
         .seed = 7,
@@ -164,7 +174,14 @@ static void add(gavel_tx *tx, gavel_bytes key, gavel_bytes n)
         gavel_set_int(tx, key, value + step);
 }
 
-static void play_write(gavel_tx *tx, const word_list *w)
+static void take_time(actor *a, gavel_bytes us)
+{
+    int64_t n = 0;
+    cr_assert(gavel__parse_int(us, &n));
+    a->stage->now_us += n;
+}
+
+static void play_write(gavel_tx *tx, actor *a, const word_list *w)
 {
     const gavel_bytes *args = w->args;
     if (is_word(args[0], "SET"))
@@ -181,6 +198,8 @@ static void play_write(gavel_tx *tx, const word_list *w)
         gavel_set_result(tx, args[1]);
     else if (is_word(args[0], "WRITE"))
         gavel_write(tx, &(gavel_command){.args = args + 1, .n_args = w->n_args - 1});
+    else if (is_word(args[0], "WAIT"))
+        take_time(a, args[1]);
     else
         cr_assert(false, "\"%s\" is no line for a body", w->text);
 }
@@ -222,7 +241,7 @@ static gavel_verdict play(gavel_tx *tx, void *user)
             continue;
         if (play_verdict(tx, &w, &verdict))
             break;
-        play_write(tx, &w);
+        play_write(tx, a, &w);
     }
     return verdict;
 }
@@ -263,6 +282,7 @@ bool enter(stage *s, actor *a)
     a->transaction = gavel__engine_submit(&s->engine, &request, s->now_us);
     if (a->transaction == NULL)
         return false;
+    a->stage = s;
     a->ticket = a->transaction->ticket;
     a->is_told = false;
     cr_assert_lt(s->n_actors, STAGE_MAX_ACTORS);

@@ -20,7 +20,7 @@
 
 #include "faulty_memory.h"
 
-enum { STAGE_MAX_KEYS = 8, STAGE_MAX_LANES = 4, STAGE_MAX_DIALS = 64, STAGE_MAX_ACTORS = 128 };
+enum { STAGE_MAX_KEYS = 16, STAGE_MAX_LANES = 4, STAGE_MAX_DIALS = 64, STAGE_MAX_ACTORS = 128 };
 
 typedef struct stage_config {
     bool has_markers;
@@ -29,6 +29,9 @@ typedef struct stage_config {
     uint32_t n_lanes;    /* 0: 1 */
     uint32_t max_queued; /* 0: 1000 */
     uint32_t max_width;  /* 0: 64 */
+    uint32_t max_keys;   /* 0: 512 */
+    size_t max_bytes;    /* 0: no limit */
+    int64_t max_body_us; /* 0: no limit; the stage's clock stands still unless a body moves it */
     size_t n_left;
 } stage_config;
 
@@ -51,6 +54,7 @@ typedef struct stage {
  *     SET key value    HSET key field value   ADD key n           WRITE command ...
  *     DEL key          HDEL key field         RESULT text
  *     COMMIT           ABORT code             RETRY               AGAIN
+ *     WAIT us: the body takes that long
  *
  * parted by ';'. A script without a verdict commits. '|' parts the runs; the last one is repeated.
  */
@@ -62,6 +66,7 @@ typedef struct actor {
     const char *digest;
     gavel_transaction request; /* the rest; its keys and reads are used where the two are NULL */
 
+    stage *stage;   /* where it was entered */
     char seen[256]; /* what the last run read: "a=1 b=nil c=? d=! " */
     unsigned n_runs;
     gavel__transaction *transaction; /* NULL once it is told */

@@ -211,7 +211,7 @@ Test(core_doubts, all_members_of_a_round_are_settled_by_one_answer)
     link_up(&s, 0);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a b c m0 / GET b / GET c");
     says(&s, 0, "OK, OK, nil, nil");
-    hears(&s, 0, "MULTI / SET a 1 / SET c 1 / INCR m0 / EXEC");
+    hears(&s, 0, "MULTI / MSET a 1 c 1 / INCR m0 / EXEC");
     link_down(&s, 0);
     ask(&s);
     says(&s, 0, ":1, \"n0+1\"");

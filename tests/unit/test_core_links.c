@@ -103,12 +103,12 @@ Test(core_links, writes_that_ran_bare_are_unknown_even_if_exec_never_left)
 {
     stage s;
     stage_open(&s, &with_markers);
-    actor a = {.reads = "a", .plays = "ADD a 1; SET a 3"};
+    actor a = {.reads = "a", .plays = "ADD a 1; DEL a"};
     enter(&s, &a);
     link_up(&s, 0);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
     says(&s, 0, "OK, OK, \"1\"");
-    composes(&s, 0, "MULTI / SET a 2 / SET a 3 / INCR m0 / EXEC");
+    composes(&s, 0, "MULTI / SET a 2 / DEL a / INCR m0 / EXEC");
     says(&s, 0, "-NOPERM multi, OK");
     link_down_within(&s, 0, 40);
     ends(&s, &a, GAVEL_UNKNOWN);

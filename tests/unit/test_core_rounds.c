@@ -124,7 +124,7 @@ Test(core_rounds, an_undeclared_key_read_twice_in_a_run_is_not_there_yet_twice)
     link_up(&s, 0);
     hears(&s, 0, "WATCH h k");
     says(&s, 0, "OK");
-    hears(&s, 0, "MULTI / SET k 1 / SET k 2 / SET k 3 / HSET h f 1 / HSET h g 2 / EXEC");
+    hears(&s, 0, "MULTI / SET k 3 / HSET h f 1 / HSET h g 2 / EXEC");
     actor a = {.keys = "a",
         .plays = "HGET h f; HGET h g; GET k; GET k; QUERY STRLEN k; QUERY STRLEN k;"
                  "HSET h x 1; SET k 1"};
@@ -134,7 +134,7 @@ Test(core_rounds, an_undeclared_key_read_twice_in_a_run_is_not_there_yet_twice)
     says(&s, 1, "OK");
     cr_assert_str_eq(a.seen, "f=? g=? k=? k=? k=? k=? ");
     is_in(&s, &a, GAVEL__PARKED);
-    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, QUEUED, QUEUED, [OK, OK, OK, :1, :1]");
+    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &other, GAVEL_COMMITTED);
     stage_close(&s);
 }
@@ -290,17 +290,20 @@ Test(core_rounds, transactions_on_one_key_share_a_round_and_each_sees_the_write_
 {
     stage s;
     stage_open(&s, &plain);
-    actor a[3] = {{.reads = "a", .plays = "ADD a 1"}, {.reads = "a", .plays = "ADD a 10"},
-        {.reads = "a", .plays = "ADD a 100"}};
+    actor a[3] = {{.reads = "a", .plays = "GET a; ADD a 1"},
+        {.reads = "a", .plays = "GET a; ADD a 10"}, {.reads = "a", .plays = "GET a; ADD a 100"}};
     for (size_t i = 0; i < 3; i++)
         enter(&s, &a[i]);
     link_up(&s, 0);
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"5\"");
-    hears(&s, 0, "MULTI / SET a 6 / SET a 16 / SET a 116 / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, [OK, OK, OK]");
-    for (size_t i = 0; i < 3; i++)
+    hears(&s, 0, "MULTI / SET a 116 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    static const char *const seen[] = {"a=5 ", "a=6 ", "a=16 "};
+    for (size_t i = 0; i < 3; i++) {
         ends(&s, &a[i], GAVEL_COMMITTED);
+        cr_assert_str_eq(a[i].seen, seen[i]);
+    }
     cr_assert_eq(s.engine.queue.stats.n_rounds, 1);
     stage_close(&s);
 }
@@ -316,8 +319,8 @@ Test(core_rounds, a_round_is_no_wider_than_allowed_and_the_rest_follows_behind_i
     link_up(&s, 0);
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, nil, nil");
-    hears(&s, 0, "MULTI / SET a 1 / SET b 1 / EXEC / WATCH c / GET c");
-    says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
+    hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC / WATCH c / GET c");
+    says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a[0], GAVEL_COMMITTED);
     ends(&s, &a[1], GAVEL_COMMITTED);
     says(&s, 0, "OK, \"7\"");
@@ -341,9 +344,9 @@ Test(core_rounds, a_body_that_aborts_is_rolled_back)
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"0\", \"x\"");
     cr_assert_str_eq(c.seen, "b=x ");
-    hears(&s, 0, "MULTI / SET a 1 / SET a 101 / EXEC");
+    hears(&s, 0, "MULTI / SET a 101 / EXEC");
     is_in(&s, &b, GAVEL__COMMITTING); /* what it saw is not true before EXEC has said so */
-    says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
+    says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(ends(&s, &b, GAVEL_ABORTED)->abort_code, 3);
     ends(&s, &c, GAVEL_COMMITTED);
@@ -541,8 +544,8 @@ Test(core_rounds, a_refused_command_harms_only_the_one_that_brought_it)
     ends_saying(&s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command");
     hears(&s, 0, "WATCH a c m0");
     says(&s, 0, "OK");
-    hears(&s, 0, "MULTI / SET a 1 / SET c 1 / INCR m0 / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, [OK, OK, :n0+1]");
+    hears(&s, 0, "MULTI / MSET a 1 c 1 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
     ends(&s, &a, GAVEL_COMMITTED);
     ends(&s, &c, GAVEL_COMMITTED);
     stage_close(&s);

@@ -1,6 +1,6 @@
 /*
- * The overlay: what a look-up finds after which writes, how much of it is sure, and that a rollback
- * leaves no trace.
+ * The overlay: what a look-up finds after which writes, how much of it is sure, that a rollback
+ * leaves no trace, and what of it all leaves for the server, and where its replies will be.
  */
 #include "core/writes.h"
 
@@ -10,6 +10,7 @@
 #include "core/commands.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 /* Writers are only told apart by their address. */
 static char writers[2];
@@ -85,7 +86,7 @@ static void has_commands(const desk *d, const char *encoded, size_t n_commands)
     gavel_bytes commands = {d->writes.commands.data, d->writes.commands.size};
     cr_assert(gavel__bytes_equal(commands, gavel_str(encoded)), "%.*s", (int)commands.size,
         commands.data);
-    cr_assert_eq(d->writes.n_commands, n_commands);
+    cr_assert_eq(d->writes.n_requests, n_commands);
 }
 
 /* ---- Looking up ---------------------------------------------------------------------------- */
@@ -299,7 +300,100 @@ Test(core_writes, a_write_without_memory_can_be_rolled_back)
         gavel__writes_rollback(&d.writes, &savepoint);
         cr_assert_eq(d.a.last_write, 0);
         cr_assert_eq(d.writes.n_entries, 0);
+        cr_assert_eq(d.writes.n_requests, 0);
         cr_assert_eq(d.writes.commands.size, 0);
         close(&d);
     }
+}
+
+/* ---- Composing ----------------------------------------------------------------------------- */
+
+/* The bytes, and each request's place, parted by blanks. */
+static void composes(desk *d, bool may_merge, const char *encoded, const char *places)
+{
+    gavel__buffer out;
+    gavel__buffer_init(&out, &d->allocator);
+    gavel__writes_compose(&d->writes, may_merge, &out);
+    cr_assert(!out.has_failed);
+    gavel_bytes bytes = {out.data, out.size};
+    cr_assert(gavel__bytes_equal(bytes, gavel_str(encoded)), "%.*s", (int)bytes.size, bytes.data);
+    char listed[64] = "";
+    for (size_t i = 0; i < d->writes.n_requests; i++) {
+        size_t used = strlen(listed);
+        gavel__format(listed + used, sizeof(listed) - used, "%zu ", d->writes.requests[i].place);
+    }
+    cr_assert_str_eq(listed, places);
+    gavel__buffer_finish(&out);
+}
+
+Test(core_writes, sets_are_composed_as_one_and_come_first)
+{
+    desk d;
+    open(&d);
+    hset(&d, &d.h, "f", "v");
+    set(&d, &d.a, "1");
+    gavel__key b = {.node.key = GAVEL_STR("b")};
+    set(&d, &b, "2");
+    set(&d, &d.a, "33");
+    hdel(&d, &d.h, "f");
+    composes(&d, true,
+        "*5\r\n$4\r\nMSET\r\n$1\r\nb\r\n$1\r\n2\r\n$1\r\na\r\n$2\r\n33\r\n"
+        "*4\r\n$4\r\nHSET\r\n$1\r\nh\r\n$1\r\nf\r\n$1\r\nv\r\n"
+        "*3\r\n$4\r\nHDEL\r\n$1\r\nh\r\n$1\r\nf\r\n",
+        "1 0 0 0 2 ");
+    cr_assert_eq(d.writes.n_places, 3);
+    cr_assert(d.writes.is_merged);
+    cr_assert_eq(gavel__writes_request_at(&d.writes, 0), SIZE_MAX, "several");
+    cr_assert_eq(gavel__writes_request_at(&d.writes, 1), 0);
+    cr_assert_eq(gavel__writes_request_at(&d.writes, 2), 4);
+    cr_assert_eq(gavel__writes_request_at(&d.writes, 3), SIZE_MAX, "none");
+    close(&d);
+}
+
+Test(core_writes, without_leave_to_merge_all_are_composed_as_they_came)
+{
+    desk d;
+    open(&d);
+    set(&d, &d.a, "1");
+    set(&d, &d.a, "2");
+    composes(&d, false,
+        "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n",
+        "0 1 ");
+    cr_assert_eq(d.writes.n_places, 2);
+    cr_assert_not(d.writes.is_merged);
+    cr_assert_eq(gavel__writes_request_at(&d.writes, 0), 0);
+    composes(&d, true, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n", "0 0 ");
+    cr_assert_eq(d.writes.n_places, 1);
+    close(&d);
+}
+
+Test(core_writes, nothing_composes_to_nothing)
+{
+    desk d;
+    open(&d);
+    composes(&d, true, "", "");
+    cr_assert_eq(d.writes.n_places, 0);
+    cr_assert_not(d.writes.is_merged);
+    close(&d);
+}
+
+/* A command of gavel's own on one key is known for what it is: it does not forbid the others. */
+Test(core_writes, a_record_keeps_its_own_key_apart_only)
+{
+    desk d;
+    open(&d);
+    gavel__key b = {.node.key = GAVEL_STR("b")};
+    gavel_bytes args[] = {
+        GAVEL_STR("SET"), GAVEL_STR("h"), GAVEL_STR("r"), GAVEL_STR("PX"), GAVEL_STR("9")};
+    set(&d, &d.a, "1");
+    set(&d, &d.h, "x");
+    cr_assert(gavel__writes_add_record(&d.writes, &d.h, writer_at(0), args));
+    set(&d, &b, "2");
+    finds(&d, &d.h, NULL, GAVEL__OVERLAY_TAINTED, NULL);
+    composes(&d, true,
+        "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n"
+        "*3\r\n$3\r\nSET\r\n$1\r\nh\r\n$1\r\nx\r\n"
+        "*5\r\n$3\r\nSET\r\n$1\r\nh\r\n$1\r\nr\r\n$2\r\nPX\r\n$1\r\n9\r\n",
+        "0 1 2 0 ");
+    close(&d);
 }

@@ -1,0 +1,233 @@
+/*
+ * Conflicts: EXEC was answered nil, so somebody has changed one of the round's keys. What is read
+ * again tells which: that key is heated, and its members wait their turn; the others go on at once.
+ * From commit.c, and when all is read, from read.c.
+ */
+#include "core/round.h"
+
+/* Whether the round's lane has passed through gates: then nobody here waits for others. */
+static bool is_inside(const gavel__round *round)
+{
+    return round->lane->pass.state == GAVEL__PASS_HELD;
+}
+
+/* ---- What has changed ---------------------------------------------------------------------- */
+
+/* Tells values apart, not for certain: this decides who waits, not what is written. */
+static uint64_t digest(const gavel__map *map, const gavel_reply *reply)
+{
+    uint64_t sum = (uint64_t)reply->type * 31 + (uint64_t)reply->integer;
+    if (reply->text.size > 0)
+        sum += gavel__map_hash(map, reply->text);
+    for (size_t i = 0; i < reply->n_elements; i++)
+        sum = sum * 31 + digest(map, &reply->elements[i]);
+    return sum;
+}
+
+void gavel__round_note_values(gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_fetches; i++)
+        round->fetches[i]->digest = digest(&round->fetch_index, &round->fetches[i]->reply);
+}
+
+/* A read that the body came up with in its last run was not fetched yet. */
+static bool has_changed(const gavel__round *round, const gavel__read *read)
+{
+    if (read->reply == NULL)
+        return false;
+    const gavel__fetch *fetch = GAVEL__CONTAINER(read->reply, const gavel__fetch, reply);
+    return fetch->digest != digest(&round->fetch_index, read->reply);
+}
+
+/* Whether anything reads otherwise now, also what only members wanted that have left. */
+static bool has_any_changed(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_fetches; i++) {
+        const gavel__fetch *fetch = round->fetches[i];
+        if (fetch->digest != digest(&round->fetch_index, &fetch->reply))
+            return true;
+    }
+    return false;
+}
+
+static void unmark_all(gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++)
+        round->claims[i]->is_changed = false;
+}
+
+/* Marks the keys of what reads otherwise now. */
+static void mark_changed(gavel__round *round)
+{
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        const gavel__transaction *member = gavel__member_of(node);
+        for (size_t i = 0; i < member->n_reads; i++) {
+            const gavel_command *command = &member->reads[i].command;
+            if (!has_changed(round, &member->reads[i]))
+                continue;
+            for (size_t k = 0; k < command->n_keys; k++)
+                gavel__transaction_held_key(member, command->args[command->first_key + k])
+                    ->is_changed = true;
+        }
+    }
+}
+
+/* It may have been a key that is only written, or one that changed and changed back. */
+static void mark_all(gavel__round *round)
+{
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        const gavel__transaction *member = gavel__member_of(node);
+        for (size_t i = 0; i < member->n_keys; i++) {
+            if (member->holds[i].key != NULL)
+                member->holds[i].key->is_changed = true;
+        }
+    }
+}
+
+/* ---- Who waits ----------------------------------------------------------------------------- */
+
+/* Who has lost so often races no more. */
+static const uint32_t max_lost_races = 3;
+
+/* Puts gates up before the marked keys of those who keep losing. */
+static void put_gates_up(gavel__round *round, int64_t now_us)
+{
+    gavel__gates *gates = round->rounds->gates;
+    if (!round->rounds->is_adaptive || gavel__gates_are_off(gates, now_us) || is_inside(round))
+        return;
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        const gavel__transaction *member = gavel__member_of(node);
+        if (member->outcome.n_conflicts < max_lost_races)
+            continue;
+        for (size_t i = 0; i < member->n_keys; i++) {
+            const gavel__key *key = member->holds[i].key;
+            if (key == NULL || !key->is_changed)
+                continue;
+            gavel__gate *gate = gavel__gates_make(gates, key->node.key, key->node.hash, now_us);
+            if (gate != NULL)
+                gavel__gate_raise(gate, now_us);
+        }
+    }
+}
+
+/* Heats the marked keys, and says when they may be tried again: inside their gates at once. */
+static int64_t heat_keys(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    double level = 0;
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__heat *heat = &round->claims[i]->heat;
+        if (!round->claims[i]->is_changed)
+            continue;
+        gavel__heat_on_conflict(heat, now_us);
+        if (heat->level > level)
+            level = heat->level;
+    }
+    if (is_inside(round))
+        return now_us;
+    int64_t resume_us =
+        now_us + gavel__backoff_conflict_us(level, (int64_t)queue->round_trip_us, &queue->random);
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i]->is_changed)
+            round->claims[i]->resume_us = resume_us;
+    }
+    return resume_us;
+}
+
+static bool is_hit(const gavel__transaction *member)
+{
+    for (size_t i = 0; i < member->n_keys; i++) {
+        const gavel__key *key = member->holds[i].key;
+        if (key != NULL && key->is_changed)
+            return true;
+    }
+    return false;
+}
+
+void gavel__round_narrow(gavel__round *round, int64_t now_us)
+{
+    round->is_narrowing = false;
+    unmark_all(round);
+    if (has_any_changed(round))
+        mark_changed(round);
+    else
+        mark_all(round);
+    int64_t resume_us = heat_keys(round, now_us);
+    put_gates_up(round, now_us);
+    gavel__round_leave_for_gates(round, now_us);
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        if (resume_us > now_us && is_hit(member))
+            gavel__queue_pause(round->rounds->queue, member, resume_us, now_us);
+    }
+}
+
+/* ---- EXEC said nil ------------------------------------------------------------------------- */
+
+static bool is_shared(const gavel__round *round)
+{
+    return round->members.next != round->members.previous;
+}
+
+/* Whether what is read again is on its way, or worth a round trip: not for a single member, and
+ * not while another round reads behind, whose EXEC would end our WATCH. */
+static bool can_look_again(const gavel__round *round)
+{
+    if (round->is_reread)
+        return true;
+    return (is_shared(round) || is_inside(round)) && round->lane->next == NULL;
+}
+
+/* The members stay for now. */
+static void look_again(gavel__round *round, int64_t now_us)
+{
+    bool is_on_its_way = round->is_reread;
+    round->is_reread = false;
+    round->is_narrowing = true;
+    gavel__round_set_phase(round, GAVEL__ROUND_READING);
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        member->state = GAVEL__READING;
+        member->outcome.n_round_trips += is_on_its_way ? 0 : 1;
+        gavel__queue_count_conflict(round->rounds->queue, member, now_us);
+    }
+    if (is_on_its_way)
+        return;
+    if (gavel__list_is_empty(&round->members)) {
+        gavel__round_dissolve(round, now_us);
+        return;
+    }
+    round->rounds->queue->stats.n_round_trips++;
+    gavel__round_note_values(round);
+    if (is_inside(round)) {
+        gavel__lane *lane = round->lane;
+        size_t size_before = lane->out->size;
+        round->rounds->queue->stats.n_commands += gavel__pass_write_checks(lane);
+        gavel__lane_end_write(lane, size_before, now_us);
+    }
+    gavel__round_write_reads(round, now_us);
+}
+
+void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
+{
+    gavel__rounds *rounds = round->rounds;
+    rounds->queue->stats.n_conflicts++;
+    rounds->reread_credit = gavel__full_reread_credit;
+    round->lane->pass.is_handed_on = false;
+    if (is_shared(round) && rounds->width > 1)
+        rounds->width /= 2;
+    if (can_look_again(round)) {
+        look_again(round, now_us);
+        return;
+    }
+    unmark_all(round);
+    mark_all(round);
+    int64_t resume_us = heat_keys(round, now_us);
+    put_gates_up(round, now_us);
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_on_conflict(
+            rounds->queue, gavel__member_of(round->members.next), resume_us, now_us);
+    gavel__round_dissolve(round, now_us);
+}

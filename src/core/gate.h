@@ -1,0 +1,118 @@
+/*
+ * Gates: where racing for a key no longer pays, its writers of all processes queue.
+ *
+ * A gate is two keys of the server: a record that says who holds it, with a lease as its time to
+ * live, and a list from which the holder's token is handed on. Whoever waits blocks in BLPOP of
+ * that list, so the server itself keeps the queue, wakes the longest waiter, and forgets those
+ * whose connection is gone. Gates only decide who goes first: every write still commits through
+ * WATCH, so a gate that has expired, was granted twice, or was deleted by hand costs a conflict, no
+ * update.
+ *
+ * This is the table of the gates that this client knows of. How a lane passes through them is in
+ * pass.c; docs/protocol.md has the conversation.
+ */
+#ifndef GAVEL__GATE_H
+#define GAVEL__GATE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/random.h"
+
+struct gavel__lane;
+struct gavel__transaction;
+
+/* A record, with its NUL: sixteen hexadecimal digits for the claim, a blank, and for people the
+ * holder and since when. */
+#define GAVEL__RECORD_SIZE 128
+
+typedef struct gavel__gate {
+    gavel__map_node node; /* node.key is the name of the key behind it; owned */
+    gavel_bytes record;   /* the names of its two keys; owned, behind the first */
+    gavel_bytes tokens;
+    struct gavel__lane *lane; /* that waits for it or holds it; NULL: neither */
+    uint64_t claim;           /* random: tells our record from others' */
+    gavel__list orphaned;     /* among the gates held by links that were lost */
+    uint32_t n_pins;          /* who awaits a reply that concerns it */
+    bool is_held;
+    int64_t granted_us;    /* held: since then */
+    bool is_unnamed;       /* held, but the record still names the holder before us */
+    bool is_surplus;       /* held, by a token too many, or too late: not to be handed on */
+    int64_t up_until_us;   /* transactions on its key pass through it until then */
+    int64_t seen_until_us; /* until then somebody else surely holds it, or has left it free */
+} gavel__gate;
+
+typedef struct gavel__gates_config {
+    const gavel_allocator *allocator; /* borrowed, as the texts */
+    const char *key_prefix;
+    const char *holder; /* who we are, for people: host and process */
+    int64_t lease_us;
+    bool are_always_up; /* before every key that is written */
+    int64_t epoch_us;   /* what the clock of `now_us` showed in 1970, for people */
+    uint64_t seed;      /* of claims */
+    uint64_t hash_seed; /* of the table of keys */
+} gavel__gates_config;
+
+typedef struct gavel__gates {
+    gavel__gates_config config;
+    gavel__map map;
+    gavel__random random;
+    gavel__list orphans;    /* held by links that were lost: to be handed on by another */
+    uint64_t round_trip_us; /* as measured */
+    int64_t off_until_us;   /* meanwhile there are none: this login may not use them, or no link for
+                             them can be had */
+} gavel__gates;
+
+void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config);
+
+/* No lane may hold one or wait for one. */
+void gavel__gates_finish(gavel__gates *gates);
+
+static inline bool gavel__gates_is_empty(const gavel__gates *gates)
+{
+    return gates->map.n_nodes == 0;
+}
+
+/* The gate of a key, with the hash that the table of keys has for it, or NULL: it has none. */
+gavel__gate *gavel__gates_find(const gavel__gates *gates, gavel_bytes key, uint64_t hash);
+
+/* The gate of a key, made if there was none. NULL: no memory. */
+gavel__gate *gavel__gates_make(gavel__gates *gates, gavel_bytes key, uint64_t hash, int64_t now_us);
+
+/* For a while, who wants the key behind it passes through the gate. */
+void gavel__gate_raise(gavel__gate *gate, int64_t now_us);
+
+/* Whether who wants the key behind it has to pass through it. */
+static inline bool gavel__gate_is_up(const gavel__gate *gate, int64_t now_us)
+{
+    return gate->lane != NULL || gate->up_until_us > now_us;
+}
+
+/* The most gates that one transaction passes through; its other keys are left to WATCH. */
+#define GAVEL__PASS_MAX 8
+
+/* The gates that are up before the transaction's keys. How many; at most GAVEL__PASS_MAX. */
+size_t gavel__gates_of(gavel__gates *gates, struct gavel__transaction *transaction, int64_t now_us,
+    gavel__gate *ret_gates[GAVEL__PASS_MAX]);
+
+/* The server refused a gate's command: if that is for good, this client does without gates. */
+void gavel__gates_on_refusal(gavel__gates *gates, gavel_bytes error);
+
+/* Does without gates until then, at least. */
+void gavel__gates_turn_off(gavel__gates *gates, int64_t until_us);
+
+static inline bool gavel__gates_are_off(const gavel__gates *gates, int64_t now_us)
+{
+    return now_us < gates->off_until_us;
+}
+
+/* The record for a claim, which is drawn at random, so that ours can be told from others'. */
+gavel_bytes gavel__gate_draw_record(
+    gavel__gates *gates, uint64_t *ret_claim, int64_t now_us, char storage[GAVEL__RECORD_SIZE]);
+
+/* Whether this record is of our last claim. */
+bool gavel__gate_is_named(const gavel__gate *gate, gavel_bytes record);
+
+/* In the order in which all processes enter several gates: by their keys' bytes. */
+int gavel__gate_compare(const gavel__gate *a, const gavel__gate *b);
+
+#endif

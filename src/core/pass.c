@@ -1,0 +1,341 @@
+/*
+ * Passes: asking for gates, waiting, handing on. Used by rounds and the schedule, which decide
+ * when.
+ */
+#include "core/lane.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+
+#include <assert.h>
+
+/* Others wait meanwhile: so many rounds, and so much time, are a fair share. */
+static const uint32_t max_rounds_served = 4;
+static const int64_t max_served_us = 5000;
+
+static const int64_t max_own_round_trips = 2;
+
+/* Nobody looks at what a token says: it is there or it is not. */
+static const gavel_bytes token = {"1", 1};
+
+/* ---- What a lane passes through ------------------------------------------------------------ */
+
+void gavel__pass_add(gavel__lane *lane, gavel__gate *gate)
+{
+    gavel__pass *pass = &lane->pass;
+    assert(
+        gate->lane == NULL && pass->state == GAVEL__PASS_NONE && pass->n_gates < GAVEL__PASS_MAX);
+    size_t place = pass->n_gates++;
+    for (; place > 0 && gavel__gate_compare(gate, pass->gates[place - 1]) < 0; place--)
+        pass->gates[place] = pass->gates[place - 1];
+    pass->gates[place] = gate;
+    gate->lane = lane;
+}
+
+void gavel__pass_end(gavel__lane *lane)
+{
+    for (size_t i = 0; i < lane->pass.n_gates; i++) {
+        lane->pass.gates[i]->lane = NULL;
+        lane->pass.gates[i]->is_held = false;
+    }
+    lane->pass = (gavel__pass){.state = GAVEL__PASS_NONE};
+}
+
+/* ---- Commands ------------------------------------------------------------------------------ */
+
+/* When, and whether a record that is there stays. */
+typedef struct gavel__claiming {
+    int64_t now_us;
+    bool is_careful;
+} gavel__claiming;
+
+static void append(gavel__lane *lane, const gavel_bytes *args, size_t n_args)
+{
+    gavel__resp_command(lane->out, args, n_args);
+    lane->n_new_replies++;
+}
+
+/* SET record PX lease, with `is_careful` only if there is none. Returns the claim it makes. */
+static uint64_t write_record(
+    gavel__lane *lane, gavel__gates *gates, const gavel__gate *gate, gavel__claiming claiming)
+{
+    uint64_t claim;
+    char record[GAVEL__RECORD_SIZE];
+    char lease[GAVEL__INT_SIZE];
+    gavel_bytes args[] = {GAVEL_STR("SET"), gate->record,
+        gavel__gate_draw_record(gates, &claim, claiming.now_us, record), GAVEL_STR("PX"),
+        gavel__format_int(gates->config.lease_us / 1000, lease), GAVEL_STR("NX")};
+    append(lane, args, claiming.is_careful ? 6 : 5);
+    return claim;
+}
+
+/* RPUSH token, PEXPIRE lease: to the one who waits longest, or to lie there for a while. */
+static size_t write_hand_on(
+    gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
+{
+    char lease[GAVEL__INT_SIZE];
+    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->tokens, token};
+    gavel_bytes expire[] = {GAVEL_STR("PEXPIRE"), gate->tokens,
+        gavel__format_int(gates->config.lease_us / 1000, lease)};
+    append(lane, push, 3);
+    append(lane, expire, 3);
+    gate->seen_until_us = now_us + gates->config.lease_us / 2;
+    return 2;
+}
+
+/* A little off, so that not all who wait look at the same time. */
+static int64_t repair_after_us(gavel__gates *gates)
+{
+    int64_t half_us = gates->config.lease_us / 2;
+    return half_us + (int64_t)gavel__random_below(&gates->random, (uint64_t)half_us / 2 + 1);
+}
+
+/* ---- Claims -------------------------------------------------------------------------------- */
+
+/* Whether asking would be in vain: somebody has them. */
+static bool are_taken(const gavel__pass *pass, int64_t now_us)
+{
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        if (pass->gates[i]->seen_until_us <= now_us)
+            return false;
+    }
+    return true;
+}
+
+static void write_claim(gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
+{
+    bool waits = lane->pass.state == GAVEL__PASS_WAITING;
+    gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->tokens, GAVEL_STR("0")};
+    gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->tokens};
+    append(lane, waits ? wait : look, waits ? 3 : 2);
+    gate->claim = write_record(lane, gates, gate, (gavel__claiming){now_us, !waits});
+    gavel__script_add(&lane->script, GAVEL__STEP_TOKEN, 1, NULL);
+    gavel__script_add(&lane->script, GAVEL__STEP_RECORD, 1, NULL);
+}
+
+size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+{
+    gavel__pass *pass = &lane->pass;
+    if (pass->n_gates == 0 || pass->state == GAVEL__PASS_HELD)
+        return 0;
+    if (pass->state == GAVEL__PASS_NONE)
+        pass->state = are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING;
+    for (size_t i = pass->n_answered; i < pass->n_gates; i++)
+        write_claim(lane, gates, pass->gates[i], now_us);
+    pass->claimed_us = now_us;
+    lane->repair_us = now_us + repair_after_us(gates);
+    return 2 * (pass->n_gates - pass->n_answered);
+}
+
+void gavel__pass_on_token(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__gates_on_refusal(gates, reply->text);
+    lane->pass.has_token = reply->type == GAVEL_REPLY_STRING || reply->type == GAVEL_REPLY_ARRAY;
+    lane->pass.is_refused = reply->type == GAVEL_REPLY_ERROR;
+}
+
+/* What the two replies to a claim come to. Where the server will not have it, the round goes on
+ * without: the gate then is as good as held, but there is nothing to hand on. */
+static void take(gavel__pass *pass, gavel__gate *gate, const gavel_reply *reply)
+{
+    bool is_named = reply->type == GAVEL_REPLY_STATUS;
+    bool is_refused = pass->is_refused || reply->type == GAVEL_REPLY_ERROR;
+    bool is_new = pass->state == GAVEL__PASS_ENTERING && is_named;
+    gate->is_held = pass->state == GAVEL__PASS_WAITING || pass->has_token || is_named || is_refused;
+    gate->is_surplus = !pass->has_token && !is_new;
+    gate->is_unnamed = !is_named;
+}
+
+/* Some are held by others. Those behind the first of these are given back: who waits, waits in
+ * order, and never for one while it holds a later one. */
+static void fall_back(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+{
+    gavel__pass *pass = &lane->pass;
+    size_t first = 0;
+    while (pass->gates[first]->is_held)
+        first++;
+    pass->n_answered = first;
+    size_t n_given = 0;
+    for (size_t i = first; i < pass->n_gates; i++) {
+        if (pass->gates[i]->is_held && !pass->gates[i]->is_surplus)
+            n_given += write_hand_on(lane, gates, pass->gates[i], now_us);
+        pass->gates[i]->is_held = false;
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_given, NULL);
+    pass->state = GAVEL__PASS_WAITING;
+}
+
+/* A wait that took no longer than the way to the server and back was for our own token. */
+static void on_granted(gavel__pass *pass, const gavel__gates *gates, int64_t now_us)
+{
+    int64_t waited_us = now_us - pass->claimed_us;
+    bool had_to_wait = pass->state == GAVEL__PASS_WAITING &&
+                       waited_us > max_own_round_trips * (int64_t)gates->round_trip_us;
+    pass->state = GAVEL__PASS_HELD;
+    pass->granted_us = now_us;
+    pass->n_served = 0;
+    for (size_t i = 0; had_to_wait && i < pass->n_gates; i++)
+        gavel__gate_raise(pass->gates[i], now_us);
+}
+
+bool gavel__pass_on_record(
+    gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__pass *pass = &lane->pass;
+    gavel__gate *gate = pass->gates[pass->n_answered++];
+    take(pass, gate, reply);
+    gate->granted_us = now_us;
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__gates_on_refusal(gates, reply->text);
+    if (!gate->is_held)
+        gate->seen_until_us = now_us + gates->config.lease_us / 2;
+    if (pass->n_answered < pass->n_gates)
+        return false;
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        if (pass->gates[i]->is_held)
+            continue;
+        fall_back(lane, gates, now_us);
+        return true;
+    }
+    on_granted(pass, gates, now_us);
+    return false;
+}
+
+/* ---- Handing on ---------------------------------------------------------------------------- */
+
+size_t gavel__pass_write_names(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+{
+    size_t n_commands = 0;
+    for (size_t i = 0; i < lane->pass.n_gates; i++) {
+        gavel__gate *gate = lane->pass.gates[i];
+        if (!gate->is_unnamed || gate->is_surplus)
+            continue;
+        gate->is_unnamed = false;
+        gate->claim = write_record(lane, gates, gate, (gavel__claiming){now_us, false});
+        n_commands++;
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    return n_commands;
+}
+
+/* Past the lease somebody else has been let in, or will be. */
+static bool is_late(const gavel__gates *gates, const gavel__gate *gate, int64_t now_us)
+{
+    return now_us - gate->granted_us >= gates->config.lease_us;
+}
+
+size_t gavel__pass_write_hand_on(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+{
+    size_t n_commands = 0;
+    for (size_t i = 0; i < lane->pass.n_gates; i++) {
+        gavel__gate *gate = lane->pass.gates[i];
+        if (gate->is_held && !gate->is_surplus && !is_late(gates, gate, now_us))
+            n_commands += write_hand_on(lane, gates, gate, now_us);
+    }
+    return n_commands;
+}
+
+bool gavel__pass_is_share_used(const gavel__lane *lane, int64_t now_us)
+{
+    const gavel__pass *pass = &lane->pass;
+    return pass->n_served >= max_rounds_served || now_us - pass->granted_us >= max_served_us;
+}
+
+void gavel__pass_lose(gavel__lane *lane, gavel__gates *gates, bool may_be_handed_on)
+{
+    const gavel__pass *pass = &lane->pass;
+    for (size_t i = 0; i < pass->n_gates && !may_be_handed_on; i++) {
+        gavel__gate *gate = pass->gates[i];
+        if (gate->is_held && !gate->is_surplus && gavel__list_is_empty(&gate->orphaned))
+            gavel__list_append(&gates->orphans, &gate->orphaned);
+    }
+    gavel__pass_end(lane);
+}
+
+size_t gavel__pass_write_orphans(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+{
+    size_t n_commands = 0;
+    for (gavel__list *node; (node = gavel__list_pop(&gates->orphans)) != NULL;) {
+        gavel__gate *gate = GAVEL__CONTAINER(node, gavel__gate, orphaned);
+        if (!is_late(gates, gate, now_us))
+            n_commands += write_hand_on(lane, gates, gate, now_us);
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    return n_commands;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+size_t gavel__pass_write_checks(gavel__lane *lane)
+{
+    gavel__pass *pass = &lane->pass;
+    pass->n_checked = 0;
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        gavel_bytes args[] = {GAVEL_STR("GET"), pass->gates[i]->record};
+        append(lane, args, 2);
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_CHECK, pass->n_gates, NULL);
+    return pass->n_gates;
+}
+
+void gavel__pass_on_check(gavel__lane *lane, const gavel_reply *reply)
+{
+    gavel__gate *gate = lane->pass.gates[lane->pass.n_checked++];
+    bool is_ours = reply->type == GAVEL_REPLY_STRING && gavel__gate_is_named(gate, reply->text);
+    if (!is_ours && !gate->is_unnamed)
+        gate->is_surplus = true;
+}
+
+/* ---- Repairs ------------------------------------------------------------------------------- */
+
+gavel__gate *gavel__pass_blocked_on(const gavel__lane *lane)
+{
+    const gavel__pass *pass = &lane->pass;
+    return pass->state == GAVEL__PASS_WAITING ? pass->gates[pass->n_answered] : NULL;
+}
+
+void gavel__pass_write_repair(
+    gavel__lane *lane, gavel__gates *gates, gavel__lane *waiting, int64_t now_us)
+{
+    gavel__gate *gate = gavel__pass_blocked_on(waiting);
+    waiting->repair_us = now_us + repair_after_us(gates);
+    (void)write_record(lane, gates, gate, (gavel__claiming){now_us, true}); /* nobody's claim */
+    gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
+    append(lane, look, 2);
+    gavel__script_add(&lane->script, GAVEL__STEP_REPAIR, 2, NULL);
+    lane->repaired = gate;
+    lane->is_repair_begun = false;
+    gate->n_pins++;
+}
+
+/* A record that somebody has set by hand, without a time to live, would stay for ever. */
+static size_t write_lease(gavel__lane *lane, const gavel__gates *gates, const gavel__gate *gate)
+{
+    char lease[GAVEL__INT_SIZE];
+    gavel_bytes args[] = {GAVEL_STR("PEXPIRE"), gate->record,
+        gavel__format_int(gates->config.lease_us / 1000, lease)};
+    append(lane, args, 3);
+    return 1;
+}
+
+void gavel__pass_on_repair(
+    gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__gate *gate = lane->repaired;
+    size_t n_commands = 0;
+    if (!lane->is_repair_begun) {
+        lane->is_repair_begun = true;
+        if (reply->type == GAVEL_REPLY_STATUS)
+            n_commands = write_hand_on(lane, gates, gate, now_us);
+        else if (reply->type ==
+                 GAVEL_REPLY_ERROR) /* it has no memory, say; so nobody may be let in */
+            gavel__gates_turn_off(gates, now_us + gates->config.lease_us);
+    } else {
+        lane->repaired = NULL;
+        gate->n_pins--;
+        if (reply->type == GAVEL_REPLY_INTEGER && reply->integer == -1)
+            n_commands = write_lease(lane, gates, gate);
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+}

@@ -1,0 +1,99 @@
+/*
+ * Passes: how a lane passes through the gates of hot keys.
+ *
+ *     NONE --> ENTERING --all free--> HELD --handed on, in EXEC or by itself--> NONE
+ *                 |                    ^
+ *                 v                    |
+ *              WAITING --all granted---+        the server blocks the connection meanwhile
+ *
+ * A pass belongs to a lane and serves the rounds on it, one after another, up to a fair share. The
+ * claims ride in front of a round's WATCH and reads in the same write, so a gate costs no round
+ * trip of its own. Whatever the server answers to them, the round goes on: a gate is never needed
+ * for safety.
+ */
+#ifndef GAVEL__PASS_H
+#define GAVEL__PASS_H
+
+#include "core/gate.h"
+
+#include <gavel/reply.h>
+
+typedef enum gavel__pass_state {
+    GAVEL__PASS_NONE,
+    GAVEL__PASS_ENTERING,
+    GAVEL__PASS_WAITING,
+    GAVEL__PASS_HELD
+} gavel__pass_state;
+
+typedef struct gavel__pass {
+    gavel__pass_state state;
+    gavel__gate *gates[GAVEL__PASS_MAX]; /* in order */
+    size_t n_gates;
+    size_t n_answered;  /* ENTERING, WAITING: claims answered, from the first gate on */
+    bool has_token;     /* the first reply to a claim */
+    bool is_refused;    /* likewise */
+    bool is_handed_on;  /* by the EXEC under way */
+    int64_t claimed_us; /* when the claims were written */
+    int64_t granted_us;
+    uint32_t n_served; /* rounds that have reached EXEC since */
+    size_t n_checked;  /* replies to checks */
+} gavel__pass;
+
+struct gavel__lane;
+
+/* Puts the gate, which no lane has, among those that the lane is to pass through. */
+void gavel__pass_add(struct gavel__lane *lane, gavel__gate *gate);
+
+/*
+ * In front of a round's WATCH: asks for the gates, or, if they are known to be taken, waits for
+ * them. How many commands; none, if the lane holds them.
+ */
+size_t gavel__pass_write_claims(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+
+/*
+ * The replies to a claim. True with the last one, if not all are ours: then the claims are to be
+ * written again, to wait, and what was read behind them is to be ignored.
+ */
+void gavel__pass_on_token(struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply);
+bool gavel__pass_on_record(
+    struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
+
+/* Before MULTI: puts our name where the record still has another's. How many commands. */
+size_t gavel__pass_write_names(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+
+/* Hands the gates on; for EXEC, or by itself. How many commands; their replies matter to nobody. */
+size_t gavel__pass_write_hand_on(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+
+/* Whether it is the others' turn. */
+bool gavel__pass_is_share_used(const struct gavel__lane *lane, int64_t now_us);
+
+/* The gates were handed on, or there are none. */
+void gavel__pass_end(struct gavel__lane *lane);
+
+/*
+ * The link is lost. What it held is to be handed on by another, unless its last EXEC may have done
+ * so; otherwise the others would wait for the end of the lease.
+ */
+void gavel__pass_lose(struct gavel__lane *lane, gavel__gates *gates, bool may_be_handed_on);
+
+/* On a lane that does not wait: hands those on. How many commands. */
+size_t gavel__pass_write_orphans(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+
+/*
+ * After a conflict: GET of each record. The record names whoever was let in last; if that is
+ * somebody else, there was a token too many, and it ends with us. How many commands.
+ */
+size_t gavel__pass_write_checks(struct gavel__lane *lane);
+void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
+
+/* The gate in whose queue the lane stands, or NULL. */
+gavel__gate *gavel__pass_blocked_on(const struct gavel__lane *lane);
+
+/* On a lane that does not wait, for one that does: a token for the queue that it stands in, if the
+ * holder's record is gone. */
+void gavel__pass_write_repair(
+    struct gavel__lane *lane, gavel__gates *gates, struct gavel__lane *waiting, int64_t now_us);
+void gavel__pass_on_repair(
+    struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
+
+#endif

@@ -1,0 +1,513 @@
+/*
+ * Reads: WATCH and what the members want to know, in one write; the replies to it; and what the
+ * server refuses of it.
+ */
+#include "core/round.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+#include "core/commands.h"
+
+/* Fewer are not worth a second try when one of them is not there. */
+static const size_t min_mget = 4;
+
+/* How long shortcuts are left alone after one has failed, in rounds. */
+static const uint32_t n_plain_rounds_after_failure = 256;
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+static void write_plain(gavel__buffer *out, const char *command)
+{
+    gavel_bytes args[1] = {gavel_str(command)};
+    gavel__resp_command(out, args, 1);
+}
+
+/*
+ * SET marker number PX ttl: before a link's first round, and again before the marker can expire.
+ * The number is drawn anew each time, so that a marker which was lost and is counted up from
+ * nothing, or one that another planting has overtaken, never holds what could be taken for the
+ * right one.
+ */
+static void plant_marker(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    int64_t ttl_us = round->rounds->marker_ttl_us;
+    if (!gavel__lane_wants_marker(lane, ttl_us, now_us))
+        return;
+    lane->number = gavel__random_next(&round->rounds->queue->random) >> 24;
+    gavel__resp_begin(lane->out, 5);
+    gavel__resp_arg(lane->out, GAVEL_STR("SET"));
+    gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
+    gavel__resp_arg_int(lane->out, (int64_t)lane->number);
+    gavel__resp_arg(lane->out, GAVEL_STR("PX"));
+    gavel__resp_arg_int(lane->out, ttl_us / 1000);
+    gavel__script_add(&lane->script, GAVEL__STEP_PLANT, 1, round);
+    lane->n_new_replies++;
+    lane->is_planted = true;
+    lane->planted_us = now_us;
+    round->rounds->queue->stats.n_marker_commands++;
+}
+
+/* What a reread in vain still watches would spoil the next EXEC. */
+static void write_unwatch(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    if (!lane->is_watching)
+        return;
+    write_plain(lane->out, "UNWATCH");
+    gavel__script_add(&lane->script, GAVEL__STEP_UNWATCH, 1, NULL);
+    lane->n_new_replies++;
+    lane->is_watching = false;
+    round->rounds->queue->stats.n_commands++;
+}
+
+static void write_watch(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    write_unwatch(round);
+    gavel__resp_begin(lane->out, 1 + round->n_claims + (lane->marker_size > 0 ? 1 : 0));
+    gavel__resp_arg(lane->out, GAVEL_STR("WATCH"));
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__resp_arg(lane->out, round->claims[i]->node.key);
+    if (lane->marker_size > 0)
+        gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
+    gavel__script_add(&lane->script, GAVEL__STEP_WATCH, 1, round);
+    lane->n_new_replies++;
+    lane->is_watching = true;
+    round->rounds->queue->stats.n_commands++;
+}
+
+static size_t n_strings(const gavel__round *round)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < round->n_fetches; i++)
+        n += round->fetches[i]->is_string;
+    return n;
+}
+
+/* Whether so many strings are to be asked for by one MGET. */
+static bool is_for_mget(gavel__round *round, size_t n)
+{
+    return n >= min_mget && gavel__may_shorten(&round->rounds->n_plain_reads);
+}
+
+static void write_mget(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    gavel__resp_begin(lane->out, 1 + round->n_merged);
+    gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
+    for (size_t i = 0; i < round->n_fetches; i++) {
+        gavel_bytes encoded = round->fetches[i]->encoded;
+        if (round->fetches[i]->is_string)
+            gavel__buffer_append(lane->out, (gavel_bytes){encoded.data + gavel__get_head.size,
+                                                encoded.size - gavel__get_head.size});
+    }
+    gavel__script_add(&lane->script, GAVEL__STEP_FETCH_STRINGS, 1, round);
+    lane->n_new_replies++;
+    round->rounds->queue->stats.n_commands++;
+}
+
+/* All reads; the strings among them by MGET, if n_merged says so. */
+static void write_fetches(gavel__round *round, gavel__step step)
+{
+    gavel__lane *lane = round->lane;
+    if (round->n_merged > 0)
+        write_mget(round);
+    for (size_t i = 0; i < round->n_fetches; i++) {
+        if (round->n_merged == 0 || !round->fetches[i]->is_string)
+            gavel__buffer_append(lane->out, round->fetches[i]->encoded);
+    }
+    size_t n_single = round->n_fetches - round->n_merged;
+    gavel__script_add(&lane->script, step, n_single, round);
+    lane->n_new_replies += n_single;
+    round->rounds->queue->stats.n_commands += n_single;
+}
+
+/* A single read is a snapshot by itself, also of many strings; several are one between MULTI and
+ * EXEC. */
+static void write_snapshot(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    if (n_strings(round) == round->n_fetches && is_for_mget(round, round->n_fetches))
+        round->n_merged = round->n_fetches;
+    if (round->n_fetches == 1 || round->n_merged > 0) {
+        write_fetches(round, GAVEL__STEP_FETCH);
+        return;
+    }
+    write_unwatch(round);
+    write_plain(lane->out, "MULTI");
+    gavel__script_add(&lane->script, GAVEL__STEP_MULTI, 1, round);
+    write_fetches(round, GAVEL__STEP_QUEUED);
+    write_plain(lane->out, "EXEC");
+    gavel__script_add(&lane->script, GAVEL__STEP_EXEC, 1, round);
+    lane->n_new_replies += 2;
+    lane->is_watching = false;
+    round->rounds->queue->stats.n_commands += 2;
+}
+
+/* The claims come first: the server goes on to the rest when they are granted. */
+static void write_claims(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    if (lane->pass.n_gates == 0 || lane->pass.state == GAVEL__PASS_HELD)
+        return;
+    write_unwatch(round); /* before it blocks */
+    round->rounds->queue->stats.n_commands +=
+        gavel__pass_write_claims(lane, round->rounds->gates, now_us);
+}
+
+/* Whether the gate of a key is worth a look: others write to the key, and no gate is known. */
+static bool is_worth_a_look(const gavel__round *round, const gavel__key *key, int64_t now_us)
+{
+    const gavel__gates *gates = round->rounds->gates;
+    if (key->heat.level <= 0)
+        return false;
+    const gavel__gate *gate = gavel__gates_find(gates, key->node.key, key->node.hash);
+    return gate == NULL || (!gavel__gate_is_up(gate, now_us) && gate->n_pins == 0);
+}
+
+/* One MGET of the records of warm keys: has somebody put up a gate? */
+static void write_look(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    gavel__gates *gates = round->rounds->gates;
+    if (!round->rounds->is_adaptive || lane->is_gate_lane || round->n_looked > 0 ||
+        gavel__gates_are_off(gates, now_us))
+        return;
+    for (size_t i = 0; i < round->n_claims && round->n_looked < GAVEL__PASS_MAX; i++) {
+        const gavel__key *key = round->claims[i];
+        if (!is_worth_a_look(round, key, now_us))
+            continue;
+        gavel__gate *gate = gavel__gates_make(gates, key->node.key, key->node.hash, now_us);
+        if (gate == NULL)
+            break;
+        gate->n_pins++;
+        round->looked[round->n_looked++] = gate;
+    }
+    if (round->n_looked == 0)
+        return;
+    gavel__resp_begin(lane->out, 1 + round->n_looked);
+    gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
+    for (size_t i = 0; i < round->n_looked; i++)
+        gavel__resp_arg(lane->out, round->looked[i]->record);
+    gavel__script_add(&lane->script, GAVEL__STEP_LOOK, 1, round);
+    lane->n_new_replies++;
+    round->rounds->queue->stats.n_commands++;
+}
+
+void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
+{
+    gavel__gate *unused[GAVEL__PASS_MAX];
+    if (round->lane->is_gate_lane)
+        return;
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        if (gavel__gates_of(round->rounds->gates, member, now_us, unused) > 0)
+            gavel__queue_make_ready(round->rounds->queue, member, now_us);
+    }
+}
+
+void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    for (size_t i = 0; i < round->n_looked; i++) {
+        if (reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements &&
+            reply->elements[i].type == GAVEL_REPLY_STRING)
+            gavel__gate_raise(round->looked[i], now_us);
+        round->looked[i]->n_pins--;
+    }
+    round->n_looked = 0;
+    gavel__round_leave_for_gates(round, now_us);
+}
+
+void gavel__round_write_reads(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    size_t size_before = lane->out->size;
+    round->n_fetched = 0;
+    round->n_merged = 0;
+    round->next_fetch = 0;
+    round->is_watched = round->is_snapshot;
+    round->is_stale = false;
+    gavel__arena_reset(&round->values); /* no body needs what was read before */
+    if (round->is_snapshot) {
+        write_snapshot(round);
+    } else {
+        write_claims(round, now_us);
+        plant_marker(round, now_us);
+        write_look(round, now_us);
+        write_watch(round);
+        size_t n = n_strings(round);
+        round->n_merged = is_for_mget(round, n) ? n : 0;
+        write_fetches(round, GAVEL__STEP_FETCH);
+    }
+    gavel__lane_end_write(lane, size_before, now_us);
+    if (gavel__pass_blocked_on(lane) != NULL)
+        lane->written_us = 0; /* that is no round trip */
+}
+
+void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
+{
+    gavel__script_disown(&round->lane->script, round);
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    round->rounds->queue->stats.n_round_trips++;
+    gavel__round_write_reads(round, now_us);
+}
+
+void gavel__round_begin(gavel__round *round, int64_t now_us)
+{
+    gavel__round_set_phase(round, GAVEL__ROUND_READING);
+    if (round->is_snapshot && round->n_fetches == 0) {
+        gavel__round_run(round, now_us); /* they will name what they want to read */
+        return;
+    }
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    if (round->lane->round == round)
+        round->rounds->queue->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
+    gavel__round_write_reads(round, now_us);
+}
+
+/* ---- Refusals ------------------------------------------------------------------------------- */
+
+void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
+{
+    if (round->refusal.is_set)
+        return;
+    char words[128];
+    round->refusal.is_set = true;
+    round->refusal.remedy = gavel__server_error_remedy(error->text);
+    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s: %s", what,
+        gavel__printable(error->text, words, sizeof(words)));
+}
+
+/* Whoever it was, it cannot be told apart: each of several runs alone, a single one is told. */
+static void single_out(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    gavel__transaction *only = gavel__round_only_member(round);
+    if (only != NULL) {
+        gavel__queue_settle(queue, only, GAVEL_REJECTED, round->refusal.message, now_us);
+        return;
+    }
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        member->is_alone = true;
+        gavel__queue_make_ready(queue, member, now_us);
+    }
+}
+
+static void fail_members(gavel__round *round, const char *message, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_on_fault(
+            round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
+}
+
+bool gavel__may_shorten(uint32_t *n_plain_rounds)
+{
+    if (*n_plain_rounds == 0)
+        return true;
+    --*n_plain_rounds;
+    return false;
+}
+
+void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
+{
+    *n_plain_rounds = n_plain_rounds_after_failure;
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_make_ready(
+            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+    gavel__round_dissolve(round, now_us);
+}
+
+void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
+{
+    switch (round->refusal.remedy) {
+    case GAVEL__TRY_AGAIN:
+        fail_members(round, round->refusal.message, now_us);
+        break;
+    case GAVEL__RECONNECT:
+        gavel__lane_condemn(round->lane, round->refusal.message);
+        fail_members(round, round->refusal.message, now_us);
+        break;
+    case GAVEL__GIVE_UP:
+        single_out(round, now_us);
+        break;
+    }
+    gavel__round_dissolve(round, now_us);
+}
+
+/* ---- Replies -------------------------------------------------------------------------------- */
+
+void gavel__round_run_when_read(gavel__round *round, int64_t now_us)
+{
+    if (round->phase != GAVEL__ROUND_READING || !round->is_watched ||
+        round->n_fetched < round->n_fetches)
+        return;
+    if (round->is_narrowing)
+        gavel__round_narrow(round, now_us);
+    gavel__round_run(round, now_us);
+}
+
+/* MGET's reply comes before all others; these are for the rest. */
+static gavel__fetch *next_single_fetch(gavel__round *round)
+{
+    while (round->n_merged > 0 && round->fetches[round->next_fetch]->is_string)
+        round->next_fetch++;
+    return round->fetches[round->next_fetch++];
+}
+
+static void on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type == GAVEL_REPLY_ERROR &&
+        gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP) {
+        gavel__round_note_refusal(round, reply, "a read was refused");
+        gavel__round_on_refusal(round, now_us);
+        return;
+    }
+    gavel__fetch *fetch = next_single_fetch(round);
+    if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply)) {
+        fail_members(round, "no memory for what was read", now_us);
+        gavel__round_dissolve(round, now_us);
+        return;
+    }
+    round->n_fetched++;
+    gavel__round_run_when_read(round, now_us);
+}
+
+/* What MGET answered for one string. False: it would not say, or there is no memory. */
+static bool take_string(gavel__round *round, gavel__fetch *fetch, const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_STRING &&
+           gavel__arena_copy_reply(&round->values, reply, &fetch->reply);
+}
+
+/* The reply to MGET: every string, or else the members run again without it. */
+static void on_fetched_strings(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type == GAVEL_REPLY_ERROR &&
+        gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP) {
+        gavel__round_note_refusal(round, reply, "a read was refused");
+        gavel__round_on_refusal(round, now_us);
+        return;
+    }
+    size_t n_taken = 0;
+    bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_merged;
+    for (size_t i = 0; is_sound && i < round->n_fetches; i++) {
+        if (round->fetches[i]->is_string)
+            is_sound = take_string(round, round->fetches[i], &reply->elements[n_taken++]);
+    }
+    if (!is_sound) {
+        gavel__round_go_plain(round, &round->rounds->n_plain_reads, now_us);
+        return;
+    }
+    round->n_fetched += round->n_merged;
+    gavel__round_run_when_read(round, now_us);
+}
+
+static void on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type == GAVEL_REPLY_ERROR) {
+        gavel__round_note_refusal(round, reply, "WATCH was refused");
+        gavel__round_on_refusal(round, now_us);
+        return;
+    }
+    round->is_watched = true;
+    gavel__round_run_when_read(round, now_us);
+}
+
+/* A snapshot's EXEC: its elements are what the reads would have answered. */
+static void on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != round->n_fetches) {
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__round_note_refusal(round, reply, "a read was refused");
+        if (!round->refusal.is_set) {
+            gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
+            fail_members(round, round->lane->message, now_us);
+            gavel__round_dissolve(round, now_us);
+            return;
+        }
+        gavel__round_on_refusal(round, now_us);
+        return;
+    }
+    for (size_t i = 0; i < round->n_fetches; i++) {
+        if (!gavel__arena_copy_reply(
+                &round->values, &reply->elements[i], &round->fetches[i]->reply)) {
+            fail_members(round, "no memory for what was read", now_us);
+            gavel__round_dissolve(round, now_us);
+            return;
+        }
+    }
+    gavel__round_run(round, now_us);
+}
+
+static void on_read_reply(
+    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+{
+    switch (step) {
+    case GAVEL__STEP_WATCH:
+        on_watched(round, reply, now_us);
+        break;
+    case GAVEL__STEP_FETCH:
+        on_fetched(round, reply, now_us);
+        break;
+    case GAVEL__STEP_FETCH_STRINGS:
+        on_fetched_strings(round, reply, now_us);
+        break;
+    case GAVEL__STEP_EXEC:
+        on_snapshot(round, reply, now_us);
+        break;
+    case GAVEL__STEP_PLANT:
+        if (reply->type == GAVEL_REPLY_ERROR) {
+            round->lane->is_planted = false;
+            gavel__round_note_refusal(round, reply, "the marker was refused");
+            gavel__round_on_refusal(round, now_us);
+        }
+        break;
+    case GAVEL__STEP_MULTI:
+    case GAVEL__STEP_QUEUED:
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__round_note_refusal(round, reply, "a read was refused");
+        break;
+    case GAVEL__STEP_LOOK:
+        gavel__round_on_look(round, reply, now_us);
+        break;
+    case GAVEL__STEP_UNWATCH:
+    case GAVEL__STEP_TOUCH:
+    case GAVEL__STEP_ASK:
+    case GAVEL__STEP_TOKEN:
+    case GAVEL__STEP_RECORD:
+    case GAVEL__STEP_GATE:
+    case GAVEL__STEP_CHECK:
+    case GAVEL__STEP_REPAIR:
+        break; /* never of a round that reads */
+    }
+}
+
+void gavel__round_on_reply(
+    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+{
+    if (round->phase == GAVEL__ROUND_READING || round->phase == GAVEL__ROUND_STANDING)
+        on_read_reply(round, step, reply, now_us);
+    else
+        gavel__round_on_commit_reply(round, step, reply, now_us);
+}
+
+void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)
+{
+    /* All values in one reply may have been more than a link takes. */
+    if (round->n_merged > 0 && round->n_fetched == 0)
+        round->rounds->n_plain_reads = n_plain_rounds_after_failure;
+    fail_members(round, message, now_us);
+    gavel__round_dissolve(round, now_us);
+}
+
+bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
+{
+    if (round->phase != GAVEL__ROUND_COMMITTING || round->writes.n_requests == 0)
+        return false;
+    return round->has_bare_writes || n_sent >= round->exec_end;
+}

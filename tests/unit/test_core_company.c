@@ -1,0 +1,400 @@
+/*
+ * Company: who shares a round with whom, and that nobody is left behind; with the test as the
+ * server.
+ */
+#include "stage.h"
+
+#include "base/text.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const stage_config plain = {.has_no_reread = true};
+
+/* Actors that set a key of their own each: k00, k01 ... */
+enum { MAX_CROWD = 64 };
+
+typedef struct crowd {
+    char keys[MAX_CROWD][8];
+    char plays[MAX_CROWD][32];
+    actor actors[MAX_CROWD];
+} crowd;
+
+static void enter_crowd(stage *s, crowd *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        snprintf(c->keys[i], sizeof(c->keys[i]), "k%02zu", i % 100);
+        snprintf(c->plays[i], sizeof(c->plays[i]), "SET k%02zu 1", i % 100);
+        c->actors[i] = (actor){.keys = c->keys[i], .plays = c->plays[i]};
+        enter(s, &c->actors[i]);
+    }
+}
+
+/* "WATCH k00 k01 ..." of these. */
+static const char *watch_of(const crowd *c, size_t first, size_t n)
+{
+    static char text[1024];
+    gavel__format(text, sizeof(text), "WATCH");
+    for (size_t i = first; i < first + n; i++) {
+        size_t used = strlen(text);
+        gavel__format(text + used, sizeof(text) - used, " %s", c->keys[i]);
+    }
+    return text;
+}
+
+static actor setter(const char *key, const char *plays)
+{
+    return (actor){.keys = key, .plays = plays};
+}
+
+static actor solo(const char *key, const char *plays)
+{
+    return (actor){.keys = key, .plays = plays, .request = {.is_solo = true}};
+}
+
+static actor reader(const char *reads, const char *plays)
+{
+    return (actor){.reads = reads, .plays = plays, .request = {.is_read_only = true}};
+}
+
+/* ---- Alone --------------------------------------------------------------------------------- */
+
+Test(core_company, a_solo_one_shares_its_exec_with_nobody)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a[6] = {setter("a", "SET a 1"), setter("b", "SET b 1"), solo("c", "SET c 1"),
+        solo("d", "SET d 1"), setter("e", "SET e 1"), setter("f", "SET f 1")};
+    for (size_t i = 0; i < 6; i++)
+        enter(&s, &a[i]);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC / WATCH c");
+    says(&s, 0, "OK, QUEUED, [OK], OK");
+    hears(&s, 0, "MULTI / SET c 1 / EXEC / WATCH d");
+    says(&s, 0, "OK, QUEUED, [OK], OK");
+    hears(&s, 0, "MULTI / SET d 1 / EXEC / WATCH e f");
+    says(&s, 0, "OK, QUEUED, [OK], OK");
+    hears(&s, 0, "MULTI / MSET e 1 f 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    for (size_t i = 0; i < 6; i++)
+        ends(&s, &a[i], GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_company, solo_ones_run_at_the_same_time_on_several_links)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 3});
+    actor a[4] = {
+        solo("a", "SET a 1"), solo("b", "SET b 1"), setter("c", "SET c 1"), setter("d", "SET d 1")};
+    for (size_t i = 0; i < 4; i++)
+        enter(&s, &a[i]);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH b");
+    link_up(&s, 2);
+    hears(&s, 2, "WATCH c d");
+    stage_close(&s);
+}
+
+Test(core_company, solo_ones_on_one_key_come_one_after_another)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a[3];
+    for (size_t i = 0; i < 3; i++) {
+        a[i] = (actor){.reads = "a", .plays = "GET a; ADD a 1", .request = {.is_solo = true}};
+        enter(&s, &a[i]);
+    }
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"0\"");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"1\"");
+    hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"2\"");
+    hears(&s, 0, "MULTI / SET a 3 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    for (size_t i = 0; i < 3; i++)
+        ends(&s, &a[i], GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_company, a_solo_one_that_only_reads_is_alone_too)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a[3] = {reader("a", "GET a"), reader("b", "GET b"), reader("c", "GET c")};
+    a[1].request.is_solo = true;
+    for (size_t i = 0; i < 3; i++)
+        enter(&s, &a[i]);
+    link_up(&s, 0);
+    static const char *const commands[] = {"GET a", "GET b", "GET c"};
+    for (size_t i = 0; i < 3; i++) {
+        hears(&s, 0, commands[i]);
+        says(&s, 0, "nil");
+        ends(&s, &a[i], GAVEL_COMMITTED);
+    }
+    stage_close(&s);
+}
+
+/* A round that stands is a solo one's as well, if it fits; but another joins it only alone. */
+Test(core_company, a_solo_one_does_not_join_and_is_not_joined_by_several)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"0\"");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"1\"");
+    actor b = {.reads = "a", .plays = "ADD a 10"};
+    actor c = {.reads = "a", .plays = "ADD a 100", .request = {.is_solo = true}};
+    actor d = {.reads = "a", .plays = "ADD a 1000"};
+    enter(&s, &b);
+    enter(&s, &c);
+    enter(&s, &d);
+    hears(&s, 0, "MULTI / SET a 11 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"11\"");
+    hears(&s, 0, "MULTI / SET a 111 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"111\"");
+    hears(&s, 0, "MULTI / SET a 1111 / EXEC / WATCH a / GET a");
+    stage_close(&s);
+}
+
+Test(core_company, a_solo_one_that_lost_tries_again_alone)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = solo("a", "SET a 1");
+    actor b = setter("b", "SET b 1");
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC / WATCH b");
+    says(&s, 0, "OK, QUEUED, nil, OK");
+    hears(&s, 0, "MULTI / SET b 1 / EXEC / WATCH a");
+    says(&s, 0, "OK, QUEUED, [OK], OK");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_company, what_is_wrong_with_a_solo_one_is_told_at_once)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = solo("a", "SET a 1");
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "-NOPERM key");
+    ends_saying(&s, &a, GAVEL_REJECTED, "NOPERM key");
+    stage_close(&s);
+}
+
+/* ---- Those that only read, among others ---------------------------------------------------- */
+
+Test(core_company, readers_and_writers_are_gathered_apart)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    actor a[6] = {setter("a", "SET a 1"), reader("x", "GET x"), setter("b", "SET b 1"),
+        reader("y", "GET y"), setter("c", "SET c 1"), reader("z", "GET z")};
+    for (size_t i = 0; i < 6; i++)
+        enter(&s, &a[i]);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b c");
+    link_up(&s, 1);
+    hears(&s, 1, "MULTI / GET x / GET y / GET z / EXEC");
+    stage_close(&s);
+}
+
+Test(core_company, with_one_link_readers_go_behind_the_writers)
+{
+    for (int i = 0; i < 2; i++) {
+        stage s;
+        stage_open(&s, &plain);
+        actor a[4] = {setter("a", "SET a 1"), reader("x", "GET x"), setter("b", "SET b 1"),
+            reader("y", "GET y")};
+        for (size_t k = 0; k < 4; k++)
+            enter(&s, &a[(k + (size_t)i) % 4]);
+        link_up(&s, 0);
+        if (i == 0) {
+            hears(&s, 0, "WATCH a b");
+            says(&s, 0, "OK");
+            hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC / MULTI / GET x / GET y / EXEC");
+            says(&s, 0, "OK, QUEUED, [OK], OK, QUEUED, QUEUED, [nil, nil]");
+        } else {
+            hears(&s, 0, "MULTI / GET x / GET y / EXEC");
+            says(&s, 0, "OK, QUEUED, QUEUED, [nil, nil]");
+            hears(&s, 0, "WATCH b a");
+            says(&s, 0, "OK");
+            hears(&s, 0, "MULTI / MSET b 1 a 1 / EXEC");
+            says(&s, 0, "OK, QUEUED, [OK]");
+        }
+        for (size_t k = 0; k < 4; k++)
+            ends(&s, &a[k], GAVEL_COMMITTED);
+        stage_close(&s);
+    }
+}
+
+/* However many writers come: a reader waits for one round of theirs, a solo one and one with many
+ * keys for those before it. */
+Test(core_company, nobody_starves_among_ever_more_writers)
+{
+    enum { N = 40 };
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 4});
+    actor special[3] = {reader("x y", "GET x"), solo("p", "SET p 1"), setter("q r s t", "SET q 1")};
+    static crowd c;
+    c = (crowd){.actors = {{.keys = NULL}}};
+    enter_crowd(&s, &c, 2);
+    for (size_t i = 0; i < 3; i++)
+        enter(&s, &special[i]);
+    link_up(&s, 0);
+    size_t n_rounds = 0;
+    for (size_t n = 2; !special[0].is_told || !special[1].is_told || !special[2].is_told;
+         n_rounds++) {
+        cr_assert_lt(n_rounds, 12, "one of them starves");
+        for (size_t i = 0; i < 3 && n < N; i++, n++) {
+            snprintf(c.keys[n], sizeof(c.keys[n]), "k%02zu", n);
+            snprintf(c.plays[n], sizeof(c.plays[n]), "SET k%02zu 1", n);
+            c.actors[n] = (actor){.keys = c.keys[n], .plays = c.plays[n]};
+            enter(&s, &c.actors[n]);
+        }
+        advance(&s, 0);
+        char heard[4096];
+        gavel__format(heard, sizeof(heard), "%s", stage_listen(&s, 0));
+        bool is_queueing = false;
+        size_t n_queued = 0;
+        for (char *command = strtok(heard, "/"); command != NULL; command = strtok(NULL, "/")) {
+            command += strspn(command, " ");
+            if (strncmp(command, "EXEC", 4) == 0) {
+                is_queueing = false;
+                says(&s, 0, n_queued == 1 ? "[OK]" : "[nil, nil]");
+            } else if (is_queueing) {
+                n_queued++;
+                says(&s, 0, "QUEUED");
+            } else {
+                says(&s, 0, "OK");
+                is_queueing = strncmp(command, "MULTI", 5) == 0;
+                n_queued = 0;
+            }
+        }
+    }
+    for (size_t i = 0; i < 3; i++)
+        cr_assert_eq(special[i].outcome.status, GAVEL_COMMITTED, "%s", special[i].outcome.message);
+    stage_close(&s);
+}
+
+/* ---- Half for the others ------------------------------------------------------------------- */
+
+Test(core_company, sixteen_with_keys_of_their_own_are_no_crowd)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    static crowd c;
+    enter_crowd(&s, &c, 16);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c, 0, 16));
+    stage_close(&s);
+}
+
+Test(core_company, of_more_half_is_left_to_other_links)
+{
+    static const struct {
+        size_t n;
+        size_t shares[3];
+    } cases[] = {{17, {16, 1, 0}}, {30, {16, 14, 0}}, {40, {20, 20, 0}}, {50, {25, 25, 0}},
+        {64, {32, 32, 0}}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        stage s;
+        stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+        static crowd c;
+        enter_crowd(&s, &c, cases[i].n);
+        link_up(&s, 0);
+        hears(&s, 0, watch_of(&c, 0, cases[i].shares[0]));
+        link_up(&s, 1);
+        hears(&s, 1, watch_of(&c, cases[i].shares[0], cases[i].shares[1]));
+        stage_close(&s);
+    }
+}
+
+Test(core_company, with_one_link_the_other_half_reads_behind_exec)
+{
+    stage s;
+    stage_open(&s, &plain);
+    static crowd c;
+    enter_crowd(&s, &c, 40);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c, 0, 20));
+    says(&s, 0, "OK");
+    advance(&s, 0);
+    const char *heard = stage_listen(&s, 0);
+    cr_assert_not_null(strstr(heard, watch_of(&c, 20, 20)), "%s", heard);
+    stage_close(&s);
+}
+
+Test(core_company, all_who_want_the_same_keys_come_along)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    enum { N = 50 };
+    actor a[N];
+    for (size_t i = 0; i < N; i++) {
+        a[i] = (actor){.reads = "a", .plays = "ADD a 1"};
+        enter(&s, &a[i]);
+    }
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"0\"");
+    hears(&s, 0, "MULTI / SET a 50 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    for (size_t i = 0; i < N; i++)
+        ends(&s, &a[i], GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* Also one who would bring nothing new: nobody overtakes those who are left to other lanes. */
+Test(core_company, when_the_share_is_full_nobody_comes_along)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    static crowd c;
+    enter_crowd(&s, &c, 17);
+    actor same = setter("k03", "SET k03 2");
+    enter(&s, &same);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c, 0, 16));
+    is_in(&s, &same, GAVEL__READY);
+    stage_close(&s);
+}
+
+/* Readers bring no keys. */
+Test(core_company, those_that_only_read_all_share_a_round)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    static crowd c;
+    for (size_t i = 0; i < 40; i++) {
+        snprintf(c.keys[i], sizeof(c.keys[i]), "k%02zu", i);
+        snprintf(c.plays[i], sizeof(c.plays[i]), "GET k%02zu", i);
+        c.actors[i] = reader(c.keys[i], c.plays[i]);
+        enter(&s, &c.actors[i]);
+    }
+    link_up(&s, 0);
+    char mget[1024];
+    gavel__format(mget, sizeof(mget), "MGET%s", watch_of(&c, 0, 40) + strlen("WATCH"));
+    hears(&s, 0, mget);
+    stage_close(&s);
+}
