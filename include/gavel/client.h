@@ -113,6 +113,8 @@ typedef struct gavel_config {
     uint64_t seed;               /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator;   /* resize NULL: malloc's */
     gavel_hooks hooks;
+    uint32_t max_waiting_links; /* 0: 16. Connections that wait for locks, one a name, at most 256;
+                                   beyond that a wait begins when another has ended */
 } gavel_config;
 
 /* Why gavel_open failed, for people. Holds no password. */
@@ -145,6 +147,10 @@ GAVEL_EXPORT gavel_client *gavel_open(
  * gavel_close was called. For an attached client: in the loop's thread, and allowed inside a
  * completion callback (the memory goes when that has returned), not inside a body or hook, where
  * it does nothing but log.
+ *
+ * Locks that are held are released and their handles freed: a blocking client waits for the server
+ * as gavel_lock_release does, an attached one sends what it can without waiting, and the leases end
+ * the rest. Requests for locks end as transactions do.
  */
 GAVEL_EXPORT void gavel_close(gavel_client *client);
 

@@ -4,6 +4,7 @@
  *     gavel/client.h        open a client, run transactions on it
  *     gavel/transaction.h   what a transaction is, and what its body may do
  *     gavel/outcome.h       what is told about it
+ *     gavel/lock.h          locks, for work outside Redis
  *     gavel/bytes.h, gavel/reply.h   how bytes and the server's replies are passed
  */
 #ifndef GAVEL_GAVEL_H
@@ -11,6 +12,7 @@
 
 #include <gavel/bytes.h>
 #include <gavel/client.h>
+#include <gavel/lock.h>
 #include <gavel/outcome.h>
 #include <gavel/reply.h>
 #include <gavel/transaction.h>

@@ -11,25 +11,27 @@
 
 #include "base/text.h"
 
-typedef struct gavel__waiter {
-    gavel__list node;
-    pthread_cond_t told;
-    bool is_asleep; /* on `told`, and not in the loop or on a link */
-    bool is_done;
+typedef struct run_waiter {
+    gavel__waiter base;
     gavel_outcome outcome;
-} gavel__waiter;
+} run_waiter;
 
 /* How far away the next timer must be for a sleep of 10 ms outside the loop to do no harm. */
 static const int64_t min_sleep_us = 15000;
 
-void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transaction)
+void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter)
 {
-    gavel__waiter *waiter = transaction->waiter;
     if (waiter == client->turner)
         client->needs_wake = true; /* it may be told by somebody else, while it sleeps there */
-    waiter->outcome = transaction->outcome;
     waiter->is_done = true;
     pthread_cond_signal(&waiter->told);
+}
+
+void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transaction)
+{
+    run_waiter *waiter = transaction->waiter;
+    waiter->outcome = transaction->outcome;
+    gavel__client_end_wait(client, &waiter->base);
 }
 
 bool gavel__client_is_turner_done(const gavel_client *client)
@@ -45,20 +47,23 @@ static gavel__tie *only_busy_link(gavel_client *client)
     if (client->n_waiters != 1 || client->turner != NULL)
         return NULL;
     gavel__tie *busy = NULL;
-    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++) {
-        gavel__tie *tie = &client->ties[i];
+    size_t n_ties = gavel__client_n_ties(client);
+    for (size_t i = 0; i < n_ties; i++) {
+        gavel__tie *tie = gavel__client_tie(client, i);
         if (tie->lane->state == GAVEL__LANE_WANTED || tie->lane->state == GAVEL__LANE_DIALLING)
             return NULL;
         if (tie->link == NULL || gavel__link_n_expected(tie->link) == 0)
             continue;
-        if (busy != NULL)
+        if (busy != NULL || tie->is_patient)
             return NULL;
         busy = tie;
     }
     if (busy == NULL || !gavel__link_can_wait(busy->link) || gavel__link_wants_write(busy->link))
         return NULL;
-    int64_t awake_us = gavel__client_now_us(client) + min_sleep_us;
+    int64_t now_us = gavel__client_now_us(client);
+    int64_t awake_us = now_us + min_sleep_us;
     if (gavel__engine_due_us(&client->engine) < awake_us ||
+        gavel__client_locks_due_us(client, now_us) < awake_us ||
         gavel__link_due_us(busy->link) < awake_us)
         return NULL;
     return busy;
@@ -71,6 +76,7 @@ static void sleep_on_link(gavel_client *client, gavel__tie *tie)
     gavel__link_wait(tie->link);
     pthread_mutex_lock(&client->mutex);
     tie->is_slept_on = false;
+    gavel__client_expire_locks(client);
     gavel__link_deliver(tie->link, gavel__client_now_us(client));
     gavel__client_pump(client);
     if (client->turner != NULL)
@@ -134,6 +140,7 @@ static void wait_until_done(gavel_client *client, gavel__waiter *waiter)
 static void enter(gavel_client *client, gavel__waiter *waiter)
 {
     pthread_cond_init(&waiter->told, NULL);
+    waiter->is_asleep = false;
     gavel__list_append(&client->waiters, &waiter->node);
     client->n_waiters++;
 }
@@ -144,12 +151,24 @@ static void leave(gavel_client *client, gavel__waiter *waiter)
     client->n_waiters--;
     pthread_cond_destroy(&waiter->told);
     hand_over(client);
+    gavel__keeper_nudge(client);
     if (client->is_closing && client->n_waiters == 0)
         pthread_cond_signal(&client->left);
 }
 
-static void run_locked(
-    gavel_client *client, const gavel_transaction *request, gavel__waiter *waiter)
+void gavel__client_await(gavel_client *client, gavel__waiter *waiter)
+{
+    enter(client, waiter);
+    gavel__client_pump(client);
+    if (client->turner != NULL) {
+        gavel__client_watch(client);
+        wake_turner(client);
+    }
+    wait_until_done(client, waiter);
+    leave(client, waiter);
+}
+
+static void run_locked(gavel_client *client, const gavel_transaction *request, run_waiter *waiter)
 {
     if (client->is_closing) {
         gavel__format(waiter->outcome.message, sizeof(waiter->outcome.message), "%s",
@@ -164,19 +183,12 @@ static void run_locked(
         return;
     }
     transaction->waiter = waiter;
-    enter(client, waiter);
-    gavel__client_pump(client);
-    if (client->turner != NULL) {
-        gavel__client_watch(client);
-        wake_turner(client);
-    }
-    wait_until_done(client, waiter);
-    leave(client, waiter);
+    gavel__client_await(client, &waiter->base);
 }
 
 gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction)
 {
-    gavel__waiter waiter = {.is_done = false};
+    run_waiter waiter = {.base = {.is_done = false}};
     const char *refusal = gavel__client_refusal(client, true);
     if (refusal != NULL) {
         gavel__format(waiter.outcome.message, sizeof(waiter.outcome.message), "%s", refusal);

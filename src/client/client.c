@@ -32,6 +32,8 @@ static const uint32_t default_max_round_width = 64;
 static const uint32_t default_max_round_keys = 128;
 static const size_t default_max_round_bytes = (size_t)1 << 20;
 static const uint32_t default_max_round_body_us = 1000;
+static const uint32_t default_max_waiting_links = 16;
+static const uint32_t max_max_waiting_links = 256;
 
 const char *gavel_version(void)
 {
@@ -102,6 +104,8 @@ static bool check_config(const gavel_config *config, gavel_error *ret_error)
         return fail(ret_error, "config: gate_lease_ms is less than 50");
     if (config->mode > GAVEL_GATED)
         return fail(ret_error, "config: mode is none of gavel_mode");
+    if (config->max_waiting_links > max_max_waiting_links)
+        return fail(ret_error, "config: max_waiting_links is more than 256");
     if (config->marker_ttl_ms != 0 && config->marker_ttl_ms < min_marker_ttl_ms)
         return fail(ret_error, "config: marker_ttl_ms is less than 600000: a late EXEC could "
                                "outlive its marker");
@@ -148,7 +152,9 @@ static void configure_links(gavel_client *client, const gavel_config *config)
     };
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
         client->ties[i].client = client;
+        client->ties[i].link_config = &client->link_config;
         client->ties[i].lane = &client->engine.lanes[i];
+        client->ties[i].side = &gavel__engine_side;
         client->ties[i].watch.fd = -1;
     }
 }
@@ -247,6 +253,16 @@ static bool set_up(
     return client->loop != NULL || fail(ret_error, "no memory or file descriptors for the loop");
 }
 
+/* Its time-outs do not jump with the wall clock. */
+static void init_keeper_cond(gavel_client *client)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&client->keeper_cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
     const gavel_config *config, gavel_error *ret_error)
 {
@@ -276,9 +292,11 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
         platform->holder != NULL ? platform->holder : "somebody");
     client->fork_generation = gavel__fork_generation();
     client->armed_us = GAVEL__NEVER;
+    client->max_waiting_links = or_default(config->max_waiting_links, default_max_waiting_links);
     gavel__list_init(&client->waiters);
     pthread_mutex_init(&client->mutex, NULL);
     pthread_cond_init(&client->left, NULL);
+    init_keeper_cond(client);
     if (!set_up(client, url, config, ret_error)) {
         gavel__client_destroy(client);
         return NULL;
@@ -315,6 +333,15 @@ static void name_holder(char *text, size_t size)
     gavel__format(text, size, "%s:%ld", host, (long)getpid());
 }
 
+/* A lease goes on while the machine sleeps, which CLOCK_MONOTONIC does not count. */
+static int64_t boot_time_us(void *user)
+{
+    (void)user;
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_error *ret_error)
 {
     char holder[80];
@@ -324,6 +351,7 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
         .entropy = system_entropy,
         .wall_us = system_wall_us,
         .holder = holder,
+        .lease_now_us = boot_time_us,
         .user = config != NULL ? config->loop : NULL,
     };
     name_holder(holder, sizeof(holder));
@@ -340,6 +368,7 @@ void gavel__client_destroy(gavel_client *client)
             client->loop->ops->unwatch(client->loop, &client->ties[i].watch);
         gavel__link_destroy(client->ties[i].link);
     }
+    gavel__client_free_locks(client);
     if (client->loop != NULL)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)
@@ -348,9 +377,28 @@ void gavel__client_destroy(gavel_client *client)
     gavel__free(&client->allocator, client->key_prefix);
     gavel__free(&client->allocator, client->name);
     pthread_cond_destroy(&client->left);
+    if (client->keeper_state != GAVEL__KEEPER_RUNNING) /* else: in a child process, without it */
+        pthread_cond_destroy(&client->keeper_cond);
     pthread_mutex_destroy(&client->mutex);
     gavel_allocator allocator = client->allocator;
     gavel__free(&allocator, client);
+}
+
+static void close_locks(gavel_client *client, bool is_final)
+{
+    if (gavel__client_has_locks(client))
+        gavel__locks_close(&client->locks, is_final, gavel__client_lease_now_us(client));
+}
+
+/* Until the server has the locks back, or patience ends. */
+static void await_releases(gavel_client *client)
+{
+    gavel__waiter waiter = {.is_done = false};
+    if (client->locks.n_ops == 0)
+        return;
+    client->closer = &waiter;
+    gavel__client_await(client, &waiter);
+    client->closer = NULL;
 }
 
 /* Callers are told; those whose EXEC is under way see it through, and the last one says so. */
@@ -359,11 +407,15 @@ static void close_blocking(gavel_client *client)
     pthread_mutex_lock(&client->mutex);
     client->is_closing = true;
     gavel__engine_cancel_all(&client->engine, false, gavel__client_now_us(client));
+    close_locks(client, false);
     gavel__client_pump(client);
     client->loop->ops->wake(client->loop);
+    gavel__keeper_nudge(client);
+    await_releases(client);
     while (client->n_waiters > 0)
         pthread_cond_wait(&client->left, &client->mutex);
     pthread_mutex_unlock(&client->mutex);
+    gavel__keeper_join(client);
     gavel__client_destroy(client);
 }
 
@@ -379,6 +431,7 @@ static void close_attached(gavel_client *client)
     client->is_closing = true;
     client->has_news = true;
     gavel__engine_cancel_all(&client->engine, true, gavel__client_now_us(client));
+    close_locks(client, true);
     if (client->is_pumping)
         return; /* in a callback: on_turn destroys it when the pump is through */
     pump_dry(client);
@@ -456,8 +509,9 @@ void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);
     *ret_stats = client->engine.queue.stats;
-    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++) {
-        const gavel__link *link = client->ties[i].link;
+    size_t n_ties = gavel__client_n_ties(client);
+    for (size_t i = 0; i < n_ties; i++) {
+        const gavel__link *link = gavel__client_tie(client, i)->link;
         if (link == NULL)
             continue;
         ret_stats->n_sends += gavel__link_get_counters(link)->n_sends;

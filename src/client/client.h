@@ -1,5 +1,5 @@
 /*
- * Clients, inside: the engine, the links and the loop, joined.
+ * Clients, inside: the engine, the locks, the links and the loop, joined.
  *
  * Everything here is used by one thread at a time: for an attached client the loop's, for a
  * blocking one whoever holds the mutex. It is given up only while somebody sleeps: in the loop
@@ -10,18 +10,47 @@
 
 #include "client/platform.h"
 #include "core/engine.h"
+#include "lock/locks.h"
 #include "redis/link.h"
 
 #include <pthread.h>
+
+struct gavel__tie;
+
+/* Who has a tie's lane and hears what happens on its link: the engine, or the locks. */
+typedef struct gavel__tie_side {
+    /* The lane is to be DIALLING; the key of its marker, or none. */
+    gavel_bytes (*begin_dial)(struct gavel__tie *tie);
+    void (*on_up)(struct gavel__tie *tie);
+    void (*on_reply)(struct gavel__tie *tie, const gavel_reply *reply);
+    void (*on_down)(struct gavel__tie *tie, const gavel__loss *loss);
+} gavel__tie_side;
 
 /* One link with what ties it to its client. */
 typedef struct gavel__tie {
     gavel_client *client;
     gavel__link *link; /* NULL: never needed yet */
+    const gavel__link_config *link_config;
     gavel__lane *lane;
+    const gavel__tie_side *side;
     gavel__watch watch;
     bool is_slept_on; /* by a thread in gavel__link_wait: the loop must not read from it */
+    bool is_patient;  /* a reply may take as long as it likes: nobody sleeps on it alone */
 } gavel__tie;
+
+/* A thread that waits for something to be told; see blocking.c. */
+typedef struct gavel__waiter {
+    gavel__list node;
+    pthread_cond_t told;
+    bool is_asleep; /* on `told`, and not in the loop or on a link */
+    bool is_done;
+} gavel__waiter;
+
+typedef enum gavel__keeper_state {
+    GAVEL__KEEPER_NONE,
+    GAVEL__KEEPER_RUNNING,
+    GAVEL__KEEPER_ENDED /* to be joined */
+} gavel__keeper_state;
 
 struct gavel_client {
     gavel_allocator allocator;
@@ -35,6 +64,14 @@ struct gavel_client {
     gavel__engine engine;
     gavel__tie ties[GAVEL__MAX_LANES];
     gavel__loop *loop;
+
+    gavel__locks locks; /* made for the first lock: until then without lanes */
+    gavel__tie *lock_ties;
+    gavel__link_config control_config;
+    gavel__link_config waiting_config;
+    uint32_t max_waiting_links;
+    char who[128]; /* in the records of locks */
+
     uint64_t fork_generation; /* of the process that opened it */
     bool is_closing;
     int64_t now_us;   /* as last read: once for all that one wake-up brings */
@@ -49,9 +86,19 @@ struct gavel_client {
     pthread_cond_t left; /* the last caller has left, and the client is closing */
     gavel__list waiters; /* callers of gavel_run, in order of arrival */
     size_t n_waiters;
-    struct gavel__waiter *turner; /* who turns the loop; NULL: nobody */
-    bool needs_wake;              /* the loop was changed by somebody who does not turn it */
+    gavel__waiter *turner; /* who turns the loop; NULL: nobody */
+    bool needs_wake;       /* the loop was changed by somebody who does not turn it */
+
+    /* See keeper.c. */
+    pthread_t keeper;
+    gavel__keeper_state keeper_state;
+    pthread_cond_t keeper_cond;
+    int64_t keeper_due_us;        /* when the keeper sleeps: until then; GAVEL__NEVER: or longer */
+    gavel__waiter *keeper_waiter; /* while the keeper drives */
+    gavel__waiter *closer;        /* gavel_close, while it waits for the locks */
 };
+
+extern const gavel__tie_side gavel__engine_side;
 
 /*
  * Joins everything until nothing is left to do: lets the engine advance, dials, closes, sends, and
@@ -62,11 +109,71 @@ bool gavel__client_pump(gavel_client *client);
 /* Watches what the loop is to look at, before it sleeps. */
 void gavel__client_watch(gavel_client *client);
 
-/* Tells one outcome to its waiter, in gavel_run. In blocking.c, as the next one. */
+/* ---- blocking.c ---------------------------------------------------------------------------- */
+
+/* Tells one outcome to its waiter, in gavel_run. */
 void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transaction);
+
+/* Drives the client until the waiter, which is initialized here, is done. Under the mutex. */
+void gavel__client_await(gavel_client *client, gavel__waiter *waiter);
+
+/* What it waits for is there. */
+void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
 
 /* Whether the thread that turns the loop has what it waits for, and should not sleep. */
 bool gavel__client_is_turner_done(const gavel_client *client);
+
+/* ---- locking.c: locks ---------------------------------------------------------------------- */
+
+static inline bool gavel__client_has_locks(const gavel_client *client)
+{
+    return client->lock_ties != NULL;
+}
+
+/* The clock of the locks. */
+int64_t gavel__client_lease_now_us(const gavel_client *client);
+
+/* Tells of the locks whose lease has passed. Comes before anything else is done. */
+void gavel__client_expire_locks(gavel_client *client);
+
+/* The same, then timers and what is to be sent. */
+void gavel__client_advance_locks(gavel_client *client);
+
+/* Tells losses and outcomes. */
+void gavel__client_tell_locks(gavel_client *client);
+
+/* On the loop's clock. */
+int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us);
+
+void gavel__client_free_locks(gavel_client *client);
+
+/* ---- keeper.c: a thread for leases that nobody else looks after ------------------------------ */
+
+/* Sees to it that there is one. False: there is no thread to be had. */
+bool gavel__keeper_start(gavel_client *client);
+
+/* Waits for its end. Not under the mutex; the client is closing. */
+void gavel__keeper_join(gavel_client *client);
+
+/* A caller leaves, or there is something new to look after. */
+void gavel__keeper_nudge(gavel_client *client);
+
+/* After the pump: whether the keeper's turn is over, or gavel_close's wait. */
+void gavel__keeper_look(gavel_client *client);
+
+/* ---- client.c ------------------------------------------------------------------------------ */
+
+/* All ties there are. */
+static inline size_t gavel__client_n_ties(const gavel_client *client)
+{
+    return client->engine.config.n_lanes + client->locks.n_lanes;
+}
+
+static inline gavel__tie *gavel__client_tie(gavel_client *client, size_t i)
+{
+    size_t n_lanes = client->engine.config.n_lanes;
+    return i < n_lanes ? &client->ties[i] : &client->lock_ties[i - n_lanes];
+}
 
 /* Frees all; nothing may be open. */
 void gavel__client_destroy(gavel_client *client);

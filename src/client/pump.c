@@ -1,6 +1,6 @@
 /*
- * The pump: carries what the links hear to the engine, and what the engine wants to the links, the
- * loop and the callers. The only place where the three meet.
+ * The pump: carries what the links hear to the engine or the locks, whichever has the lane, and
+ * what these want to the links, the loop and the callers. The only place where they meet.
  */
 #include "client/client.h"
 
@@ -9,12 +9,38 @@
 
 /* ---- From a link to the engine ------------------------------------------------------------- */
 
+static gavel_bytes begin_engine_dial(gavel__tie *tie)
+{
+    return gavel__engine_begin_dial(&tie->client->engine, tie->lane);
+}
+
+static void on_engine_up(gavel__tie *tie)
+{
+    gavel__engine_on_link_up(&tie->client->engine, tie->lane, gavel__link_out(tie->link));
+}
+
+static void on_engine_reply(gavel__tie *tie, const gavel_reply *reply)
+{
+    gavel__engine_on_reply(&tie->client->engine, tie->lane, reply, tie->client->now_us);
+}
+
+static void on_engine_down(gavel__tie *tie, const gavel__loss *loss)
+{
+    gavel__engine_on_link_down(&tie->client->engine, tie->lane, loss, tie->client->now_us);
+}
+
+const gavel__tie_side gavel__engine_side = {
+    begin_engine_dial, on_engine_up, on_engine_reply, on_engine_down};
+
+/* ---- From a link to whoever has its lane --------------------------------------------------- */
+
 static void on_up(gavel__link *link, void *owner)
 {
+    (void)link;
     gavel__tie *tie = owner;
     tie->client->has_news = true;
     gavel__client_log(tie->client, GAVEL_LOG_DEBUG, "link %u: up", (unsigned)tie->lane->index);
-    gavel__engine_on_link_up(&tie->client->engine, tie->lane, gavel__link_out(link));
+    tie->side->on_up(tie);
 }
 
 static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
@@ -22,7 +48,7 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     (void)link;
     gavel__tie *tie = owner;
     tie->client->has_news = true;
-    gavel__engine_on_reply(&tie->client->engine, tie->lane, reply, tie->client->now_us);
+    tie->side->on_reply(tie, reply);
 }
 
 static void unwatch(gavel__tie *tie)
@@ -38,7 +64,7 @@ static void tell_loss(gavel__tie *tie, const gavel__loss *loss)
     gavel__client_log(tie->client, GAVEL_LOG_INFO, "link %u: down: %s", (unsigned)tie->lane->index,
         loss->message);
     unwatch(tie);
-    gavel__engine_on_link_down(&tie->client->engine, tie->lane, loss, tie->client->now_us);
+    tie->side->on_down(tie, loss);
 }
 
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
@@ -52,7 +78,11 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
 static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
 {
     gavel__tie *tie = watch->owner;
-    gavel__link_on_ready(tie->link, is_readable, is_writable, gavel__client_now_us(tie->client));
+    gavel_client *client = tie->client;
+    gavel__client_expire_locks(client);
+    if (client->is_closing && !client->platform.is_blocking)
+        return; /* that was told, and the program closes: on_turn sees to it */
+    gavel__link_on_ready(tie->link, is_readable, is_writable, gavel__client_now_us(client));
     tie->lane->n_sent = gavel__link_n_sent_bytes(tie->link);
     /* Not only when the loop is about to sleep: what follows on this link leaves while the next
      * link's replies are looked at, so that the server and we work at the same time. */
@@ -60,20 +90,20 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
         gavel__client_pump(tie->client);
 }
 
-/* ---- From the engine to the links ---------------------------------------------------------- */
+/* ---- To the links -------------------------------------------------------------------------- */
 
-static bool make_link(gavel_client *client, gavel__tie *tie)
+static bool make_link(gavel__tie *tie)
 {
     gavel__link_events events = {on_up, on_reply, on_down, tie};
-    tie->link = gavel__link_create(&client->link_config, &events);
+    tie->link = gavel__link_create(tie->link_config, &events);
     tie->watch = (gavel__watch){.on_ready = on_ready, .owner = tie, .fd = -1};
     return tie->link != NULL;
 }
 
-static void dial(gavel_client *client, gavel__tie *tie, int64_t now_us)
+static void dial(gavel__tie *tie, int64_t now_us)
 {
-    gavel_bytes marker = gavel__engine_begin_dial(&client->engine, tie->lane);
-    if (tie->link == NULL && !make_link(client, tie)) {
+    gavel_bytes marker = tie->side->begin_dial(tie);
+    if (tie->link == NULL && !make_link(tie)) {
         tell_loss(tie, &(gavel__loss){.message = "no memory for a link"});
         return;
     }
@@ -106,7 +136,7 @@ static void flush(gavel__tie *tie, int64_t now_us)
     tie->lane->n_sent = gavel__link_n_sent_bytes(tie->link);
 }
 
-static void serve_link(gavel_client *client, gavel__tie *tie, int64_t now_us)
+static void serve_link(gavel__tie *tie, int64_t now_us)
 {
     gavel__lane *lane = tie->lane;
     if (tie->is_slept_on)
@@ -121,7 +151,7 @@ static void serve_link(gavel_client *client, gavel__tie *tie, int64_t now_us)
         lane->n_sent = gavel__link_n_sent_bytes(tie->link);
     }
     if (lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us)
-        dial(client, tie, now_us);
+        dial(tie, now_us);
     if (lane->state == GAVEL__LANE_UP && lane->n_new_replies > 0)
         flush(tie, now_us);
 }
@@ -172,31 +202,37 @@ static void watch_link(gavel_client *client, gavel__tie *tie)
     }
 }
 
-static int64_t due_us(const gavel_client *client)
+static int64_t due_us(gavel_client *client)
 {
     int64_t due_us = gavel__engine_due_us(&client->engine);
-    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++) {
-        const gavel__link *link = client->ties[i].link;
+    int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
+    if (locks_due_us < due_us)
+        due_us = locks_due_us;
+    size_t n_ties = gavel__client_n_ties(client);
+    for (size_t i = 0; i < n_ties; i++) {
+        const gavel__tie *tie = gavel__client_tie(client, i);
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
-        if (link == NULL || client->ties[i].is_slept_on)
+        if (tie->link == NULL || tie->is_slept_on)
             continue;
-        if (gavel__link_due_us(link) < due_us)
-            due_us = gavel__link_due_us(link);
+        if (gavel__link_due_us(tie->link) < due_us)
+            due_us = gavel__link_due_us(tie->link);
     }
     return due_us;
 }
 
 void gavel__client_watch(gavel_client *client)
 {
-    for (uint32_t i = 0; i < client->engine.config.n_lanes; i++)
-        watch_link(client, &client->ties[i]);
+    size_t n_ties = gavel__client_n_ties(client);
+    for (size_t i = 0; i < n_ties; i++)
+        watch_link(client, gavel__client_tie(client, i));
     int64_t due = due_us(client);
     if (due < client->armed_us)
         client->needs_wake = true;
     client->armed_us = due;
     client->loop->ops->wake_at(client->loop, due);
-    bool is_busy =
-        client->engine.queue.n_open > 0 || !gavel__list_is_empty(&client->engine.queue.done);
+    bool is_busy = client->engine.queue.n_open > 0 ||
+                   !gavel__list_is_empty(&client->engine.queue.done) ||
+                   (gavel__client_has_locks(client) && gavel__locks_are_busy(&client->locks));
     if (is_busy != client->is_busy) {
         client->is_busy = is_busy;
         client->loop->ops->set_busy(client->loop, is_busy);
@@ -217,13 +253,17 @@ bool gavel__client_pump(gavel_client *client)
     for (int pass = 0; pass < max_passes && client->has_news; pass++) {
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
+        gavel__client_advance_locks(client);
         gavel__engine_advance(&client->engine, now_us);
-        for (uint32_t i = 0; i < client->engine.config.n_lanes; i++)
-            serve_link(client, &client->ties[i], now_us);
+        size_t n_ties = gavel__client_n_ties(client);
+        for (size_t i = 0; i < n_ties; i++)
+            serve_link(gavel__client_tie(client, i), now_us);
         tell_outcomes(client);
         if (gavel__engine_keeps_gates(&client->engine))
             client->has_news = true;
+        gavel__client_tell_locks(client);
     }
     client->is_pumping = false;
+    gavel__keeper_look(client);
     return client->has_news;
 }

@@ -1,0 +1,302 @@
+/*
+ * The control lane: scripts in order, and what becomes of each. When the link is lost, the calls in
+ * flight are handed back one by one; most are made again, since the scripts can be asked twice.
+ */
+#include "lock/parts.h"
+
+#include "base/text.h"
+#include "core/server_error.h"
+
+/* Of the pause between two attempts to connect. */
+static const int64_t min_retry_us = 20000;
+static const int64_t max_retry_us = 1000000;
+
+/* ---- Lanes --------------------------------------------------------------------------------- */
+
+void gavel__lock_lane_reset(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us)
+{
+    lane->lane.state = GAVEL__LANE_DOWN;
+    lane->lane.is_condemned = false;
+    lane->lane.n_new_replies = 0;
+    lane->lane.out = NULL;
+    lane->is_blocked = false;
+    lane->n_skipped = 0;
+    int64_t pause_us = 0;
+    if (lane->lane.n_failures > 0) {
+        uint32_t n_doublings = lane->lane.n_failures < 7 ? lane->lane.n_failures - 1 : 6;
+        pause_us = min_retry_us << n_doublings;
+        if (pause_us > max_retry_us)
+            pause_us = max_retry_us;
+        pause_us -= (int64_t)gavel__random_below(&locks->random, (uint64_t)pause_us / 2);
+    }
+    lane->lane.n_failures++;
+    lane->retry_us = now_us + pause_us;
+}
+
+void gavel__lock_lane_wrote(gavel__lock_lane *lane, size_t size_before, size_t n_replies)
+{
+    lane->lane.n_appended += lane->lane.out->size - size_before;
+    lane->lane.n_new_replies += n_replies;
+}
+
+/* ---- Calls --------------------------------------------------------------------------------- */
+
+void gavel__lock_call_init(gavel__lock_call *call, gavel_lock *lock, gavel__lock_op *op)
+{
+    *call = (gavel__lock_call){.lock = lock, .op = op};
+    gavel__list_init(&call->node);
+}
+
+void gavel__lock_call_request(
+    gavel__locks *locks, gavel__lock_call *call, gavel__lock_call_kind kind)
+{
+    call->kind = kind;
+    call->state = GAVEL__LOCK_CALL_PENDING;
+    gavel__list_append(&locks->pending, &call->node);
+}
+
+void gavel__lock_call_withdraw(gavel__lock_call *call)
+{
+    if (call->state != GAVEL__LOCK_CALL_PENDING)
+        return;
+    gavel__list_remove(&call->node);
+    call->state = GAVEL__LOCK_CALL_IDLE;
+}
+
+bool gavel__lock_on_error(gavel_lock *lock, gavel_bytes words)
+{
+    char shown[GAVEL_MESSAGE_SIZE];
+    gavel__printable(words, shown, sizeof(shown));
+    gavel__format(lock->message, sizeof(lock->message), "%s", shown);
+    switch (gavel__server_error_remedy(words)) {
+    case GAVEL__GIVE_UP:
+        return false;
+    case GAVEL__TRY_AGAIN:
+        return true;
+    case GAVEL__RECONNECT:
+        gavel__lane_condemn(&lock->locks->lanes[0].lane, lock->message);
+        return true;
+    }
+    return false;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+static gavel_bytes token_of(const gavel_lock *lock)
+{
+    return (gavel_bytes){lock->token, sizeof(lock->token)};
+}
+
+static gavel_bytes id_of(const gavel_lock *lock)
+{
+    return (gavel_bytes){lock->id, sizeof(lock->id)};
+}
+
+static gavel__lock_claim claim_of(const gavel_lock *lock, gavel_bytes id)
+{
+    return (gavel__lock_claim){
+        token_of(lock), lock->lease_ms, id, gavel_str(lock->locks->config.who)};
+}
+
+static void write_user_call(
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel__lock_call *call)
+{
+    gavel_lock *lock = call->lock;
+    if (call->op->kind == GAVEL__LOCK_DO) {
+        gavel__buffer_append(out, (gavel_bytes){call->op->wire.data, call->op->wire.size});
+        return;
+    }
+    if (call->op->lease_ms != 0)
+        lock->lease_ms = call->op->lease_ms;
+    gavel__lock_shorten_lease(lock, call->sent_us);
+    gavel__lock_write_renew(out, keys, token_of(lock), lock->lease_ms);
+}
+
+static void write_call(gavel__locks *locks, gavel__lock_call *call, gavel__buffer *out)
+{
+    gavel_lock *lock = call->lock;
+    gavel__lock_line *line = lock != NULL ? lock->line : call->line;
+    gavel__lock_keys keys;
+    gavel__lock_keys_init(
+        &keys, locks->config.key_prefix, lock != NULL ? lock->name : line->map_node.key);
+    gavel__lock_claim claim;
+    switch (call->kind) {
+    case GAVEL__LOCK_ASK:
+        claim = claim_of(lock, GAVEL_STR(""));
+        gavel__lock_write_offer(out, &keys, id_of(lock));
+        gavel__lock_write_take(out, &keys, &claim);
+        break;
+    case GAVEL__LOCK_CLAIM:
+        claim = claim_of(lock, (gavel_bytes){line->id, line->id_size});
+        gavel__lock_write_take(out, &keys, &claim);
+        break;
+    case GAVEL__LOCK_RENEW:
+        gavel__lock_write_renew(out, &keys, token_of(lock), lock->lease_ms);
+        break;
+    case GAVEL__LOCK_GIVE_BACK:
+        gavel__lock_write_release(out, &keys, token_of(lock), id_of(lock));
+        break;
+    case GAVEL__LOCK_PASS:
+        gavel__lock_write_pass(out, &keys, (gavel_bytes){line->id, line->id_size});
+        break;
+    case GAVEL__LOCK_USER:
+        write_user_call(out, &keys, call);
+        break;
+    }
+}
+
+static bool prolongs(const gavel__lock_call *call)
+{
+    switch (call->kind) {
+    case GAVEL__LOCK_ASK:
+    case GAVEL__LOCK_CLAIM:
+    case GAVEL__LOCK_RENEW:
+        return true;
+    case GAVEL__LOCK_USER:
+        return call->op->kind == GAVEL__LOCK_EXTEND;
+    case GAVEL__LOCK_GIVE_BACK:
+    case GAVEL__LOCK_PASS:
+        break;
+    }
+    return false;
+}
+
+static void send_call(gavel__locks *locks, gavel__lock_call *call, int64_t now_us)
+{
+    gavel__lock_lane *control = &locks->lanes[0];
+    gavel__buffer *out = control->lane.out;
+    size_t size_before = out->size;
+    call->state = GAVEL__LOCK_CALL_IN_FLIGHT;
+    call->sent_us = now_us;
+    call->has_offered = false;
+    gavel__list_append(&control->calls, &call->node);
+    write_call(locks, call, out);
+    gavel__lock_lane_wrote(control, size_before, call->kind == GAVEL__LOCK_ASK ? 2 : 1);
+    call->end_byte = out->has_failed ? UINT64_MAX : control->lane.n_appended;
+    if (prolongs(call))
+        call->lock->lingers_until_us =
+            now_us + (int64_t)call->lock->lease_ms * 1000 + locks->config.patience_us;
+}
+
+void gavel__lock_control_advance(gavel__locks *locks, int64_t now_us)
+{
+    gavel__lock_lane *control = &locks->lanes[0];
+    if (gavel__list_is_empty(&locks->pending))
+        return;
+    if (control->lane.state != GAVEL__LANE_UP) {
+        control->is_wanted = true;
+        return;
+    }
+    while (!control->lane.is_condemned && !gavel__list_is_empty(&locks->pending)) {
+        gavel__list *node = gavel__list_pop(&locks->pending);
+        send_call(locks, GAVEL__CONTAINER(node, gavel__lock_call, node), now_us);
+    }
+}
+
+/* ---- Replies ------------------------------------------------------------------------------- */
+
+static void hand_out(
+    gavel__locks *locks, gavel__lock_call *call, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__lock_answer answer;
+    switch (call->kind) {
+    case GAVEL__LOCK_ASK:
+    case GAVEL__LOCK_CLAIM:
+        answer = gavel__lock_read_take(reply);
+        gavel__lock_line_on_answer(call->lock, &answer, call->sent_us, now_us);
+        break;
+    case GAVEL__LOCK_RENEW:
+        answer = gavel__lock_read(reply);
+        gavel__lock_on_renewed(call->lock, &answer, call->sent_us, now_us);
+        break;
+    case GAVEL__LOCK_GIVE_BACK:
+        answer = gavel__lock_read(reply);
+        gavel__lock_on_given_back(call->lock, &answer, now_us);
+        break;
+    case GAVEL__LOCK_PASS:
+        gavel__lock_line_on_passed(locks, call->line, now_us);
+        break;
+    case GAVEL__LOCK_USER:
+        answer = gavel__lock_read(reply);
+        gavel__lock_op_on_answer(call->op, &answer, call->sent_us, now_us);
+        break;
+    }
+}
+
+void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__list *calls = &locks->lanes[0].calls;
+    if (gavel__list_is_empty(calls))
+        return; /* the link expects no more replies than there are calls */
+    gavel__lock_call *call = GAVEL__CONTAINER(calls->next, gavel__lock_call, node);
+    if (call->kind == GAVEL__LOCK_ASK && !call->has_offered) {
+        call->has_offered = true;
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__lock_line_on_refused_offer(call->lock, reply->text);
+        return;
+    }
+    gavel__list_remove(&call->node);
+    call->state = GAVEL__LOCK_CALL_IDLE;
+    hand_out(locks, call, reply, now_us);
+}
+
+/* ---- Losing the link ----------------------------------------------------------------------- */
+
+static void hand_back(gavel__locks *locks, gavel__lock_call *call, uint64_t n_sent, int64_t now_us)
+{
+    bool was_sent = call->end_byte <= n_sent;
+    call->state = GAVEL__LOCK_CALL_IDLE;
+    switch (call->kind) {
+    case GAVEL__LOCK_ASK:
+    case GAVEL__LOCK_CLAIM:
+        gavel__lock_line_on_lost_call(call->lock, was_sent, now_us);
+        break;
+    case GAVEL__LOCK_RENEW:
+    case GAVEL__LOCK_GIVE_BACK:
+        gavel__lock_on_lost_call(call->lock, was_sent, now_us);
+        break;
+    case GAVEL__LOCK_PASS:
+        gavel__lock_line_on_passed(locks, call->line, now_us);
+        break;
+    case GAVEL__LOCK_USER:
+        gavel__lock_op_on_lost_call(call->op, was_sent, now_us);
+        break;
+    }
+}
+
+/* Trying again cannot help those who wait, or there is no time for it. Who holds a lock keeps
+ * trying: a lease is left. */
+static void fail_hopeless(gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us)
+{
+    gavel_lock_status status = loss->is_refused ? GAVEL_LOCK_REJECTED : GAVEL_LOCK_NOT_SENT;
+    gavel__list *next;
+    for (gavel__list *node = locks->all.next; node != &locks->all; node = next) {
+        gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
+        next = node->next;
+        if (lock->state != GAVEL__LOCK_WAITING)
+            continue;
+        if (!loss->is_final && !lock->is_try)
+            continue;
+        gavel__lock_fail(lock,
+            lock->acquire.is_doubtful ? GAVEL_LOCK_UNKNOWN
+            : loss->is_final          ? status
+                                      : GAVEL_LOCK_NOT_SENT,
+            loss->message, now_us);
+    }
+}
+
+void gavel__lock_control_on_down(
+    gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us)
+{
+    gavel__lock_lane *control = &locks->lanes[0];
+    bool was_up = control->lane.state == GAVEL__LANE_UP;
+    gavel__list calls;
+    gavel__list_init(&calls);
+    gavel__list_append_all(&calls, &control->calls);
+    gavel__lock_lane_reset(locks, control, now_us);
+    gavel__format(locks->trouble, sizeof(locks->trouble), "%s", loss->message);
+    for (gavel__list *node; (node = gavel__list_pop(&calls)) != NULL;)
+        hand_back(locks, GAVEL__CONTAINER(node, gavel__lock_call, node), loss->n_sent, now_us);
+    if (loss->is_final || !was_up)
+        fail_hopeless(locks, loss, now_us);
+}

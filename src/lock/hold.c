@@ -1,0 +1,291 @@
+/*
+ * Holding: from the grant to the end of a lock. Renewals, losses, giving back.
+ *
+ *     WAITING --grant--> GRANTED --lose--> FORFEITED
+ *        |                  |                  |
+ *        +------------------+------ end -------+--> ENDING --> ENDED
+ *
+ * ENDING: the server may still keep the lock for us, and is told until it has answered, or until no
+ * lease that it was ever sent can be left.
+ */
+#include "lock/parts.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+
+static bool is_legal(gavel__lock_state from, gavel__lock_state to)
+{
+    switch (to) {
+    case GAVEL__LOCK_WAITING:
+        return false;
+    case GAVEL__LOCK_GRANTED:
+        return from == GAVEL__LOCK_WAITING;
+    case GAVEL__LOCK_FORFEITED:
+        return from == GAVEL__LOCK_GRANTED;
+    case GAVEL__LOCK_ENDING:
+        return from < GAVEL__LOCK_ENDING;
+    case GAVEL__LOCK_ENDED:
+        return from != GAVEL__LOCK_ENDED;
+    }
+    return false;
+}
+
+static void set_state(gavel_lock *lock, gavel__lock_state state)
+{
+    bool is_allowed = is_legal(lock->state, state);
+    assert(is_allowed);
+    (void)is_allowed; /* Where assert is nothing. */
+    if (lock->state == GAVEL__LOCK_GRANTED) {
+        lock->locks->n_held--;
+        atomic_store(&lock->good_until_us, 0);
+    }
+    if (state == GAVEL__LOCK_GRANTED)
+        lock->locks->n_held++;
+    lock->state = state;
+}
+
+static void wake_at(gavel_lock *lock, int64_t due_us)
+{
+    gavel__heap_set(&lock->locks->lock_timers, &lock->timer, due_us);
+}
+
+/* ---- Leases -------------------------------------------------------------------------------- */
+
+/* Less what two clocks may disagree by, and the part of a millisecond that the server's drops. */
+static int64_t end_of_lease(const gavel_lock *lock, int64_t sent_us)
+{
+    int64_t lease_ms = lock->lease_ms;
+    return sent_us + lease_ms * 1000 - lease_ms - 1000;
+}
+
+void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us)
+{
+    atomic_store(&lock->good_until_us, end_of_lease(lock, sent_us));
+    lock->renew_us = lock->is_fixed ? GAVEL__NEVER : sent_us + (int64_t)lock->lease_ms * 1000 / 3;
+}
+
+void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us)
+{
+    int64_t end_us = end_of_lease(lock, sent_us);
+    if (lock->state == GAVEL__LOCK_GRANTED && end_us < lock->good_until_us) {
+        atomic_store(&lock->good_until_us, end_us);
+        wake_at(lock, end_us);
+    }
+}
+
+static void watch_lease(gavel_lock *lock)
+{
+    wake_at(lock, lock->renew_us < lock->good_until_us ? lock->renew_us : lock->good_until_us);
+}
+
+void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
+{
+    gavel__lock_op *op = &lock->acquire;
+    lock->fence = fence;
+    lock->message[0] = '\0';
+    set_state(lock, GAVEL__LOCK_GRANTED);
+    gavel__lock_line_leave(lock, now_us);
+    watch_lease(lock);
+    op->outcome.lock = lock;
+    op->outcome.fence = fence;
+    gavel__lock_op_settle(op, GAVEL_LOCK_HELD, NULL, now_us);
+}
+
+/* ---- Giving back --------------------------------------------------------------------------- */
+
+static void give_back(gavel_lock *lock, int64_t now_us)
+{
+    if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_GIVE_BACK);
+    wake_at(lock, lock->lingers_until_us);
+}
+
+/* The server has nothing of it any more, or will not for long. */
+static void settle_down(gavel_lock *lock)
+{
+    lock->is_lingering = false;
+    gavel__lock_call_withdraw(&lock->call);
+    gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
+    if (lock->state == GAVEL__LOCK_ENDING)
+        set_state(lock, GAVEL__LOCK_ENDED);
+    gavel__lock_try_free(lock);
+}
+
+void gavel__lock_end(gavel_lock *lock, int64_t now_us)
+{
+    bool was_held = lock->state == GAVEL__LOCK_GRANTED;
+    gavel__list_remove(&lock->lost_node);
+    gavel__lock_call_withdraw(&lock->call);
+    set_state(lock, was_held || lock->is_lingering ? GAVEL__LOCK_ENDING : GAVEL__LOCK_ENDED);
+    if (lock->line != NULL)
+        gavel__lock_line_leave(lock, now_us);
+    if (lock->state == GAVEL__LOCK_ENDING) {
+        lock->is_lingering = true;
+        give_back(lock, now_us);
+    }
+}
+
+void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
+{
+    gavel__lock_op *op = &lock->release;
+    bool is_open = op->state == GAVEL__LOCK_OP_OPEN;
+    bool is_foreign = answer->verdict == GAVEL__LOCK_FOREIGN;
+    switch (answer->verdict) {
+    case GAVEL__LOCK_OURS:
+        if (is_open)
+            gavel__lock_op_settle(op, GAVEL_LOCK_RELEASED, NULL, now_us);
+        break;
+    case GAVEL__LOCK_ABSENT:
+    case GAVEL__LOCK_FOREIGN:
+        if (is_open && op->is_doubtful)
+            gavel__lock_op_settle(op, GAVEL_LOCK_UNKNOWN,
+                "the answer was lost: it was released, or lost just before", now_us);
+        else if (is_open)
+            gavel__lock_op_settle_lost(op, is_foreign ? GAVEL_LOCK_TAKEN : GAVEL_LOCK_GONE, now_us);
+        break;
+    case GAVEL__LOCK_ERROR:
+    case GAVEL__LOCK_NONSENSE:
+        if (gavel__lock_on_error(lock, answer->text)) {
+            wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
+            return;
+        }
+        if (is_open)
+            gavel__lock_op_settle(op, GAVEL_LOCK_REJECTED, lock->message, now_us);
+        break;
+    }
+    settle_down(lock);
+}
+
+/* ---- Losing -------------------------------------------------------------------------------- */
+
+void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us)
+{
+    set_state(lock, GAVEL__LOCK_FORFEITED);
+    lock->reason = reason;
+    gavel__list_append(&lock->locks->lost, &lock->lost_node);
+    gavel__lock_call_withdraw(&lock->call);
+    for (gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next) {
+        gavel__lock_op *op = GAVEL__CONTAINER(node, gavel__lock_op, lock_node);
+        if (op->state != GAVEL__LOCK_OP_OPEN || op->call.state == GAVEL__LOCK_CALL_IN_FLIGHT)
+            continue;
+        gavel__lock_call_withdraw(&op->call);
+        gavel__lock_op_settle_lost(op, reason, now_us);
+    }
+    gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
+    if (reason != GAVEL_LOCK_EXPIRED)
+        return;
+    /* A renewal may still arrive there: the next one should not have to wait for its end. */
+    lock->is_lingering = true;
+    give_back(lock, now_us);
+}
+
+bool gavel__lock_has_expired(gavel_lock *lock, int64_t now_us)
+{
+    if (lock->state != GAVEL__LOCK_GRANTED || now_us < lock->good_until_us)
+        return false;
+    gavel__lock_lose(lock, GAVEL_LOCK_EXPIRED, now_us);
+    return true;
+}
+
+/* ---- Renewing ------------------------------------------------------------------------------ */
+
+void gavel__lock_on_renewed(
+    gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
+{
+    if (lock->is_lingering) { /* it was released, or given up, while this was under way */
+        give_back(lock, now_us);
+        return;
+    }
+    if (lock->state != GAVEL__LOCK_GRANTED) {
+        gavel__lock_try_free(lock);
+        return;
+    }
+    switch (answer->verdict) {
+    case GAVEL__LOCK_OURS:
+        gavel__lock_set_lease(lock, sent_us);
+        watch_lease(lock);
+        break;
+    case GAVEL__LOCK_ABSENT:
+        gavel__lock_lose(lock, GAVEL_LOCK_GONE, now_us);
+        break;
+    case GAVEL__LOCK_FOREIGN:
+        gavel__lock_lose(lock, GAVEL_LOCK_TAKEN, now_us);
+        break;
+    case GAVEL__LOCK_ERROR:
+    case GAVEL__LOCK_NONSENSE:
+        /* Whatever it is, it may be better before the lease is over. */
+        gavel__lock_on_error(lock, answer->text);
+        lock->renew_us = now_us + GAVEL__LOCK_PAUSE_US;
+        watch_lease(lock);
+        break;
+    }
+}
+
+void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
+{
+    if (lock->is_lingering) {
+        if (was_sent && lock->call.kind == GAVEL__LOCK_GIVE_BACK)
+            lock->release.is_doubtful = true;
+        give_back(lock, now_us);
+    } else if (lock->state == GAVEL__LOCK_GRANTED) {
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
+    } else {
+        gavel__lock_try_free(lock);
+    }
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+static void on_held_timer(gavel_lock *lock, int64_t now_us)
+{
+    if (gavel__lock_has_expired(lock, now_us))
+        return;
+    if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
+    wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
+}
+
+void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)
+{
+    switch (lock->state) {
+    case GAVEL__LOCK_WAITING:
+        lock->must_ask = true;
+        gavel__lock_line_go_on(lock->locks, lock->line, now_us);
+        break;
+    case GAVEL__LOCK_GRANTED:
+        on_held_timer(lock, now_us);
+        break;
+    case GAVEL__LOCK_FORFEITED:
+    case GAVEL__LOCK_ENDING:
+        if (now_us < lock->lingers_until_us) {
+            give_back(lock, now_us);
+            break;
+        }
+        if (lock->release.state == GAVEL__LOCK_OP_OPEN)
+            gavel__lock_op_on_deadline(&lock->release, now_us);
+        settle_down(lock);
+        break;
+    case GAVEL__LOCK_ENDED:
+        break;
+    }
+}
+
+/* ---- Freeing ------------------------------------------------------------------------------- */
+
+static bool is_over(const gavel__lock_op *op)
+{
+    return op->state == GAVEL__LOCK_OP_NONE || op->state == GAVEL__LOCK_OP_TOLD;
+}
+
+void gavel__lock_try_free(gavel_lock *lock)
+{
+    gavel__locks *locks = lock->locks;
+    if (lock->state != GAVEL__LOCK_ENDED || lock->call.state != GAVEL__LOCK_CALL_IDLE ||
+        !is_over(&lock->acquire) || !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
+        return;
+    gavel__list_remove(&lock->node);
+    gavel__heap_remove(&locks->lock_timers, &lock->timer);
+    gavel__free(locks->config.allocator, lock);
+    locks->n_locks--;
+}

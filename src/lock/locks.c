@@ -1,0 +1,465 @@
+/*
+ * Locks: requests in, outcomes out, and whose turn it is.
+ */
+#include "lock/locks.h"
+
+#include "base/text.h"
+#include "lock/parts.h"
+
+static const uint32_t default_lease_ms = 10000;
+static const uint32_t min_lease_ms = 100;
+static const uint32_t max_lease_ms = 86400000;
+static const uint32_t default_wait_ms = 10000;
+static const uint32_t default_deadline_ms = 5000;
+
+/* ---- Life ---------------------------------------------------------------------------------- */
+
+bool gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config)
+{
+    *locks = (gavel__locks){.config = *config, .n_lanes = 1 + config->n_waiting_lanes};
+    locks->lanes = gavel__alloc(config->allocator, locks->n_lanes, sizeof(*locks->lanes));
+    if (locks->lanes == NULL)
+        return false;
+    for (uint32_t i = 0; i < locks->n_lanes; i++) {
+        locks->lanes[i].lane.index = config->first_index + i;
+        gavel__list_init(&locks->lanes[i].calls);
+    }
+    gavel__random_seed(&locks->random, config->seed);
+    gavel__map_init(&locks->lines, config->allocator, gavel__random_next(&locks->random));
+    gavel__heap_init(&locks->lock_timers, config->allocator);
+    gavel__heap_init(&locks->op_timers, config->allocator);
+    gavel__list_init(&locks->pending);
+    gavel__list_init(&locks->laneless);
+    gavel__list_init(&locks->all);
+    gavel__list_init(&locks->lost);
+    gavel__list_init(&locks->done);
+    return true;
+}
+
+static void free_ops(gavel_lock *lock)
+{
+    for (gavel__list *node; (node = gavel__list_pop(&lock->ops)) != NULL;) {
+        gavel__lock_op *op = GAVEL__CONTAINER(node, gavel__lock_op, lock_node);
+        gavel_lock_outcome_clear(&op->outcome);
+        gavel__buffer_finish(&op->wire);
+        gavel__free(lock->locks->config.allocator, op);
+    }
+}
+
+static void free_lines(gavel__locks *locks)
+{
+    for (size_t i = 0; i < locks->lines.n_buckets; i++) {
+        for (gavel__map_node *node = locks->lines.buckets[i], *next; node != NULL; node = next) {
+            next = node->next;
+            gavel__free(
+                locks->config.allocator, GAVEL__CONTAINER(node, gavel__lock_line, map_node));
+        }
+    }
+    gavel__map_finish(&locks->lines);
+}
+
+void gavel__locks_finish(gavel__locks *locks)
+{
+    if (locks->lanes == NULL)
+        return;
+    const gavel_allocator *allocator = locks->config.allocator;
+    for (gavel__list *node; (node = gavel__list_pop(&locks->all)) != NULL;) {
+        gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
+        free_ops(lock);
+        gavel__free(allocator, lock);
+    }
+    free_lines(locks);
+    gavel__heap_finish(&locks->lock_timers);
+    gavel__heap_finish(&locks->op_timers);
+    gavel__free(allocator, locks->lanes);
+    locks->lanes = NULL;
+}
+
+/* ---- Acquiring ----------------------------------------------------------------------------- */
+
+static const char *fault_of(const gavel_lock_request *request)
+{
+    uint32_t lease_ms = request->lease_ms;
+    if (request->name.data == NULL || request->name.size == 0)
+        return "the lock has no name";
+    if (request->name.size > GAVEL_LOCK_NAME_MAX)
+        return "the lock's name has more than 512 bytes";
+    if (lease_ms != 0 && (lease_ms < min_lease_ms || lease_ms > max_lease_ms))
+        return "lease_ms is below 100 or above 86400000";
+    return NULL;
+}
+
+static void write_hex(const uint64_t random[2], char token[GAVEL__LOCK_TOKEN_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < GAVEL__LOCK_TOKEN_SIZE; i++)
+        token[i] = digits[random[i / 16] >> (i % 16 * 4) & 15];
+}
+
+static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
+{
+    if (!gavel__heap_reserve(&locks->lock_timers, locks->n_locks + 1) ||
+        !gavel__heap_reserve(&locks->op_timers, locks->n_ops + locks->n_locks + 2))
+        return NULL;
+    gavel_lock *lock = gavel__alloc(locks->config.allocator, 1, sizeof(*lock) + name.size);
+    if (lock == NULL)
+        return NULL;
+    lock->locks = locks;
+    lock->acquire.kind = GAVEL__LOCK_ACQUIRE;
+    lock->release.kind = GAVEL__LOCK_RELEASE;
+    lock->acquire.lock = lock;
+    lock->release.lock = lock;
+    gavel__lock_call_init(&lock->call, lock, NULL);
+    gavel__list_init(&lock->acquire.node);
+    gavel__list_init(&lock->release.node);
+    gavel__list_init(&lock->ops);
+    gavel__list_init(&lock->line_node);
+    gavel__list_init(&lock->lost_node);
+    atomic_init(&lock->good_until_us, 0);
+    char *behind = (char *)(lock + 1);
+    if (name.size > 0)
+        memcpy(behind, name.data, name.size);
+    lock->name = (gavel_bytes){behind, name.size};
+    gavel__list_append(&locks->all, &lock->node);
+    locks->n_locks++;
+    return lock;
+}
+
+static int64_t wait_us(const gavel__locks *locks, const gavel_lock_request *request)
+{
+    if (request->is_try)
+        return locks->config.patience_us;
+    return (int64_t)(request->wait_ms != 0 ? request->wait_ms : default_wait_ms) * 1000;
+}
+
+/* Others of this client come first. */
+static bool is_behind_others(const gavel_lock *lock)
+{
+    return lock->line->waiting.next != &lock->line_node;
+}
+
+gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *request,
+    const gavel__lock_caller *caller, int64_t now_us)
+{
+    const char *fault = fault_of(request);
+    gavel_lock *lock = make_lock(locks, fault != NULL ? GAVEL_STR("") : request->name);
+    if (lock == NULL)
+        return NULL;
+    lock->is_try = request->is_try;
+    lock->is_fixed = request->is_fixed;
+    lock->lease_ms = request->lease_ms != 0 ? request->lease_ms : default_lease_ms;
+    lock->on_lost = request->on_lost;
+    lock->user = request->user;
+    write_hex(caller->random, lock->token);
+    write_hex(caller->random + 2, lock->id);
+    gavel__lock_op_open(&lock->acquire, caller, now_us);
+    lock->acquire.ticket = ++locks->n_tickets;
+    gavel__heap_set(&locks->op_timers, &lock->acquire.timer, now_us + wait_us(locks, request));
+    if (fault != NULL)
+        gavel__lock_fail(lock, GAVEL_LOCK_INVALID, fault, now_us);
+    else if (!gavel__lock_line_join(locks, lock, now_us))
+        gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, "no memory", now_us);
+    else if (lock->is_try && is_behind_others(lock))
+        gavel__lock_give_up(lock, now_us);
+    return lock;
+}
+
+bool gavel__locks_cancel(gavel__locks *locks, gavel_ticket ticket, int64_t now_us)
+{
+    for (gavel__list *node = locks->all.next; node != &locks->all; node = node->next) {
+        gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
+        if (lock->acquire.ticket != ticket)
+            continue;
+        if (lock->acquire.state != GAVEL__LOCK_OP_OPEN || lock->acquire.is_cancelled)
+            return false;
+        lock->acquire.is_cancelled = true;
+        gavel__lock_give_up(lock, now_us);
+        return true;
+    }
+    return false;
+}
+
+/* ---- Holding ------------------------------------------------------------------------------- */
+
+static gavel__lock_op *make_op(gavel_lock *lock, gavel__lock_op_kind kind)
+{
+    gavel__locks *locks = lock->locks;
+    if (!gavel__heap_reserve(&locks->op_timers, locks->n_ops + locks->n_locks + 2))
+        return NULL;
+    gavel__lock_op *op = gavel__alloc(locks->config.allocator, 1, sizeof(*op));
+    if (op == NULL)
+        return NULL;
+    op->kind = kind;
+    op->lock = lock;
+    gavel__list_init(&op->node);
+    gavel__list_init(&op->lock_node);
+    gavel__lock_call_init(&op->call, lock, op);
+    gavel__buffer_init(&op->wire, locks->config.allocator);
+    return op;
+}
+
+/* It is refused, or on its way. */
+static void begin(gavel__lock_op *op, const char *fault, int64_t patience_us, int64_t now_us)
+{
+    gavel_lock *lock = op->lock;
+    gavel__heap_set(&lock->locks->op_timers, &op->timer, now_us + patience_us);
+    gavel__list_append(&lock->ops, &op->lock_node);
+    if (fault != NULL)
+        gavel__lock_op_settle(op, GAVEL_LOCK_INVALID, fault, now_us);
+    else if (gavel__lock_has_expired(lock, now_us) || lock->state != GAVEL__LOCK_GRANTED)
+        gavel__lock_op_settle_lost(op, lock->reason, now_us);
+    else
+        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_USER);
+}
+
+gavel__lock_op *gavel__locks_extend(
+    gavel_lock *lock, uint32_t lease_ms, const gavel__lock_caller *caller, int64_t now_us)
+{
+    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_EXTEND);
+    if (op == NULL)
+        return NULL;
+    bool is_good = lease_ms == 0 || (lease_ms >= min_lease_ms && lease_ms <= max_lease_ms);
+    op->lease_ms = lease_ms;
+    gavel__lock_op_open(op, caller, now_us);
+    begin(op, is_good ? NULL : "lease_ms is below 100 or above 86400000",
+        lock->locks->config.patience_us, now_us);
+    return op;
+}
+
+/* NULL: the command is complete in *ret_command. */
+static const char *resolve(const gavel_command *command, gavel_command *ret_command)
+{
+    if (command->args == NULL || command->n_args == 0)
+        return "the command has no name";
+    if (command->n_args > GAVEL_LOCK_ARGS_MAX)
+        return "the command has more than 4096 arguments";
+    *ret_command = *command;
+    if (ret_command->first_key == 0)
+        ret_command->first_key = 1;
+    if (ret_command->first_key > command->n_args)
+        return "the command has no such key";
+    size_t n_behind = command->n_args - ret_command->first_key;
+    if (ret_command->n_keys == 0)
+        ret_command->n_keys = n_behind > 0 ? 1 : 0;
+    return ret_command->n_keys <= n_behind ? NULL : "the command has no such key";
+}
+
+gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,
+    const gavel__lock_caller *caller, int64_t now_us)
+{
+    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_DO);
+    if (op == NULL)
+        return NULL;
+    gavel_command resolved;
+    const char *fault = resolve(&command->command, &resolved);
+    uint32_t deadline_ms = command->deadline_ms != 0 ? command->deadline_ms : default_deadline_ms;
+    op->keep_reply = command->keep_reply;
+    if (fault == NULL) {
+        gavel__lock_keys keys;
+        gavel__lock_keys_init(&keys, lock->locks->config.key_prefix, lock->name);
+        gavel__lock_write_do(
+            &op->wire, &keys, (gavel_bytes){lock->token, sizeof(lock->token)}, &resolved);
+    }
+    if (op->wire.has_failed) {
+        gavel__buffer_finish(&op->wire);
+        gavel__free(lock->locks->config.allocator, op);
+        return NULL;
+    }
+    gavel__lock_op_open(op, caller, now_us);
+    begin(op, fault, (int64_t)deadline_ms * 1000, now_us);
+    return op;
+}
+
+void gavel__locks_release(gavel_lock *lock, const gavel__lock_caller *caller, int64_t now_us)
+{
+    gavel__locks *locks = lock->locks;
+    gavel__lock_has_expired(lock, now_us);
+    gavel__lock_op_open(&lock->release, caller, now_us);
+    gavel__heap_set(&locks->op_timers, &lock->release.timer, now_us + locks->config.patience_us);
+    if (lock->state == GAVEL__LOCK_FORFEITED)
+        gavel__lock_op_settle_lost(&lock->release, lock->reason, now_us);
+    gavel__lock_end(lock, now_us);
+}
+
+/* ---- Closing ------------------------------------------------------------------------------- */
+
+/* A caller that was not told yet that it holds the lock is told that it does not. */
+static void take_grant_back(gavel_lock *lock)
+{
+    gavel__lock_op *op = &lock->acquire;
+    if (op->state != GAVEL__LOCK_OP_DONE || op->outcome.status != GAVEL_LOCK_HELD)
+        return;
+    op->outcome.status = GAVEL_LOCK_CANCELLED;
+    op->outcome.lock = NULL;
+    op->outcome.fence = 0;
+    gavel__format(op->outcome.message, sizeof(op->outcome.message), "the client is closing");
+}
+
+static void close_op(gavel__lock_op *op, bool is_final, int64_t now_us)
+{
+    bool is_sent = op->is_doubtful || op->call.state == GAVEL__LOCK_CALL_IN_FLIGHT;
+    if (op->state != GAVEL__LOCK_OP_OPEN || (is_sent && !is_final))
+        return;
+    gavel__lock_op_settle(
+        op, is_sent ? GAVEL_LOCK_UNKNOWN : GAVEL_LOCK_CANCELLED, "the client is closing", now_us);
+    gavel__lock_call_withdraw(&op->call);
+}
+
+static void close_request(gavel_lock *lock, bool is_final, int64_t now_us)
+{
+    lock->acquire.is_cancelled = true;
+    gavel__lock_give_up(lock, now_us);
+    if (is_final && lock->state == GAVEL__LOCK_WAITING)
+        gavel__lock_fail(lock, GAVEL_LOCK_UNKNOWN, "the client is closing", now_us);
+}
+
+/* Its script is sent as long as there is a link. */
+static void close_release(gavel_lock *lock, int64_t now_us)
+{
+    bool is_up = lock->locks->lanes[0].lane.state == GAVEL__LANE_UP;
+    gavel__lock_op_settle(&lock->release,
+        is_up || lock->release.is_doubtful ? GAVEL_LOCK_UNKNOWN : GAVEL_LOCK_NOT_SENT,
+        "the client is closing", now_us);
+}
+
+static void close_lock(gavel_lock *lock, bool is_final, int64_t now_us)
+{
+    for (gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next)
+        close_op(GAVEL__CONTAINER(node, gavel__lock_op, lock_node), is_final, now_us);
+    switch (lock->state) {
+    case GAVEL__LOCK_WAITING:
+        close_request(lock, is_final, now_us);
+        break;
+    case GAVEL__LOCK_GRANTED:
+    case GAVEL__LOCK_FORFEITED:
+        take_grant_back(lock);
+        gavel__locks_release(lock, &(gavel__lock_caller){.done = NULL}, now_us);
+        break;
+    case GAVEL__LOCK_ENDING:
+        if (is_final)
+            close_release(lock, now_us);
+        break;
+    case GAVEL__LOCK_ENDED:
+        break;
+    }
+}
+
+void gavel__locks_close(gavel__locks *locks, bool is_final, int64_t now_us)
+{
+    gavel__list *next;
+    locks->is_closing = true;
+    for (gavel__list *node = locks->all.next; node != &locks->all; node = next) {
+        gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
+        next = node->next;
+        close_lock(lock, is_final, now_us);
+    }
+}
+
+/* ---- Events -------------------------------------------------------------------------------- */
+
+static gavel__lock_lane *of_lane(gavel__lane *lane)
+{
+    return GAVEL__CONTAINER(lane, gavel__lock_lane, lane);
+}
+
+void gavel__locks_on_link_up(
+    gavel__locks *locks, gavel__lane *lane, gavel__buffer *out, int64_t now_us)
+{
+    gavel__lock_lane *self = of_lane(lane);
+    lane->state = GAVEL__LANE_UP;
+    lane->out = out;
+    lane->n_appended = 0;
+    lane->n_sent = 0;
+    lane->n_failures = 0;
+    self->is_wanted = false;
+    if (self == &locks->lanes[0])
+        locks->trouble[0] = '\0';
+    else if (self->line != NULL)
+        gavel__lock_line_go_on(locks, self->line, now_us);
+}
+
+void gavel__locks_on_reply(
+    gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__locks_expire(locks, now_us);
+    if (of_lane(lane) == &locks->lanes[0])
+        gavel__lock_control_on_reply(locks, reply, now_us);
+    else
+        gavel__lock_line_on_reply(locks, of_lane(lane), reply, now_us);
+}
+
+void gavel__locks_on_link_down(
+    gavel__locks *locks, gavel__lane *lane, const gavel__lock_link_loss *loss, int64_t now_us)
+{
+    if (of_lane(lane) == &locks->lanes[0])
+        gavel__lock_control_on_down(locks, loss, now_us);
+    else
+        gavel__lock_line_on_down(locks, of_lane(lane), now_us);
+}
+
+void gavel__locks_expire(gavel__locks *locks, int64_t now_us)
+{
+    gavel__heap_node *node;
+    while ((node = gavel__heap_first(&locks->lock_timers)) != NULL && node->due_us <= now_us) {
+        gavel__heap_remove(&locks->lock_timers, node);
+        gavel__lock_on_timer(GAVEL__CONTAINER(node, gavel_lock, timer), now_us);
+    }
+}
+
+static void end_overdue(gavel__locks *locks, int64_t now_us)
+{
+    gavel__heap_node *node;
+    while ((node = gavel__heap_first(&locks->op_timers)) != NULL && node->due_us <= now_us) {
+        gavel__heap_remove(&locks->op_timers, node);
+        gavel__lock_op_on_deadline(GAVEL__CONTAINER(node, gavel__lock_op, timer), now_us);
+    }
+}
+
+void gavel__locks_advance(gavel__locks *locks, int64_t now_us)
+{
+    gavel__locks_expire(locks, now_us);
+    end_overdue(locks, now_us);
+    gavel__lock_control_advance(locks, now_us);
+    for (uint32_t i = 0; i < locks->n_lanes; i++) {
+        gavel__lock_lane *lane = &locks->lanes[i];
+        if (lane->is_wanted && lane->lane.state == GAVEL__LANE_DOWN && lane->retry_us <= now_us) {
+            lane->lane.state = GAVEL__LANE_WANTED;
+            lane->lane.dial_us = INT64_MIN;
+        }
+    }
+}
+
+int64_t gavel__locks_due_us(const gavel__locks *locks)
+{
+    int64_t due_us = GAVEL__NEVER;
+    const gavel__heap_node *first = gavel__heap_first(&locks->lock_timers);
+    if (first != NULL)
+        due_us = first->due_us;
+    first = gavel__heap_first(&locks->op_timers);
+    if (first != NULL && first->due_us < due_us)
+        due_us = first->due_us;
+    for (uint32_t i = 0; i < locks->n_lanes; i++) {
+        const gavel__lock_lane *lane = &locks->lanes[i];
+        if (lane->is_wanted && lane->lane.state == GAVEL__LANE_DOWN && lane->retry_us < due_us)
+            due_us = lane->retry_us;
+    }
+    return due_us;
+}
+
+bool gavel__locks_are_busy(const gavel__locks *locks)
+{
+    return locks->n_ops > 0 || locks->n_held > 0 || !gavel__list_is_empty(&locks->lost) ||
+           !gavel__list_is_empty(&locks->done);
+}
+
+gavel_lock *gavel__locks_take_lost(gavel__locks *locks)
+{
+    gavel__list *node = gavel__list_pop(&locks->lost);
+    return node != NULL ? GAVEL__CONTAINER(node, gavel_lock, lost_node) : NULL;
+}
+
+bool gavel__locks_are_calm(const gavel__locks *locks)
+{
+    return gavel__list_is_empty(&locks->pending) && gavel__list_is_empty(&locks->lanes[0].calls) &&
+           gavel__list_is_empty(&locks->lost) && gavel__list_is_empty(&locks->done);
+}

@@ -1,0 +1,276 @@
+/*
+ * Locks: a client's requests, waits and grants. The locks' face to the client.
+ *
+ * As the engine, this does no I/O, reads no clock and draws no randomness: bytes, replies, time and
+ * random bits come in as arguments; what goes out is commands in the lanes' buffers, lanes that are
+ * to be connected or closed, losses and outcomes to be told. After any number of calls that tell it
+ * something the client calls gavel__locks_advance, and then looks at these.
+ *
+ * `now_us` is of one clock throughout, which also counts while the machine sleeps.
+ *
+ *     gavel_lock          one request, and then the grant:  WAITING -> HELD -> ENDING -> ENDED
+ *     gavel__lock_line    who waits here for one name, and the one lane that waits for them all
+ *     gavel__lock_op      what a caller is to be told about
+ *     gavel__lock_call    a script on its way to the server and back, on the control lane
+ *
+ * Lane 0 is the control lane: all scripts go there, in order. The others wait, each for one name.
+ */
+#ifndef GAVEL__LOCKS_H
+#define GAVEL__LOCKS_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/random.h"
+#include "core/lane.h"
+#include "lock/scripts.h"
+
+#include <stdatomic.h>
+
+/* ---- Parts --------------------------------------------------------------------------------- */
+
+typedef struct gavel__locks gavel__locks;
+typedef struct gavel__lock_line gavel__lock_line;
+
+typedef enum gavel__lock_call_kind {
+    GAVEL__LOCK_ASK,   /* offer and take: for a lock that may be free, or ours. Two replies */
+    GAVEL__LOCK_CLAIM, /* take, with the id that the line was given */
+    GAVEL__LOCK_RENEW,
+    GAVEL__LOCK_GIVE_BACK, /* release */
+    GAVEL__LOCK_PASS,      /* the id that the line was given, to the next */
+    GAVEL__LOCK_USER       /* an operation of the user's: extend, do */
+} gavel__lock_call_kind;
+
+typedef enum gavel__lock_call_state {
+    GAVEL__LOCK_CALL_IDLE,
+    GAVEL__LOCK_CALL_PENDING, /* until the control lane is up */
+    GAVEL__LOCK_CALL_IN_FLIGHT
+} gavel__lock_call_state;
+
+typedef struct gavel__lock_call {
+    gavel__list node; /* among the pending, or those in flight */
+    gavel__lock_call_state state;
+    gavel__lock_call_kind kind;
+    bool has_offered;  /* ASK: the first reply has come */
+    int64_t sent_us;   /* when it was written */
+    uint64_t end_byte; /* of the lane's bytes: it cannot have been run before these were sent */
+    struct gavel_lock *lock; /* whose it is; NULL: of `line` */
+    struct gavel__lock_op *op;
+    gavel__lock_line *line;
+} gavel__lock_call;
+
+typedef enum gavel__lock_op_kind {
+    GAVEL__LOCK_ACQUIRE,
+    GAVEL__LOCK_EXTEND,
+    GAVEL__LOCK_DO,
+    GAVEL__LOCK_RELEASE
+} gavel__lock_op_kind;
+
+typedef enum gavel__lock_op_state {
+    GAVEL__LOCK_OP_NONE,
+    GAVEL__LOCK_OP_OPEN,
+    GAVEL__LOCK_OP_DONE, /* to be told */
+    GAVEL__LOCK_OP_TOLD
+} gavel__lock_op_state;
+
+typedef struct gavel__lock_op {
+    gavel__list node;       /* DONE: among those to be told */
+    gavel__list lock_node;  /* EXTEND, DO: among the lock's */
+    gavel__heap_node timer; /* the deadline */
+    gavel__lock_op_kind kind;
+    gavel__lock_op_state state;
+    struct gavel_lock *lock;
+    gavel__lock_call call; /* EXTEND, DO */
+    int64_t begun_us;
+    bool is_overdue;   /* the deadline has passed; the answer under way decides */
+    bool is_cancelled; /* likewise */
+    bool is_doubtful;  /* something was sent whose answer was lost */
+    gavel_lock_outcome outcome;
+    gavel_lock_done *done; /* NULL: nobody */
+    void *user;
+    void *waiter;        /* the blocking caller; NULL: none */
+    gavel_ticket ticket; /* ACQUIRE */
+    uint32_t lease_ms;   /* EXTEND */
+    bool keep_reply;     /* DO */
+    gavel__buffer wire;  /* DO: the command, as it is sent */
+} gavel__lock_op;
+
+typedef enum gavel__lock_state {
+    GAVEL__LOCK_WAITING,
+    GAVEL__LOCK_GRANTED,
+    GAVEL__LOCK_FORFEITED, /* lost, and not yet released by the program */
+    GAVEL__LOCK_ENDING,    /* being given back; the program has no handle any more */
+    GAVEL__LOCK_ENDED      /* freed when nothing refers to it */
+} gavel__lock_state;
+
+struct gavel_lock {
+    gavel__list node; /* of all */
+    gavel__locks *locks;
+    gavel__lock_state state;
+    gavel__heap_node timer; /* the next thing to do for it, other than deadlines */
+    gavel__lock_op acquire;
+    gavel__lock_op release;
+    gavel__list ops; /* EXTEND, DO that are not told, or whose call is not back */
+    gavel__lock_call call;
+
+    gavel__lock_line *line; /* WAITING: where; else NULL */
+    gavel__list line_node;
+    bool is_try;
+    bool must_ask;     /* WAITING, first in line: the server is to be asked next */
+    bool was_answered; /* WAITING: somebody else holds it, the server says */
+    bool has_fault;    /* WAITING: the offer was refused, in the words of `message` */
+    bool is_lasting;   /* the fault; else it may pass */
+
+    uint32_t lease_ms;
+    bool is_fixed;
+    gavel_lock_lost *on_lost;
+    void *user;
+    uint64_t fence;
+    int64_t renew_us;                 /* GRANTED: when to renew */
+    _Atomic int64_t good_until_us;    /* GRANTED: held for certain until then; else 0 */
+    bool is_lingering;                /* the server may hold it for us though we are done with it */
+    int64_t lingers_until_us;         /* no longer than this */
+    gavel__list lost_node;            /* FORFEITED: to be told */
+    gavel_lock_reason reason;         /* FORFEITED */
+    char message[GAVEL_MESSAGE_SIZE]; /* of the last trouble */
+    char token[GAVEL__LOCK_TOKEN_SIZE];
+    char id[GAVEL__LOCK_TOKEN_SIZE]; /* of the hand-over that its offer or release makes */
+    gavel_bytes name;                /* behind this struct */
+};
+
+/* One lane and what the locks know of it. */
+typedef struct gavel__lock_lane {
+    gavel__lane lane;
+    bool is_wanted; /* to be connected, from retry_us on */
+    int64_t retry_us;
+    gavel__list calls;      /* control: in flight, in order */
+    gavel__lock_line *line; /* waiting: for whom; NULL: nobody */
+    bool is_blocked;        /* waiting: BLPOP was written and not answered */
+    size_t n_skipped;       /* waiting: replies to come that do not matter */
+} gavel__lock_lane;
+
+/* Those of this client who wait for one name, in order of arrival. */
+struct gavel__lock_line {
+    gavel__map_node map_node;
+    gavel__list waiting;    /* of gavel_lock; only the first deals with the server */
+    gavel__lock_lane *lane; /* NULL: none yet */
+    gavel__list laneless;   /* among those who want one */
+    char id[GAVEL__LOCK_TOKEN_SIZE * 2];
+    size_t id_size; /* above 0: the lock was handed over to this client */
+    gavel__lock_call pass;
+    char name[];
+};
+
+typedef struct gavel__locks_config {
+    const gavel_allocator *allocator; /* borrowed, as all of these */
+    const char *key_prefix;
+    const char *who; /* printable, for the record: "pid=7 host=x" */
+    uint32_t n_waiting_lanes;
+    uint32_t first_index; /* of the lanes, for logs */
+    int64_t patience_us;  /* for a connection and an answer */
+    uint64_t seed;
+} gavel__locks_config;
+
+struct gavel__locks {
+    gavel__locks_config config;
+    gavel__lock_lane *lanes; /* 1 + n_waiting_lanes */
+    uint32_t n_lanes;
+    gavel__random random;
+    gavel__list pending; /* calls */
+    gavel__map lines;
+    gavel__list laneless; /* lines */
+    gavel__list all;      /* locks */
+    gavel__list lost;     /* to be told */
+    gavel__list done;     /* ops to be told */
+    gavel__heap lock_timers;
+    gavel__heap op_timers;
+    size_t n_locks;
+    size_t n_ops;  /* OPEN */
+    size_t n_held; /* GRANTED */
+    uint64_t n_tickets;
+    bool is_closing;
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no control lane; "" if there is one */
+};
+
+/* ---- For the client ------------------------------------------------------------------------ */
+
+/* False: no memory. */
+bool gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config);
+
+/* Frees everything, told or not. Takes zeroed locks. */
+void gavel__locks_finish(gavel__locks *locks);
+
+/*
+ * What a request needs from outside. `random` names the grant: four numbers that nobody can guess.
+ */
+typedef struct gavel__lock_caller {
+    gavel_lock_done *done;
+    void *user;
+    void *waiter;
+    uint64_t random[4]; /* acquire only */
+} gavel__lock_caller;
+
+/* NULL: no memory. Otherwise its op `acquire` will be among the done ones, once. */
+gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *request,
+    const gavel__lock_caller *caller, int64_t now_us);
+
+/* False: there is no such request, or it is settled. */
+bool gavel__locks_cancel(gavel__locks *locks, gavel_ticket ticket, int64_t now_us);
+
+/* Each NULL for no memory; otherwise the op will be among the done ones, once. */
+gavel__lock_op *gavel__locks_extend(
+    gavel_lock *lock, uint32_t lease_ms, const gavel__lock_caller *caller, int64_t now_us);
+gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,
+    const gavel__lock_caller *caller, int64_t now_us);
+
+/* The handle is the locks' own again. The op `release` will be among the done ones, once. */
+void gavel__locks_release(gavel_lock *lock, const gavel__lock_caller *caller, int64_t now_us);
+
+/*
+ * Takes all requests back and releases all locks; their handles are the program's no more. With
+ * `is_final` nothing is waited for: every outcome is there at once.
+ */
+void gavel__locks_close(gavel__locks *locks, bool is_final, int64_t now_us);
+
+/* ---- Events -------------------------------------------------------------------------------- */
+
+void gavel__locks_on_link_up(
+    gavel__locks *locks, gavel__lane *lane, gavel__buffer *out, int64_t now_us);
+void gavel__locks_on_reply(
+    gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
+
+/* `is_final`: trying again cannot help; `is_refused`: by the server, in the message's words. */
+typedef struct gavel__lock_link_loss {
+    uint64_t n_sent; /* bytes of commands handed to the kernel */
+    bool is_final;
+    bool is_refused;
+    const char *message;
+} gavel__lock_link_loss;
+
+void gavel__locks_on_link_down(
+    gavel__locks *locks, gavel__lane *lane, const gavel__lock_link_loss *loss, int64_t now_us);
+
+/* Locks whose lease has passed are lost: to be told before anything else is done. */
+void gavel__locks_expire(gavel__locks *locks, int64_t now_us);
+
+/* Timers, commands, lanes to be dialled. */
+void gavel__locks_advance(gavel__locks *locks, int64_t now_us);
+
+/* When gavel__locks_advance wants to be called again. */
+int64_t gavel__locks_due_us(const gavel__locks *locks);
+
+/* The next loss to be told, or NULL; each once. */
+gavel_lock *gavel__locks_take_lost(gavel__locks *locks);
+
+/* The next op to be told, or NULL; to be handed back when it was told. */
+gavel__lock_op *gavel__locks_take_done(gavel__locks *locks);
+void gavel__locks_drop_op(gavel__lock_op *op);
+
+/* Whether nothing is asked of the server, and nothing to be told: until the next timer nobody has
+ * to look after the control lane. */
+bool gavel__locks_are_calm(const gavel__locks *locks);
+
+/* Whether somebody waits to be told, or holds a lock. */
+bool gavel__locks_are_busy(const gavel__locks *locks);
+
+#endif

@@ -1,0 +1,253 @@
+/*
+ * Scripts and replies. Used by control.c and line.c.
+ *
+ * The record is one line: "TOKEN fence=N since=MS pid=N host=TEXT" of a holder, "- ID" of a lock
+ * that is handed over. A script compares a record's first 32 bytes with the token, so nothing that
+ * stands behind them can pass for it.
+ */
+#include "lock/scripts.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+
+#define TEXT_OF_MACRO(x) #x
+#define TEXT_OF(x) TEXT_OF_MACRO(x)
+#define IS_MINE "string.sub(r,1," TEXT_OF(GAVEL__LOCK_TOKEN_SIZE) ")==ARGV[1] "
+#define GET_RECORD "local r=redis.call('GET',KEYS[1]) "
+
+/* Any other hand-over ends with this: at most one id lies in the queue. */
+#define HAND_OVER(id, ttl)                                                                         \
+    "redis.call('SET',KEYS[1],'- '.." id ",'PX'," ttl ") "                                         \
+    "redis.call('DEL',KEYS[2]) "                                                                   \
+    "redis.call('RPUSH',KEYS[2]," id ") "                                                          \
+    "redis.call('PEXPIRE',KEYS[2]," ttl ") "                                                       \
+    "return 1"
+
+static const char offer_script[] =
+    "if redis.call('EXISTS',KEYS[1])==1 then return 0 end " HAND_OVER("ARGV[1]", "ARGV[2]");
+
+/* The number is the larger of the last one plus one and the server's clock in microseconds, so that
+ * it grows after the data were lost, too. */
+static const char take_script[] = GET_RECORD
+    "if r and " IS_MINE "then "
+    "redis.call('PEXPIRE',KEYS[1],ARGV[2]) return {1,string.match(r,'fence=(%d+)')} end "
+    "local id=ARGV[3] "
+    "if id=='' and r and string.sub(r,1,2)=='- ' then id=redis.call('LPOP',KEYS[2]) or '' end "
+    "if id=='' or (r and r~='- '..id) then return {0,redis.call('PTTL',KEYS[1]),r} end "
+    "local t=redis.call('TIME') "
+    "local last=tonumber(redis.call('GET',KEYS[3]) or '0') or 0 "
+    "local fence=string.format('%.0f',math.max(last+1,t[1]*1000000+t[2])) "
+    "local since=string.format('%.0f',t[1]*1000+math.floor(t[2]/1000)) "
+    "redis.call('SET',KEYS[3],fence,'PX',ARGV[5]) "
+    "redis.call('SET',KEYS[1],ARGV[1]..' fence='..fence..' since='..since..' '..ARGV[4],"
+    "'PX',ARGV[2]) "
+    "return {1,fence}";
+
+static const char pass_script[] =
+    GET_RECORD "if r~='- '..ARGV[1] then return 0 end " HAND_OVER("ARGV[1]", "ARGV[2]");
+
+static const char renew_script[] = GET_RECORD "if not r then return 0 end "
+                                              "if not(" IS_MINE ") then return r end "
+                                              "redis.call('PEXPIRE',KEYS[1],ARGV[2]) return 1";
+
+/* Asked again after a lost reply, it finds its own hand-over. */
+static const char release_script[] =
+    GET_RECORD "if not r then return 0 end "
+               "if r=='- '..ARGV[2] then return 1 end "
+               "if not(" IS_MINE ") then return r end " HAND_OVER("ARGV[2]", "ARGV[3]");
+
+/* ARGV[2] of the command's arguments stand before its keys. */
+static const char do_script[] = GET_RECORD "if not r then return 0 end "
+                                           "if not(" IS_MINE ") then return r end "
+                                           "local a={} "
+                                           "for i=3,2+ARGV[2] do a[#a+1]=ARGV[i] end "
+                                           "for i=2,#KEYS do a[#a+1]=KEYS[i] end "
+                                           "for i=3+ARGV[2],#ARGV do a[#a+1]=ARGV[i] end "
+                                           "return {1,redis.pcall(unpack(a))}";
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+static gavel_bytes make_key(char *storage, const char *prefix, const char *infix, gavel_bytes name)
+{
+    size_t prefix_size = strlen(prefix);
+    size_t infix_size = strlen(infix);
+    memcpy(storage, prefix, prefix_size);
+    memcpy(storage + prefix_size, infix, infix_size);
+    memcpy(storage + prefix_size + infix_size, name.data, name.size);
+    return (gavel_bytes){storage, prefix_size + infix_size + name.size};
+}
+
+void gavel__lock_keys_init(gavel__lock_keys *ret_keys, const char *prefix, gavel_bytes name)
+{
+    ret_keys->record = make_key(ret_keys->storage[0], prefix, "lock:", name);
+    ret_keys->queue = make_key(ret_keys->storage[1], prefix, "lock-queue:", name);
+    ret_keys->fence = make_key(ret_keys->storage[2], prefix, "lock-fence:", name);
+}
+
+/* The keys that are there of the lock's three, in their order, of n in all. */
+static void begin_eval(gavel__buffer *out, const char *script, size_t n_keys, size_t n_args)
+{
+    gavel__resp_begin(out, 3 + n_keys + n_args);
+    gavel__resp_arg(out, GAVEL_STR("EVAL"));
+    gavel__resp_arg(out, gavel_str(script));
+    gavel__resp_arg_int(out, (int64_t)n_keys);
+}
+
+void gavel__lock_write_offer(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id)
+{
+    begin_eval(out, offer_script, 2, 2);
+    gavel__resp_arg(out, keys->record);
+    gavel__resp_arg(out, keys->queue);
+    gavel__resp_arg(out, id);
+    gavel__resp_arg_int(out, GAVEL__LOCK_HANDOVER_MS);
+}
+
+void gavel__lock_write_take(
+    gavel__buffer *out, const gavel__lock_keys *keys, const gavel__lock_claim *claim)
+{
+    begin_eval(out, take_script, 3, 5);
+    gavel__resp_arg(out, keys->record);
+    gavel__resp_arg(out, keys->queue);
+    gavel__resp_arg(out, keys->fence);
+    gavel__resp_arg(out, claim->token);
+    gavel__resp_arg_int(out, claim->lease_ms);
+    gavel__resp_arg(out, claim->id);
+    gavel__resp_arg(out, claim->who);
+    gavel__resp_arg_int(out, GAVEL__LOCK_FENCE_TTL_MS);
+}
+
+void gavel__lock_write_pass(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id)
+{
+    begin_eval(out, pass_script, 2, 2);
+    gavel__resp_arg(out, keys->record);
+    gavel__resp_arg(out, keys->queue);
+    gavel__resp_arg(out, id);
+    gavel__resp_arg_int(out, GAVEL__LOCK_HANDOVER_MS);
+}
+
+void gavel__lock_write_renew(
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, uint32_t lease_ms)
+{
+    begin_eval(out, renew_script, 1, 2);
+    gavel__resp_arg(out, keys->record);
+    gavel__resp_arg(out, token);
+    gavel__resp_arg_int(out, lease_ms);
+}
+
+void gavel__lock_write_release(
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, gavel_bytes id)
+{
+    begin_eval(out, release_script, 2, 3);
+    gavel__resp_arg(out, keys->record);
+    gavel__resp_arg(out, keys->queue);
+    gavel__resp_arg(out, token);
+    gavel__resp_arg(out, id);
+    gavel__resp_arg_int(out, GAVEL__LOCK_HANDOVER_MS);
+}
+
+void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token,
+    const gavel_command *command)
+{
+    size_t first = command->first_key;
+    size_t n_keys = command->n_keys;
+    begin_eval(out, do_script, 1 + n_keys, 2 + command->n_args - n_keys);
+    gavel__resp_arg(out, keys->record);
+    for (size_t i = first; i < first + n_keys; i++)
+        gavel__resp_arg(out, command->args[i]);
+    gavel__resp_arg(out, token);
+    gavel__resp_arg_int(out, (int64_t)first);
+    for (size_t i = 0; i < first; i++)
+        gavel__resp_arg(out, command->args[i]);
+    for (size_t i = first + n_keys; i < command->n_args; i++)
+        gavel__resp_arg(out, command->args[i]);
+}
+
+/* CLIENT SETNAME takes no blanks and nothing unprintable: these are written %NN, and so is '%'. */
+static size_t escape(gavel_bytes name, char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t size = 0;
+    for (size_t i = 0; i < name.size; i++) {
+        unsigned char byte = (unsigned char)name.data[i];
+        if (byte > ' ' && byte <= '~' && byte != '%') {
+            text[size++] = (char)byte;
+            continue;
+        }
+        text[size++] = '%';
+        text[size++] = digits[byte >> 4];
+        text[size++] = digits[byte & 15];
+    }
+    return size;
+}
+
+void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes name)
+{
+    static const char prefix[] = "gavel:wait:";
+    char text[sizeof(prefix) + 3 * GAVEL_LOCK_NAME_MAX];
+    memcpy(text, prefix, sizeof(prefix) - 1);
+    size_t size = sizeof(prefix) - 1 + escape(name, text + sizeof(prefix) - 1);
+    const gavel_bytes set_name[] = {GAVEL_STR("CLIENT"), GAVEL_STR("SETNAME"), {text, size}};
+    const gavel_bytes wait[] = {GAVEL_STR("BLPOP"), keys->queue, GAVEL_STR("0")};
+    gavel__resp_command(out, set_name, 3);
+    gavel__resp_command(out, wait, 3);
+}
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+static gavel__lock_answer nonsense(void)
+{
+    return (gavel__lock_answer){.verdict = GAVEL__LOCK_NONSENSE,
+        .text = GAVEL_STR("the server's reply is none that the script can give")};
+}
+
+static gavel__lock_answer error(const gavel_reply *reply)
+{
+    return (gavel__lock_answer){.verdict = GAVEL__LOCK_ERROR, .text = reply->text};
+}
+
+static gavel__lock_answer read_grant(const gavel_reply *reply)
+{
+    int64_t fence;
+    if (reply->elements[1].type != GAVEL_REPLY_STRING ||
+        !gavel__parse_int(reply->elements[1].text, &fence) || fence <= 0)
+        return nonsense();
+    return (gavel__lock_answer){.verdict = GAVEL__LOCK_OURS, .fence = (uint64_t)fence};
+}
+
+gavel__lock_answer gavel__lock_read_take(const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        return error(reply);
+    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements < 2)
+        return nonsense();
+    if (reply->elements[0].integer == 1)
+        return read_grant(reply);
+    gavel__lock_answer answer = {
+        .verdict = GAVEL__LOCK_ABSENT, .remaining_ms = reply->elements[1].integer};
+    if (reply->n_elements > 2 && reply->elements[2].type == GAVEL_REPLY_STRING) {
+        answer.verdict = GAVEL__LOCK_FOREIGN;
+        answer.text = reply->elements[2].text;
+    }
+    return answer;
+}
+
+gavel__lock_answer gavel__lock_read(const gavel_reply *reply)
+{
+    switch (reply->type) {
+    case GAVEL_REPLY_ERROR:
+        return error(reply);
+    case GAVEL_REPLY_STRING:
+        return (gavel__lock_answer){.verdict = GAVEL__LOCK_FOREIGN, .text = reply->text};
+    case GAVEL_REPLY_INTEGER:
+        return (gavel__lock_answer){
+            .verdict = reply->integer == 1 ? GAVEL__LOCK_OURS : GAVEL__LOCK_ABSENT};
+    case GAVEL_REPLY_ARRAY:
+        if (reply->n_elements == 2)
+            return (gavel__lock_answer){.verdict = GAVEL__LOCK_OURS, .reply = &reply->elements[1]};
+        break;
+    case GAVEL_REPLY_NIL:
+    case GAVEL_REPLY_STATUS:
+        break;
+    }
+    return nonsense();
+}

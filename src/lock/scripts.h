@@ -1,0 +1,92 @@
+/*
+ * The scripts that run on the server, and how their replies are read. For the locks' state machine;
+ * docs/locks.md has the protocol that they are the steps of.
+ *
+ * They are sent as EVAL each time. A script's few hundred bytes cost less than a second way would,
+ * one that is only taken after the server has forgotten its scripts.
+ */
+#ifndef GAVEL__LOCK_SCRIPTS_H
+#define GAVEL__LOCK_SCRIPTS_H
+
+#include "base/buffer.h"
+
+#include <gavel/lock.h>
+#include <gavel/reply.h>
+
+/* Owner tokens and hand-over ids: 128 random bits in hexadecimal. */
+#define GAVEL__LOCK_TOKEN_SIZE 32
+
+/* How long a lock that was released, or found free, is kept for whoever was given it, or comes. */
+#define GAVEL__LOCK_HANDOVER_MS 1000
+
+/* How long a fencing number is remembered after the last grant. */
+#define GAVEL__LOCK_FENCE_TTL_MS 604800000LL
+
+/* The longest key: the prefix, at most 64 bytes, the longest infix, and the name. */
+#define GAVEL__LOCK_KEY_SIZE (64 + 16 + GAVEL_LOCK_NAME_MAX)
+
+/* The three keys of a lock. */
+typedef struct gavel__lock_keys {
+    gavel_bytes record;
+    gavel_bytes queue;
+    gavel_bytes fence;
+    char storage[3][GAVEL__LOCK_KEY_SIZE];
+} gavel__lock_keys;
+
+/* The keys point into *ret_keys, which must not be moved. */
+void gavel__lock_keys_init(gavel__lock_keys *ret_keys, const char *prefix, gavel_bytes name);
+
+/* If there is no record: the lock is handed over, under this id, to the first who waits. */
+void gavel__lock_write_offer(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id);
+
+typedef struct gavel__lock_claim {
+    gavel_bytes token;
+    uint32_t lease_ms;
+    gavel_bytes id;  /* the hand-over that was received; empty: one that lies in the queue */
+    gavel_bytes who; /* printable: "pid=7 host=x" */
+} gavel__lock_claim;
+
+/* Takes what was handed over, or finds that it is ours already. */
+void gavel__lock_write_take(
+    gavel__buffer *out, const gavel__lock_keys *keys, const gavel__lock_claim *claim);
+
+/* Hands a lock that was handed over to us on to the next. */
+void gavel__lock_write_pass(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id);
+
+/* If the lock is the token's: prolongs the lease. */
+void gavel__lock_write_renew(
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, uint32_t lease_ms);
+
+/* If the lock is the token's: hands it over under this id. */
+void gavel__lock_write_release(
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, gavel_bytes id);
+
+/* If the lock is the token's: runs the command. Its key arguments are passed as keys. */
+void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token,
+    const gavel_command *command);
+
+/* Names the connection, so that CLIENT LIST shows who waits for what, and waits. Two replies. */
+void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes name);
+
+typedef enum gavel__lock_verdict {
+    GAVEL__LOCK_OURS,    /* granted, renewed, released, run */
+    GAVEL__LOCK_ABSENT,  /* there is no record */
+    GAVEL__LOCK_FOREIGN, /* there is another record */
+    GAVEL__LOCK_ERROR,   /* an error of the server's */
+    GAVEL__LOCK_NONSENSE /* no reply of these scripts */
+} gavel__lock_verdict;
+
+typedef struct gavel__lock_answer {
+    gavel__lock_verdict verdict;
+    uint64_t fence;       /* take: of the grant */
+    int64_t remaining_ms; /* take, not ours: of the record that there is */
+    gavel_bytes text;     /* FOREIGN: the record; ERROR: the server's words. As the reply lives */
+    const gavel_reply *reply; /* do: the command's */
+} gavel__lock_answer;
+
+gavel__lock_answer gavel__lock_read_take(const gavel_reply *reply);
+
+/* The answer to renew, release and do. */
+gavel__lock_answer gavel__lock_read(const gavel_reply *reply);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * A stage for the locks' state machine: the test is the server, the network and the clock. For the
+ * unit tests of locks only.
+ */
+#ifndef LOCK_STAGE_H
+#define LOCK_STAGE_H
+
+#include "faulty_memory.h"
+
+#include "lock/locks.h"
+
+#include <criterion/criterion.h>
+
+#define STAGE_LEASE_MS 9000
+#define STAGE_PATIENCE_US 2000000
+
+typedef struct lock_stage {
+    gavel__locks locks;
+    faulty_memory memory;
+    gavel_allocator allocator;
+    gavel__buffer out[3]; /* what was written to each lane */
+    int64_t now_us;
+    int n_told;
+    int n_lost;
+    gavel_lock_outcome told; /* the last one */
+} lock_stage;
+
+static inline void stage_on_done(const gavel_lock_outcome *outcome, void *user)
+{
+    lock_stage *stage = user;
+    stage->told = *outcome;
+    stage->n_told++;
+}
+
+static inline bool stage_begin(lock_stage *stage, size_t n_allocations)
+{
+    *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
+    stage->allocator = faulty_allocator(&stage->memory);
+    for (size_t i = 0; i < 3; i++)
+        gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
+    return gavel__locks_init(&stage->locks, &(gavel__locks_config){.allocator = &stage->allocator,
+                                                .key_prefix = "gavel:",
+                                                .who = "pid=1 host=stage",
+                                                .n_waiting_lanes = 2,
+                                                .patience_us = STAGE_PATIENCE_US,
+                                                .seed = 7});
+}
+
+static inline void stage_end(lock_stage *stage)
+{
+    gavel__locks_finish(&stage->locks);
+    for (size_t i = 0; i < 3; i++)
+        gavel__buffer_finish(&stage->out[i]);
+    cr_expect_eq(stage->memory.n_blocks, 0, "a leak");
+}
+
+/* What the client does when it has told the locks something. */
+static inline void stage_settle(lock_stage *stage)
+{
+    gavel__locks_advance(&stage->locks, stage->now_us);
+    while (gavel__locks_take_lost(&stage->locks) != NULL)
+        stage->n_lost++;
+    for (gavel__lock_op *op; (op = gavel__locks_take_done(&stage->locks)) != NULL;) {
+        if (op->done != NULL)
+            op->done(&op->outcome, op->user);
+        gavel_lock_outcome_clear(&op->outcome);
+        gavel__locks_drop_op(op);
+    }
+}
+
+static inline void stage_pass(lock_stage *stage, int64_t us)
+{
+    stage->now_us += us;
+    stage_settle(stage);
+}
+
+static inline gavel_lock *stage_acquire(lock_stage *stage, gavel_lock_request request)
+{
+    gavel__lock_caller caller = {.done = stage_on_done, .user = stage, .random = {1, 2, 3, 4}};
+    caller.random[0] = (uint64_t)stage->now_us;
+    request.name = GAVEL_STR("l");
+    request.lease_ms = STAGE_LEASE_MS;
+    gavel_lock *lock = gavel__locks_acquire(&stage->locks, &request, &caller, stage->now_us);
+    stage_settle(stage);
+    return lock;
+}
+
+static inline void stage_release(lock_stage *stage, gavel_lock *lock)
+{
+    gavel__lock_caller caller = {.done = stage_on_done, .user = stage};
+    gavel__locks_release(lock, &caller, stage->now_us);
+    stage_settle(stage);
+}
+
+/* A lane that is wanted comes up. */
+static inline void stage_up(lock_stage *stage, size_t i)
+{
+    cr_assert_eq(stage->locks.lanes[i].lane.state, GAVEL__LANE_WANTED);
+    gavel__buffer_clear(&stage->out[i]);
+    gavel__locks_on_link_up(
+        &stage->locks, &stage->locks.lanes[i].lane, &stage->out[i], stage->now_us);
+    stage_settle(stage);
+}
+
+/* A lane is lost; all that was written had left, or nothing of it. */
+static inline void stage_down(lock_stage *stage, size_t i, bool was_sent)
+{
+    gavel__lock_link_loss loss = {
+        .n_sent = was_sent ? UINT64_MAX - 1 : 0, .message = "cut by the test"};
+    gavel__locks_on_link_down(&stage->locks, &stage->locks.lanes[i].lane, &loss, stage->now_us);
+    stage_settle(stage);
+}
+
+static inline void stage_reply(lock_stage *stage, size_t i, const gavel_reply *reply)
+{
+    gavel__locks_on_reply(&stage->locks, &stage->locks.lanes[i].lane, reply, stage->now_us);
+    stage_settle(stage);
+}
+
+static inline void stage_reply_int(lock_stage *stage, size_t i, int64_t value)
+{
+    stage_reply(stage, i, &(gavel_reply){.type = GAVEL_REPLY_INTEGER, .integer = value});
+}
+
+static inline void stage_reply_text(
+    lock_stage *stage, size_t i, gavel_reply_type type, const char *text)
+{
+    stage_reply(stage, i, &(gavel_reply){.type = type, .text = gavel_str(text)});
+}
+
+/* The answer to taking, without the offer's before it. */
+static inline void stage_grant(lock_stage *stage, const char *fence)
+{
+    const gavel_reply parts[] = {{.type = GAVEL_REPLY_INTEGER, .integer = 1},
+        {.type = GAVEL_REPLY_STRING, .text = gavel_str(fence)}};
+    stage_reply(
+        stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+}
+
+static inline void stage_refuse(lock_stage *stage)
+{
+    const gavel_reply parts[] = {{.type = GAVEL_REPLY_INTEGER},
+        {.type = GAVEL_REPLY_INTEGER, .integer = 5000},
+        {.type = GAVEL_REPLY_STRING,
+            .text = GAVEL_STR("0123456789abcdef0123456789abcdef fence=1 since=2 pid=3 host=x")}};
+    stage_reply(
+        stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 3});
+}
+
+/* The lock is handed over to the lane that waits. */
+static inline void stage_hand_over(lock_stage *stage, size_t i, const char *id)
+{
+    const gavel_reply parts[] = {{.type = GAVEL_REPLY_STRING, .text = GAVEL_STR("queue")},
+        {.type = GAVEL_REPLY_STRING, .text = gavel_str(id)}};
+    stage_reply(
+        stage, i, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+}
+
+/* Up to a grant, in one go; the control lane is up. */
+static inline gavel_lock *stage_hold(lock_stage *stage)
+{
+    gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = 1000});
+    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
+        stage_up(stage, 0);
+    stage_reply_int(stage, 0, 1);
+    stage_grant(stage, "77");
+    cr_assert_eq(stage->told.status, GAVEL_LOCK_HELD);
+    return lock;
+}
+
+/* Whether that text stands in what was written to a lane since the last call; forgets it. */
+static inline bool stage_wrote(lock_stage *stage, size_t i, const char *text)
+{
+    gavel__buffer *out = &stage->out[i];
+    bool is_there = false;
+    size_t size = strlen(text);
+    for (size_t at = 0; at + size <= out->size && !is_there; at++)
+        is_there = memcmp(out->data + at, text, size) == 0;
+    gavel__buffer_clear(out);
+    return is_there;
+}
+
+#endif

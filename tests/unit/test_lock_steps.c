@@ -1,0 +1,402 @@
+/* The locks' state machine, step by step: the test plays the server, the network and the clock. */
+#include "lock_stage.h"
+
+#define EXPECT_TOLD(stage, n, expected)                                                            \
+    do {                                                                                           \
+        cr_expect_eq((stage).n_told, n);                                                           \
+        cr_expect_eq((stage).told.status, GAVEL_LOCK_##expected, "%s: %s",                         \
+            gavel_lock_status_name((stage).told.status), (stage).told.message);                    \
+    } while (0)
+
+static const int64_t lease_us = (int64_t)STAGE_LEASE_MS * 1000;
+
+Test(lock_steps, a_grant_counts_from_before_it_was_asked_for)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
+    stage_up(&stage, 0);
+    int64_t sent_us = stage.now_us;
+    stage_pass(&stage, 400000);
+    stage_reply_int(&stage, 0, 1);
+    stage_grant(&stage, "77");
+    EXPECT_TOLD(stage, 1, HELD);
+    cr_expect_eq(stage.told.lock, lock);
+    cr_expect_eq(stage.told.fence, 77);
+    cr_expect_lt(lock->good_until_us, sent_us + lease_us);
+    cr_expect_gt(lock->good_until_us, sent_us + lease_us - 20000);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_token)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
+    stage_up(&stage, 0);
+    char token[GAVEL__LOCK_TOKEN_SIZE + 1] = "";
+    memcpy(token, lock->token, GAVEL__LOCK_TOKEN_SIZE);
+    cr_expect(stage_wrote(&stage, 0, token));
+    for (int i = 0; i < 3; i++) {
+        stage_down(&stage, 0, true);
+        cr_expect_eq(stage.n_told, 0);
+        stage_pass(&stage, 100000);
+        stage_up(&stage, 0);
+        cr_expect(stage_wrote(&stage, 0, token));
+    }
+    stage_reply_int(&stage, 0, 0);
+    stage_grant(&stage, "77");
+    EXPECT_TOLD(stage, 1, HELD);
+    stage_end(&stage);
+}
+
+Test(lock_steps, an_answer_that_never_comes_is_unknown_and_given_back)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+    stage_up(&stage, 0);
+    stage_pass(&stage, 1500000);
+    cr_expect_eq(stage.n_told, 0, "the answer under way decides");
+    stage_down(&stage, 0, true);
+    EXPECT_TOLD(stage, 1, UNKNOWN);
+    cr_expect_eq(stage.locks.n_locks, 1, "it has to be given back");
+    stage_pass(&stage, 100000);
+    stage_up(&stage, 0);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_reply_int(&stage, 0, 1);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    cr_expect_eq(stage.n_told, 1);
+    stage_end(&stage);
+}
+
+Test(lock_steps, what_cannot_be_given_back_is_forgotten_when_no_lease_can_be_left)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+    stage_up(&stage, 0);
+    stage_pass(&stage, 1500000);
+    stage_down(&stage, 0, true);
+    EXPECT_TOLD(stage, 1, UNKNOWN);
+    stage_pass(&stage, lease_us + STAGE_PATIENCE_US);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, what_was_never_sent_is_not_sent)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+    stage_up(&stage, 0);
+    stage_down(&stage, 0, false);
+    stage_pass(&stage, 1000000);
+    EXPECT_TOLD(stage, 1, NOT_SENT);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_try_is_over_when_there_is_no_connection)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_acquire(&stage, (gavel_lock_request){.is_try = true});
+    stage_down(&stage, 0, false);
+    EXPECT_TOLD(stage, 1, NOT_SENT);
+    stage_end(&stage);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------- */
+
+/* Refused, and in the queue. */
+static gavel_lock *wait_in_queue(lock_stage *stage, uint32_t wait_ms)
+{
+    gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = wait_ms});
+    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
+        stage_up(stage, 0);
+    stage_reply_int(stage, 0, 0);
+    stage_refuse(stage);
+    if (stage->locks.lanes[1].lane.state != GAVEL__LANE_UP)
+        stage_up(stage, 1);
+    cr_expect(stage_wrote(stage, 1, "BLPOP"));
+    stage_reply_text(stage, 1, GAVEL_REPLY_STATUS, "OK");
+    gavel__buffer_clear(&stage->out[0]);
+    return lock;
+}
+
+Test(lock_steps, a_waiter_is_silent_until_it_is_given_the_lock)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    wait_in_queue(&stage, 60000);
+    stage_pass(&stage, 1000000);
+    cr_expect_eq(stage.out[0].size, 0);
+    stage_hand_over(&stage, 1, "some-id");
+    cr_expect(stage_wrote(&stage, 0, "some-id"));
+    stage_grant(&stage, "78");
+    EXPECT_TOLD(stage, 1, HELD);
+    cr_expect_eq(stage.locks.lines.n_nodes, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, given_up_at_the_moment_of_the_hand_over_it_goes_to_the_next)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    wait_in_queue(&stage, 1000);
+    stage_hand_over(&stage, 1, "some-id");
+    stage_down(&stage, 0, false); /* the claim never left */
+    stage_pass(&stage, 2000000);
+    cr_expect_eq(stage.told.status, GAVEL_LOCK_BUSY);
+    stage_up(&stage, 0);
+    cr_expect(stage_wrote(&stage, 0, "some-id"), "it passes it on");
+    stage_reply_int(&stage, 0, 1);
+    cr_expect_eq(stage.locks.lines.n_nodes, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, at_the_deadline_the_waiting_link_is_closed)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    wait_in_queue(&stage, 2000);
+    stage_pass(&stage, 1999999);
+    cr_expect_eq(stage.n_told, 0);
+    stage_pass(&stage, 1);
+    EXPECT_TOLD(stage, 1, BUSY);
+    cr_expect(stage.locks.lanes[1].lane.is_condemned);
+    stage_down(&stage, 1, true);
+    cr_expect_not(stage.locks.lanes[1].lane.is_condemned);
+    stage_end(&stage);
+}
+
+Test(lock_steps, the_next_in_line_waits_as_soon_as_the_first_is_granted)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    wait_in_queue(&stage, 60000);
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 60000});
+    cr_expect_eq(stage.out[0].size, 0, "only the first deals with the server");
+    stage_hand_over(&stage, 1, "some-id");
+    stage_grant(&stage, "78");
+    EXPECT_TOLD(stage, 1, HELD);
+    cr_expect(stage_wrote(&stage, 1, "BLPOP"));
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_waiter_asks_again_in_case_the_holder_has_died)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    wait_in_queue(&stage, 60000);
+    stage_pass(&stage, 4000000);
+    cr_expect(stage_wrote(&stage, 0, "EXISTS"));
+    stage_reply_int(&stage, 0, 1);
+    stage_grant(&stage, "79"); /* nobody stood in the queue: our own lane has died unnoticed */
+    EXPECT_TOLD(stage, 1, HELD);
+    cr_expect(stage.locks.lanes[1].lane.is_condemned);
+    stage_end(&stage);
+}
+
+Test(lock_steps, an_error_that_may_pass_is_waited_out)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
+    stage_up(&stage, 0);
+    stage_reply_text(&stage, 0, GAVEL_REPLY_ERROR, "LOADING not yet");
+    stage_reply_text(&stage, 0, GAVEL_REPLY_ERROR, "LOADING not yet");
+    cr_expect_eq(stage.n_told, 0);
+    gavel__buffer_clear(&stage.out[0]);
+    stage_pass(&stage, 60000);
+    cr_expect(stage_wrote(&stage, 0, "EXISTS"));
+    stage_reply_text(&stage, 0, GAVEL_REPLY_ERROR, "OOM no memory");
+    stage_reply(&stage, 0,
+        &(gavel_reply){.type = GAVEL_REPLY_ARRAY,
+            .elements = (const gavel_reply[]){{.type = GAVEL_REPLY_INTEGER},
+                {.type = GAVEL_REPLY_INTEGER, .integer = -2}, {.type = GAVEL_REPLY_NIL}},
+            .n_elements = 3});
+    EXPECT_TOLD(stage, 1, REJECTED);
+    stage_end(&stage);
+}
+
+/* ---- Holding ------------------------------------------------------------------------------- */
+
+Test(lock_steps, renews_at_a_third_and_not_after_the_release)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    gavel__buffer_clear(&stage.out[0]);
+    for (int i = 0; i < 5; i++) {
+        stage_pass(&stage, lease_us / 3 - 1);
+        cr_expect_eq(stage.out[0].size, 0);
+        stage_pass(&stage, 1);
+        cr_expect(stage_wrote(&stage, 0, "PEXPIRE"));
+        stage_reply_int(&stage, 0, 1);
+    }
+    stage_release(&stage, lock);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_reply_int(&stage, 0, 1);
+    EXPECT_TOLD(stage, 2, RELEASED);
+    stage_pass(&stage, lease_us);
+    cr_expect_eq(stage.out[0].size, 0);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    cr_expect_eq(gavel__locks_due_us(&stage.locks), GAVEL__NEVER);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_renewal_answered_too_late_is_a_loss)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    stage_pass(&stage, lease_us / 3);
+    stage.now_us += lease_us; /* stopped: the answer is the first thing it sees */
+    stage_reply_int(&stage, 0, 1);
+    cr_expect_eq(stage.n_lost, 1);
+    cr_expect_eq(lock->reason, GAVEL_LOCK_EXPIRED);
+    stage_release(&stage, lock);
+    EXPECT_TOLD(stage, 2, LOST);
+    stage_end(&stage);
+}
+
+Test(lock_steps, expires_at_its_moment_without_any_answer)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    stage_pass(&stage, lease_us / 3);
+    stage_down(&stage, 0, true);
+    stage_pass(&stage, lock->good_until_us - stage.now_us - 1);
+    cr_expect_eq(stage.n_lost, 0);
+    stage_pass(&stage, 1);
+    cr_expect_eq(stage.n_lost, 1);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_release_whose_answer_is_lost_is_made_again)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    stage_release(&stage, lock);
+    stage_down(&stage, 0, true);
+    cr_expect_eq(stage.n_told, 1);
+    stage_pass(&stage, 1);
+    stage_up(&stage, 0);
+    stage_reply_text(&stage, 0, GAVEL_REPLY_STRING, "somebody else's record, by now");
+    EXPECT_TOLD(stage, 2, UNKNOWN);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_release_waits_for_the_renewal_before_it)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    stage_pass(&stage, lease_us / 3);
+    gavel__buffer_clear(&stage.out[0]);
+    stage_release(&stage, lock);
+    stage_reply_int(&stage, 0, 1);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_reply_int(&stage, 0, 1);
+    EXPECT_TOLD(stage, 2, RELEASED);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    stage_end(&stage);
+}
+
+/* ---- Guarded commands ---------------------------------------------------------------------- */
+
+static void begin_do(lock_stage *stage, gavel_lock *lock)
+{
+    gavel_lock_command command = {
+        .command = GAVEL_COMMAND(GAVEL_STR("SET"), GAVEL_STR("k"), GAVEL_STR("v")),
+        .deadline_ms = 1000};
+    gavel__lock_caller caller = {.done = stage_on_done, .user = stage};
+    cr_assert_not_null(gavel__locks_do(lock, &command, &caller, stage->now_us));
+    stage_settle(stage);
+}
+
+Test(lock_steps, a_command_whose_answer_is_lost_is_not_sent_twice)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    stage_down(&stage, 0, true);
+    EXPECT_TOLD(stage, 2, UNKNOWN);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_command_that_did_not_leave_is_sent_on_the_next_link)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    stage_down(&stage, 0, false);
+    cr_expect_eq(stage.n_told, 1);
+    stage_up(&stage, 0);
+    const gavel_reply parts[] = {{.type = GAVEL_REPLY_INTEGER, .integer = 1},
+        {.type = GAVEL_REPLY_STATUS, .text = GAVEL_STR("OK")}};
+    stage_reply(
+        &stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+    EXPECT_TOLD(stage, 2, HELD);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_command_is_refused_when_the_lease_is_over)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    stage.now_us += lease_us;
+    gavel__buffer_clear(&stage.out[0]);
+    begin_do(&stage, lock);
+    EXPECT_TOLD(stage, 2, LOST);
+    cr_expect_not(stage_wrote(&stage, 0, "SET\r\n$1\r\nk"));
+    cr_expect_eq(stage.n_lost, 1);
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_late_answer_to_a_command_is_dropped)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    stage_pass(&stage, 1000000);
+    EXPECT_TOLD(stage, 2, UNKNOWN);
+    stage_reply_int(&stage, 0, 0);
+    cr_expect_eq(stage.n_told, 2);
+    cr_expect_eq(stage.n_lost, 1, "but it tells of the loss");
+    stage_end(&stage);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+Test(lock_steps, every_allocation_may_fail)
+{
+    bool is_done = false;
+    for (size_t n = 0; !is_done; n++) {
+        lock_stage stage;
+        if (stage_begin(&stage, n)) {
+            gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+            if (lock != NULL && stage.n_told == 0) {
+                stage_up(&stage, 0);
+                stage_reply_int(&stage, 0, 1);
+                stage_grant(&stage, "77");
+                EXPECT_TOLD(stage, 1, HELD);
+                gavel__lock_caller caller = {.done = stage_on_done, .user = &stage};
+                is_done = gavel__locks_extend(lock, 0, &caller, stage.now_us) != NULL;
+                stage_release(&stage, lock);
+            } else if (lock != NULL) {
+                EXPECT_TOLD(stage, 1, NOT_SENT);
+            }
+        }
+        stage_end(&stage);
+    }
+}
