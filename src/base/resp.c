@@ -63,3 +63,42 @@ void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_a
     for (size_t i = 0; i < n_args; i++)
         gavel__resp_arg(out, args[i]);
 }
+
+/* ---- Names of connections ------------------------------------------------------------------ */
+
+static bool can_stand(char c)
+{
+    return c > ' ' && c <= '~' && c != '%';
+}
+
+static char *put_escaped(char *place, gavel_bytes bytes)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < bytes.size; i++) {
+        unsigned char byte = (unsigned char)bytes.data[i];
+        if (can_stand(bytes.data[i])) {
+            *place++ = bytes.data[i];
+            continue;
+        }
+        *place++ = '%';
+        *place++ = digits[byte >> 4];
+        *place++ = digits[byte & 15];
+    }
+    return place;
+}
+
+void gavel__resp_name_waiter(gavel__buffer *out, gavel_bytes key)
+{
+    static const gavel_bytes label = {"wait:", 5};
+    size_t size = label.size;
+    for (size_t i = 0; i < key.size; i++)
+        size += can_stand(key.data[i]) ? 1 : 3;
+    gavel__resp_begin(out, 3);
+    gavel__resp_arg(out, GAVEL_STR("CLIENT"));
+    gavel__resp_arg(out, GAVEL_STR("SETNAME"));
+    char *place = gavel__buffer_reserve(out, HEAD_SIZE + size + 2);
+    if (place == NULL)
+        return;
+    char *end = put_bytes(put_head(place, '$', size), label);
+    out->size += (size_t)(put_end(put_escaped(end, key)) - place);
+}

@@ -19,4 +19,11 @@ void gavel__resp_arg_int(gavel__buffer *out, int64_t value);
 /* A whole command. */
 void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_args);
 
+/*
+ * CLIENT SETNAME "wait:KEY": names a connection after the record in whose queue it is about to
+ * stand, so that those who wait can be counted. What a name cannot hold (blanks, what cannot be
+ * printed, '%') is written as %NN.
+ */
+void gavel__resp_name_waiter(gavel__buffer *out, gavel_bytes key);
+
 #endif

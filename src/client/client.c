@@ -324,13 +324,17 @@ static int64_t system_wall_us(void *user)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* "host:process", without blanks. */
+/* "pid=N host=TEXT": nothing in it can look like more than one word. */
 static void name_holder(char *text, size_t size)
 {
-    char host[64] = "";
-    if (gethostname(host, sizeof(host) - 1) != 0 || !is_printable_word(host))
+    char host[65] = "";
+    if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0')
         gavel__format(host, sizeof(host), "unknown");
-    gavel__format(text, size, "%s:%ld", host, (long)getpid());
+    for (char *at = host; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~')
+            *at = '?';
+    }
+    gavel__format(text, size, "pid=%ld host=%s", (long)getpid(), host);
 }
 
 /* A lease goes on while the machine sleeps, which CLOCK_MONOTONIC does not count. */
@@ -344,7 +348,7 @@ static int64_t boot_time_us(void *user)
 
 gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_error *ret_error)
 {
-    char holder[80];
+    char holder[128];
     gavel__platform platform = {
         .create_loop = create_real_loop,
         .dial = gavel__dial_socket,

@@ -58,7 +58,7 @@ struct gavel_client {
     gavel__address address;
     char *key_prefix;
     char *name;
-    char holder[80]; /* who we are, in records: host and process */
+    char holder[128]; /* who we are, in records of gates and locks */
     gavel_hooks hooks;
     gavel__link_config link_config;
     gavel__engine engine;
@@ -70,7 +70,6 @@ struct gavel_client {
     gavel__link_config control_config;
     gavel__link_config waiting_config;
     uint32_t max_waiting_links;
-    char who[128]; /* in the records of locks */
 
     uint64_t fork_generation; /* of the process that opened it */
     bool is_closing;

@@ -44,6 +44,7 @@ static gavel_bytes begin_dial(gavel__tie *tie)
 static void on_up(gavel__tie *tie)
 {
     gavel_client *client = tie->client;
+    gavel__queue_tell(&client->engine.queue, GAVEL_EVENT_LINK_UP, tie->lane->index, NULL, "");
     gavel__locks_on_link_up(
         &client->locks, tie->lane, gavel__link_out(tie->link), gavel__client_lease_now_us(client));
 }
@@ -57,6 +58,8 @@ static void on_reply(gavel__tie *tie, const gavel_reply *reply)
 static void on_down(gavel__tie *tie, const gavel__loss *loss)
 {
     gavel_client *client = tie->client;
+    gavel__queue_tell(
+        &client->engine.queue, GAVEL_EVENT_LINK_DOWN, tie->lane->index, NULL, loss->message);
     gavel__lock_link_loss lock_loss = {
         loss->n_sent, loss->is_final, loss->is_refused, loss->message};
     gavel__locks_on_link_down(
@@ -66,19 +69,6 @@ static void on_down(gavel__tie *tie, const gavel__loss *loss)
 static const gavel__tie_side locks_side = {begin_dial, on_up, on_reply, on_down};
 
 /* ---- Making them --------------------------------------------------------------------------- */
-
-/* Who holds a lock, as its record says: nothing in it can look like more than one word. */
-static void name_process(gavel_client *client)
-{
-    char host[65] = "";
-    if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0')
-        gavel__format(host, sizeof(host), "unknown");
-    for (char *at = host; *at != '\0'; at++) {
-        if (*at <= ' ' || *at > '~')
-            *at = '?';
-    }
-    gavel__format(client->who, sizeof(client->who), "pid=%ld host=%s", (long)getpid(), host);
-}
 
 static void tie_lanes(gavel_client *client)
 {
@@ -104,11 +94,10 @@ static bool make_locks(gavel_client *client)
     if (gavel__client_has_locks(client))
         return true;
     const gavel__platform *platform = &client->platform;
-    name_process(client);
     gavel__locks_config config = {
         .allocator = &client->allocator,
         .key_prefix = client->key_prefix,
-        .who = client->who,
+        .who = client->holder,
         .n_waiting_lanes = client->max_waiting_links,
         .first_index = client->engine.config.n_lanes,
         .patience_us =

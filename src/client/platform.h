@@ -14,7 +14,7 @@ typedef struct gavel__platform {
     gavel__dial *dial;               /* its `dialler` is `user` */
     uint64_t (*entropy)(void *user); /* unpredictable: names markers, seeds hashes and jitter */
     int64_t (*wall_us)(void *user);  /* the time of day, since 1970; NULL: 0. For people */
-    const char *holder;              /* who we are, in records of gates: "host:process"; copied */
+    const char *holder;              /* who we are, in records: "pid=N host=TEXT"; copied */
     /* The clock that leases are measured on, in microseconds; any thread. NULL: the loop's. */
     int64_t (*lease_now_us)(void *user);
     void *user;

@@ -396,6 +396,7 @@ void gavel__round_on_commit_reply(
     case GAVEL__STEP_FETCH:
     case GAVEL__STEP_TOUCH:
     case GAVEL__STEP_ASK:
+    case GAVEL__STEP_NAME:
     case GAVEL__STEP_TOKEN:
     case GAVEL__STEP_RECORD:
     case GAVEL__STEP_GATE:

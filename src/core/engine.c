@@ -289,6 +289,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->written_us = 0;
     lane->is_watching = false;
     lane->is_planted = false;
+    lane->named_after = 0;
     engine->queue.stats.n_links_up++;
     gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
 }

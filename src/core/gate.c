@@ -168,9 +168,9 @@ gavel_bytes gavel__gate_draw_record(
     gavel__gates *gates, uint64_t *ret_claim, int64_t now_us, char storage[GAVEL__RECORD_SIZE])
 {
     *ret_claim = gavel__random_next(&gates->random);
-    gavel__format(storage, GAVEL__RECORD_SIZE, "%016llx %s since %lld",
-        (unsigned long long)*ret_claim, gates->config.holder,
-        (long long)((now_us + gates->config.epoch_us) / 1000));
+    gavel__format(storage, GAVEL__RECORD_SIZE, "%016llx since=%lld %s",
+        (unsigned long long)*ret_claim, (long long)((now_us + gates->config.epoch_us) / 1000),
+        gates->config.holder);
     return gavel_str(storage);
 }
 

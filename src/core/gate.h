@@ -21,9 +21,9 @@
 struct gavel__lane;
 struct gavel__transaction;
 
-/* A record, with its NUL: sixteen hexadecimal digits for the claim, a blank, and for people the
- * holder and since when. */
-#define GAVEL__RECORD_SIZE 128
+/* A record, with its NUL: sixteen hexadecimal digits for the claim, and for people since when, and
+ * who: "CLAIM since=MS pid=N host=TEXT". */
+#define GAVEL__RECORD_SIZE 192
 
 typedef struct gavel__gate {
     gavel__map_node node; /* node.key is the name of the key behind it; owned */

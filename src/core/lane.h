@@ -36,6 +36,7 @@ typedef struct gavel__lane {
     bool is_gate_lane; /* for rounds that pass through gates; the others are for the rest */
     gavel__pass pass;
     int64_t repair_us;     /* WAITING: when to see whether the holder is dead */
+    uint64_t named_after;  /* the hash of the gate that the connection bears the name of; 0: none */
     gavel__gate *repaired; /* this lane asks for it, for the sake of one that waits */
     bool is_repair_begun;  /* the first of its two replies has come */
     bool is_watching;      /* at the end of what was written, the server watches something */

@@ -113,6 +113,20 @@ static void write_claim(gavel__lane *lane, gavel__gates *gates, gavel__gate *gat
     gavel__script_add(&lane->script, GAVEL__STEP_RECORD, 1, NULL);
 }
 
+/* Names the connection after the gate that it waits for, if it has another name: once, mostly. */
+static size_t write_name(gavel__lane *lane)
+{
+    const gavel__pass *pass = &lane->pass;
+    const gavel__gate *gate = pass->gates[pass->n_answered];
+    if (pass->state != GAVEL__PASS_WAITING || lane->named_after == gate->node.hash)
+        return 0;
+    lane->named_after = gate->node.hash;
+    gavel__resp_name_waiter(lane->out, gate->record);
+    lane->n_new_replies++;
+    gavel__script_add(&lane->script, GAVEL__STEP_NAME, 1, NULL);
+    return 1;
+}
+
 size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
 {
     gavel__pass *pass = &lane->pass;
@@ -120,11 +134,12 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
         return 0;
     if (pass->state == GAVEL__PASS_NONE)
         pass->state = are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING;
+    size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
         write_claim(lane, gates, pass->gates[i], now_us);
     pass->claimed_us = now_us;
     lane->repair_us = now_us + repair_after_us(gates);
-    return 2 * (pass->n_gates - pass->n_answered);
+    return n_commands + 2 * (pass->n_gates - pass->n_answered);
 }
 
 void gavel__pass_on_token(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
@@ -185,7 +200,10 @@ bool gavel__pass_on_record(
     gavel__pass *pass = &lane->pass;
     gavel__gate *gate = pass->gates[pass->n_answered++];
     take(pass, gate, reply);
-    gate->granted_us = now_us;
+    if (gate->is_held) {
+        gate->granted_us = now_us;
+        gavel__list_remove(&gate->orphaned); /* what an earlier link held is over */
+    }
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__gates_on_refusal(gates, reply->text);
     if (!gate->is_held)

@@ -478,6 +478,7 @@ static void on_read_reply(
     case GAVEL__STEP_UNWATCH:
     case GAVEL__STEP_TOUCH:
     case GAVEL__STEP_ASK:
+    case GAVEL__STEP_NAME:
     case GAVEL__STEP_TOKEN:
     case GAVEL__STEP_RECORD:
     case GAVEL__STEP_GATE:

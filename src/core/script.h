@@ -24,6 +24,7 @@ typedef enum gavel__step {
     GAVEL__STEP_EXEC,          /* an array, nil, or why not */
     GAVEL__STEP_TOUCH,         /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
     GAVEL__STEP_ASK,           /* GET of it */
+    GAVEL__STEP_NAME,          /* CLIENT SETNAME, for those who look: whatever the answer */
     GAVEL__STEP_TOKEN,         /* LPOP or BLPOP of a gate's token */
     GAVEL__STEP_RECORD,        /* SET of its record */
     GAVEL__STEP_GATE,          /* what else is done to a gate: whatever the answer */

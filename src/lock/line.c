@@ -101,7 +101,7 @@ static void wait_in_queue(gavel__locks *locks, gavel__lock_line *line)
     gavel__lock_keys keys;
     gavel__lock_keys_init(&keys, locks->config.key_prefix, line->map_node.key);
     size_t size_before = lane->lane.out->size;
-    gavel__lock_write_wait(lane->lane.out, &keys, line->map_node.key);
+    gavel__lock_write_wait(lane->lane.out, &keys);
     gavel__lock_lane_wrote(lane, size_before, 2);
     lane->n_skipped = 1;
     lane->is_blocked = true;

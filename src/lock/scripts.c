@@ -162,33 +162,10 @@ void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gave
         gavel__resp_arg(out, command->args[i]);
 }
 
-/* CLIENT SETNAME takes no blanks and nothing unprintable: these are written %NN, and so is '%'. */
-static size_t escape(gavel_bytes name, char *text)
+void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    size_t size = 0;
-    for (size_t i = 0; i < name.size; i++) {
-        unsigned char byte = (unsigned char)name.data[i];
-        if (byte > ' ' && byte <= '~' && byte != '%') {
-            text[size++] = (char)byte;
-            continue;
-        }
-        text[size++] = '%';
-        text[size++] = digits[byte >> 4];
-        text[size++] = digits[byte & 15];
-    }
-    return size;
-}
-
-void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes name)
-{
-    static const char prefix[] = "gavel:wait:";
-    char text[sizeof(prefix) + 3 * GAVEL_LOCK_NAME_MAX];
-    memcpy(text, prefix, sizeof(prefix) - 1);
-    size_t size = sizeof(prefix) - 1 + escape(name, text + sizeof(prefix) - 1);
-    const gavel_bytes set_name[] = {GAVEL_STR("CLIENT"), GAVEL_STR("SETNAME"), {text, size}};
     const gavel_bytes wait[] = {GAVEL_STR("BLPOP"), keys->queue, GAVEL_STR("0")};
-    gavel__resp_command(out, set_name, 3);
+    gavel__resp_name_waiter(out, keys->record);
     gavel__resp_command(out, wait, 3);
 }
 

@@ -66,7 +66,7 @@ void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gave
     const gavel_command *command);
 
 /* Names the connection, so that CLIENT LIST shows who waits for what, and waits. Two replies. */
-void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes name);
+void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys);
 
 typedef enum gavel__lock_verdict {
     GAVEL__LOCK_OURS,    /* granted, renewed, released, run */

@@ -1,7 +1,7 @@
 /*
  * Threads and locks: callers of two clients take turns at two locks, some run transactions
- * meanwhile, links are killed, and the clients are closed while locks are waited for. The server's
- * fencing numbers tell whether two ever held one at once.
+ * meanwhile, links are killed, and the clients are closed while locks are waited for. A counter
+ * tells whether two were ever inside at once.
  */
 #include "crew.h"
 

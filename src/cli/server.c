@@ -1,0 +1,118 @@
+/*
+ * A connection for asking: see the header.
+ */
+#include "cli/server.h"
+
+#include "cli/text.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <time.h>
+
+#define CONNECT_TIMEOUT_US 5000000
+/* CLIENT LIST and SCAN on a busy server take their time. */
+#define COMMAND_TIMEOUT_US 10000000
+#define MAX_REPLY_BYTES ((size_t)256 << 20)
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void on_up(gavel__link *link, void *owner)
+{
+    (void)link;
+    (void)owner;
+}
+
+static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
+{
+    (void)link;
+    cli_server *server = owner;
+    server->on_reply(server->n_replies++, reply, server->user);
+}
+
+static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
+{
+    (void)link;
+    cli_server *server = owner;
+    server->is_down = true;
+    cli_say("%s", loss->message);
+}
+
+/* For poll. The due time may be any number. */
+static int wait_ms(int64_t due_us, int64_t at_us)
+{
+    if (due_us <= at_us)
+        return 0;
+    return due_us - at_us < (int64_t)INT_MAX * 1000 ? (int)((due_us - at_us) / 1000 + 1) : INT_MAX;
+}
+
+/* Sleeps until the link has something to do, and does it. */
+static void turn(cli_server *server)
+{
+    gavel__link *link = server->link;
+    struct pollfd fd = {.fd = gavel__link_fd(link), .events = POLLIN};
+    if (gavel__link_wants_write(link))
+        fd.events |= POLLOUT;
+    int n = poll(&fd, 1, wait_ms(gavel__link_due_us(link), now_us()));
+    if (n > 0)
+        gavel__link_on_ready(
+            link, (fd.revents & ~POLLOUT) != 0, (fd.revents & POLLOUT) != 0, now_us());
+    if (!server->is_down && gavel__link_due_us(link) <= now_us())
+        gavel__link_on_time(link, now_us());
+}
+
+bool cli_server_open(cli_server *server, const gavel__address *address)
+{
+    *server = (cli_server){.link = NULL};
+    const gavel__link_config config = {
+        .allocator = &gavel__system_allocator,
+        .address = address,
+        .name = "gavel",
+        .dial = gavel__dial_socket,
+        .connect_timeout_us = CONNECT_TIMEOUT_US,
+        .command_timeout_us = COMMAND_TIMEOUT_US,
+        .max_reply_bytes = MAX_REPLY_BYTES,
+    };
+    const gavel__link_events events = {
+        .on_up = on_up, .on_reply = on_reply, .on_down = on_down, .owner = server};
+    server->link = gavel__link_create(&config, &events);
+    if (server->link == NULL) {
+        cli_say("no memory");
+        return false;
+    }
+    gavel__link_connect(server->link, GAVEL_STR(""), now_us());
+    while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
+        turn(server);
+    return !server->is_down;
+}
+
+void cli_server_close(cli_server *server)
+{
+    gavel__link_destroy(server->link);
+    server->link = NULL;
+}
+
+gavel__buffer *cli_server_out(cli_server *server)
+{
+    return gavel__link_out(server->link);
+}
+
+bool cli_server_ask(cli_server *server, size_t n, cli_on_reply *handler, void *user)
+{
+    server->on_reply = handler;
+    server->user = user;
+    server->n_replies = 0;
+    if (cli_server_out(server)->has_failed) {
+        cli_say("no memory");
+        return false;
+    }
+    gavel__link_expect(server->link, n, now_us());
+    gavel__link_flush(server->link, now_us());
+    while (!server->is_down && server->n_replies < n)
+        turn(server);
+    return !server->is_down;
+}

@@ -1,0 +1,97 @@
+/* gavel's command line, and servers that are not there. */
+#include "tool.h"
+
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+
+TestSuite(usage, .timeout = 60);
+
+static void expect_usage(const char *const *words, const char *message)
+{
+    tool self;
+    const char *args[8] = {"gavel"};
+    for (size_t i = 0; words[i] != NULL; i++)
+        args[i + 1] = words[i];
+    tool_start_with(&self, args, 0);
+    cr_expect_eq(tool_end(&self), 64, "%s", message);
+    cr_expect(live_contains(self.errors, message), "\"%s\" is not in: %s", message, self.errors);
+    cr_expect_str_empty(self.output);
+}
+
+#define EXPECT_USAGE(message, ...) expect_usage((const char *const[]){__VA_ARGS__, NULL}, message)
+
+Test(usage, mistakes_are_named)
+{
+    setenv("GAVEL_URL", "unix:///nowhere", 1);
+    expect_usage((const char *const[]){NULL}, "gavel: a command is missing");
+    EXPECT_USAGE("gavel: frob: there is no such command", "frob");
+    EXPECT_USAGE("lock: the lock's name is missing", "lock");
+    EXPECT_USAGE("lock: the lock's name is missing", "lock", "--");
+    EXPECT_USAGE("lock: the command to be run is missing", "lock", "a");
+    EXPECT_USAGE("lock: the command to be run is missing", "lock", "a", "--");
+    EXPECT_USAGE("lock: : a lock's name has 1 to 512 bytes", "lock", "", "true");
+    EXPECT_USAGE("lock: --frob: there is no such option", "lock", "--frob=secret", "a", "true");
+    EXPECT_USAGE("lock: --force: there is no such option", "lock", "--force", "a", "true");
+    EXPECT_USAGE("lock: 99: --lease-ms takes a number from 100", "lock", "--lease-ms", "99", "a");
+    EXPECT_USAGE("lock: 1s: --wait-ms takes a number from 0", "lock", "a", "--wait-ms=1s", "b");
+    EXPECT_USAGE("lock: --grace-ms: a value is missing", "lock", "--grace-ms");
+    EXPECT_USAGE("locks: x: one argument too many", "locks", "x");
+    EXPECT_USAGE("locks: --json=1: this option takes no value", "locks", "--json=1");
+    EXPECT_USAGE("unlock: b: one argument too many", "unlock", "a", "b");
+}
+
+Test(usage, a_bad_url_is_named_without_its_password)
+{
+    tool self;
+    int status = tool_run(&self, "locks", "--url", "redis://bob:secret@host:port", NULL);
+    cr_expect_eq(status, 64);
+    cr_expect_str_not_empty(self.errors);
+    cr_expect_not(live_contains(self.errors, "secret"), "%s", self.errors);
+}
+
+Test(usage, help_and_version_are_told)
+{
+    tool self;
+    cr_expect_eq(tool_run(&self, "--help", NULL), 0);
+    cr_expect(live_contains(self.output, "gavel unlock"));
+    cr_expect_eq(tool_run(&self, "lock", "--help", NULL), 0);
+    cr_expect(live_contains(self.output, "--lease-ms"));
+    cr_expect_eq(tool_run(&self, "--version", NULL), 0);
+    cr_expect_eq(strncmp(self.output, "gavel ", 6), 0);
+}
+
+Test(usage, what_stands_behind_the_name_is_the_commands)
+{
+    test_server *server = tool_server(NULL);
+    tool self;
+    const char *puppet = tool_puppet();
+    cr_expect_eq(tool_run(&self, "lock", "--", "-a", "--", puppet, "exit", "4", NULL), 4);
+    cr_expect_eq(tool_run(&self, "lock", "a", "--wait-ms", "0", puppet, "exit", "5", NULL), 5);
+    cr_expect_eq(tool_run(&self, "lock", "a", "--", puppet, "exit", "6", "--help", NULL), 6);
+    server_stop(server);
+}
+
+Test(usage, a_server_that_is_not_there)
+{
+    tool self;
+    setenv("GAVEL_URL", "unix:///nowhere/socket", 1);
+    cr_expect_eq(tool_run(&self, "locks", NULL), 69);
+    cr_expect(live_contains(self.errors, "/nowhere/socket"), "%s", self.errors);
+    cr_expect_eq(tool_run(&self, "unlock", "a", NULL), 69);
+    cr_expect_eq(tool_run(&self, "lock", "--wait-ms", "0", "a", "true", NULL), 69);
+    cr_expect(live_contains(self.errors, "/nowhere/socket"), "%s", self.errors);
+    /* Waiting without an end, too. */
+    cr_expect_eq(tool_run(&self, "lock", "a", "true", NULL), 69);
+    cr_expect(live_contains(self.errors, "/nowhere/socket"), "%s", self.errors);
+}
+
+Test(usage, a_server_that_refuses)
+{
+    test_server *server = tool_server(&(server_options){.password = "right"});
+    tool self;
+    cr_expect_eq(tool_run(&self, "locks", NULL), 69);
+    cr_expect_eq(tool_run(&self, "lock", "a", "true", NULL), 69);
+    cr_expect(live_contains(self.errors, "NOAUTH"), "%s", self.errors);
+    server_stop(server);
+}
