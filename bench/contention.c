@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define MAX_SCENARIOS 16
 
 static const char all_policies[] =
-    "textbook,watch,jitter,lock,evalsha,evalsha-pipelined,incr,gavel";
+    "textbook,watch,jitter,lock,lock-fifo,evalsha,evalsha-pipelined,incr,gavel,gavel-optimistic,"
+    "gavel-gated";
 
 struct options {
     const char *url;
@@ -34,7 +34,7 @@ struct program {
     struct options options;
     struct bench bench;
     struct environment environment;
-    struct scenario scenarios[MAX_SCENARIOS];
+    struct scenario scenarios[CONTENTION_MAX_SCENARIOS];
     struct plan plan;
     size_t n_runs;
     size_t n_done;
@@ -49,11 +49,14 @@ static bool parse(struct options *options, int argc, char **argv)
         {"--url", BENCH_OPTION_TEXT, &options->url, "the server; bench/run starts one of its own"},
         {"--policies", BENCH_OPTION_TEXT, &options->policies, all_policies},
         {"--workload", BENCH_OPTION_TEXT, &options->workload,
-            "counter, auction, transfer or ycsb (counter)"},
+            "counter, auction, transfer, ycsb or foreign (counter)"},
         {"--processes", BENCH_OPTION_COUNT, &load->n_processes, "forked for each run (1)"},
         {"--callers", BENCH_OPTION_COUNT, &load->n_callers, "in each process, on a loop (64)"},
         {"--threads", BENCH_OPTION_COUNT0, &load->n_threads,
             "in each process, blocking, in place of the callers (0)"},
+        {"--foreign", BENCH_OPTION_COUNT0, &load->n_foreign,
+            "callers beside them that know of no gates; 0: for the workload foreign one for each "
+            "eight, else none (0)"},
         {"--keys", BENCH_OPTION_COUNT, &load->n_keys, "that they fight for (1)"},
         {"--theta", BENCH_OPTION_NUMBER0, &load->theta, "Zipf's exponent; 0 is uniform (0)"},
         {"--think-us", BENCH_OPTION_NUMBER0, &load->think_us, "between transactions (0)"},
@@ -68,7 +71,7 @@ static bool parse(struct options *options, int argc, char **argv)
         {"--seconds", BENCH_OPTION_NUMBER, &load->seconds, "of each run (1; sweep: 0.5)"},
         {"--repeat", BENCH_OPTION_COUNT, &options->n_repeats, "runs of each policy (3)"},
         {"--sweep", BENCH_OPTION_TEXT, &options->sweep,
-            "default: run the standard set of loads; then no other load is given"},
+            "default, or gate: a set of loads; then no other load is given"},
         {"--json", BENCH_OPTION_TEXT, &options->json_path, "write every run to this file (none)"},
     };
     return options_parse(argc, argv, table, COUNT_OF(table));
@@ -94,11 +97,14 @@ static bool plan_one(struct program *program)
     return scenario_set_policies(&program->scenarios[0], options->policies);
 }
 
-static void plan_all(struct program *program)
+static bool plan_all(struct program *program)
 {
-    double seconds = program->options.load.seconds > 0 ? program->options.load.seconds : 0.5;
-    program->plan.n_scenarios = plan_sweep(program->scenarios, MAX_SCENARIOS, seconds);
-    program->plan.goals = plan_sweep_goals(&program->plan.n_goals);
+    const struct options *options = &program->options;
+    double seconds = options->load.seconds > 0 ? options->load.seconds : 0.5;
+    bool is_known = plan_sweep(&program->plan, options->sweep, seconds);
+    if (!is_known)
+        fprintf(stderr, "--sweep %s: there is none\n", options->sweep);
+    return is_known;
 }
 
 static bool make_plan(struct program *program)
@@ -110,9 +116,7 @@ static bool make_plan(struct program *program)
     }
     program->plan.scenarios = program->scenarios;
     program->plan.n_repeats = options->n_repeats;
-    if (options->sweep != NULL)
-        plan_all(program);
-    else if (!plan_one(program))
+    if (!(options->sweep != NULL ? plan_all(program) : plan_one(program)))
         return false;
     for (size_t s = 0; s < program->plan.n_scenarios; s++)
         program->n_runs += program->scenarios[s].n_policies * options->n_repeats;

@@ -1,7 +1,7 @@
 /*
  * The contention benchmark's seam: a run is one policy under one load, once. contention_run.c runs
- * it in processes of its own, contention_plan.c says which are to be run, contention_report.c
- * tells the results, contention.c joins them.
+ * it in processes of its own, contention_plan.c and contention_sweep.c say which are to be run,
+ * contention_report.c tells the results, contention.c joins them.
  */
 #ifndef BENCH_CONTENTION_H
 #define BENCH_CONTENTION_H
@@ -21,12 +21,15 @@ struct scenario {
 
 /* What came of one run. */
 struct run {
-    struct tally tally;
-    double jain; /* of the callers' commits: 1 is even, 1/n is one for all */
+    struct tally tally;   /* of the policy's callers */
+    struct tally foreign; /* of those beside them; see load_n_foreign */
+    double jain;          /* of the callers' commits: 1 is even, 1/n is one for all */
     double min_over_mean;
-    uint64_t n_commands; /* as the server counts them, in the window */
-    int64_t server_cpu_us;
-    uint64_t n_violations; /* cells that do not hold what the callers were told */
+    double process_min_over_mean; /* of the processes' commits */
+    double overtaken;             /* see arrivals_overtaken */
+    uint64_t n_commands;          /* everybody's, as the server counts them, in the window */
+    int64_t server_cpu_us;        /* likewise */
+    uint64_t n_violations;        /* cells that do not hold what the callers were told */
 };
 
 /* ---- Running --------------------------------------------------------------------------------- */
@@ -45,15 +48,20 @@ bool contention_run(const struct bench *bench, const struct load *load, const st
 
 /* ---- The plan -------------------------------------------------------------------------------- */
 
-/* A ratio that is to be reached, of the first policy to the second in the same repeat. */
+/* A number out of a repeat: a policy's under a scenario, or the best one of several policies'. */
+struct side {
+    size_t scenario;
+    const char *policies; /* with commas */
+};
+
+/* What is to be reached: a number, or the ratio of two in the same repeat. */
 struct goal {
     const char *title;
-    size_t scenario;
-    const char *policy;
-    const char *rival; /* NULL: no ratio, the policy's own number */
-    const char *metric;
-    double at_least;
-    bool is_at_most; /* the number is to be at most that */
+    const char *metric; /* its key in JSON */
+    struct side of;
+    struct side over; /* policies NULL: no ratio */
+    double bound;
+    bool is_at_most; /* false: at least the bound; true: at most */
 };
 
 struct plan {
@@ -69,13 +77,17 @@ struct run *plan_run(const struct plan *plan, size_t scenario, size_t repeat, si
 
 const struct policy *policy_find(const char *name);
 
+/* Whether the comma-separated names have this one. */
+bool names_have(const char *names, const char *name);
+
 /* Adds the comma-separated policies; tells of those that cannot run the load and leaves them out.
  * False: there is no such policy, or none is left. */
 bool scenario_set_policies(struct scenario *scenario, const char *names);
 
-/* The sweep that stands for all: writes up to `max` scenarios and returns their number. */
-size_t plan_sweep(struct scenario *scenarios, size_t max, double seconds);
-const struct goal *plan_sweep_goals(size_t *ret_n_goals);
+/* Puts the sweep of that name, of at most CONTENTION_MAX_SCENARIOS, into the plan's scenarios, and
+ * its goals. False: there is none. */
+#define CONTENTION_MAX_SCENARIOS 16
+bool plan_sweep(struct plan *plan, const char *name, double seconds);
 
 /* ---- Results --------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* What the contention benchmark tells: tables for people, runs as JSON; see contention.h. */
 #include "contention.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,13 @@ typedef double metric_of(const struct load *load, const struct run *run);
 static double per_commit(const struct run *run, double count)
 {
     return run->tally.n_commits > 0 ? count / (double)run->tally.n_commits : 0;
+}
+
+/* Of what the server has done, for whomever. */
+static double per_any_commit(const struct run *run, double count)
+{
+    uint64_t n = run->tally.n_commits + run->foreign.n_commits;
+    return n > 0 ? count / (double)n : 0;
 }
 
 /* Of what is counted ever, with what is before and after the window. */
@@ -42,13 +50,13 @@ static double round_trips(const struct load *load, const struct run *run)
 static double commands(const struct load *load, const struct run *run)
 {
     (void)load;
-    return per_commit(run, (double)run->n_commands);
+    return per_any_commit(run, (double)run->n_commands);
 }
 
 static double server_us(const struct load *load, const struct run *run)
 {
     (void)load;
-    return per_commit(run, (double)run->server_cpu_us);
+    return per_any_commit(run, (double)run->server_cpu_us);
 }
 
 static double client_us(const struct load *load, const struct run *run)
@@ -99,6 +107,23 @@ static double min_over_mean(const struct load *load, const struct run *run)
     return run->min_over_mean;
 }
 
+static double process_min_over_mean(const struct load *load, const struct run *run)
+{
+    (void)load;
+    return run->process_min_over_mean;
+}
+
+static double overtaken(const struct load *load, const struct run *run)
+{
+    (void)load;
+    return run->overtaken;
+}
+
+static double foreign_rate(const struct load *load, const struct run *run)
+{
+    return (double)run->foreign.n_commits / load->seconds;
+}
+
 static double rejected(const struct load *load, const struct run *run)
 {
     (void)load;
@@ -111,29 +136,51 @@ static double gave_up(const struct load *load, const struct run *run)
     return (double)run->tally.n_gave_up;
 }
 
+static bool has_processes(const struct load *load)
+{
+    return load->n_processes > 1;
+}
+
+static bool has_foreigners(const struct load *load)
+{
+    return load_n_foreign(load) > 0;
+}
+
+static bool has_order(const struct load *load)
+{
+    return workload_has_order(load->workload, load->n_keys);
+}
+
+enum direction { MORE_IS_BETTER, LESS_IS_BETTER };
+
 struct column {
     const char *title; /* for the table; NULL: not in it */
     const char *key;   /* for JSON; NULL: not in it */
     int decimals;
-    metric_of *metric;
+    metric_of *metric; /* may be NaN: not known */
+    enum direction direction;
+    bool (*is_for)(const struct load *load); /* NULL: in every load's table */
 };
 
 static const struct column columns[] = {
-    {NULL, "commits_per_s", 0, rate},
-    {"attempts", "attempts_per_commit", 2, attempts},
-    {"commands", "commands_per_commit", 2, commands},
-    {"trips", NULL, 3, round_trips},
-    {"server us", "server_cpu_us_per_commit", 2, server_us},
-    {"client us", "client_cpu_us_per_commit", 2, client_us},
-    {"rejected", NULL, 2, rejected},
-    {"gave up", NULL, 0, gave_up},
-    {"p50 us", "p50_us", 0, p50_us},
-    {"p99 us", "p99_us", 0, p99_us},
-    {"p99.9 us", "p999_us", 0, p999_us},
-    {"max us", "max_us", 0, max_us},
-    {"longest", NULL, 0, longest_us},
-    {"jain", "jain", 3, jain},
-    {"min/mean", "min_over_mean", 2, min_over_mean},
+    {NULL, "commits_per_s", 0, rate, MORE_IS_BETTER, NULL},
+    {"foreign/s", "foreign_commits_per_s", 0, foreign_rate, MORE_IS_BETTER, has_foreigners},
+    {"attempts", "attempts_per_commit", 2, attempts, LESS_IS_BETTER, NULL},
+    {"commands", "commands_per_commit", 2, commands, LESS_IS_BETTER, NULL},
+    {"trips", NULL, 3, round_trips, LESS_IS_BETTER, NULL},
+    {"server us", "server_cpu_us_per_commit", 2, server_us, LESS_IS_BETTER, NULL},
+    {"client us", "client_cpu_us_per_commit", 2, client_us, LESS_IS_BETTER, NULL},
+    {"rejected", NULL, 2, rejected, LESS_IS_BETTER, NULL},
+    {"gave up", NULL, 0, gave_up, LESS_IS_BETTER, NULL},
+    {"p50 us", "p50_us", 0, p50_us, LESS_IS_BETTER, NULL},
+    {"p99 us", "p99_us", 0, p99_us, LESS_IS_BETTER, NULL},
+    {"p99.9 us", "p999_us", 0, p999_us, LESS_IS_BETTER, NULL},
+    {"max us", "max_us", 0, max_us, LESS_IS_BETTER, NULL},
+    {"longest", NULL, 0, longest_us, LESS_IS_BETTER, NULL},
+    {"overtaken", "overtaken_per_commit", 4, overtaken, LESS_IS_BETTER, has_order},
+    {"jain", "jain", 3, jain, MORE_IS_BETTER, NULL},
+    {"min/mean", "min_over_mean", 2, min_over_mean, MORE_IS_BETTER, NULL},
+    {"processes", "process_min_over_mean", 2, process_min_over_mean, MORE_IS_BETTER, has_processes},
 };
 
 #define N_COLUMNS (sizeof(columns) / sizeof(columns[0]))
@@ -149,17 +196,20 @@ static measure_spread spread_of(const struct plan *plan, size_t s, size_t p, met
     return measure_spread_of(values, n);
 }
 
+static double ratio(double value, double base)
+{
+    return base > 0 ? value / base : 0;
+}
+
 static measure_spread ratio_of(
     const struct plan *plan, size_t s, const size_t policies[2], metric_of *metric)
 {
     double values[MAX_REPEATS];
     const struct load *load = &plan->scenarios[s].load;
     size_t n = plan->n_repeats < MAX_REPEATS ? plan->n_repeats : MAX_REPEATS;
-    for (size_t r = 0; r < n; r++) {
-        double base = metric(load, plan_run(plan, s, r, policies[1]));
-        double value = metric(load, plan_run(plan, s, r, policies[0]));
-        values[r] = base > 0 ? value / base : 0;
-    }
+    for (size_t r = 0; r < n; r++)
+        values[r] = ratio(metric(load, plan_run(plan, s, r, policies[0])),
+            metric(load, plan_run(plan, s, r, policies[1])));
     return measure_spread_of(values, n);
 }
 
@@ -188,6 +238,8 @@ static void print_load(const struct scenario *scenario)
         printf(", rtt %g us", load->rtt_us);
     if (load->rate > 0)
         printf(", offered %g/s", load->rate);
+    if (load_n_foreign(load) > 0)
+        printf(", %zu foreign", load_n_foreign(load));
     printf("\n\n");
 }
 
@@ -204,20 +256,33 @@ static void print_row(const struct plan *plan, size_t s, size_t p, size_t base)
     putchar('\n');
 }
 
+static bool is_shown(const struct column *column, const struct load *load)
+{
+    return column->title != NULL && (column->is_for == NULL || column->is_for(load));
+}
+
+static void print_median(const struct plan *plan, size_t s, size_t p, const struct column *column)
+{
+    double median = spread_of(plan, s, p, column->metric).median;
+    if (isnan(median))
+        printf(" %9s", "-");
+    else
+        printf(" %9.*f", column->decimals, median);
+}
+
 static void print_counts(const struct plan *plan, size_t s)
 {
     const struct scenario *scenario = &plan->scenarios[s];
     printf("\n  %-18s", "medians");
     for (size_t c = 0; c < N_COLUMNS; c++)
-        if (columns[c].title != NULL)
+        if (is_shown(&columns[c], &scenario->load))
             printf(" %9s", columns[c].title);
     putchar('\n');
     for (size_t p = 0; p < scenario->n_policies; p++) {
         printf("  %-18s", scenario->policies[p]->name);
         for (size_t c = 0; c < N_COLUMNS; c++)
-            if (columns[c].title != NULL)
-                printf(
-                    " %9.*f", columns[c].decimals, spread_of(plan, s, p, columns[c].metric).median);
+            if (is_shown(&columns[c], &scenario->load))
+                print_median(plan, s, p, &columns[c]);
         putchar('\n');
     }
 }
@@ -236,29 +301,51 @@ void contention_print(const struct plan *plan)
     }
 }
 
-static metric_of *find_metric(const char *key)
+/* ---- Goals ----------------------------------------------------------------------------------- */
+
+static const struct column *find_column(const char *key)
 {
     for (size_t c = 0; c < N_COLUMNS; c++)
         if (columns[c].key != NULL && strcmp(columns[c].key, key) == 0)
-            return columns[c].metric;
+            return &columns[c];
     return NULL;
+}
+
+/* NaN: not known, or there is no such column. */
+static double best_of(
+    const struct plan *plan, const struct side *side, const struct column *column, size_t repeat)
+{
+    const struct scenario *scenario = &plan->scenarios[side->scenario];
+    double best = NAN;
+    for (size_t p = 0; column != NULL && p < scenario->n_policies; p++) {
+        if (!names_have(side->policies, scenario->policies[p]->name))
+            continue;
+        double value = column->metric(&scenario->load, plan_run(plan, side->scenario, repeat, p));
+        bool is_better = column->direction == MORE_IS_BETTER ? value > best : value < best;
+        best = isnan(best) || is_better ? value : best;
+    }
+    return best;
+}
+
+static double value_of(const struct plan *plan, const struct goal *goal, size_t repeat)
+{
+    const struct column *column = find_column(goal->metric);
+    double value = best_of(plan, &goal->of, column, repeat);
+    return goal->over.policies == NULL ? value
+                                       : ratio(value, best_of(plan, &goal->over, column, repeat));
 }
 
 static void print_goal(const struct plan *plan, const struct goal *goal)
 {
-    const struct scenario *scenario = &plan->scenarios[goal->scenario];
-    metric_of *metric = find_metric(goal->metric);
-    size_t of[2] = {find_policy(scenario, goal->policy), 0};
-    if (goal->rival != NULL)
-        of[1] = find_policy(scenario, goal->rival);
-    if (metric == NULL || of[0] == scenario->n_policies || of[1] == scenario->n_policies)
-        return;
-    measure_spread spread = goal->rival != NULL ? ratio_of(plan, goal->scenario, of, metric)
-                                                : spread_of(plan, goal->scenario, of[0], metric);
+    double values[MAX_REPEATS];
+    size_t n = plan->n_repeats < MAX_REPEATS ? plan->n_repeats : MAX_REPEATS;
+    for (size_t r = 0; r < n; r++)
+        values[r] = value_of(plan, goal, r);
+    measure_spread spread = measure_spread_of(values, n);
     bool is_reached =
-        goal->is_at_most ? spread.median <= goal->at_least : spread.median >= goal->at_least;
-    printf("  %-52s %s %6g  %8.2f (%.2f - %.2f)%s\n", goal->title,
-        goal->is_at_most ? "at most " : "at least", goal->at_least, spread.median, spread.min,
+        goal->is_at_most ? spread.median <= goal->bound : spread.median >= goal->bound;
+    printf("  %-56s %s %6g  %8.2f (%.2f - %.2f)%s\n", goal->title,
+        goal->is_at_most ? "at most " : "at least", goal->bound, spread.median, spread.min,
         spread.max, is_reached ? "" : "  short");
 }
 
@@ -266,12 +353,20 @@ void contention_print_goals(const struct plan *plan)
 {
     if (plan->n_goals == 0)
         return;
-    printf("\nSpeed to reach: medians of ratios within a repeat, with their range\n\n");
+    printf("\nTo reach: medians of the repeats, with their range; a ratio is of one repeat\n\n");
     for (size_t i = 0; i < plan->n_goals; i++)
         print_goal(plan, &plan->goals[i]);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void write_metric(
+    const struct column *column, const struct load *load, const struct run *run, struct json *json)
+{
+    double value = column->metric(load, run);
+    if (column->key != NULL && !isnan(value))
+        json_number(json, column->key, value);
+}
 
 static void write_run(const struct plan *plan, const size_t of[3], struct json *json)
 {
@@ -284,6 +379,7 @@ static void write_run(const struct plan *plan, const size_t of[3], struct json *
     json_count(json, "processes", load->n_processes);
     json_count(json, "callers", load_n_callers(load));
     json_count(json, "threads", load->n_threads);
+    json_count(json, "foreign", load_n_foreign(load));
     json_count(json, "keys", load->n_keys);
     json_number(json, "theta", load->theta);
     json_number(json, "think_us", load->think_us);
@@ -293,9 +389,9 @@ static void write_run(const struct plan *plan, const size_t of[3], struct json *
     json_count(json, "commits", run->tally.n_commits);
     json_count(json, "rejected", run->tally.n_rejected);
     json_count(json, "gave_up", run->tally.n_gave_up);
+    json_count(json, "foreign_commits", run->foreign.n_commits);
     for (size_t c = 0; c < N_COLUMNS; c++)
-        if (columns[c].key != NULL)
-            json_number(json, columns[c].key, columns[c].metric(load, run));
+        write_metric(&columns[c], load, run, json);
     json_count(json, "violations", run->n_violations);
     if (load->body_us > 0)
         json_number(json, "body_us", load->body_us);

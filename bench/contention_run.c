@@ -11,6 +11,7 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,6 +111,8 @@ static bool live(struct crew *crew, uint64_t seed, int in, int out)
 /* ---- The parent ------------------------------------------------------------------------------ */
 
 struct worker {
+    const struct load *load;
+    const struct policy *policy;
     pid_t pid;
     int in;  /* results come from here */
     int out; /* the window goes there */
@@ -120,11 +123,13 @@ struct session {
     const struct load *load;
     const struct policy *policy;
     const char *url; /* the server's, or the relay's */
+    struct load foreign;
     struct stage stage;
-    struct worker *workers;
+    struct worker *workers; /* the policy's, and behind them the foreigners', if there are any */
     size_t n_workers;
-    uint64_t *commits; /* by caller, of all processes */
-    int64_t *told;     /* by cell, of all processes */
+    uint64_t *commits;         /* by caller, of all processes */
+    uint64_t *process_commits; /* by process */
+    int64_t *told;             /* by cell, of all processes */
 };
 
 static bool fork_worker(struct session *session, struct worker *worker)
@@ -138,8 +143,8 @@ static bool fork_worker(struct session *session, struct worker *worker)
     if (worker->pid == 0) {
         close(down[1]);
         close(up[0]);
-        struct crew crew = {.load = session->load,
-            .policy = session->policy,
+        struct crew crew = {.load = worker->load,
+            .policy = worker->policy,
             .url = session->url,
             .stage = &session->stage};
         bool is_good = live(&crew, (uint64_t)getpid() << 20, down[0], up[1]);
@@ -154,9 +159,15 @@ static bool fork_worker(struct session *session, struct worker *worker)
 
 static bool start_workers(struct session *session)
 {
-    for (; session->n_workers < session->load->n_processes; session->n_workers++)
-        if (!fork_worker(session, &session->workers[session->n_workers]))
+    size_t n = session->load->n_processes + (session->foreign.n_callers > 0);
+    for (; session->n_workers < n; session->n_workers++) {
+        struct worker *worker = &session->workers[session->n_workers];
+        bool is_foreign = session->n_workers == session->load->n_processes;
+        worker->load = is_foreign ? &session->foreign : session->load;
+        worker->policy = is_foreign ? &policy_watch : session->policy;
+        if (!fork_worker(session, worker))
             return false;
+    }
     for (size_t i = 0; i < session->n_workers; i++) {
         char ready;
         if (!read_all(session->workers[i].in, &ready, 1))
@@ -195,40 +206,68 @@ static bool watch_server(struct session *session, const struct window *window, s
     return true;
 }
 
-static bool collect(struct session *session, struct run *run)
+/* What write_results has written, in its order. */
+static bool collect_from(struct session *session, size_t i, struct tally *ret_tally)
 {
-    size_t n_callers = load_n_callers(session->load);
-    for (size_t i = 0; i < session->n_workers; i++) {
-        int in = session->workers[i].in;
-        struct tally tally;
-        if (!read_all(in, &tally, sizeof(struct tally)) ||
-            !read_all(in, &session->commits[i * n_callers], n_callers * sizeof(uint64_t)))
+    int in = session->workers[i].in;
+    size_t n_callers = load_n_callers(session->workers[i].load);
+    uint64_t *commits = &session->commits[i * load_n_callers(session->load)];
+    if (!read_all(in, ret_tally, sizeof(*ret_tally)) ||
+        !read_all(in, commits, n_callers * sizeof(*commits)))
+        return false;
+    for (size_t c = 0; c < session->stage.n_cells; c++) {
+        int64_t told;
+        if (!read_all(in, &told, sizeof(told)))
             return false;
-        tally_add(&run->tally, &tally);
-        for (size_t c = 0; c < session->stage.n_cells; c++) {
-            int64_t told;
-            if (!read_all(in, &told, sizeof(told)))
-                return false;
-            session->told[c] += told;
-        }
+        session->told[c] += told;
     }
     return true;
 }
 
-static void judge_fairness(const struct session *session, struct run *run)
+static bool collect(struct session *session, struct run *run)
 {
-    size_t n = session->n_workers * load_n_callers(session->load);
+    for (size_t i = 0; i < session->n_workers; i++) {
+        struct tally tally;
+        if (!collect_from(session, i, &tally))
+            return false;
+        session->process_commits[i] = tally.n_commits;
+        tally_add(i < session->load->n_processes ? &run->tally : &run->foreign, &tally);
+    }
+    return true;
+}
+
+static double jain_of(const uint64_t *counts, size_t n)
+{
     double sum = 0;
     double squares = 0;
-    double least = (double)session->commits[0];
     for (size_t i = 0; i < n; i++) {
-        double commits = (double)session->commits[i];
-        sum += commits;
-        squares += commits * commits;
-        least = commits < least ? commits : least;
+        sum += (double)counts[i];
+        squares += (double)counts[i] * (double)counts[i];
     }
-    run->jain = squares > 0 ? sum * sum / ((double)n * squares) : 0;
-    run->min_over_mean = sum > 0 ? least * (double)n / sum : 0;
+    return squares > 0 ? sum * sum / ((double)n * squares) : 0;
+}
+
+static double min_over_mean_of(const uint64_t *counts, size_t n)
+{
+    uint64_t sum = 0;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < n; i++) {
+        sum += counts[i];
+        least = counts[i] < least ? counts[i] : least;
+    }
+    return sum > 0 ? (double)least * (double)n / (double)sum : 0;
+}
+
+static void judge_fairness(const struct session *session, struct run *run)
+{
+    size_t n_processes = session->load->n_processes;
+    size_t n_callers = n_processes * load_n_callers(session->load);
+    run->jain = jain_of(session->commits, n_callers);
+    run->min_over_mean = min_over_mean_of(session->commits, n_callers);
+    run->process_min_over_mean = min_over_mean_of(session->process_commits, n_processes);
+    run->overtaken = NAN;
+    if (session->stage.arrivals != NULL)
+        run->overtaken = arrivals_overtaken(session->stage.arrivals, (uint64_t)session->told[0]);
 }
 
 /* Waits for those that will end, and ends those that will not. */
@@ -276,19 +315,39 @@ static bool run_through(struct session *session, struct run *ret_run)
     return is_good;
 }
 
+/* They offer as much as the others, if that is bounded, each for itself. */
+static struct load foreign_load(const struct load *load)
+{
+    struct load foreign = *load;
+    size_t n_callers = load->n_processes * load_n_callers(load);
+    foreign.n_processes = 1;
+    foreign.n_callers = load_n_foreign(load);
+    foreign.n_threads = 0;
+    foreign.rate = load->rate * (double)foreign.n_callers / (double)n_callers;
+    return foreign;
+}
+
 bool contention_run(const struct bench *bench, const struct load *load, const struct policy *policy,
     struct run *ret_run)
 {
-    struct session session = {.bench = bench, .load = load, .policy = policy, .url = bench->url};
+    struct session session = {.bench = bench,
+        .load = load,
+        .policy = policy,
+        .url = bench->url,
+        .foreign = foreign_load(load)};
+    size_t n_workers = load->n_processes + 1;
+    size_t n_callers = load->n_processes * load_n_callers(load) + session.foreign.n_callers;
     bool is_good = stage_open(&session.stage, load->workload, load->n_keys, load->theta);
     is_good = is_good && stage_set_body(&session.stage, bench->peek, load->body_us);
-    session.workers = calloc(load->n_processes, sizeof(*session.workers));
-    session.commits = calloc(load->n_processes * load_n_callers(load), sizeof(uint64_t));
+    session.workers = calloc(n_workers, sizeof(*session.workers));
+    session.process_commits = calloc(n_workers, sizeof(uint64_t));
+    session.commits = calloc(n_callers, sizeof(uint64_t));
     session.told = calloc(session.stage.n_cells, sizeof(int64_t));
-    is_good = is_good && session.workers != NULL && session.commits != NULL &&
-              session.told != NULL && run_through(&session, ret_run);
+    is_good = is_good && session.workers != NULL && session.process_commits != NULL &&
+              session.commits != NULL && session.told != NULL && run_through(&session, ret_run);
     free(session.told);
     free(session.commits);
+    free(session.process_commits);
     free(session.workers);
     stage_close(&session.stage);
     return is_good;

@@ -99,6 +99,8 @@ static void count(struct caller *caller, enum settlement settlement, int64_t now
     tally->n_gave_up += settlement == GAVE_UP && is_counted;
     if (settlement == COMMITTED && now_ns >= window->start_ns)
         note_wait(caller, now_ns);
+    if (settlement == COMMITTED)
+        job_note_arrival(&caller->job, caller->start_ns);
     if (settlement == REJECTED || caller->start_ns < window->start_ns ||
         caller->start_ns >= window->end_ns)
         return;

@@ -28,6 +28,7 @@ struct load {
     size_t n_processes;
     size_t n_callers; /* in each process */
     size_t n_threads; /* in each process; above 0 they are the callers */
+    size_t n_foreign; /* see load_n_foreign; 0: as the workload has it */
     size_t n_keys;
     double theta;
     double think_us; /* on average, from half to one and a half of it */
@@ -43,6 +44,18 @@ struct load {
 static inline size_t load_n_callers(const struct load *load)
 {
     return load->n_threads > 0 ? load->n_threads : load->n_callers;
+}
+
+/*
+ * Callers of one more process, which run the policy watch whatever the others do: a program that
+ * knows nothing of gates, and is not to lose an update all the same.
+ */
+static inline size_t load_n_foreign(const struct load *load)
+{
+    size_t n_callers = load->n_processes * load_n_callers(load);
+    if (load->n_foreign > 0 || !load->workload->has_foreigners)
+        return load->n_foreign;
+    return n_callers < 8 ? 1 : n_callers / 8;
 }
 
 /* When measuring begins and ends, on the monotonic clock. */
@@ -70,7 +83,7 @@ struct tally {
 
 struct caller {
     struct crew *crew;
-    struct wire *wire; /* NULL: the policy has a client of its own */
+    struct wire *wire; /* NULL: the policy's client does it all */
     struct tally *tally;
     struct job job;
     uint64_t random;
@@ -89,11 +102,13 @@ struct caller {
     bool is_rejected;
     bool is_watching;
     bool expects_conflict;
+    struct gavel_lock *lock;
 };
 
 /*
- * A way to run transactions. Either all of attempt, on_reply and what they need, or, for one that
- * brings its own client, all of open, close, begin and run.
+ * A way to run transactions. Either attempt, on_reply and what they need, or, for one that leaves
+ * all to a client of its own, begin and run. Whoever has a client has open, close and
+ * count_round_trips.
  */
 struct policy {
     const char *name;
@@ -120,6 +135,7 @@ extern const struct policy policy_textbook;
 extern const struct policy policy_watch;
 extern const struct policy policy_jitter;
 extern const struct policy policy_lock;
+extern const struct policy policy_lock_fifo;
 extern const struct policy policy_evalsha;
 extern const struct policy policy_evalsha_pipelined;
 extern const struct policy policy_incr;

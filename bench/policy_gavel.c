@@ -2,7 +2,7 @@
  * The policies "gavel", "gavel-optimistic" and "gavel-gated": one attached client for all callers
  * of a loop, or one blocking client for all threads; as it comes, or in the mode named. See crew.h.
  */
-#include "crew.h"
+#include "policy_gavel.h"
 
 #include <gavel/gavel.h>
 
@@ -108,7 +108,7 @@ static void *open_in_mode(struct crew *crew, gavel_mode mode)
     return client;
 }
 
-static void *open_client(struct crew *crew)
+void *policy_gavel_open(struct crew *crew)
 {
     return open_in_mode(crew, GAVEL_ADAPTIVE);
 }
@@ -123,12 +123,12 @@ static void *open_gated(struct crew *crew)
     return open_in_mode(crew, GAVEL_GATED);
 }
 
-static void close_client(void *client)
+void policy_gavel_close(void *client)
 {
     gavel_close(client);
 }
 
-static uint64_t count_round_trips(void *client)
+uint64_t policy_gavel_count_round_trips(void *client)
 {
     gavel_stats stats;
     gavel_read_stats(client, &stats);
@@ -137,10 +137,10 @@ static uint64_t count_round_trips(void *client)
 
 #define POLICY_OF_GAVEL(its_name, its_open)                                                        \
     {                                                                                              \
-        .name = its_name, .open = its_open, .close = close_client, .begin = begin, .run = run,     \
-        .count_round_trips = count_round_trips                                                     \
+        .name = its_name, .open = its_open, .close = policy_gavel_close, .begin = begin,           \
+        .run = run, .count_round_trips = policy_gavel_count_round_trips                            \
     }
 
-const struct policy policy_gavel = POLICY_OF_GAVEL("gavel", open_client);
+const struct policy policy_gavel = POLICY_OF_GAVEL("gavel", policy_gavel_open);
 const struct policy policy_gavel_optimistic = POLICY_OF_GAVEL("gavel-optimistic", open_optimistic);
 const struct policy policy_gavel_gated = POLICY_OF_GAVEL("gavel-gated", open_gated);

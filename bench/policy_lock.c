@@ -134,7 +134,14 @@ static const char *script(const struct stage *stage)
     return release_script;
 }
 
+/* A lock helps only where everybody takes it. */
+static bool can_run(const struct load *load)
+{
+    return load_n_foreign(load) == 0;
+}
+
 const struct policy policy_lock = {.name = "lock",
+    .can_run = can_run,
     .script = script,
     .attempt = attempt,
     .on_reply = on_reply,

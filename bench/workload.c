@@ -45,7 +45,7 @@ static size_t choose_key(const struct stage *stage, uint64_t *random)
     return low;
 }
 
-/* ---- The four of them ------------------------------------------------------------------------ */
+/* ---- All of them ----------------------------------------------------------------------------- */
 
 static void choose_counter(struct job *job, uint64_t *random)
 {
@@ -98,23 +98,24 @@ static bool decide_auction(struct job *job)
     return job->amount > job->seen[0];
 }
 
+#define PLUS_ONE "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) + 1) return 1"
+
 static const struct workload workloads[] = {
-    {"counter", false, 1, 0, "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) + 1) return 1",
-        choose_counter, decide_counter},
+    {"counter", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, false},
     {"transfer", false, 2, 1000,
         "local from = tonumber(redis.call('GET', KEYS[1])) local amount = tonumber(ARGV[1]) "
         "if from < amount then return 0 end "
         "redis.call('SET', KEYS[1], from - amount) "
         "redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) + amount) return amount",
-        choose_transfer, decide_transfer},
+        choose_transfer, decide_transfer, false},
     {"auction", true, 1, 0,
         "local item = redis.call('HMGET', KEYS[1], 'price', 'bids') "
         "local rise = ARGV[1] - item[1] if rise <= 0 then return rise end "
         "redis.call('HSET', KEYS[1], 'price', ARGV[1], 'leader', ARGV[2], 'bids', item[2] + 1) "
         "return rise",
-        choose_auction, decide_auction},
-    {"ycsb", false, 1, 0, "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) + 1) return 1",
-        choose_ycsb, decide_counter},
+        choose_auction, decide_auction, false},
+    {"ycsb", false, 1, 0, PLUS_ONE, choose_ycsb, decide_counter, false},
+    {"foreign", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, true},
 };
 
 const struct workload *workload_find(const char *name)
@@ -154,8 +155,11 @@ bool stage_open(struct stage *stage, const struct workload *workload, size_t n_k
     stage->keys = server_name_keys(n_keys);
     stage->told = calloc(stage->n_cells, sizeof(*stage->told));
     stage->shown = workload->is_hash ? calloc(n_keys, sizeof(*stage->shown)) : NULL;
+    bool has_order = workload_has_order(workload, n_keys);
+    stage->arrivals = has_order ? arrivals_open() : NULL;
     bool is_open = stage->keys != NULL && stage->told != NULL &&
                    (stage->shown != NULL || !workload->is_hash) &&
+                   (stage->arrivals != NULL || !has_order) &&
                    (theta <= 0 || fill_reach(stage, theta));
     if (!is_open)
         fprintf(stderr, "no memory for the keys\n");
@@ -168,6 +172,7 @@ void stage_close(struct stage *stage)
     free(stage->told);
     free(stage->shown);
     free(stage->reach);
+    arrivals_close(stage->arrivals);
 }
 
 /* Commands go out in batches, so that neither side's buffers grow large. */
@@ -198,10 +203,13 @@ bool stage_set_body(struct stage *stage, redisContext *context, double body_us)
     return is_good;
 }
 
+/* A key's gate and locks by the names that they have under gavel's default prefix. */
 static void append_reset(const struct stage *stage, redisContext *context, const bench_key *key)
 {
-    redisAppendCommand(
-        context, "DEL %b " LOCK_PREFIX "%b", key->name, key->size, key->name, key->size);
+    const char *name = key->name;
+    redisAppendCommand(context,
+        "DEL %s " LOCK_PREFIX "%s gavel:gate:%s gavel:queue:%s gavel:lock:%s gavel:lock-queue:%s",
+        name, name, name, name, name, name);
     if (stage->workload->is_hash)
         redisAppendCommand(context, "HSET %b price 0 bids 0 leader nobody", key->name, key->size);
     else
@@ -412,6 +420,12 @@ bool job_take_script(struct job *job, int64_t added)
 static void add(struct job *job, size_t cell, int64_t value)
 {
     atomic_fetch_add_explicit(&job->stage->told[cell], value, memory_order_relaxed);
+}
+
+void job_note_arrival(const struct job *job, int64_t start_ns)
+{
+    if (job->stage->arrivals != NULL && !job->is_read)
+        arrivals_note(job->stage->arrivals, (uint64_t)job->seen[0], start_ns);
 }
 
 void job_tell(struct job *job, bool is_committed)

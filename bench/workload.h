@@ -7,6 +7,7 @@
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
+#include "arrivals.h"
 #include "server.h"
 
 #include <gavel/bytes.h>
@@ -33,6 +34,7 @@ struct job;
  * transfer  two keys, accounts: moves an amount, unless the first has less than that
  * auction   one key, a hash of price, bids and leader: a bid, unless the price is not below it
  * ycsb      one key: half of them plus one, half of them only read (the mix of YCSB's F)
+ * foreign   as counter, and another program does the same in its own way: see load_n_foreign
  */
 struct workload {
     const char *name;
@@ -42,6 +44,7 @@ struct workload {
     const char *script; /* the same, as a script: returns what it added, 0 for rejected */
     void (*choose)(struct job *job, uint64_t *random);
     bool (*decide)(struct job *job); /* from `seen` to `next`; false: rejected */
+    bool has_foreigners;
 };
 
 /* NULL: there is none. */
@@ -59,7 +62,14 @@ struct stage {
     size_t n_cells;        /* a string has one, an auction's hash two */
     atomic_llong *told;    /* by cell: what was added, as the callers were told, in this process */
     atomic_llong *shown;   /* by key: the price that bidders saw last; NULL but for auctions */
+    struct arrivals *arrivals; /* NULL: commits have no order that is known */
 };
+
+/* Whether all commits, but those that only read, have seen numbers that tell their order. */
+static inline bool workload_has_order(const struct workload *workload, size_t n_keys)
+{
+    return n_keys == 1 && !workload->is_hash;
+}
 
 /* False: no memory; close it all the same. */
 bool stage_open(struct stage *stage, const struct workload *workload, size_t n_keys, double theta);
@@ -68,7 +78,7 @@ void stage_close(struct stage *stage);
 /* Sets how long bodies work; measures how that is done in a script. */
 bool stage_set_body(struct stage *stage, redisContext *context, double body_us);
 
-/* Sets every cell to its initial value, and breaks the locks that a run has left behind. */
+/* Sets every cell to its initial value, and removes the locks and gates that a run has left. */
 bool stage_reset(const struct stage *stage, redisContext *context);
 
 /* Counts the cells that do not hold what `told` says. */
@@ -114,6 +124,9 @@ bool job_take_script(struct job *job, int64_t added);
 
 /* Notes what the caller has been told: committed or rejected. */
 void job_tell(struct job *job, bool is_committed);
+
+/* Notes when a transaction that has committed began. */
+void job_note_arrival(const struct job *job, int64_t start_ns);
 
 /* ---- Chance ---------------------------------------------------------------------------------- */
 
