@@ -4,7 +4,8 @@
  * A client is of one of two kinds, for all its life:
  *
  *   blocking   opened without a loop. gavel_run may be called from any number of threads at once.
- *              There is no thread behind it: whoever waits drives the connections, for all.
+ *              There is no thread behind it: whoever waits drives the connections, for all. (But
+ *              while it holds locks, one of gavel's own renews them when nobody else drives.)
  *   attached   opened with the program's own libev loop (config.loop). gavel_submit, and
  *              everything else on this client, in the loop's thread only. Callbacks come from the
  *              loop, never from inside gavel_submit.
