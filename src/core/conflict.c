@@ -179,6 +179,16 @@ static bool can_look_again(const gavel__round *round)
     return (is_shared(round) || is_inside(round)) && round->lane->next == NULL;
 }
 
+/* Each member has lost an attempt; those whose budget is spent leave. */
+static void count_conflict(gavel__round *round, int64_t now_us)
+{
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        gavel__queue_count_conflict(round->rounds->queue, member, now_us);
+    }
+}
+
 /* The members stay for now. */
 static void look_again(gavel__round *round, int64_t now_us)
 {
@@ -186,12 +196,9 @@ static void look_again(gavel__round *round, int64_t now_us)
     round->is_reread = false;
     round->is_narrowing = true;
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    for (gavel__list *node = round->members.next; node != &round->members;) {
-        gavel__transaction *member = gavel__member_of(node);
-        node = node->next;
-        member->state = GAVEL__READING;
-        member->outcome.n_round_trips += is_on_its_way ? 0 : 1;
-        gavel__queue_count_conflict(round->rounds->queue, member, now_us);
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
+        gavel__member_of(node)->state = GAVEL__READING;
+        gavel__member_of(node)->outcome.n_round_trips += is_on_its_way ? 0 : 1;
     }
     if (is_on_its_way)
         return;
@@ -219,15 +226,16 @@ void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
     if (is_shared(round) && rounds->width > 1)
         rounds->width /= 2;
     if (can_look_again(round)) {
+        count_conflict(round, now_us);
         look_again(round, now_us);
         return;
     }
     unmark_all(round);
     mark_all(round);
     int64_t resume_us = heat_keys(round, now_us);
+    count_conflict(round, now_us);
     put_gates_up(round, now_us);
     while (!gavel__list_is_empty(&round->members))
-        gavel__queue_on_conflict(
-            rounds->queue, gavel__member_of(round->members.next), resume_us, now_us);
+        gavel__queue_pause(rounds->queue, gavel__member_of(round->members.next), resume_us, now_us);
     gavel__round_dissolve(round, now_us);
 }

@@ -465,6 +465,8 @@ static void on_repair(
 
 bool gavel__engine_keeps_gates(const gavel__engine *engine)
 {
+    if (gavel__gates_is_empty(&engine->gates))
+        return false;
     for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
         const gavel__lane *lane = &engine->lanes[i];
         bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_STANDING;
@@ -482,6 +484,8 @@ static bool has_question(const gavel__engine *engine)
 {
     if (!gavel__list_is_empty(&engine->doubts) || !gavel__list_is_empty(&engine->gates.orphans))
         return true;
+    if (gavel__gates_is_empty(&engine->gates))
+        return false;
     for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
         const gavel__lane *lane = &engine->lanes[i];
         if (gavel__pass_blocked_on(lane) != NULL && lane->repair_us <= engine->advanced_us)
@@ -513,7 +517,7 @@ static bool has_work_for(gavel__engine *engine, bool is_gate_lane)
     }
     if (is_gate_lane)
         return false;
-    return lane_for_questions(engine) == NULL && has_question(engine);
+    return has_question(engine) && lane_for_questions(engine) == NULL;
 }
 
 /* One that is down, unless one of its kind is on its way; or NULL. */
@@ -535,8 +539,10 @@ static gavel__lane *lane_to_dial(gavel__engine *engine, bool is_gate_lane)
 /* One more link, if there is work that no link takes and none is on its way. */
 static void want_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
 {
+    if (!has_work_for(engine, is_gate_lane)) /* mostly, and quickly */
+        return;
     gavel__lane *lane = lane_to_dial(engine, is_gate_lane);
-    if (lane == NULL || !has_work_for(engine, is_gate_lane))
+    if (lane == NULL)
         return;
     lane->state = GAVEL__LANE_WANTED;
     if (lane->dial_us < now_us)
@@ -552,7 +558,6 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
     uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
     uint64_t *smoothed_us = &engine->queue.round_trip_us;
     *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
-    engine->gates.round_trip_us = *smoothed_us;
     lane->written_us = 0;
 }
 
@@ -608,8 +613,10 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     run_timers(engine, now_us);
     gavel__engine_drop_doubts(engine, now_us);
     gavel__engine_schedule(engine, now_us);
-    repair_gates(engine, now_us);
-    hand_orphans_on(engine, now_us);
+    if (!gavel__gates_is_empty(&engine->gates)) {
+        repair_gates(engine, now_us);
+        hand_orphans_on(engine, now_us);
+    }
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
 }

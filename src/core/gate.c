@@ -21,6 +21,8 @@ void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config)
     gavel__random_seed(&gates->random, config->seed);
     gavel__map_init(&gates->map, config->allocator, config->hash_seed);
     gavel__list_init(&gates->orphans);
+    gavel__format(gates->token, sizeof(gates->token), "%016llx",
+        (unsigned long long)gavel__random_next(&gates->random));
 }
 
 static void forget(gavel__gates *gates, gavel__gate *gate)

@@ -56,10 +56,10 @@ typedef struct gavel__gates {
     gavel__gates_config config;
     gavel__map map;
     gavel__random random;
-    gavel__list orphans;    /* held by links that were lost: to be handed on by another */
-    uint64_t round_trip_us; /* as measured */
-    int64_t off_until_us;   /* meanwhile there are none: this login may not use them, or no link for
-                             them can be had */
+    gavel__list orphans;  /* held by links that were lost: to be handed on by another */
+    char token[20];       /* what we hand on: tells it from others' */
+    int64_t off_until_us; /* meanwhile there are none: this login may not use them, or no link for
+                           them can be had */
 } gavel__gates;
 
 void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config);

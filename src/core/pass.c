@@ -13,11 +13,6 @@
 static const uint32_t max_rounds_served = 4;
 static const int64_t max_served_us = 5000;
 
-static const int64_t max_own_round_trips = 2;
-
-/* Nobody looks at what a token says: it is there or it is not. */
-static const gavel_bytes token = {"1", 1};
-
 /* ---- What a lane passes through ------------------------------------------------------------ */
 
 void gavel__pass_add(gavel__lane *lane, gavel__gate *gate)
@@ -74,7 +69,7 @@ static size_t write_hand_on(
     gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
 {
     char lease[GAVEL__INT_SIZE];
-    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->tokens, token};
+    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->tokens, gavel_str(gates->token)};
     gavel_bytes expire[] = {GAVEL_STR("PEXPIRE"), gate->tokens,
         gavel__format_int(gates->config.lease_us / 1000, lease)};
     append(lane, push, 3);
@@ -137,17 +132,32 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
     size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
         write_claim(lane, gates, pass->gates[i], now_us);
-    pass->claimed_us = now_us;
     lane->repair_us = now_us + repair_after_us(gates);
     return n_commands + 2 * (pass->n_gates - pass->n_answered);
 }
 
+/* What LPOP or BLPOP brought; data NULL: nothing. */
+static gavel_bytes token_in(const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_STRING)
+        return reply->text;
+    if (reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2)
+        return reply->elements[1].text;
+    return (gavel_bytes){NULL, 0};
+}
+
 void gavel__pass_on_token(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
 {
-    if (reply->type == GAVEL_REPLY_ERROR)
+    gavel__pass *pass = &lane->pass;
+    gavel_bytes token = token_in(reply);
+    pass->has_token = token.data != NULL;
+    pass->is_refused = reply->type == GAVEL_REPLY_ERROR;
+    if (pass->is_refused)
         gavel__gates_on_refusal(gates, reply->text);
-    lane->pass.has_token = reply->type == GAVEL_REPLY_STRING || reply->type == GAVEL_REPLY_ARRAY;
-    lane->pass.is_refused = reply->type == GAVEL_REPLY_ERROR;
+    /* Our own one we find where nobody else wants it. */
+    if (pass->state == GAVEL__PASS_WAITING && pass->has_token &&
+        !gavel__bytes_equal(token, gavel_str(gates->token)))
+        pass->has_others_token = true;
 }
 
 /* What the two replies to a claim come to. Where the server will not have it, the round goes on
@@ -181,16 +191,12 @@ static void fall_back(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
     pass->state = GAVEL__PASS_WAITING;
 }
 
-/* A wait that took no longer than the way to the server and back was for our own token. */
-static void on_granted(gavel__pass *pass, const gavel__gates *gates, int64_t now_us)
+static void on_granted(gavel__pass *pass, int64_t now_us)
 {
-    int64_t waited_us = now_us - pass->claimed_us;
-    bool had_to_wait = pass->state == GAVEL__PASS_WAITING &&
-                       waited_us > max_own_round_trips * (int64_t)gates->round_trip_us;
     pass->state = GAVEL__PASS_HELD;
     pass->granted_us = now_us;
     pass->n_served = 0;
-    for (size_t i = 0; had_to_wait && i < pass->n_gates; i++)
+    for (size_t i = 0; pass->has_others_token && i < pass->n_gates; i++)
         gavel__gate_raise(pass->gates[i], now_us);
 }
 
@@ -216,7 +222,7 @@ bool gavel__pass_on_record(
         fall_back(lane, gates, now_us);
         return true;
     }
-    on_granted(pass, gates, now_us);
+    on_granted(pass, now_us);
     return false;
 }
 

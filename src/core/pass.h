@@ -29,11 +29,11 @@ typedef struct gavel__pass {
     gavel__pass_state state;
     gavel__gate *gates[GAVEL__PASS_MAX]; /* in order */
     size_t n_gates;
-    size_t n_answered;  /* ENTERING, WAITING: claims answered, from the first gate on */
-    bool has_token;     /* the first reply to a claim */
-    bool is_refused;    /* likewise */
-    bool is_handed_on;  /* by the EXEC under way */
-    int64_t claimed_us; /* when the claims were written */
+    size_t n_answered;     /* ENTERING, WAITING: claims answered, from the first gate on */
+    bool has_token;        /* the first reply to a claim */
+    bool is_refused;       /* likewise */
+    bool has_others_token; /* it had to wait, and somebody else has handed on to it */
+    bool is_handed_on;     /* by the EXEC under way */
     int64_t granted_us;
     uint32_t n_served; /* rounds that have reached EXEC since */
     size_t n_checked;  /* replies to checks */

@@ -44,7 +44,8 @@ int locking_count_waiters(test_server *server)
     char *end = NULL;
     for (char *line = strtok_r(list->str, "\n", &end); line != NULL;
          line = strtok_r(NULL, "\n", &end))
-        n_waiters += live_contains(line, " name=wait:gavel:lock:") && live_contains(line, " flags=b");
+        n_waiters +=
+            live_contains(line, " name=wait:gavel:lock:") && live_contains(line, " flags=b");
     freeReplyObject(list);
     return n_waiters;
 }

@@ -427,7 +427,8 @@ Test(conflicts, the_deadline_ends_a_race_that_cannot_be_won)
             gavel_status_name(outcome.status), outcome.message);
         cr_expect_geq(outcome.elapsed_us, 150000);
         cr_expect(took_us >= 150000 && took_us < 2000000, "took %lld us", (long long)took_us);
-        cr_expect_gt(outcome.n_conflicts, 1, "body %zu: %u conflicts %u attempts %u trips %s", i, outcome.n_conflicts, outcome.n_attempts, outcome.n_round_trips, outcome.message);
+        cr_expect_gt(outcome.n_conflicts, 1, "body %zu: %u conflicts %u attempts %u trips %s", i,
+            outcome.n_conflicts, outcome.n_attempts, outcome.n_round_trips, outcome.message);
         cr_expect_eq(server_int(rig.server, "GET", "key", NULL), outcome.n_attempts);
         cr_expect(live_is_usable(&rig));
     }

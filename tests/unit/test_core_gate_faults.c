@@ -1,0 +1,402 @@
+/*
+ * Gates where things go wrong at a bad moment: each of these was a fault once.
+ */
+#include "gate_stage.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+/* The table is full of gates that nobody needs: making room for one must not take the other. */
+Test(core_gate_faults, gates_of_one_transaction_do_not_push_each_other_out)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor first = {.keys = "c", .plays = "SET c 1"};
+    enter(&s, &first);
+    advance(&s, 0);
+    link_up(&s, 1);
+    cancel(&s, &first);
+    char name[16];
+    for (unsigned i = 0; s.engine.gates.map.n_nodes < 1023; i++) {
+        snprintf(name, sizeof(name), "k%u", i);
+        gavel_bytes key = gavel_str(name);
+        cr_assert_not_null(gavel__gates_make(
+            &s.engine.gates, key, gavel__map_hash(&s.engine.gates.map, key), s.now_us));
+    }
+    actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
+    enter(&s, &a);
+    hears_gates(&s, 1,
+        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "/ WATCH a b");
+    stage_close(&s);
+}
+
+/* ---- Lanes that were given up too early, or never ------------------------------------------ */
+
+/* A holder with nothing to hand on leaves; the lane is then free for who has waited for it. */
+Test(core_gate_faults, who_waits_for_a_lane_goes_on_when_nothing_is_handed_on)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "GET a; ABORT 1"};
+    actor b = {.reads = "b", .plays = "GET b; ABORT 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
+    ends(&s, &a, GAVEL_ABORTED);
+    hears_gates(&s, 1, "UNWATCH / LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    stage_close(&s);
+}
+
+/* The same for a body that wants one key more. */
+Test(core_gate_faults, a_body_that_wants_one_more_key_goes_on)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "GET a; GET b; SET a 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
+    hears_gates(&s, 1,
+        "UNWATCH / LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME "
+        "PX "
+        "500 NX / WATCH a b / GET a / GET b");
+    stage_close(&s);
+}
+
+/* Only gate lanes are up, and only ordinary ones ask for markers. */
+Test(core_gate_faults, a_doubt_is_asked_while_another_gate_lane_is_up)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.stage.has_markers = true, .n_gate_lanes = 2});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    enter(&s, &b);
+    advance(&s, 0);
+    link_up(&s, 2);
+    advance(&s, 0);
+    (void)stage_listen(&s, 2);
+    (void)stage_listen(&s, 1);
+    says(&s, 1, "nil, OK, OK, OK, \"1\"");
+    advance(&s, 0);
+    (void)stage_listen(&s, 1);
+    link_down(&s, 1);
+    is_in(&s, &a, GAVEL__IN_DOUBT);
+    cr_expect_eq(
+        (int)s.engine.lanes[0].state, (int)GAVEL__LANE_WANTED, "nobody asks what became of EXEC");
+    stage_close(&s);
+}
+
+/* A link that we close because nobody waits any more is as good as ever. */
+Test(core_gate_faults, a_link_that_was_closed_for_want_of_waiters_is_dialled_at_once)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    for (int i = 0; i < 4; i++) {
+        static actor actors[4];
+        actor *a = &actors[i];
+        *a = (actor){.reads = "a", .plays = "ADD a 1", .request.deadline_ms = 50};
+        enter(&s, a);
+        advance(&s, 0);
+        cr_expect_leq(s.engine.lanes[1].dial_us, s.now_us, "the %d. time it pauses for %d us", i,
+            (int)(s.engine.lanes[1].dial_us - s.now_us));
+        link_up(&s, 1);
+        advance(&s, 0);
+        (void)stage_listen(&s, 1);
+        if (i == 0) {
+            says(&s, 1, "nil, nil, OK, \"1\"");
+            advance(&s, 0);
+            (void)stage_listen(&s, 1);
+        }
+        advance(&s, 60000);
+        cr_assert(a->is_told);
+        is_closed(&s, 1, "nobody waits");
+    }
+    stage_close(&s);
+}
+
+/* ---- Tokens -------------------------------------------------------------------------------- */
+
+/* Of several gates the first are ours and a later one is not; then nobody wants them any more. */
+Test(core_gate_faults, gates_that_nobody_wants_any_more_are_handed_on_before_waiting)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1,
+        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "/ WATCH a b");
+    cancel(&s, &a);
+    ends(&s, &a, GAVEL_CANCELLED);
+    says(&s, 1, "nil, OK, nil, nil, OK");
+    hears_gates(&s, 1, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    stage_close(&s);
+}
+
+/* A gate whose claim was refused is nobody's to hand on. */
+Test(core_gate_faults, a_refused_gate_is_not_given_back)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1,
+        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "/ WATCH a b");
+    says(&s, 1, "nil, nil, -WRONGTYPE no, nil, OK");
+    hears_gates(&s, 1,
+        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+        "BLPOP g:queue:b 0 / "
+        "SET g:gate:b ME PX 500 / WATCH a b");
+    stage_close(&s);
+}
+
+/* The lease runs from when each gate was granted, not from when the last one was. */
+Test(core_gate_faults, a_gate_granted_a_lease_ago_is_not_handed_on)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1,
+        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "/ WATCH a b");
+    says(&s, 1, "nil, OK, nil, nil, OK");
+    hears_gates(&s, 1,
+        "UNWATCH / CLIENT SETNAME wait:g:gate:b / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / "
+        "WATCH a b");
+    advance(&s, LEASE_US + 1000); /* somebody else was let in at a meanwhile */
+    says(&s, 1, "OK, OK, [\"g:queue:b\", \"1\"], OK, OK");
+    hears_gates(
+        &s, 1, "MULTI / MSET a 1 b 2 / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+    stage_close(&s);
+}
+
+/* What a lost link has held is as old as it is, whatever was asked since. */
+Test(core_gate_faults, a_claim_makes_a_lost_gate_no_younger)
+{
+    stage s;
+    actor a;
+    begin_entering(&s, &a);
+    says(&s, 1, "nil, OK, OK");
+    link_down(&s, 1);
+    int64_t lost_us = s.now_us;
+    is_in(&s, &a, GAVEL__PAUSED);
+    advance(&s, 100000);
+    link_up(&s, 1);
+    hears_gates(&s, 1, ENTER_A READ_A);
+    says(&s, 1, "nil, nil, OK, \"1\"");
+    hears_gates(&s, 1, "UNWATCH / " NAME_A WAIT_A READ_A);
+    advance(&s, lost_us + LEASE_US - s.now_us); /* others have repaired it */
+    link_up(&s, 0);
+    advance(&s, 0);
+    cr_expect_null(strstr(stage_peek(&s, 0), "RPUSH"), "heard %s", stage_peek(&s, 0));
+    stage_close(&s);
+}
+
+/* ---- Refusals ------------------------------------------------------------------------------ */
+
+/* Nobody of this login will ever push a token for those who wait for one. */
+Test(core_gate_faults, who_waits_leaves_when_gates_are_turned_off)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 2});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    enter(&s, &b);
+    advance(&s, 0);
+    link_up(&s, 2);
+    hears_gates(&s, 2, "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    says(&s, 2, "nil, nil, OK, \"1\"");
+    hears_gates(&s, 2,
+        "UNWATCH / CLIENT SETNAME wait:g:gate:b / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / "
+        "WATCH b / GET b");
+    says(&s, 1, "nil, OK, OK, \"1\"");
+    hears_gates(&s, 1, "MULTI / SET a 2 / RPUSH g:queue:a mine / PEXPIRE g:queue:a 500 / EXEC");
+    says(&s, 1, "OK, QUEUED, -NOPERM no, -NOPERM no, -EXECABORT no");
+    advance(&s, 0);
+    cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect(s.engine.lanes[2].is_condemned || b.transaction->state != GAVEL__READING,
+        "b waits for a token that nobody may push");
+    stage_close(&s);
+}
+
+/* The waiter's own repair is refused: the same. */
+Test(core_gate_faults, who_may_not_repair_does_not_wait)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "nil, nil, OK, \"1\"");
+    hears_gates(&s, 1,
+        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+        "WATCH a / GET a");
+    advance(&s, LEASE_US);
+    link_up(&s, 0);
+    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    says(&s, 0, "OK, :500");
+    hears_gates(&s, 0, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    says(&s, 0, "-NOPERM no, -NOPERM no");
+    advance(&s, 0);
+    cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect(s.engine.lanes[1].is_condemned, "a waits for a token that nobody may push");
+    stage_close(&s);
+}
+
+/* A full server lets nobody make a record, so nobody can be let in: better to go on without. */
+Test(core_gate_faults, who_cannot_repair_does_not_wait_either)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "DEL a"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "nil, nil, OK, \"1\"");
+    hears_gates(&s, 1,
+        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+        "WATCH a / GET a");
+    advance(&s, LEASE_US);
+    link_up(&s, 0);
+    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    says(&s, 0, "-OOM command not allowed when used memory > 'maxmemory'., :-2");
+    advance(&s, 0);
+    cr_expect(s.engine.lanes[1].is_condemned, "a waits for a token that nobody can make");
+    stage_close(&s);
+}
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+/* With nothing to read but the gate, what the look says must be there before WATCH's answer. */
+Test(core_gate_faults, who_reads_nothing_waits_for_what_the_look_says)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.is_adaptive = true, .stage.has_no_reread = true});
+    actor a = {.keys = "a", .plays = "SET a 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 0);
+    hears_gates(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    advance(&s, 0);
+    if (s.engine.lanes[0].n_new_replies == 0)
+        sleeps(&s);
+    hears_gates(&s, 0, "MGET g:gate:a / WATCH a");
+    says(&s, 0, "[nil], OK");
+    hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+Test(core_gate_faults, handing_on_nothing_begins_no_round_trip)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "GET a; ABORT 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
+    ends(&s, &a, GAVEL_ABORTED);
+    advance(&s, 0);
+    hears_nothing(&s, 1);
+    cr_expect_eq(s.engine.lanes[1].written_us, 0);
+    stage_close(&s);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+/* A lane that was bound to gates for a round that was not made is free again. */
+Test(core_gate_faults, a_lack_of_memory_does_not_bind_a_lane)
+{
+    for (size_t n_left = 0; n_left < 40; n_left++) {
+        stage s;
+        gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+        actor a = {.reads = "a", .plays = "ADD a 1"};
+        enter(&s, &a);
+        advance(&s, 0);
+        link_up(&s, 1);
+        s.memory.n_left = n_left;
+        advance(&s, 0);
+        s.memory.n_left = MEMORY_ENOUGH;
+        if (a.is_told && !s.engine.lanes[1].is_condemned)
+            cr_expect_eq(s.engine.lanes[1].pass.n_gates, 0, "with %zu allocations", n_left);
+        stage_close(&s);
+    }
+}
+
+/* ---- What is told -------------------------------------------------------------------------- */
+
+Test(core_gate_faults, an_abort_inside_is_told_as_gated)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.reads = "a", .plays = "GET a; ABORT 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    says(&s, 1, "nil, OK, OK, \"1\"");
+    cr_expect(ends(&s, &a, GAVEL_ABORTED)->is_gated);
+    stage_close(&s);
+}
+
+/* Every command that is sent is counted, whoever writes it. */
+Test(core_gate_faults, repairs_and_what_is_given_back_are_counted)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1,
+        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "/ WATCH a b");
+    says(&s, 1, "nil, nil, \"1\", nil, OK");
+    hears_gates(&s, 1,
+        "RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / UNWATCH / CLIENT SETNAME wait:g:gate:a / "
+        "BLPOP g:queue:a 0 / SET g:gate:a ME "
+        "PX 500 / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / WATCH a b");
+    cr_expect_eq(s.engine.queue.stats.n_commands, 5 + 9);
+    advance(&s, LEASE_US);
+    link_up(&s, 0);
+    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    says(&s, 0, "OK, :500");
+    hears_gates(&s, 0, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    cr_expect_eq(s.engine.queue.stats.n_commands, 5 + 9 + 4);
+    stage_close(&s);
+}
