@@ -35,7 +35,8 @@ typedef struct gavel__tie {
     const gavel__tie_side *side;
     gavel__watch watch;
     bool is_slept_on; /* by a thread in gavel__link_wait: the loop must not read from it */
-    bool is_patient;  /* a reply may take as long as it likes: nobody sleeps on it alone */
+    bool is_patient;  /* its silence is no fault, and nobody sleeps on it alone: it waits for a lock
+                       */
 } gavel__tie;
 
 /* A thread that waits for something to be told; see blocking.c. */
@@ -67,8 +68,7 @@ struct gavel_client {
 
     gavel__locks locks; /* made for the first lock: until then without lanes */
     gavel__tie *lock_ties;
-    gavel__link_config control_config;
-    gavel__link_config waiting_config;
+    gavel__link_config lock_link_config;
     uint32_t max_waiting_links;
 
     uint64_t fork_generation; /* of the process that opened it */

@@ -7,12 +7,6 @@
 #include "base/text.h"
 #include "core/guard.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
-/* Of the links that wait: the server answers when the lock is handed over. */
-static const int64_t no_timeout_us = INT64_MAX / 4;
-
 /* ---- Time ---------------------------------------------------------------------------------- */
 
 int64_t gavel__client_lease_now_us(const gavel_client *client)
@@ -72,14 +66,12 @@ static const gavel__tie_side locks_side = {begin_dial, on_up, on_reply, on_down}
 
 static void tie_lanes(gavel_client *client)
 {
-    client->control_config = client->link_config;
-    client->control_config.marker_ttl_us = 0;
-    client->waiting_config = client->control_config;
-    client->waiting_config.command_timeout_us = no_timeout_us;
+    client->lock_link_config = client->link_config;
+    client->lock_link_config.marker_ttl_us = 0;
     for (uint32_t i = 0; i < client->locks.n_lanes; i++) {
         client->lock_ties[i] = (gavel__tie){
             .client = client,
-            .link_config = i == 0 ? &client->control_config : &client->waiting_config,
+            .link_config = &client->lock_link_config,
             .lane = &client->locks.lanes[i].lane,
             .side = &locks_side,
             .watch = {.fd = -1},

@@ -120,10 +120,11 @@ static void close_condemned(gavel__tie *tie)
     tell_loss(tie, &(gavel__loss){.n_sent = n_sent, .message = message});
 }
 
-/* In a gate's queue the server says nothing until it is our turn. */
+/* In the queue of a lock or gate the server says nothing until it is our turn. */
 static void allow_silence(gavel__tie *tie)
 {
-    gavel__link_allow_silence(tie->link, gavel__pass_blocked_on(tie->lane) != NULL);
+    gavel__link_allow_silence(
+        tie->link, tie->is_patient || gavel__pass_blocked_on(tie->lane) != NULL);
 }
 
 static void flush(gavel__tie *tie, int64_t now_us)
