@@ -86,9 +86,10 @@ typedef struct gavel_transaction {
     uint32_t max_attempts;  /* 0: no bound of its own. Runs of the body, whatever ends them */
     uint32_t max_conflicts; /* 0: 10000. Attempts lost to others before CONFLICT */
     uint32_t max_faults;    /* 0: 8. Attempts lost to links and servers before NOT_SENT */
-    bool is_read_only;      /* the body only reads: one round trip, a snapshot, never a conflict */
-    bool is_solo;           /* in a round of its own: shares its EXEC with no other transaction */
-    bool keep_replies;      /* hand the replies to the writes out in the outcome */
+    bool is_read_only; /* the body only reads: a snapshot, never a conflict; one round trip, two
+                          where one of many strings turns out to be absent */
+    bool is_solo;      /* in a round of its own: shares its EXEC with no other transaction */
+    bool keep_replies; /* hand the replies to the writes out in the outcome */
     /*
      * The caller's own id: two transactions with one id commit once, by whichever process and
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
