@@ -43,16 +43,16 @@ static gavel_found wish(gavel_tx *tx, const gavel_command *command)
 {
     gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
     switch (added) {
-    case GAVEL__ADDED:
-    case GAVEL__KNOWN: /* wished for earlier in this run */
+    case GAVEL__ADDED_NEW:
+    case GAVEL__ADDED_KNOWN: /* wished for earlier in this run */
         tx->wants_more = true;
         return GAVEL_NOT_YET;
-    case GAVEL__TOO_MANY:
+    case GAVEL__ADDED_TOO_MANY:
         tx->wants_more = false; /* in vain */
         poison_naming(tx, GAVEL_INVALID, "reads more than 512 keys; the first one too many is",
             command->args[command->first_key]);
         return GAVEL_FAILED;
-    case GAVEL__NO_MEMORY:
+    case GAVEL__ADDED_NO_MEMORY:
         tx->wants_more = false;
         poison_no_memory(tx);
         return GAVEL_FAILED;
@@ -203,7 +203,7 @@ gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_
         poison(tx, GAVEL_INVALID, "gavel_query: the command has too few arguments for its keys");
         return GAVEL_FAILED;
     }
-    if (gavel__command_steers(resolved.args[0])) {
+    if (gavel__command_is_control(resolved.args[0])) {
         poison_naming(tx, GAVEL_INVALID, "not a command for a body", resolved.args[0]);
         return GAVEL_FAILED;
     }
@@ -287,7 +287,7 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
         poison(tx, GAVEL_INVALID, "gavel_write: the command has too few arguments for its keys");
         return false;
     }
-    if (gavel__command_steers(resolved.args[0])) {
+    if (gavel__command_is_control(resolved.args[0])) {
         poison_naming(tx, GAVEL_INVALID, "not a command for a body", resolved.args[0]);
         return false;
     }

@@ -23,7 +23,7 @@ gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel
     return (gavel_command){.args = storage, .n_args = 3, .first_key = 1, .n_keys = 1};
 }
 
-bool gavel__command_steers(gavel_bytes name)
+bool gavel__command_is_control(gavel_bytes name)
 {
     static const char *const steering[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",
         "AUTH", "HELLO", "RESET", "QUIT", "CLIENT", "MONITOR", "SUBSCRIBE", "PSUBSCRIBE",

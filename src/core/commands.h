@@ -14,7 +14,7 @@ gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel
  * Whether a command steers the connection or the transaction rather than the data (WATCH, EXEC,
  * SELECT, SUBSCRIBE ...): gavel owns these, and one of them from a body would undo its guarantees.
  */
-bool gavel__command_steers(gavel_bytes name);
+bool gavel__command_is_control(gavel_bytes name);
 
 /* How GET and SET of a key begin on the wire; their arguments follow. */
 extern const gavel_bytes gavel__get_head;

@@ -11,7 +11,7 @@
 #include <assert.h>
 
 /* How many rereads in vain in a row it takes to stop them, until the next conflict. */
-const uint32_t gavel__full_reread_credit = 8;
+const uint32_t gavel__full_prefetch_credit = 8;
 
 /* ---- Composing ----------------------------------------------------------------------------- */
 
@@ -30,7 +30,7 @@ static void write_marker(gavel__round *round)
 
 static size_t n_queued_commands(const gavel__round *round)
 {
-    return round->writes.n_places + (round->number > 0 ? 1 : 0) + round->n_hand_on;
+    return round->writes.n_places + (round->number > 0 ? 1 : 0) + round->n_hand_off;
 }
 
 /* ---- Gates --------------------------------------------------------------------------------- */
@@ -43,21 +43,21 @@ static bool has_more_to_do(const gavel__round *round)
         if (!gavel__list_is_empty(&round->claims[i]->waiters))
             return true;
     }
-    return round->rounds->has_returning_callers && round->rounds->reread_credit > 0;
+    return round->rounds->has_returning_callers && round->rounds->prefetch_credit > 0;
 }
 
-/* Hands the lane's gates on within the EXEC, unless another round is served first. */
-static void write_hand_on(gavel__round *round, int64_t now_us)
+/* Hands the lane's gates off within the EXEC, unless another round is served first. */
+static void write_hand_off(gavel__round *round, int64_t now_us)
 {
     gavel__pass *pass = &round->lane->pass;
-    round->n_hand_on = 0;
+    round->n_hand_off = 0;
     if (pass->state != GAVEL__PASS_HELD)
         return;
     pass->n_served++;
     if (!gavel__pass_is_share_used(round->lane, now_us) && has_more_to_do(round))
         return;
-    round->n_hand_on = gavel__pass_write_hand_on(round->lane, round->rounds->gates, now_us);
-    pass->is_handed_on = true;
+    round->n_hand_off = gavel__pass_write_hand_off(round->lane, round->rounds->gates, now_us);
+    pass->is_handed_off = true;
 }
 
 void gavel__round_commit(gavel__round *round, int64_t now_us)
@@ -73,24 +73,24 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     round->number = 0;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         gavel__transaction *member = gavel__member_of(node);
-        member->state = GAVEL__COMMITTING;
+        member->state = GAVEL__TX_COMMITTING;
         member->outcome.n_round_trips++;
     }
     stats->n_commands += gavel__pass_write_names(lane, round->rounds->gates, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
-    gavel__writes_compose(&round->writes, gavel__may_shorten(&round->rounds->n_plain_writes), out);
+    gavel__writes_compose(&round->writes, gavel__use_shortcut(&round->rounds->n_plain_writes), out);
     if (lane->marker_size > 0 && round->writes.n_requests > 0)
         write_marker(round);
-    write_hand_on(round, now_us);
+    write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
     round->exec_end = lane->n_appended + (out->size - size_before);
-    gavel__script_add(&lane->script, GAVEL__STEP_MULTI, 1, round);
-    gavel__script_add(&lane->script, GAVEL__STEP_QUEUED, n_queued_commands(round), round);
-    gavel__script_add(&lane->script, GAVEL__STEP_EXEC, 1, round);
-    /* Those that hand on have counted themselves. */
-    lane->n_new_replies += 2 + n_queued_commands(round) - round->n_hand_on;
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_QUEUED, n_queued_commands(round), round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
+    /* Those that hand off have counted themselves. */
+    lane->n_new_replies += 2 + n_queued_commands(round) - round->n_hand_off;
     lane->is_watching = false;
-    stats->n_commands += 2 + round->writes.n_places + round->n_hand_on;
+    stats->n_commands += 2 + round->writes.n_places + round->n_hand_off;
     stats->n_rounds++;
     stats->n_round_trips++;
     gavel__lane_end_write(lane, size_before, now_us);
@@ -117,13 +117,13 @@ static bool is_warm(const gavel__round *round)
     return false;
 }
 
-void gavel__round_reread(gavel__round *round, int64_t now_us)
+void gavel__round_prefetch(gavel__round *round, int64_t now_us)
 {
     bool is_inside = round->lane->pass.state == GAVEL__PASS_HELD;
-    if (round->rounds->reread_credit == 0 || (is_warm(round) && !is_inside))
+    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !is_inside))
         return;
-    round->rounds->reread_credit--;
-    round->is_reread = true;
+    round->rounds->prefetch_credit--;
+    round->has_prefetch = true;
     gavel__round_note_values(round);
     gavel__round_write_reads(round, now_us);
 }
@@ -207,15 +207,15 @@ static void on_success(gavel__round *round, const gavel_reply *reply, int64_t no
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
     check_marker(round, reply);
-    if (round->lane->pass.is_handed_on)
+    if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
-    if (!round->is_reread) {
+    if (!round->has_prefetch) {
         gavel__round_dissolve(round, now_us);
         return;
     }
-    gavel__round_set_phase(round, GAVEL__ROUND_STANDING);
-    round->stood_us = now_us;
+    gavel__round_set_phase(round, GAVEL__ROUND_PREFETCHED);
+    round->prefetched_us = now_us;
     gavel__round_wake_waiters(round, now_us);
 }
 
@@ -257,9 +257,9 @@ static void on_queued(gavel__round *round, const gavel_reply *reply)
         return;
     }
     gavel__round_note_refusal(round, reply, "a write was refused");
-    if (gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP)
+    if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
         return;
-    if (place >= n_queued_commands(round) - round->n_hand_on) {
+    if (place >= n_queued_commands(round) - round->n_hand_off) {
         round->is_gate_refused = true;
         gavel__gates_on_refusal(round->rounds->gates, reply->text);
     } else if (round->writes.is_merged && place == 0)
@@ -294,13 +294,13 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
     return true;
 }
 
-/* The gates cannot be handed on. Nothing depends on that: the members run again, and who waits is
+/* The gates cannot be handed off. Nothing depends on that: the members run again, and who waits is
  * let in when the lease is over. */
 static void keep_gates(gavel__round *round, int64_t now_us)
 {
     gavel__pass *pass = &round->lane->pass;
     for (size_t i = 0; i < pass->n_gates; i++)
-        pass->gates[i]->is_surplus = true;
+        pass->gates[i]->is_spurious = true;
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_make_ready(
             round->rounds->queue, gavel__member_of(round->members.next), now_us);
@@ -313,12 +313,12 @@ static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t
     if (!gavel__bytes_start_with(reply->text, GAVEL_STR("EXECABORT")))
         gavel__lane_condemn(round->lane, "EXEC was refused outright");
     gavel__round_note_refusal(round, reply, "EXEC was refused");
-    round->lane->pass.is_handed_on = false;
+    round->lane->pass.is_handed_off = false;
     if (round->is_gate_refused) {
         keep_gates(round, now_us);
         return;
     }
-    bool is_over = round->refusal.remedy == GAVEL__GIVE_UP && tell_refused(round, now_us);
+    bool is_over = round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us);
     if (round->is_merge_refused && !is_over)
         gavel__round_go_plain(round, &round->rounds->n_plain_writes, now_us);
     else if (is_over)
@@ -376,33 +376,33 @@ static void on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_u
 }
 
 void gavel__round_on_commit_reply(
-    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
 {
-    switch (step) {
-    case GAVEL__STEP_MULTI:
+    switch (kind) {
+    case GAVEL__AWAITED_MULTI:
         if (reply->type == GAVEL_REPLY_ERROR)
             gavel__round_note_refusal(round, reply, "MULTI was refused");
         break;
-    case GAVEL__STEP_QUEUED:
+    case GAVEL__AWAITED_QUEUED:
         on_queued(round, reply);
         break;
-    case GAVEL__STEP_EXEC:
+    case GAVEL__AWAITED_EXEC:
         on_exec(round, reply, now_us);
         break;
-    case GAVEL__STEP_UNWATCH:
-    case GAVEL__STEP_PLANT:
-    case GAVEL__STEP_WATCH:
-    case GAVEL__STEP_FETCH_STRINGS:
-    case GAVEL__STEP_FETCH:
-    case GAVEL__STEP_TOUCH:
-    case GAVEL__STEP_ASK:
-    case GAVEL__STEP_NAME:
-    case GAVEL__STEP_TOKEN:
-    case GAVEL__STEP_RECORD:
-    case GAVEL__STEP_GATE:
-    case GAVEL__STEP_CHECK:
-    case GAVEL__STEP_REPAIR:
-    case GAVEL__STEP_LOOK:
+    case GAVEL__AWAITED_UNWATCH:
+    case GAVEL__AWAITED_PLANT:
+    case GAVEL__AWAITED_WATCH:
+    case GAVEL__AWAITED_FETCH_STRINGS:
+    case GAVEL__AWAITED_FETCH:
+    case GAVEL__AWAITED_TOUCH:
+    case GAVEL__AWAITED_ASK:
+    case GAVEL__AWAITED_NAME:
+    case GAVEL__AWAITED_TURN:
+    case GAVEL__AWAITED_RECORD:
+    case GAVEL__AWAITED_GATE:
+    case GAVEL__AWAITED_CHECK:
+    case GAVEL__AWAITED_PROBE:
+    case GAVEL__AWAITED_LOOK:
         assert(false && "a reply to a read in a round that commits");
         break;
     }

@@ -174,7 +174,7 @@ static bool is_shared(const gavel__round *round)
  * not while another round reads behind, whose EXEC would end our WATCH. */
 static bool can_look_again(const gavel__round *round)
 {
-    if (round->is_reread)
+    if (round->has_prefetch)
         return true;
     return (is_shared(round) || is_inside(round)) && round->lane->next == NULL;
 }
@@ -192,12 +192,12 @@ static void count_conflict(gavel__round *round, int64_t now_us)
 /* The members stay for now. */
 static void look_again(gavel__round *round, int64_t now_us)
 {
-    bool is_on_its_way = round->is_reread;
-    round->is_reread = false;
+    bool is_on_its_way = round->has_prefetch;
+    round->has_prefetch = false;
     round->is_narrowing = true;
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
-        gavel__member_of(node)->state = GAVEL__READING;
+        gavel__member_of(node)->state = GAVEL__TX_READING;
         gavel__member_of(node)->outcome.n_round_trips += is_on_its_way ? 0 : 1;
     }
     if (is_on_its_way)
@@ -221,8 +221,8 @@ void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
     rounds->queue->stats.n_conflicts++;
-    rounds->reread_credit = gavel__full_reread_credit;
-    round->lane->pass.is_handed_on = false;
+    rounds->prefetch_credit = gavel__full_prefetch_credit;
+    round->lane->pass.is_handed_off = false;
     if (is_shared(round) && rounds->width > 1)
         rounds->width /= 2;
     if (can_look_again(round)) {

@@ -72,7 +72,7 @@ void gavel__engine_on_doubt(
     round->lane = NULL;
     lane->round = NULL;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->state = GAVEL__IN_DOUBT;
+        gavel__member_of(node)->state = GAVEL__TX_IN_DOUBT;
     gavel__list_append(&engine->doubts, &round->node);
 }
 
@@ -111,8 +111,8 @@ void gavel__engine_ask(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
     gavel__resp_command(lane->out, ask, 2);
     lane->n_appended += lane->out->size - size_before;
     lane->n_new_replies += 2;
-    gavel__script_add(&lane->script, GAVEL__STEP_TOUCH, 1, NULL);
-    gavel__script_add(&lane->script, GAVEL__STEP_ASK, 1, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_TOUCH, 1, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_ASK, 1, NULL);
     lane->asked = round;
     round->ask_us = 0;
     engine->queue.stats.n_marker_commands += 2;
@@ -129,7 +129,7 @@ static void ask_later(
 {
     round->ask_us = now_us + ask_pause_us;
     if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) == GAVEL__RECONNECT)
+        gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_RECONNECT)
         gavel__lane_condemn(lane, "a marker could not be asked for on this link");
 }
 

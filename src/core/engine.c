@@ -28,7 +28,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
     engine->rounds.width = config->round_limits.max_width;
-    engine->rounds.reread_credit = gavel__full_reread_credit;
+    engine->rounds.prefetch_credit = gavel__full_prefetch_credit;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
@@ -116,7 +116,7 @@ gavel__transaction *gavel__engine_submit(
     gavel__transaction *transaction = make_transaction(engine);
     if (transaction == NULL)
         return NULL;
-    transaction->state = GAVEL__READY;
+    transaction->state = GAVEL__TX_READY;
     transaction->started_us = now_us;
     if (!admit(engine, transaction, request))
         gavel__queue_turn_away(&engine->queue, transaction, now_us);
@@ -129,7 +129,7 @@ gavel__transaction *gavel__engine_find(gavel__engine *engine, gavel_ticket ticke
     if (place == 0 || place > engine->n_transactions)
         return NULL;
     gavel__transaction *transaction = engine->transactions[place - 1];
-    if (transaction->ticket != ticket || transaction->state == GAVEL__ENDED)
+    if (transaction->ticket != ticket || transaction->state == GAVEL__TX_ENDED)
         return NULL;
     return transaction;
 }
@@ -145,7 +145,7 @@ void gavel__engine_release(gavel__engine *engine, gavel__transaction *transactio
     gavel__transaction_reset(transaction);
     /* A new generation in the upper half: old tickets name nothing. */
     transaction->ticket += (uint64_t)1 << 32;
-    transaction->state = GAVEL__ENDED;
+    transaction->state = GAVEL__TX_ENDED;
     gavel__list_append(&engine->unused, &transaction->node);
 }
 
@@ -154,7 +154,8 @@ void gavel__engine_release(gavel__engine *engine, gavel__transaction *transactio
 /* Whether its writes are, or may be, with the server already. */
 static bool is_committing(const gavel__transaction *transaction)
 {
-    return (transaction->state == GAVEL__IN_DOUBT || transaction->state == GAVEL__COMMITTING) &&
+    return (transaction->state == GAVEL__TX_IN_DOUBT ||
+               transaction->state == GAVEL__TX_COMMITTING) &&
            gavel__transaction_has_effects(transaction);
 }
 
@@ -162,7 +163,7 @@ static bool is_committing(const gavel__transaction *transaction)
  * arriving. */
 static bool is_sent(const gavel__transaction *transaction)
 {
-    return transaction->state == GAVEL__IN_DOUBT ||
+    return transaction->state == GAVEL__TX_IN_DOUBT ||
            transaction->round->lane->n_sent >= transaction->round->exec_end;
 }
 
@@ -190,7 +191,7 @@ void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_
 {
     for (size_t i = 0; i < engine->n_transactions; i++) {
         gavel__transaction *transaction = engine->transactions[i];
-        if (transaction->state == GAVEL__ENDED)
+        if (transaction->state == GAVEL__TX_ENDED)
             continue;
         if (is_final)
             end_now(engine, transaction, GAVEL_CANCELLED, "the client was closed", now_us);
@@ -323,11 +324,11 @@ static void lose_rounds(
         lane->asked->ask_us = now_us;
         lane->asked = NULL;
     }
-    if (lane->repaired != NULL)
-        lane->repaired->n_pins--;
-    lane->repaired = NULL;
+    if (lane->probed != NULL)
+        lane->probed->n_pins--;
+    lane->probed = NULL;
     bool is_exec_sent = lane->round != NULL && loss->n_sent >= lane->round->exec_end;
-    gavel__pass_lose(lane, &engine->gates, lane->pass.is_handed_on && is_exec_sent);
+    gavel__pass_lose(lane, &engine->gates, lane->pass.is_handed_off && is_exec_sent);
     if (lane->next != NULL)
         gavel__round_on_loss(lane->next, loss->message, now_us);
     if (lane->round == NULL)
@@ -373,7 +374,7 @@ void gavel__engine_on_link_down(
     engine->queue.stats.n_links_down++;
     gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(engine, lane, loss, now_us);
-    lane->script = (gavel__script){.n_lines = 0};
+    lane->inflight = (gavel__inflight){.n = 0};
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, loss, dialled_us, now_us);
     else if (!was_up && lane->is_gate_lane && !has_gate_lane(engine))
@@ -402,24 +403,24 @@ static void end_gate_write(
 }
 
 /* Whoever waits too long for a gate sees whether its holder is dead. */
-static void repair_gates(gavel__engine *engine, int64_t now_us)
+static void probe_gates(gavel__engine *engine, int64_t now_us)
 {
     for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
         gavel__lane *waiting = &engine->lanes[i];
-        if (gavel__pass_blocked_on(waiting) == NULL || waiting->repair_us > now_us)
+        if (gavel__pass_blocked_on(waiting) == NULL || waiting->probe_us > now_us)
             continue;
         gavel__lane *lane = lane_for_questions(engine);
-        if (lane == NULL || lane->repaired != NULL)
+        if (lane == NULL || lane->probed != NULL)
             return;
         size_t size_before = lane->out->size;
         size_t n_replies_before = lane->n_new_replies;
-        gavel__pass_write_repair(lane, &engine->gates, waiting, now_us);
+        gavel__pass_write_probe(lane, &engine->gates, waiting, now_us);
         end_gate_write(engine, lane, size_before, n_replies_before);
     }
 }
 
 /* Gates whose link was lost with us inside. */
-static void hand_orphans_on(gavel__engine *engine, int64_t now_us)
+static void hand_orphans_off(gavel__engine *engine, int64_t now_us)
 {
     gavel__lane *lane = lane_for_questions(engine);
     if (lane == NULL || gavel__list_is_empty(&engine->gates.orphans))
@@ -440,7 +441,7 @@ static void wait_for_gates(gavel__engine *engine, gavel__lane *lane, int64_t now
     }
     if (round != NULL)
         gavel__round_dissolve(round, now_us);
-    gavel__engine_hand_on(engine, lane, now_us);
+    gavel__engine_hand_off(engine, lane, now_us);
 }
 
 static void on_record(
@@ -448,18 +449,18 @@ static void on_record(
 {
     size_t size_before = lane->out->size;
     size_t n_replies_before = lane->n_new_replies;
-    bool has_to_wait = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
+    bool hold_back = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
     end_gate_write(engine, lane, size_before, n_replies_before);
-    if (has_to_wait)
+    if (hold_back)
         wait_for_gates(engine, lane, now_us);
 }
 
-static void on_repair(
+static void on_probe(
     gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
 {
     size_t size_before = lane->out->size;
     size_t n_replies_before = lane->n_new_replies;
-    gavel__pass_on_repair(lane, &engine->gates, reply, now_us);
+    gavel__pass_on_probe(lane, &engine->gates, reply, now_us);
     end_gate_write(engine, lane, size_before, n_replies_before);
 }
 
@@ -469,7 +470,7 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
         return false;
     for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
         const gavel__lane *lane = &engine->lanes[i];
-        bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_STANDING;
+        bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_PREFETCHED;
         if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->is_condemned)
             return true;
     }
@@ -488,7 +489,7 @@ static bool has_question(const gavel__engine *engine)
         return false;
     for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
         const gavel__lane *lane = &engine->lanes[i];
-        if (gavel__pass_blocked_on(lane) != NULL && lane->repair_us <= engine->advanced_us)
+        if (gavel__pass_blocked_on(lane) != NULL && lane->probe_us <= engine->advanced_us)
             return true;
     }
     return false;
@@ -562,10 +563,10 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
 }
 
 /* What must be answered with OK, whatever becomes of the round. */
-static bool is_sound(gavel__step step, const gavel_reply *reply)
+static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
 {
-    bool wants_ok = step == GAVEL__STEP_UNWATCH || step == GAVEL__STEP_WATCH ||
-                    step == GAVEL__STEP_MULTI || step == GAVEL__STEP_PLANT;
+    bool wants_ok = kind == GAVEL__AWAITED_UNWATCH || kind == GAVEL__AWAITED_WATCH ||
+                    kind == GAVEL__AWAITED_MULTI || kind == GAVEL__AWAITED_PLANT;
     if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
         return true;
     return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
@@ -577,32 +578,32 @@ void gavel__engine_on_reply(
     if (lane->is_condemned)
         return;
     measure_round_trip(engine, lane, now_us);
-    if (gavel__script_is_empty(&lane->script)) {
+    if (gavel__inflight_is_empty(&lane->inflight)) {
         gavel__lane_condemn(lane, "a reply came that nothing had asked for");
         return;
     }
-    gavel__line line = *gavel__script_current(&lane->script);
-    gavel__script_advance(&lane->script);
-    if (line.step == GAVEL__STEP_EXEC || line.step == GAVEL__STEP_ASK)
+    gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
+    gavel__inflight_advance(&lane->inflight);
+    if (awaited.kind == GAVEL__AWAITED_EXEC || awaited.kind == GAVEL__AWAITED_ASK)
         lane->n_failures = 0;
-    if (!is_sound(line.step, reply))
+    if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
-    else if (line.step == GAVEL__STEP_TOUCH)
+    else if (awaited.kind == GAVEL__AWAITED_TOUCH)
         gavel__engine_on_touched(lane, reply);
-    else if (line.step == GAVEL__STEP_ASK)
+    else if (awaited.kind == GAVEL__AWAITED_ASK)
         gavel__engine_on_asked(engine, lane, reply, now_us);
-    else if (line.step == GAVEL__STEP_TOKEN)
-        gavel__pass_on_token(lane, &engine->gates, reply);
-    else if (line.step == GAVEL__STEP_RECORD)
+    else if (awaited.kind == GAVEL__AWAITED_TURN)
+        gavel__pass_on_turn(lane, &engine->gates, reply);
+    else if (awaited.kind == GAVEL__AWAITED_RECORD)
         on_record(engine, lane, reply, now_us);
-    else if (line.step == GAVEL__STEP_GATE && reply->type == GAVEL_REPLY_ERROR)
+    else if (awaited.kind == GAVEL__AWAITED_GATE && reply->type == GAVEL_REPLY_ERROR)
         gavel__gates_on_refusal(&engine->gates, reply->text);
-    else if (line.step == GAVEL__STEP_CHECK)
+    else if (awaited.kind == GAVEL__AWAITED_CHECK)
         gavel__pass_on_check(lane, reply);
-    else if (line.step == GAVEL__STEP_REPAIR)
-        on_repair(engine, lane, reply, now_us);
-    else if (line.round != NULL)
-        gavel__round_on_reply(line.round, line.step, reply, now_us);
+    else if (awaited.kind == GAVEL__AWAITED_PROBE)
+        on_probe(engine, lane, reply, now_us);
+    else if (awaited.round != NULL)
+        gavel__round_on_reply(awaited.round, awaited.kind, reply, now_us);
 }
 
 /* ---- Advancing ------------------------------------------------------------------------------ */
@@ -614,8 +615,8 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     gavel__engine_drop_doubts(engine, now_us);
     gavel__engine_schedule(engine, now_us);
     if (!gavel__gates_is_empty(&engine->gates)) {
-        repair_gates(engine, now_us);
-        hand_orphans_on(engine, now_us);
+        probe_gates(engine, now_us);
+        hand_orphans_off(engine, now_us);
     }
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
@@ -632,9 +633,9 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
         /* What is due already waits for a link, not for time. */
-        if (gavel__pass_blocked_on(lane) != NULL && lane->repair_us > engine->advanced_us &&
-            lane->repair_us < due_us)
-            due_us = lane->repair_us;
+        if (gavel__pass_blocked_on(lane) != NULL && lane->probe_us > engine->advanced_us &&
+            lane->probe_us < due_us)
+            due_us = lane->probe_us;
     }
     for (const gavel__list *node = engine->doubts.next; node != &engine->doubts;
          node = node->next) {

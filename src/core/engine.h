@@ -106,9 +106,9 @@ int64_t gavel__engine_due_us(const gavel__engine *engine);
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
 
-/* Hands on the gates that the lane holds: nobody here wants them any more, or others have waited
+/* Hands off the gates that the lane holds: nobody here wants them any more, or others have waited
  * long enough. */
-void gavel__engine_hand_on(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
+void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
 
 /* A round whose EXEC was sent and whose link is lost: what becomes of it is asked or UNKNOWN. */
 void gavel__engine_on_doubt(

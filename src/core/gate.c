@@ -21,7 +21,7 @@ void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config)
     gavel__random_seed(&gates->random, config->seed);
     gavel__map_init(&gates->map, config->allocator, config->hash_seed);
     gavel__list_init(&gates->orphans);
-    gavel__format(gates->token, sizeof(gates->token), "%016llx",
+    gavel__format(gates->turn, sizeof(gates->turn), "%016llx",
         (unsigned long long)gavel__random_next(&gates->random));
 }
 
@@ -73,8 +73,8 @@ static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
 {
     gavel_bytes prefix = gavel_str(gates->config.key_prefix);
     static const gavel_bytes record = {"gate:", 5};
-    static const gavel_bytes tokens = {"queue:", 6};
-    size_t n_bytes = 3 * key.size + 2 * prefix.size + record.size + tokens.size;
+    static const gavel_bytes queue = {"queue:", 6};
+    size_t n_bytes = 3 * key.size + 2 * prefix.size + record.size + queue.size;
     gavel__gate *gate = gavel__alloc(gates->config.allocator, 1, sizeof(*gate) + n_bytes);
     if (gate == NULL)
         return NULL;
@@ -82,7 +82,7 @@ static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
     char *end = (char *)(gate + 1);
     gavel_bytes name = put(&end, (gavel_bytes[3]){key});
     gate->record = put(&end, (gavel_bytes[3]){prefix, record, key});
-    gate->tokens = put(&end, (gavel_bytes[3]){prefix, tokens, key});
+    gate->queue = put(&end, (gavel_bytes[3]){prefix, queue, key});
     if (!gavel__map_insert_hashed(&gates->map, name, hash, &gate->node)) {
         gavel__free(gates->config.allocator, gate);
         return NULL;
@@ -164,21 +164,21 @@ void gavel__gates_turn_off(gavel__gates *gates, int64_t until_us)
 
 /* ---- Records ------------------------------------------------------------------------------- */
 
-#define CLAIM_DIGITS 16
+#define OWNER_DIGITS 16
 
 gavel_bytes gavel__gate_draw_record(
-    gavel__gates *gates, uint64_t *ret_claim, int64_t now_us, char storage[GAVEL__RECORD_SIZE])
+    gavel__gates *gates, uint64_t *ret_owner, int64_t now_us, char storage[GAVEL__RECORD_SIZE])
 {
-    *ret_claim = gavel__random_next(&gates->random);
+    *ret_owner = gavel__random_next(&gates->random);
     gavel__format(storage, GAVEL__RECORD_SIZE, "%016llx since=%lld %s",
-        (unsigned long long)*ret_claim, (long long)((now_us + gates->config.epoch_us) / 1000),
+        (unsigned long long)*ret_owner, (long long)((now_us + gates->config.epoch_us) / 1000),
         gates->config.holder);
     return gavel_str(storage);
 }
 
 bool gavel__gate_is_named(const gavel__gate *gate, gavel_bytes record)
 {
-    char digits[CLAIM_DIGITS + 1];
-    gavel__format(digits, sizeof(digits), "%016llx", (unsigned long long)gate->claim);
-    return gavel__bytes_start_with(record, (gavel_bytes){digits, CLAIM_DIGITS});
+    char digits[OWNER_DIGITS + 1];
+    gavel__format(digits, sizeof(digits), "%016llx", (unsigned long long)gate->owner);
+    return gavel__bytes_start_with(record, (gavel_bytes){digits, OWNER_DIGITS});
 }

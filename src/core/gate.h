@@ -2,7 +2,7 @@
  * Gates: where racing for a key no longer pays, its writers of all processes queue.
  *
  * A gate is two keys of the server: a record that says who holds it, with a lease as its time to
- * live, and a list from which the holder's token is handed on. Whoever waits blocks in BLPOP of
+ * live, and a list from which the turn is handed off. Whoever waits blocks in BLPOP of
  * that list, so the server itself keeps the queue, wakes the longest waiter, and forgets those
  * whose connection is gone. Gates only decide who goes first: every write still commits through
  * WATCH, so a gate that has expired, was granted twice, or was deleted by hand costs a conflict, no
@@ -21,22 +21,22 @@
 struct gavel__lane;
 struct gavel__transaction;
 
-/* A record, with its NUL: sixteen hexadecimal digits for the claim, and for people since when, and
- * who: "CLAIM since=MS pid=N host=TEXT". */
+/* A record, with its NUL: sixteen hexadecimal digits for the owner, and for people since when, and
+ * who: "OWNER since=MS pid=N host=TEXT". */
 #define GAVEL__RECORD_SIZE 192
 
 typedef struct gavel__gate {
     gavel__map_node node; /* node.key is the name of the key behind it; owned */
     gavel_bytes record;   /* the names of its two keys; owned, behind the first */
-    gavel_bytes tokens;
+    gavel_bytes queue;
     struct gavel__lane *lane; /* that waits for it or holds it; NULL: neither */
-    uint64_t claim;           /* random: tells our record from others' */
+    uint64_t owner;           /* random: tells our record from others' */
     gavel__list orphaned;     /* among the gates held by links that were lost */
     uint32_t n_pins;          /* who awaits a reply that concerns it */
     bool is_held;
     int64_t granted_us;    /* held: since then */
     bool is_unnamed;       /* held, but the record still names the holder before us */
-    bool is_surplus;       /* held, by a token too many, or too late: not to be handed on */
+    bool is_spurious;      /* held, by a turn too many, or too late: not to be handed off */
     int64_t up_until_us;   /* transactions on its key pass through it until then */
     int64_t seen_until_us; /* until then somebody else surely holds it, or has left it free */
 } gavel__gate;
@@ -48,7 +48,7 @@ typedef struct gavel__gates_config {
     int64_t lease_us;
     bool are_always_up; /* before every key that is written */
     int64_t epoch_us;   /* what the clock of `now_us` showed in 1970, for people */
-    uint64_t seed;      /* of claims */
+    uint64_t seed;      /* of owners */
     uint64_t hash_seed; /* of the table of keys */
 } gavel__gates_config;
 
@@ -56,8 +56,8 @@ typedef struct gavel__gates {
     gavel__gates_config config;
     gavel__map map;
     gavel__random random;
-    gavel__list orphans;  /* held by links that were lost: to be handed on by another */
-    char token[20];       /* what we hand on: tells it from others' */
+    gavel__list orphans;  /* held by links that were lost: to be handed off by another */
+    char turn[20];        /* what we hand off: tells it from others' */
     int64_t off_until_us; /* meanwhile there are none: this login may not use them, or no link for
                            them can be had */
 } gavel__gates;
@@ -105,11 +105,11 @@ static inline bool gavel__gates_are_off(const gavel__gates *gates, int64_t now_u
     return now_us < gates->off_until_us;
 }
 
-/* The record for a claim, which is drawn at random, so that ours can be told from others'. */
+/* The record of a new owner, which is drawn at random, so that ours can be told from others'. */
 gavel_bytes gavel__gate_draw_record(
-    gavel__gates *gates, uint64_t *ret_claim, int64_t now_us, char storage[GAVEL__RECORD_SIZE]);
+    gavel__gates *gates, uint64_t *ret_owner, int64_t now_us, char storage[GAVEL__RECORD_SIZE]);
 
-/* Whether this record is of our last claim. */
+/* Whether this record is of our last owner. */
 bool gavel__gate_is_named(const gavel__gate *gate, gavel_bytes record);
 
 /* In the order in which all processes enter several gates: by their keys' bytes. */

@@ -7,7 +7,7 @@
 
 #include "base/buffer.h"
 #include "core/pass.h"
-#include "core/script.h"
+#include "core/inflight.h"
 
 #include <gavel/outcome.h>
 
@@ -29,19 +29,19 @@ typedef struct gavel__lane {
     uint64_t n_sent;      /* of these, handed to the kernel, as far as the client has told */
     size_t n_new_replies; /* expected, not yet announced to the link */
     int64_t written_us;   /* when the write under way was composed; 0: its round trip is measured */
-    gavel__script script;
+    gavel__inflight inflight;
     struct gavel__round *round; /* reading or committing */
     struct gavel__round *next;  /* reading, behind the EXEC of `round` */
     struct gavel__round *asked; /* in doubt on another lane: this one asks for its marker */
     bool is_gate_lane; /* for rounds that pass through gates; the others are for the rest */
     gavel__pass pass;
-    int64_t repair_us;     /* WAITING: when to see whether the holder is dead */
-    uint64_t named_after;  /* the hash of the gate that the connection bears the name of; 0: none */
-    gavel__gate *repaired; /* this lane asks for it, for the sake of one that waits */
-    bool is_repair_begun;  /* the first of its two replies has come */
-    bool is_watching;      /* at the end of what was written, the server watches something */
-    bool is_condemned;     /* the client is to close it; its message says why */
-    bool is_retired;       /* condemned, but not for a fault */
+    int64_t probe_us;     /* WAITING: when to see whether the holder is dead */
+    uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
+    gavel__gate *probed;  /* this lane asks for it, for the sake of one that waits */
+    bool is_probe_begun;  /* the first of its two replies has come */
+    bool is_watching;     /* at the end of what was written, the server watches something */
+    bool is_condemned;    /* the client is to close it; its message says why */
+    bool is_retired;      /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
     int64_t dial_us;                 /* WANTED: not before */
     uint32_t n_failures;             /* links lost in a row without having been of use */
@@ -68,7 +68,7 @@ bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t n
 static inline bool gavel__lane_is_free(const gavel__lane *lane)
 {
     return lane->state == GAVEL__LANE_UP && !lane->is_condemned && lane->round == NULL &&
-           lane->asked == NULL && gavel__script_is_empty(&lane->script);
+           lane->asked == NULL && gavel__inflight_is_empty(&lane->inflight);
 }
 
 #endif

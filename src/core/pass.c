@@ -50,28 +50,28 @@ static void append(gavel__lane *lane, const gavel_bytes *args, size_t n_args)
     lane->n_new_replies++;
 }
 
-/* SET record PX lease, with `is_careful` only if there is none. Returns the claim it makes. */
+/* SET record PX lease, with `is_careful` only if there is none. Returns the owner that it names. */
 static uint64_t write_record(
     gavel__lane *lane, gavel__gates *gates, const gavel__gate *gate, gavel__claiming claiming)
 {
-    uint64_t claim;
+    uint64_t owner;
     char record[GAVEL__RECORD_SIZE];
     char lease[GAVEL__INT_SIZE];
     gavel_bytes args[] = {GAVEL_STR("SET"), gate->record,
-        gavel__gate_draw_record(gates, &claim, claiming.now_us, record), GAVEL_STR("PX"),
+        gavel__gate_draw_record(gates, &owner, claiming.now_us, record), GAVEL_STR("PX"),
         gavel__format_int(gates->config.lease_us / 1000, lease), GAVEL_STR("NX")};
     append(lane, args, claiming.is_careful ? 6 : 5);
-    return claim;
+    return owner;
 }
 
-/* RPUSH token, PEXPIRE lease: to the one who waits longest, or to lie there for a while. */
-static size_t write_hand_on(
+/* RPUSH turn, PEXPIRE lease: to the one who waits longest, or to lie there for a while. */
+static size_t write_hand_off(
     gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
 {
     char lease[GAVEL__INT_SIZE];
-    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->tokens, gavel_str(gates->token)};
-    gavel_bytes expire[] = {GAVEL_STR("PEXPIRE"), gate->tokens,
-        gavel__format_int(gates->config.lease_us / 1000, lease)};
+    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->queue, gavel_str(gates->turn)};
+    gavel_bytes expire[] = {
+        GAVEL_STR("PEXPIRE"), gate->queue, gavel__format_int(gates->config.lease_us / 1000, lease)};
     append(lane, push, 3);
     append(lane, expire, 3);
     gate->seen_until_us = now_us + gates->config.lease_us / 2;
@@ -79,7 +79,7 @@ static size_t write_hand_on(
 }
 
 /* A little off, so that not all who wait look at the same time. */
-static int64_t repair_after_us(gavel__gates *gates)
+static int64_t probe_after_us(gavel__gates *gates)
 {
     int64_t half_us = gates->config.lease_us / 2;
     return half_us + (int64_t)gavel__random_below(&gates->random, (uint64_t)half_us / 2 + 1);
@@ -100,12 +100,12 @@ static bool are_taken(const gavel__pass *pass, int64_t now_us)
 static void write_claim(gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
 {
     bool waits = lane->pass.state == GAVEL__PASS_WAITING;
-    gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->tokens, GAVEL_STR("0")};
-    gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->tokens};
+    gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->queue, GAVEL_STR("0")};
+    gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->queue};
     append(lane, waits ? wait : look, waits ? 3 : 2);
-    gate->claim = write_record(lane, gates, gate, (gavel__claiming){now_us, !waits});
-    gavel__script_add(&lane->script, GAVEL__STEP_TOKEN, 1, NULL);
-    gavel__script_add(&lane->script, GAVEL__STEP_RECORD, 1, NULL);
+    gate->owner = write_record(lane, gates, gate, (gavel__claiming){now_us, !waits});
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_TURN, 1, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_RECORD, 1, NULL);
 }
 
 /* Names the connection after the gate that it waits for, if it has another name: once, mostly. */
@@ -118,7 +118,7 @@ static size_t write_name(gavel__lane *lane)
     lane->named_after = gate->node.hash;
     gavel__resp_name_waiter(lane->out, gate->record);
     lane->n_new_replies++;
-    gavel__script_add(&lane->script, GAVEL__STEP_NAME, 1, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_NAME, 1, NULL);
     return 1;
 }
 
@@ -132,12 +132,12 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
     size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
         write_claim(lane, gates, pass->gates[i], now_us);
-    lane->repair_us = now_us + repair_after_us(gates);
+    lane->probe_us = now_us + probe_after_us(gates);
     return n_commands + 2 * (pass->n_gates - pass->n_answered);
 }
 
 /* What LPOP or BLPOP brought; data NULL: nothing. */
-static gavel_bytes token_in(const gavel_reply *reply)
+static gavel_bytes turn_in(const gavel_reply *reply)
 {
     if (reply->type == GAVEL_REPLY_STRING)
         return reply->text;
@@ -146,29 +146,29 @@ static gavel_bytes token_in(const gavel_reply *reply)
     return (gavel_bytes){NULL, 0};
 }
 
-void gavel__pass_on_token(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
+void gavel__pass_on_turn(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
 {
     gavel__pass *pass = &lane->pass;
-    gavel_bytes token = token_in(reply);
-    pass->has_token = token.data != NULL;
+    gavel_bytes turn = turn_in(reply);
+    pass->has_turn = turn.data != NULL;
     pass->is_refused = reply->type == GAVEL_REPLY_ERROR;
     if (pass->is_refused)
         gavel__gates_on_refusal(gates, reply->text);
     /* Our own one we find where nobody else wants it. */
-    if (pass->state == GAVEL__PASS_WAITING && pass->has_token &&
-        !gavel__bytes_equal(token, gavel_str(gates->token)))
-        pass->has_others_token = true;
+    if (pass->state == GAVEL__PASS_WAITING && pass->has_turn &&
+        !gavel__bytes_equal(turn, gavel_str(gates->turn)))
+        pass->has_others_turn = true;
 }
 
 /* What the two replies to a claim come to. Where the server will not have it, the round goes on
- * without: the gate then is as good as held, but there is nothing to hand on. */
+ * without: the gate then is as good as held, but there is nothing to hand off. */
 static void take(gavel__pass *pass, gavel__gate *gate, const gavel_reply *reply)
 {
     bool is_named = reply->type == GAVEL_REPLY_STATUS;
     bool is_refused = pass->is_refused || reply->type == GAVEL_REPLY_ERROR;
     bool is_new = pass->state == GAVEL__PASS_ENTERING && is_named;
-    gate->is_held = pass->state == GAVEL__PASS_WAITING || pass->has_token || is_named || is_refused;
-    gate->is_surplus = !pass->has_token && !is_new;
+    gate->is_held = pass->state == GAVEL__PASS_WAITING || pass->has_turn || is_named || is_refused;
+    gate->is_spurious = !pass->has_turn && !is_new;
     gate->is_unnamed = !is_named;
 }
 
@@ -183,11 +183,11 @@ static void fall_back(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
     pass->n_answered = first;
     size_t n_given = 0;
     for (size_t i = first; i < pass->n_gates; i++) {
-        if (pass->gates[i]->is_held && !pass->gates[i]->is_surplus)
-            n_given += write_hand_on(lane, gates, pass->gates[i], now_us);
+        if (pass->gates[i]->is_held && !pass->gates[i]->is_spurious)
+            n_given += write_hand_off(lane, gates, pass->gates[i], now_us);
         pass->gates[i]->is_held = false;
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_given, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_given, NULL);
     pass->state = GAVEL__PASS_WAITING;
 }
 
@@ -196,7 +196,7 @@ static void on_granted(gavel__pass *pass, int64_t now_us)
     pass->state = GAVEL__PASS_HELD;
     pass->granted_us = now_us;
     pass->n_served = 0;
-    for (size_t i = 0; pass->has_others_token && i < pass->n_gates; i++)
+    for (size_t i = 0; pass->has_others_turn && i < pass->n_gates; i++)
         gavel__gate_raise(pass->gates[i], now_us);
 }
 
@@ -233,13 +233,13 @@ size_t gavel__pass_write_names(gavel__lane *lane, gavel__gates *gates, int64_t n
     size_t n_commands = 0;
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
         gavel__gate *gate = lane->pass.gates[i];
-        if (!gate->is_unnamed || gate->is_surplus)
+        if (!gate->is_unnamed || gate->is_spurious)
             continue;
         gate->is_unnamed = false;
-        gate->claim = write_record(lane, gates, gate, (gavel__claiming){now_us, false});
+        gate->owner = write_record(lane, gates, gate, (gavel__claiming){now_us, false});
         n_commands++;
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     return n_commands;
 }
 
@@ -249,13 +249,13 @@ static bool is_late(const gavel__gates *gates, const gavel__gate *gate, int64_t 
     return now_us - gate->granted_us >= gates->config.lease_us;
 }
 
-size_t gavel__pass_write_hand_on(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+size_t gavel__pass_write_hand_off(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
 {
     size_t n_commands = 0;
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
         gavel__gate *gate = lane->pass.gates[i];
-        if (gate->is_held && !gate->is_surplus && !is_late(gates, gate, now_us))
-            n_commands += write_hand_on(lane, gates, gate, now_us);
+        if (gate->is_held && !gate->is_spurious && !is_late(gates, gate, now_us))
+            n_commands += write_hand_off(lane, gates, gate, now_us);
     }
     return n_commands;
 }
@@ -266,12 +266,12 @@ bool gavel__pass_is_share_used(const gavel__lane *lane, int64_t now_us)
     return pass->n_served >= max_rounds_served || now_us - pass->granted_us >= max_served_us;
 }
 
-void gavel__pass_lose(gavel__lane *lane, gavel__gates *gates, bool may_be_handed_on)
+void gavel__pass_lose(gavel__lane *lane, gavel__gates *gates, bool may_be_handed_off)
 {
     const gavel__pass *pass = &lane->pass;
-    for (size_t i = 0; i < pass->n_gates && !may_be_handed_on; i++) {
+    for (size_t i = 0; i < pass->n_gates && !may_be_handed_off; i++) {
         gavel__gate *gate = pass->gates[i];
-        if (gate->is_held && !gate->is_surplus && gavel__list_is_empty(&gate->orphaned))
+        if (gate->is_held && !gate->is_spurious && gavel__list_is_empty(&gate->orphaned))
             gavel__list_append(&gates->orphans, &gate->orphaned);
     }
     gavel__pass_end(lane);
@@ -283,9 +283,9 @@ size_t gavel__pass_write_orphans(gavel__lane *lane, gavel__gates *gates, int64_t
     for (gavel__list *node; (node = gavel__list_pop(&gates->orphans)) != NULL;) {
         gavel__gate *gate = GAVEL__CONTAINER(node, gavel__gate, orphaned);
         if (!is_late(gates, gate, now_us))
-            n_commands += write_hand_on(lane, gates, gate, now_us);
+            n_commands += write_hand_off(lane, gates, gate, now_us);
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     return n_commands;
 }
 
@@ -299,7 +299,7 @@ size_t gavel__pass_write_checks(gavel__lane *lane)
         gavel_bytes args[] = {GAVEL_STR("GET"), pass->gates[i]->record};
         append(lane, args, 2);
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_CHECK, pass->n_gates, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_CHECK, pass->n_gates, NULL);
     return pass->n_gates;
 }
 
@@ -308,7 +308,7 @@ void gavel__pass_on_check(gavel__lane *lane, const gavel_reply *reply)
     gavel__gate *gate = lane->pass.gates[lane->pass.n_checked++];
     bool is_ours = reply->type == GAVEL_REPLY_STRING && gavel__gate_is_named(gate, reply->text);
     if (!is_ours && !gate->is_unnamed)
-        gate->is_surplus = true;
+        gate->is_spurious = true;
 }
 
 /* ---- Repairs ------------------------------------------------------------------------------- */
@@ -319,17 +319,17 @@ gavel__gate *gavel__pass_blocked_on(const gavel__lane *lane)
     return pass->state == GAVEL__PASS_WAITING ? pass->gates[pass->n_answered] : NULL;
 }
 
-void gavel__pass_write_repair(
+void gavel__pass_write_probe(
     gavel__lane *lane, gavel__gates *gates, gavel__lane *waiting, int64_t now_us)
 {
     gavel__gate *gate = gavel__pass_blocked_on(waiting);
-    waiting->repair_us = now_us + repair_after_us(gates);
-    (void)write_record(lane, gates, gate, (gavel__claiming){now_us, true}); /* nobody's claim */
+    waiting->probe_us = now_us + probe_after_us(gates);
+    (void)write_record(lane, gates, gate, (gavel__claiming){now_us, true}); /* owned by nobody */
     gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
     append(lane, look, 2);
-    gavel__script_add(&lane->script, GAVEL__STEP_REPAIR, 2, NULL);
-    lane->repaired = gate;
-    lane->is_repair_begun = false;
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PROBE, 2, NULL);
+    lane->probed = gate;
+    lane->is_probe_begun = false;
     gate->n_pins++;
 }
 
@@ -343,23 +343,23 @@ static size_t write_lease(gavel__lane *lane, const gavel__gates *gates, const ga
     return 1;
 }
 
-void gavel__pass_on_repair(
+void gavel__pass_on_probe(
     gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
 {
-    gavel__gate *gate = lane->repaired;
+    gavel__gate *gate = lane->probed;
     size_t n_commands = 0;
-    if (!lane->is_repair_begun) {
-        lane->is_repair_begun = true;
+    if (!lane->is_probe_begun) {
+        lane->is_probe_begun = true;
         if (reply->type == GAVEL_REPLY_STATUS)
-            n_commands = write_hand_on(lane, gates, gate, now_us);
+            n_commands = write_hand_off(lane, gates, gate, now_us);
         else if (reply->type ==
                  GAVEL_REPLY_ERROR) /* it has no memory, say; so nobody may be let in */
             gavel__gates_turn_off(gates, now_us + gates->config.lease_us);
     } else {
-        lane->repaired = NULL;
+        lane->probed = NULL;
         gate->n_pins--;
         if (reply->type == GAVEL_REPLY_INTEGER && reply->integer == -1)
             n_commands = write_lease(lane, gates, gate);
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
 }

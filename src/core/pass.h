@@ -1,7 +1,7 @@
 /*
  * Passes: how a lane passes through the gates of hot keys.
  *
- *     NONE --> ENTERING --all free--> HELD --handed on, in EXEC or by itself--> NONE
+ *     NONE --> ENTERING --all free--> HELD --handed off, in EXEC or by itself--> NONE
  *                 |                    ^
  *                 v                    |
  *              WAITING --all granted---+        the server blocks the connection meanwhile
@@ -29,11 +29,11 @@ typedef struct gavel__pass {
     gavel__pass_state state;
     gavel__gate *gates[GAVEL__PASS_MAX]; /* in order */
     size_t n_gates;
-    size_t n_answered;     /* ENTERING, WAITING: claims answered, from the first gate on */
-    bool has_token;        /* the first reply to a claim */
-    bool is_refused;       /* likewise */
-    bool has_others_token; /* it had to wait, and somebody else has handed on to it */
-    bool is_handed_on;     /* by the EXEC under way */
+    size_t n_answered;    /* ENTERING, WAITING: claims answered, from the first gate on */
+    bool has_turn;        /* the first reply to a claim */
+    bool is_refused;      /* likewise */
+    bool has_others_turn; /* it had to wait, and somebody else has handed off to it */
+    bool is_handed_off;   /* by the EXEC under way */
     int64_t granted_us;
     uint32_t n_served; /* rounds that have reached EXEC since */
     size_t n_checked;  /* replies to checks */
@@ -54,34 +54,35 @@ size_t gavel__pass_write_claims(struct gavel__lane *lane, gavel__gates *gates, i
  * The replies to a claim. True with the last one, if not all are ours: then the claims are to be
  * written again, to wait, and what was read behind them is to be ignored.
  */
-void gavel__pass_on_token(struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply);
+void gavel__pass_on_turn(struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply);
 bool gavel__pass_on_record(
     struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
 
 /* Before MULTI: puts our name where the record still has another's. How many commands. */
 size_t gavel__pass_write_names(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
-/* Hands the gates on; for EXEC, or by itself. How many commands; their replies matter to nobody. */
-size_t gavel__pass_write_hand_on(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+/* Hands the gates off; for EXEC, or by itself. How many commands; their replies matter to nobody.
+ */
+size_t gavel__pass_write_hand_off(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
 /* Whether it is the others' turn. */
 bool gavel__pass_is_share_used(const struct gavel__lane *lane, int64_t now_us);
 
-/* The gates were handed on, or there are none. */
+/* The gates were handed off, or there are none. */
 void gavel__pass_end(struct gavel__lane *lane);
 
 /*
- * The link is lost. What it held is to be handed on by another, unless its last EXEC may have done
+ * The link is lost. What it held is to be handed off by another, unless its last EXEC may have done
  * so; otherwise the others would wait for the end of the lease.
  */
-void gavel__pass_lose(struct gavel__lane *lane, gavel__gates *gates, bool may_be_handed_on);
+void gavel__pass_lose(struct gavel__lane *lane, gavel__gates *gates, bool may_be_handed_off);
 
 /* On a lane that does not wait: hands those on. How many commands. */
 size_t gavel__pass_write_orphans(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
 /*
  * After a conflict: GET of each record. The record names whoever was let in last; if that is
- * somebody else, there was a token too many, and it ends with us. How many commands.
+ * somebody else, there was a turn too many, and it ends with us. How many commands.
  */
 size_t gavel__pass_write_checks(struct gavel__lane *lane);
 void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
@@ -89,11 +90,11 @@ void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
 /* The gate in whose queue the lane stands, or NULL. */
 gavel__gate *gavel__pass_blocked_on(const struct gavel__lane *lane);
 
-/* On a lane that does not wait, for one that does: a token for the queue that it stands in, if the
+/* On a lane that does not wait, for one that does: a turn for the queue that it stands in, if the
  * holder's record is gone. */
-void gavel__pass_write_repair(
+void gavel__pass_write_probe(
     struct gavel__lane *lane, gavel__gates *gates, struct gavel__lane *waiting, int64_t now_us);
-void gavel__pass_on_repair(
+void gavel__pass_on_probe(
     struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
 
 #endif

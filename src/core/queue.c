@@ -94,7 +94,7 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
         return false;
     queue->n_open++;
     transaction->sequence = queue->n_arrived++;
-    transaction->state = GAVEL__READY;
+    transaction->state = GAVEL__TX_READY;
     gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
     gavel__list_append(&queue->ready, &transaction->node);
     return true;
@@ -123,7 +123,7 @@ void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transactio
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
         return;
     }
-    transaction->state = GAVEL__READY;
+    transaction->state = GAVEL__TX_READY;
     gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
     insert_ready(queue, transaction);
 }
@@ -132,7 +132,7 @@ void gavel__queue_park(gavel__queue *queue, gavel__transaction *transaction, gav
 {
     (void)queue;
     gavel__list_remove(&transaction->node);
-    transaction->state = GAVEL__PARKED;
+    transaction->state = GAVEL__TX_PARKED;
     gavel__list_append(&key->waiters, &transaction->node);
 }
 
@@ -145,7 +145,7 @@ void gavel__queue_pause(
     }
     gavel__list_remove(&transaction->node);
     transaction->round = NULL;
-    transaction->state = GAVEL__PAUSED;
+    transaction->state = GAVEL__TX_PAUSED;
     /* A pause that outlasts the deadline would throw the last chance away; an attempt that begins
      * in the last moments would only end in doubt. */
     int64_t half_us = (transaction->deadline_us - now_us) / 2;

@@ -41,7 +41,7 @@ static void plant_marker(gavel__round *round, int64_t now_us)
     gavel__resp_arg_int(lane->out, (int64_t)lane->number);
     gavel__resp_arg(lane->out, GAVEL_STR("PX"));
     gavel__resp_arg_int(lane->out, ttl_us / 1000);
-    gavel__script_add(&lane->script, GAVEL__STEP_PLANT, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, round);
     lane->n_new_replies++;
     lane->is_planted = true;
     lane->planted_us = now_us;
@@ -55,7 +55,7 @@ static void write_unwatch(gavel__round *round)
     if (!lane->is_watching)
         return;
     write_plain(lane->out, "UNWATCH");
-    gavel__script_add(&lane->script, GAVEL__STEP_UNWATCH, 1, NULL);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_UNWATCH, 1, NULL);
     lane->n_new_replies++;
     lane->is_watching = false;
     round->rounds->queue->stats.n_commands++;
@@ -71,7 +71,7 @@ static void write_watch(gavel__round *round)
         gavel__resp_arg(lane->out, round->claims[i]->node.key);
     if (lane->marker_size > 0)
         gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
-    gavel__script_add(&lane->script, GAVEL__STEP_WATCH, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_WATCH, 1, round);
     lane->n_new_replies++;
     lane->is_watching = true;
     round->rounds->queue->stats.n_commands++;
@@ -88,7 +88,7 @@ static size_t n_strings(const gavel__round *round)
 /* Whether so many strings are to be asked for by one MGET. */
 static bool is_for_mget(gavel__round *round, size_t n)
 {
-    return n >= min_mget && gavel__may_shorten(&round->rounds->n_plain_reads);
+    return n >= min_mget && gavel__use_shortcut(&round->rounds->n_plain_reads);
 }
 
 static void write_mget(gavel__round *round)
@@ -102,13 +102,13 @@ static void write_mget(gavel__round *round)
             gavel__buffer_append(lane->out, (gavel_bytes){encoded.data + gavel__get_head.size,
                                                 encoded.size - gavel__get_head.size});
     }
-    gavel__script_add(&lane->script, GAVEL__STEP_FETCH_STRINGS, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_FETCH_STRINGS, 1, round);
     lane->n_new_replies++;
     round->rounds->queue->stats.n_commands++;
 }
 
 /* All reads; the strings among them by MGET, if n_merged says so. */
-static void write_fetches(gavel__round *round, gavel__step step)
+static void write_fetches(gavel__round *round, gavel__awaited_kind kind)
 {
     gavel__lane *lane = round->lane;
     if (round->n_merged > 0)
@@ -118,7 +118,7 @@ static void write_fetches(gavel__round *round, gavel__step step)
             gavel__buffer_append(lane->out, round->fetches[i]->encoded);
     }
     size_t n_single = round->n_fetches - round->n_merged;
-    gavel__script_add(&lane->script, step, n_single, round);
+    gavel__inflight_add(&lane->inflight, kind, n_single, round);
     lane->n_new_replies += n_single;
     round->rounds->queue->stats.n_commands += n_single;
 }
@@ -131,15 +131,15 @@ static void write_snapshot(gavel__round *round)
     if (n_strings(round) == round->n_fetches && is_for_mget(round, round->n_fetches))
         round->n_merged = round->n_fetches;
     if (round->n_fetches == 1 || round->n_merged > 0) {
-        write_fetches(round, GAVEL__STEP_FETCH);
+        write_fetches(round, GAVEL__AWAITED_FETCH);
         return;
     }
     write_unwatch(round);
     write_plain(lane->out, "MULTI");
-    gavel__script_add(&lane->script, GAVEL__STEP_MULTI, 1, round);
-    write_fetches(round, GAVEL__STEP_QUEUED);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
+    write_fetches(round, GAVEL__AWAITED_QUEUED);
     write_plain(lane->out, "EXEC");
-    gavel__script_add(&lane->script, GAVEL__STEP_EXEC, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
     lane->n_new_replies += 2;
     lane->is_watching = false;
     round->rounds->queue->stats.n_commands += 2;
@@ -190,7 +190,7 @@ static void write_look(gavel__round *round, int64_t now_us)
     gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
     for (size_t i = 0; i < round->n_looked; i++)
         gavel__resp_arg(lane->out, round->looked[i]->record);
-    gavel__script_add(&lane->script, GAVEL__STEP_LOOK, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_LOOK, 1, round);
     lane->n_new_replies++;
     round->rounds->queue->stats.n_commands++;
 }
@@ -239,7 +239,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
         write_watch(round);
         size_t n = n_strings(round);
         round->n_merged = is_for_mget(round, n) ? n : 0;
-        write_fetches(round, GAVEL__STEP_FETCH);
+        write_fetches(round, GAVEL__AWAITED_FETCH);
     }
     gavel__lane_end_write(lane, size_before, now_us);
     if (gavel__pass_blocked_on(lane) != NULL)
@@ -248,7 +248,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 
 void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
 {
-    gavel__script_disown(&round->lane->script, round);
+    gavel__inflight_disown(&round->lane->inflight, round);
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->outcome.n_round_trips++;
     round->rounds->queue->stats.n_round_trips++;
@@ -305,7 +305,7 @@ static void fail_members(gavel__round *round, const char *message, int64_t now_u
             round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
 }
 
-bool gavel__may_shorten(uint32_t *n_plain_rounds)
+bool gavel__use_shortcut(uint32_t *n_plain_rounds)
 {
     if (*n_plain_rounds == 0)
         return true;
@@ -325,14 +325,14 @@ void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_
 void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 {
     switch (round->refusal.remedy) {
-    case GAVEL__TRY_AGAIN:
+    case GAVEL__REMEDY_TRY_AGAIN:
         fail_members(round, round->refusal.message, now_us);
         break;
-    case GAVEL__RECONNECT:
+    case GAVEL__REMEDY_RECONNECT:
         gavel__lane_condemn(round->lane, round->refusal.message);
         fail_members(round, round->refusal.message, now_us);
         break;
-    case GAVEL__GIVE_UP:
+    case GAVEL__REMEDY_GIVE_UP:
         single_out(round, now_us);
         break;
     }
@@ -362,7 +362,7 @@ static gavel__fetch *next_single_fetch(gavel__round *round)
 static void on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP) {
+        gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP) {
         gavel__round_note_refusal(round, reply, "a read was refused");
         gavel__round_on_refusal(round, now_us);
         return;
@@ -388,7 +388,7 @@ static bool take_string(gavel__round *round, gavel__fetch *fetch, const gavel_re
 static void on_fetched_strings(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) != GAVEL__GIVE_UP) {
+        gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP) {
         gavel__round_note_refusal(round, reply, "a read was refused");
         gavel__round_on_refusal(round, now_us);
         return;
@@ -445,56 +445,56 @@ static void on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t n
 }
 
 static void on_read_reply(
-    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
 {
-    switch (step) {
-    case GAVEL__STEP_WATCH:
+    switch (kind) {
+    case GAVEL__AWAITED_WATCH:
         on_watched(round, reply, now_us);
         break;
-    case GAVEL__STEP_FETCH:
+    case GAVEL__AWAITED_FETCH:
         on_fetched(round, reply, now_us);
         break;
-    case GAVEL__STEP_FETCH_STRINGS:
+    case GAVEL__AWAITED_FETCH_STRINGS:
         on_fetched_strings(round, reply, now_us);
         break;
-    case GAVEL__STEP_EXEC:
+    case GAVEL__AWAITED_EXEC:
         on_snapshot(round, reply, now_us);
         break;
-    case GAVEL__STEP_PLANT:
+    case GAVEL__AWAITED_PLANT:
         if (reply->type == GAVEL_REPLY_ERROR) {
             round->lane->is_planted = false;
             gavel__round_note_refusal(round, reply, "the marker was refused");
             gavel__round_on_refusal(round, now_us);
         }
         break;
-    case GAVEL__STEP_MULTI:
-    case GAVEL__STEP_QUEUED:
+    case GAVEL__AWAITED_MULTI:
+    case GAVEL__AWAITED_QUEUED:
         if (reply->type == GAVEL_REPLY_ERROR)
             gavel__round_note_refusal(round, reply, "a read was refused");
         break;
-    case GAVEL__STEP_LOOK:
+    case GAVEL__AWAITED_LOOK:
         gavel__round_on_look(round, reply, now_us);
         break;
-    case GAVEL__STEP_UNWATCH:
-    case GAVEL__STEP_TOUCH:
-    case GAVEL__STEP_ASK:
-    case GAVEL__STEP_NAME:
-    case GAVEL__STEP_TOKEN:
-    case GAVEL__STEP_RECORD:
-    case GAVEL__STEP_GATE:
-    case GAVEL__STEP_CHECK:
-    case GAVEL__STEP_REPAIR:
+    case GAVEL__AWAITED_UNWATCH:
+    case GAVEL__AWAITED_TOUCH:
+    case GAVEL__AWAITED_ASK:
+    case GAVEL__AWAITED_NAME:
+    case GAVEL__AWAITED_TURN:
+    case GAVEL__AWAITED_RECORD:
+    case GAVEL__AWAITED_GATE:
+    case GAVEL__AWAITED_CHECK:
+    case GAVEL__AWAITED_PROBE:
         break; /* never of a round that reads */
     }
 }
 
 void gavel__round_on_reply(
-    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us)
+    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
 {
-    if (round->phase == GAVEL__ROUND_READING || round->phase == GAVEL__ROUND_STANDING)
-        on_read_reply(round, step, reply, now_us);
+    if (round->phase == GAVEL__ROUND_READING || round->phase == GAVEL__ROUND_PREFETCHED)
+        on_read_reply(round, kind, reply, now_us);
     else
-        gavel__round_on_commit_reply(round, step, reply, now_us);
+        gavel__round_on_commit_reply(round, kind, reply, now_us);
 }
 
 void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)

@@ -67,7 +67,7 @@ gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool
 }
 
 /* The arrows of the drawing in the header. */
-static bool is_legal(gavel__phase from, gavel__phase to)
+static bool is_legal(gavel__round_phase from, gavel__round_phase to)
 {
     switch (from) {
     case GAVEL__ROUND_IDLE:
@@ -76,7 +76,7 @@ static bool is_legal(gavel__phase from, gavel__phase to)
         return to == GAVEL__ROUND_COMMITTING || to == GAVEL__ROUND_IDLE;
     case GAVEL__ROUND_COMMITTING:
         return to != GAVEL__ROUND_COMMITTING;
-    case GAVEL__ROUND_STANDING:
+    case GAVEL__ROUND_PREFETCHED:
         return to == GAVEL__ROUND_READING || to == GAVEL__ROUND_IDLE;
     case GAVEL__ROUND_IN_DOUBT:
         return to == GAVEL__ROUND_IDLE;
@@ -84,7 +84,7 @@ static bool is_legal(gavel__phase from, gavel__phase to)
     return false;
 }
 
-void gavel__round_set_phase(gavel__round *round, gavel__phase phase)
+void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase)
 {
     assert(is_legal(round->phase, phase));
     (void)is_legal; /* without assertions */
@@ -106,7 +106,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     assert(gavel__list_is_empty(&round->members));
     gavel__lane *lane = round->lane;
     if (lane != NULL) {
-        gavel__script_disown(&lane->script, round);
+        gavel__inflight_disown(&lane->inflight, round);
         if (lane->next == round)
             lane->next = NULL;
         if (lane->round == round) {
@@ -121,7 +121,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     gavel__writes_clear(&round->writes);
     round->lane = NULL;
     gavel__round_set_phase(round, GAVEL__ROUND_IDLE);
-    round->is_reread = false;
+    round->has_prefetch = false;
     round->is_stale = false;
     round->is_narrowing = false;
     round->has_bare_writes = false;
@@ -236,7 +236,7 @@ bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int6
     gavel__list_remove(&transaction->node);
     gavel__list_append(&round->members, &transaction->node);
     transaction->round = round;
-    transaction->state = GAVEL__READING;
+    transaction->state = GAVEL__TX_READING;
     transaction->has_paused = false;
     return true;
 }
@@ -269,15 +269,15 @@ bool gavel__round_join(gavel__round *round, gavel__transaction *transaction)
     gavel__list_remove(&transaction->node);
     gavel__list_append(&round->members, &transaction->node);
     transaction->round = round;
-    transaction->state = GAVEL__READING;
+    transaction->state = GAVEL__TX_READING;
     return true;
 }
 
 void gavel__round_resume(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    round->is_reread = false;
+    round->has_prefetch = false;
     round->is_stale = true;
-    round->rounds->reread_credit = gavel__full_reread_credit;
+    round->rounds->prefetch_credit = gavel__full_prefetch_credit;
     gavel__round_run_when_read(round, now_us);
 }

@@ -22,13 +22,13 @@
 #include "core/queue.h"
 #include "core/server_error.h"
 
-typedef enum gavel__phase {
+typedef enum gavel__round_phase {
     GAVEL__ROUND_IDLE,
     GAVEL__ROUND_READING,
     GAVEL__ROUND_COMMITTING,
-    GAVEL__ROUND_STANDING, /* committed; what it has read again is there for the next member */
+    GAVEL__ROUND_PREFETCHED, /* committed; what it has read again is there for the next member */
     GAVEL__ROUND_IN_DOUBT
-} gavel__phase;
+} gavel__round_phase;
 
 /* One read of a round, for all of its members that asked for it. */
 typedef struct gavel__fetch {
@@ -67,19 +67,19 @@ typedef struct gavel__rounds {
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;
     gavel__round_limits limits;
-    uint32_t width;          /* now: halved by a conflict, one more for a full round that commits */
-    uint32_t reread_credit;  /* left to reads behind EXEC that may turn out to be in vain */
-    uint32_t n_plain_reads;  /* rounds to come that do without MGET */
-    uint32_t n_plain_writes; /* and without MSET */
+    uint32_t width; /* now: halved by a conflict, one more for a full round that commits */
+    uint32_t prefetch_credit; /* left to reads behind EXEC that may turn out to be in vain */
+    uint32_t n_plain_reads;   /* rounds to come that do without MGET */
+    uint32_t n_plain_writes;  /* and without MSET */
 } gavel__rounds;
 
 typedef struct gavel__round {
     gavel__list node; /* among the idle ones, or those in doubt */
     gavel__rounds *rounds;
     gavel__lane *lane;
-    gavel__phase phase;
+    gavel__round_phase phase;
     bool is_snapshot;
-    bool is_reread;        /* WATCH and reads follow its EXEC */
+    bool has_prefetch;     /* WATCH and reads follow its EXEC */
     bool is_watched;       /* WATCH was answered with OK */
     bool is_narrowing;     /* reads again after a conflict, to see which keys have changed */
     bool is_stale;         /* what was read is older than its members */
@@ -103,17 +103,17 @@ typedef struct gavel__round {
     gavel__writes writes;
     gavel__gate *looked[GAVEL__PASS_MAX]; /* gates that it looks at while it reads */
     size_t n_looked;
-    size_t n_hand_on;  /* commands of its EXEC that hand gates on */
+    size_t n_hand_off; /* commands of its EXEC that hand gates on */
     size_t n_queued;   /* answers to queueing seen */
     uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
     gavel__refusal refusal;
     uint64_t number;                 /* what its EXEC writes to the marker; 0: nothing */
     char marker[GAVEL__MARKER_SIZE]; /* IN_DOUBT: where to ask */
     size_t marker_size;
-    int64_t stood_us; /* STANDING: since when */
-    bool is_touched;  /* IN_DOUBT: the server did not refuse to look for the marker */
-    bool is_fenced;   /* IN_DOUBT: the marker was touched, a late EXEC will fail */
-    int64_t ask_us;   /* IN_DOUBT: not before */
+    int64_t prefetched_us; /* STANDING: since when */
+    bool is_touched;       /* IN_DOUBT: the server did not refuse to look for the marker */
+    bool is_fenced;        /* IN_DOUBT: the marker was touched, a late EXEC will fail */
+    int64_t ask_us;        /* IN_DOUBT: not before */
 } gavel__round;
 
 void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue);
@@ -145,17 +145,17 @@ void gavel__round_begin(gavel__round *round, int64_t now_us);
  * nothing better to do, and only done while it pays: each takes one from a credit that each use
  * restores.
  */
-void gavel__round_reread(gavel__round *round, int64_t now_us);
+void gavel__round_prefetch(gavel__round *round, int64_t now_us);
 
 /* Those who wait for the round's keys are ready. */
 void gavel__round_wake_waiters(gavel__round *round, int64_t now_us);
 
-/* What rounds->reread_credit starts with. */
-extern const uint32_t gavel__full_reread_credit;
+/* What rounds->prefetch_credit starts with. */
+extern const uint32_t gavel__full_prefetch_credit;
 
 /* A reply to the given step of the round. Runs bodies, writes the commit, settles members. */
 void gavel__round_on_reply(
-    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us);
+    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us);
 
 /* Its lane is gone, before EXEC could take effect: the members run again. */
 void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us);
@@ -169,7 +169,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us);
 /* ---- Between round.c, read.c, run.c, commit.c and conflict.c ------------------------------- */
 
 /* The only way from one phase to another; asserts that the drawing above has that arrow. */
-void gavel__round_set_phase(gavel__round *round, gavel__phase phase);
+void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
 
 /* Runs the members' bodies; then commits, or is dissolved. */
 void gavel__round_run(gavel__round *round, int64_t now_us);
@@ -179,7 +179,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us);
 
 /* A reply while COMMITTING. */
 void gavel__round_on_commit_reply(
-    gavel__round *round, gavel__step step, const gavel_reply *reply, int64_t now_us);
+    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us);
 
 /* EXEC was answered nil. */
 void gavel__round_on_conflict(gavel__round *round, int64_t now_us);
@@ -216,7 +216,7 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
  * not name the member whose fault it is. Then the members run again in rounds that do without, for
  * a while.
  */
-bool gavel__may_shorten(uint32_t *n_plain_rounds);
+bool gavel__use_shortcut(uint32_t *n_plain_rounds);
 void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
 
 /* The only member, or NULL: none or several. */

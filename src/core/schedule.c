@@ -13,7 +13,7 @@ typedef struct gavel__place {
 
 /* A round that only stands gives way to whoever wants one of its keys otherwise. Returns what is
  * then known of the key. */
-static gavel__key *dissolve_standing(gavel__engine *engine, gavel__key *key, gavel__key_name name)
+static gavel__key *dissolve_prefetched(gavel__engine *engine, gavel__key *key, gavel__key_name name)
 {
     gavel__round_dissolve(key->round, engine->advanced_us);
     return gavel__keys_find(&engine->queue.keys, name);
@@ -24,7 +24,7 @@ static gavel__key *dissolve_standing(gavel__engine *engine, gavel__key *key, gav
  * this lane: then it waits, behind the key or, if it races, for the end of the key's pause. Behind
  * the lane's own EXEC is soon enough.
  */
-static bool has_to_wait(
+static bool hold_back(
     gavel__engine *engine, gavel__transaction *transaction, const gavel__place *place)
 {
     const gavel__lane *lane = place->lane;
@@ -40,8 +40,8 @@ static bool has_to_wait(
         gavel__key *key = gavel__keys_find(&engine->queue.keys, name);
         if (key == NULL)
             continue;
-        if (key->round != NULL && key->round->phase == GAVEL__ROUND_STANDING)
-            key = dissolve_standing(engine, key, name);
+        if (key->round != NULL && key->round->phase == GAVEL__ROUND_PREFETCHED)
+            key = dissolve_prefetched(engine, key, name);
         if (key == NULL)
             continue;
         if (key->round != NULL && key->round != round && key->round != lane->round) {
@@ -50,7 +50,7 @@ static bool has_to_wait(
         }
         if (key->resume_us > now_us && !transaction->has_paused && place->races) {
             gavel__queue_pause(&engine->queue, transaction, key->resume_us, now_us);
-            return transaction->state != GAVEL__READY;
+            return transaction->state != GAVEL__TX_READY;
         }
     }
     return false;
@@ -62,7 +62,7 @@ static bool has_to_wait(
 typedef struct gavel__draft {
     gavel__round *round; /* NULL: not begun */
     size_t n_members;
-    size_t n_bringers; /* of these, with a key that nobody before them had */
+    size_t n_with_new_keys; /* of these, with a key that nobody before them had */
     bool is_full;
     gavel__gate *reserved[GAVEL__PASS_MAX]; /* for one that waits for more than one lane */
     size_t n_reserved;
@@ -73,7 +73,7 @@ typedef struct gavel__draft {
  * half of the open transactions are left to other lanes. Those who want the same keys as others
  * before them do not count: there is no other lane for them.
  */
-static size_t max_bringers(const gavel__engine *engine)
+static size_t max_with_new_keys(const gavel__engine *engine)
 {
     static const size_t min_share = 16; /* fewer are not worth a round trip of their own */
     size_t half = engine->queue.n_open / 2;
@@ -84,7 +84,7 @@ static size_t max_bringers(const gavel__engine *engine)
 static bool has_room(const gavel__engine *engine, const gavel__draft *draft)
 {
     return !draft->is_full && draft->n_members < engine->rounds.width &&
-           draft->n_bringers < max_bringers(engine);
+           draft->n_with_new_keys < max_with_new_keys(engine);
 }
 
 /* Whether this one fits in. If not, nobody behind it overtakes it. */
@@ -115,7 +115,7 @@ static bool is_reserved(const gavel__draft *draft, const gavel__gate *gate)
  * Whether a lane that passes through no gates yet may do so for this transaction. If one of them is
  * another lane's, nobody younger takes the others meanwhile: else it would never find all free.
  */
-static bool can_bind(gavel__draft *draft, gavel__gate *const *gates, size_t n_gates)
+static bool claim_gates(gavel__draft *draft, gavel__gate *const *gates, size_t n_gates)
 {
     bool are_free = true;
     for (size_t i = 0; i < n_gates; i++)
@@ -126,11 +126,11 @@ static bool can_bind(gavel__draft *draft, gavel__gate *const *gates, size_t n_ga
 }
 
 /* Whether the lane passes through all of these, or is free to. */
-static bool can_pass(
+static bool bind_gates(
     gavel__lane *lane, gavel__draft *draft, gavel__gate *const *gates, size_t n_gates)
 {
     if (lane->pass.n_gates == 0 && n_gates > 0) {
-        if (!can_bind(draft, gates, n_gates))
+        if (!claim_gates(draft, gates, n_gates))
             return false;
         for (size_t i = 0; i < n_gates; i++)
             gavel__pass_add(lane, gates[i]);
@@ -166,7 +166,7 @@ static void take_in(
     if (!gavel__round_add(draft->round, transaction, now_us))
         return;
     draft->n_members++;
-    draft->n_bringers += draft->round->n_claims > n_claims;
+    draft->n_with_new_keys += draft->round->n_claims > n_claims;
 }
 
 /* Ready transactions in order of arrival, none of whose keys is in another round. NULL: none. */
@@ -182,9 +182,9 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
         gavel__gate *gates[GAVEL__PASS_MAX];
         size_t n_gates = gavel__gates_of(&engine->gates, transaction, now_us, gates);
         gavel__place place = {lane, draft.round, n_gates == 0};
-        if ((n_gates > 0) != lane->is_gate_lane || !can_pass(lane, &draft, gates, n_gates))
+        if ((n_gates > 0) != lane->is_gate_lane || !bind_gates(lane, &draft, gates, n_gates))
             continue;
-        if (has_to_wait(engine, transaction, &place)) {
+        if (hold_back(engine, transaction, &place)) {
             unbind(lane, &draft);
             continue;
         }
@@ -205,22 +205,22 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
  * are likely to be old, others pay for what it watches, and the link may have died unnoticed, when
  * it is better to find out by a WATCH than by an EXEC.
  */
-static const int64_t standing_us = 5000;
+static const int64_t max_prefetched_us = 5000;
 
 static bool can_be_joined(
     const gavel__engine *engine, const gavel__lane *lane, const gavel__round *round)
 {
     int64_t now_us = engine->advanced_us;
-    return now_us - round->stood_us <= standing_us &&
+    return now_us - round->prefetched_us <= max_prefetched_us &&
            !gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us);
 }
 
 /* The round that stands on a lane is for those who are next in the queue, or for nobody. */
-static void offer_standing(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__round *round = lane->round;
     gavel__list *ready = &engine->queue.ready;
-    if (round == NULL || round->phase != GAVEL__ROUND_STANDING || lane->is_condemned ||
+    if (round == NULL || round->phase != GAVEL__ROUND_PREFETCHED || lane->is_condemned ||
         (gavel__list_is_empty(ready) && gavel__list_is_empty(&engine->doubts)))
         return;
     uint32_t n_members = 0;
@@ -233,11 +233,11 @@ static void offer_standing(gavel__engine *engine, gavel__lane *lane, int64_t now
         gavel__round_dissolve(round, now_us);
 }
 
-void gavel__engine_hand_on(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     size_t size_before = lane->out->size;
-    size_t n_commands = gavel__pass_write_hand_on(lane, &engine->gates, now_us);
-    gavel__script_add(&lane->script, GAVEL__STEP_GATE, n_commands, NULL);
+    size_t n_commands = gavel__pass_write_hand_off(lane, &engine->gates, now_us);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     gavel__lane_end_write(lane, size_before, now_us);
     engine->queue.stats.n_commands += n_commands;
     gavel__pass_end(lane);
@@ -246,7 +246,7 @@ void gavel__engine_hand_on(gavel__engine *engine, gavel__lane *lane, int64_t now
 /* Gives free lanes their work. A round whose bodies ended it at once leaves its lane free. */
 static void fill_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    offer_standing(engine, lane, now_us);
+    offer_prefetched(engine, lane, now_us);
     if (gavel__lane_is_free(lane))
         gavel__engine_ask(engine, lane, now_us);
     while (gavel__lane_is_free(lane) && !gavel__list_is_empty(&engine->queue.ready)) {
@@ -270,7 +270,7 @@ static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us
     while (lane->round == NULL && !lane->is_condemned) {
         bool is_held = lane->pass.state == GAVEL__PASS_HELD;
         if (is_held && gavel__pass_is_share_used(lane, now_us)) {
-            gavel__engine_hand_on(engine, lane, now_us);
+            gavel__engine_hand_off(engine, lane, now_us);
             continue;
         }
         gavel__round *round = collect(engine, lane, now_us);
@@ -278,7 +278,7 @@ static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us
             lane->round = round;
             gavel__round_begin(round, now_us);
         } else if (is_held && !may_get_more(engine)) {
-            gavel__engine_hand_on(engine, lane, now_us); /* and then for other gates */
+            gavel__engine_hand_off(engine, lane, now_us); /* and then for other gates */
         } else {
             break;
         }
@@ -307,9 +307,9 @@ static void fill_gate_lane(gavel__engine *engine, gavel__lane *lane, int64_t now
         return;
     }
     gavel__round *round = lane->round;
-    if (round != NULL && round->phase == GAVEL__ROUND_STANDING && !may_get_more(engine)) {
-        offer_standing(engine, lane, now_us);
-        if (lane->round == round && round->phase == GAVEL__ROUND_STANDING)
+    if (round != NULL && round->phase == GAVEL__ROUND_PREFETCHED && !may_get_more(engine)) {
+        offer_prefetched(engine, lane, now_us);
+        if (lane->round == round && round->phase == GAVEL__ROUND_PREFETCHED)
             gavel__round_dissolve(round, now_us); /* its callers did not come back */
     }
     serve_gates(engine, lane, now_us);
@@ -320,15 +320,15 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__round *round = lane->round;
     if (lane->state != GAVEL__LANE_UP || lane->is_condemned || lane->n_new_replies == 0 ||
-        round == NULL || round->phase != GAVEL__ROUND_COMMITTING || round->is_reread ||
-        lane->next != NULL || lane->pass.is_handed_on ||
+        round == NULL || round->phase != GAVEL__ROUND_COMMITTING || round->has_prefetch ||
+        lane->next != NULL || lane->pass.is_handed_off ||
         gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us))
         return;
     /* Those who wait for its keys can read right behind its EXEC. */
     gavel__round_wake_waiters(round, now_us);
     gavel__round *next = collect(engine, lane, now_us);
     if (next == NULL) {
-        gavel__round_reread(round, now_us);
+        gavel__round_prefetch(round, now_us);
         return;
     }
     lane->next = next;
@@ -342,7 +342,8 @@ static gavel__key *key_inside(gavel__engine *engine, const gavel__gate *gate)
         return NULL;
     gavel__key *key =
         gavel__keys_find(&engine->queue.keys, (gavel__key_name){gate->node.key, gate->node.hash});
-    bool is_busy = key != NULL && key->round != NULL && key->round->phase != GAVEL__ROUND_STANDING;
+    bool is_busy =
+        key != NULL && key->round != NULL && key->round->phase != GAVEL__ROUND_PREFETCHED;
     return is_busy ? key : NULL;
 }
 

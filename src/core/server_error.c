@@ -9,14 +9,14 @@ static const struct {
     gavel_bytes code;
     gavel__remedy remedy;
 } known_errors[] = {
-    {{"LOADING ", 8}, GAVEL__TRY_AGAIN},      /* reads its data set after a start */
-    {{"BUSY ", 5}, GAVEL__TRY_AGAIN},         /* runs a slow script */
-    {{"TRYAGAIN ", 9}, GAVEL__TRY_AGAIN},     /* a slot is half moved */
-    {{"CLUSTERDOWN ", 12}, GAVEL__TRY_AGAIN}, /* a failover is under way */
-    {{"MASTERDOWN ", 11}, GAVEL__TRY_AGAIN},  /* a replica without its primary */
-    {{"NOREPLICAS ", 11}, GAVEL__TRY_AGAIN},  /* min-replicas-to-write is not met */
-    {{"READONLY ", 9}, GAVEL__RECONNECT},     /* it has become a replica */
-    {{"NOAUTH ", 7}, GAVEL__RECONNECT},       /* the login was taken back */
+    {{"LOADING ", 8}, GAVEL__REMEDY_TRY_AGAIN},      /* reads its data set after a start */
+    {{"BUSY ", 5}, GAVEL__REMEDY_TRY_AGAIN},         /* runs a slow script */
+    {{"TRYAGAIN ", 9}, GAVEL__REMEDY_TRY_AGAIN},     /* a slot is half moved */
+    {{"CLUSTERDOWN ", 12}, GAVEL__REMEDY_TRY_AGAIN}, /* a failover is under way */
+    {{"MASTERDOWN ", 11}, GAVEL__REMEDY_TRY_AGAIN},  /* a replica without its primary */
+    {{"NOREPLICAS ", 11}, GAVEL__REMEDY_TRY_AGAIN},  /* min-replicas-to-write is not met */
+    {{"READONLY ", 9}, GAVEL__REMEDY_RECONNECT},     /* it has become a replica */
+    {{"NOAUTH ", 7}, GAVEL__REMEDY_RECONNECT},       /* the login was taken back */
 };
 
 /* The part of an EXECABORT that names the real error, or the error itself. */
@@ -41,5 +41,5 @@ gavel__remedy gavel__server_error_remedy(gavel_bytes error)
         if (gavel__bytes_start_with(cause, known_errors[i].code))
             return known_errors[i].remedy;
     }
-    return GAVEL__GIVE_UP;
+    return GAVEL__REMEDY_GIVE_UP;
 }

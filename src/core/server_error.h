@@ -7,9 +7,9 @@
 #include <gavel/bytes.h>
 
 typedef enum gavel__remedy {
-    GAVEL__GIVE_UP,   /* trying again cannot help: tell the caller, in the server's words */
-    GAVEL__TRY_AGAIN, /* the server cannot serve just now: pause, then run again */
-    GAVEL__RECONNECT  /* not on this link: another login or another server may do */
+    GAVEL__REMEDY_GIVE_UP,   /* trying again cannot help: tell the caller, in the server's words */
+    GAVEL__REMEDY_TRY_AGAIN, /* the server cannot serve just now: pause, then run again */
+    GAVEL__REMEDY_RECONNECT  /* not on this link: another login or another server may do */
 } gavel__remedy;
 
 /*

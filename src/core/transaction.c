@@ -56,9 +56,9 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
 gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
 {
     if (gavel__transaction_has_key(transaction, key))
-        return GAVEL__KNOWN;
+        return GAVEL__ADDED_KNOWN;
     if (transaction->n_keys == GAVEL_MAX_KEYS)
-        return GAVEL__TOO_MANY;
+        return GAVEL__ADDED_TOO_MANY;
     size_t capacity = transaction->keys_capacity;
     gavel_bytes *keys = with_room(
         &transaction->arena, transaction->keys, transaction->n_keys, &capacity, sizeof(*keys));
@@ -66,15 +66,15 @@ gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_b
         &transaction->keys_capacity, sizeof(*holds));
     if (keys == NULL || holds == NULL) {
         transaction->keys_capacity = transaction->n_keys;
-        return GAVEL__NO_MEMORY;
+        return GAVEL__ADDED_NO_MEMORY;
     }
     transaction->keys = keys;
     transaction->holds = holds;
     holds[transaction->n_keys] = (gavel__hold){0, NULL};
     if (!gavel__arena_copy(&transaction->arena, key, &keys[transaction->n_keys]))
-        return GAVEL__NO_MEMORY;
+        return GAVEL__ADDED_NO_MEMORY;
     transaction->n_keys++;
-    return GAVEL__ADDED;
+    return GAVEL__ADDED_NEW;
 }
 
 bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command)
@@ -143,23 +143,23 @@ gavel__added gavel__transaction_add_read(
     gavel__transaction *transaction, const gavel_command *command, gavel__buffer *scratch)
 {
     if (gavel__transaction_find_read(transaction, command) != NULL)
-        return GAVEL__KNOWN;
+        return GAVEL__ADDED_KNOWN;
     for (size_t i = 0; i < command->n_keys; i++) {
         gavel__added added =
             gavel__transaction_add_key(transaction, command->args[command->first_key + i]);
-        if (added == GAVEL__TOO_MANY || added == GAVEL__NO_MEMORY)
+        if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
             return added;
     }
     gavel__read *reads = with_room(&transaction->arena, transaction->reads, transaction->n_reads,
         &transaction->reads_capacity, sizeof(*reads));
     if (reads == NULL)
-        return GAVEL__NO_MEMORY;
+        return GAVEL__ADDED_NO_MEMORY;
     transaction->reads = reads;
     gavel__read read = {.reply = NULL};
     if (!copy_command(transaction, command, &read) || !encode(transaction, &read, scratch))
-        return GAVEL__NO_MEMORY;
+        return GAVEL__ADDED_NO_MEMORY;
     reads[transaction->n_reads++] = read;
-    return GAVEL__ADDED;
+    return GAVEL__ADDED_NEW;
 }
 
 /* ---- Taking over a request ----------------------------------------------------------------- */
@@ -182,13 +182,13 @@ static bool refuse_naming(gavel__transaction *transaction, const char *format, g
 static bool accept(gavel__transaction *transaction, gavel__added added, gavel_bytes key)
 {
     switch (added) {
-    case GAVEL__ADDED:
+    case GAVEL__ADDED_NEW:
         return true;
-    case GAVEL__KNOWN:
+    case GAVEL__ADDED_KNOWN:
         return refuse_naming(transaction, "declared twice", key);
-    case GAVEL__TOO_MANY:
+    case GAVEL__ADDED_TOO_MANY:
         return refuse_naming(transaction, "more than 512 keys; the first one too many is", key);
-    case GAVEL__NO_MEMORY:
+    case GAVEL__ADDED_NO_MEMORY:
         gavel__transaction_settle(transaction, GAVEL_NOT_SENT, "no memory");
         return false;
     }
@@ -215,7 +215,7 @@ static bool add_declared_read(
     if (read->command != NULL) {
         if (!gavel__command_resolve(read->command, &command))
             return refuse(transaction, "a declared command has too few arguments for its keys");
-        if (gavel__command_steers(command.args[0]))
+        if (gavel__command_is_control(command.args[0]))
             return refuse_naming(transaction, "not a command for a body", command.args[0]);
     }
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
@@ -242,7 +242,7 @@ static bool add_id(gavel__transaction *transaction, const gavel_transaction *req
             &transaction->id_key) ||
         (request->digest.data != NULL &&
             !gavel__arena_copy(&transaction->arena, request->digest, &transaction->digest)))
-        return accept(transaction, GAVEL__NO_MEMORY, request->id);
+        return accept(transaction, GAVEL__ADDED_NO_MEMORY, request->id);
     gavel_bytes storage[3];
     gavel_command command = gavel__command_get(storage, transaction->id_key);
     return accept(transaction, gavel__transaction_add_read(transaction, &command, scratch),
@@ -309,8 +309,8 @@ bool gavel__transaction_has_effects(const gavel__transaction *transaction)
 void gavel__transaction_settle(
     gavel__transaction *transaction, gavel_status status, const char *message)
 {
-    assert(transaction->state != GAVEL__ENDED);
-    transaction->state = GAVEL__ENDED;
+    assert(transaction->state != GAVEL__TX_ENDED);
+    transaction->state = GAVEL__TX_ENDED;
     transaction->outcome.status = status;
     transaction->outcome.message[0] = '\0';
     if (message[0] != '\0') /* rarely; a commit has nothing to add */

@@ -22,15 +22,15 @@
 
 #include <gavel/client.h>
 
-typedef enum gavel__state {
-    GAVEL__READY,
-    GAVEL__PARKED,     /* a key is in another round */
-    GAVEL__PAUSED,     /* backoff, after a conflict or a fault */
-    GAVEL__READING,    /* in a round: WATCH and the reads are under way */
-    GAVEL__COMMITTING, /* in a round: EXEC is under way */
-    GAVEL__IN_DOUBT,   /* in a round whose link was lost after EXEC */
-    GAVEL__ENDED
-} gavel__state;
+typedef enum gavel__tx_state {
+    GAVEL__TX_READY,
+    GAVEL__TX_PARKED,     /* a key is in another round */
+    GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault */
+    GAVEL__TX_READING,    /* in a round: WATCH and the reads are under way */
+    GAVEL__TX_COMMITTING, /* in a round: EXEC is under way */
+    GAVEL__TX_IN_DOUBT,   /* in a round whose link was lost after EXEC */
+    GAVEL__TX_ENDED
+} gavel__tx_state;
 
 /* What a transaction knows of one of its keys. */
 typedef struct gavel__hold {
@@ -49,7 +49,7 @@ typedef struct gavel__transaction {
     gavel__list node;
     gavel__heap_node timer; /* the end of a pause, or the deadline */
     uint64_t sequence;      /* order of arrival */
-    gavel__state state;
+    gavel__tx_state state;
     gavel_ticket ticket;
 
     gavel_body *body;
@@ -112,10 +112,10 @@ void gavel__transaction_reset(gavel__transaction *transaction);
 
 /* What was added. */
 typedef enum gavel__added {
-    GAVEL__ADDED,
-    GAVEL__KNOWN,
-    GAVEL__TOO_MANY,
-    GAVEL__NO_MEMORY
+    GAVEL__ADDED_NEW,
+    GAVEL__ADDED_KNOWN,
+    GAVEL__ADDED_TOO_MANY,
+    GAVEL__ADDED_NO_MEMORY
 } gavel__added;
 
 /* Adds a key to be watched, unless it is known. Copies its name. */

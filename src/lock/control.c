@@ -69,11 +69,11 @@ bool gavel__lock_on_error(gavel_lock *lock, gavel_bytes words)
     gavel__printable(words, shown, sizeof(shown));
     gavel__format(lock->message, sizeof(lock->message), "%s", shown);
     switch (gavel__server_error_remedy(words)) {
-    case GAVEL__GIVE_UP:
+    case GAVEL__REMEDY_GIVE_UP:
         return false;
-    case GAVEL__TRY_AGAIN:
+    case GAVEL__REMEDY_TRY_AGAIN:
         return true;
-    case GAVEL__RECONNECT:
+    case GAVEL__REMEDY_RECONNECT:
         gavel__lane_condemn(&lock->locks->lanes[0].lane, lock->message);
         return true;
     }

@@ -76,7 +76,7 @@ byte watch[4];                  /* K, for each connection: */
 
 /* ---- Of the workers -------------------------------------------------------------------------- */
 
-bool has_token[MOST];  /* it was popped; the SET behind it has not run */
+bool has_turn[MOST];  /* it was popped; the SET behind it has not run */
 bool is_holder[MOST];  /* from the grant until all is handed on or over */
 bool has_line[MOST];   /* a holder who will hand on: not late, not a surplus */
 bool is_unnamed[MOST]; /* a holder who has not written its name to R yet */
@@ -86,7 +86,7 @@ bool is_repairing[2];  /* a timer that has made R, and not pushed the token yet 
 bool is_outnamed;      /* somebody with a line has lost an EXEC, and R does not name it */
 byte faults = FAULTS;
 
-#define of_worker(i) (has_token[i] + has_line[i])
+#define of_worker(i) (has_turn[i] + has_line[i])
 #define n_lines \
     (n_tokens + of_worker(0) + of_worker(1) + of_worker(2) + is_repairing[0] + is_repairing[1])
 
@@ -107,7 +107,7 @@ inline push()
     :: else -> skip
     fi;
     do
-    :: n_tokens > 0 && len(fifo) > 0 -> n_tokens--; fifo?served; has_token[served] = true
+    :: n_tokens > 0 && len(fifo) > 0 -> n_tokens--; fifo?served; has_turn[served] = true
     :: else -> break
     od;
     served = 0
@@ -156,7 +156,7 @@ inline draw_name()
 inline become_holder(with_line)
 {
     has_line[id] = with_line;
-    has_token[id] = false;
+    has_turn[id] = false;
     is_holder[id] = true;
     is_waiting[id] = false;
 #ifdef UNDISTURBED
@@ -170,7 +170,7 @@ inline enter()
 {
     if
     :: record == NOTHING -> set_record(name_of(id)); become_holder(true)
-    :: record != NOTHING && has_token[id] -> is_unnamed[id] = true; become_holder(true)
+    :: record != NOTHING && has_turn[id] -> is_unnamed[id] = true; become_holder(true)
     :: else -> has_seen[id] = true
     fi
 }
@@ -237,7 +237,7 @@ inline forget()
     :: fifo??[eval(id)] -> fifo??eval(id)
     :: else -> skip
     fi;
-    has_token[id] = false;
+    has_turn[id] = false;
     is_holder[id] = false;
     has_line[id] = false;
     is_unnamed[id] = false;
@@ -267,7 +267,7 @@ again:
     :: has_seen[id] = false
     fi;
     if                                                  /* LPOP L */
-    :: STEP { n_tokens > 0 -> draw_name(); n_tokens--; has_token[id] = true }
+    :: STEP { n_tokens > 0 -> draw_name(); n_tokens--; has_turn[id] = true }
     :: STEP { n_tokens == 0 -> draw_name() }
     :: FAULT -> goto dead
     fi;
@@ -283,12 +283,12 @@ again:
 
 wait:
     if                                                  /* BLPOP L 0 */
-    :: STEP { n_tokens > 0 -> block(); n_tokens--; has_token[id] = true }
+    :: STEP { n_tokens > 0 -> block(); n_tokens--; has_turn[id] = true }
     :: STEP { n_tokens == 0 -> block(); fifo!id; is_waiting[id] = true }
     :: FAULT -> goto dead
     fi;
     if
-    :: has_token[id]
+    :: has_turn[id]
     :: FAULT ->                                         /* CLIENT UNBLOCK */
         STEP {
             true ->
@@ -303,7 +303,7 @@ wait:
 #endif
     fi;
     if                                                  /* SET R me PX lease */
-    :: STEP { true -> set_record(name_of(id)); become_holder(has_token[id]) }
+    :: STEP { true -> set_record(name_of(id)); become_holder(has_turn[id]) }
     :: FAULT -> goto dead
     :: FAULT -> goto lost
     fi;

@@ -342,11 +342,11 @@ static bool holds(const gavel_client *client, gavel_bytes key, int64_t now_us)
 {
     for (size_t i = 0; i < client->engine.config.n_lanes; i++) {
         const gavel__pass *pass = &client->engine.lanes[i].pass;
-        if (pass->state != GAVEL__PASS_HELD || pass->is_handed_on ||
+        if (pass->state != GAVEL__PASS_HELD || pass->is_handed_off ||
             now_us - pass->granted_us >= CROWD_LEASE_US)
             continue;
         for (size_t k = 0; k < pass->n_gates; k++) {
-            if (gavel__bytes_equal(pass->gates[k]->node.key, key) && !pass->gates[k]->is_surplus)
+            if (gavel__bytes_equal(pass->gates[k]->node.key, key) && !pass->gates[k]->is_spurious)
                 return true;
         }
     }

@@ -23,9 +23,9 @@ void gate_stage_open(stage *s, const gate_config *config)
     engine_config.gates = (gavel__gates_config){
         .holder = holder, .lease_us = LEASE_US, .are_always_up = !config->is_adaptive};
     gavel__engine_init(&s->engine, &engine_config);
-    gavel__format(s->engine.gates.token, sizeof(s->engine.gates.token), "mine");
+    gavel__format(s->engine.gates.turn, sizeof(s->engine.gates.turn), "mine");
     if (config->stage.has_no_reread)
-        s->engine.rounds.reread_credit = 0;
+        s->engine.rounds.prefetch_credit = 0;
 }
 
 actor an_adder(void)
@@ -130,7 +130,7 @@ void says_ours(stage *s, uint32_t lane, const char *key)
 {
     char reply[64];
     gavel__format(
-        reply, sizeof(reply), "\"%016llx since=0 me\"", (unsigned long long)gate_of(s, key)->claim);
+        reply, sizeof(reply), "\"%016llx since=0 me\"", (unsigned long long)gate_of(s, key)->owner);
     says(s, lane, reply);
 }
 

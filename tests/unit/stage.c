@@ -50,7 +50,7 @@ void stage_open(stage *s, const stage_config *config)
     };
     gavel__engine_init(&s->engine, &engine_config);
     if (config->has_no_reread)
-        s->engine.rounds.reread_credit = 0;
+        s->engine.rounds.prefetch_credit = 0;
     for (size_t i = 0; i < STAGE_MAX_LANES; i++)
         gavel__buffer_init(&s->outs[i], &s->allocator);
 }
@@ -328,7 +328,7 @@ void stage_ends_saying(stage *s, actor *a, gavel_status status, const char *word
         a->plays, outcome->message);
 }
 
-void stage_is_in(stage *s, actor *a, gavel__state state, int line)
+void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line)
 {
     advance(s, 0);
     cr_assert(!a->is_told, "line %d: \"%s\" was told %s (%s) too early", line, a->plays,

@@ -100,7 +100,7 @@ const gavel_outcome *stage_ends(stage *s, actor *a, gavel_status status, int lin
 void stage_ends_saying(stage *s, actor *a, gavel_status status, const char *words, int line);
 
 /* Asserts that the actor was not told yet, and in which state its transaction is. */
-void stage_is_in(stage *s, actor *a, gavel__state state, int line);
+void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line);
 
 /* Collects the outcomes that are there. */
 void stage_collect(stage *s);

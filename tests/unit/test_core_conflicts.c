@@ -25,11 +25,11 @@ static void heat(stage *s, actor *a, unsigned n_conflicts)
     for (unsigned i = 0; i < n_conflicts; i++) {
         hears(s, 0, "MULTI / SET a 2 / EXEC");
         says(s, 0, "OK, QUEUED, nil");
-        s->engine.rounds.reread_credit = 0;
+        s->engine.rounds.prefetch_credit = 0;
         if (i + 1 == n_conflicts)
             break;
         advance(s, 0);
-        if (a->transaction->state == GAVEL__PAUSED)
+        if (a->transaction->state == GAVEL__TX_PAUSED)
             advance(s, a->transaction->resume_us - s->now_us);
         hears(s, 0, "WATCH a / GET a");
         says(s, 0, "OK, \"1\"");
@@ -77,7 +77,7 @@ Test(core_conflicts, rereads_in_vain_use_up_a_credit_that_a_conflict_restores)
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
     actor a[20];
-    for (unsigned i = 0; i < gavel__full_reread_credit; i++) {
+    for (unsigned i = 0; i < gavel__full_prefetch_credit; i++) {
         bool is_even = i % 2 == 0;
         a[i] = is_even ? (actor){.keys = "a", .plays = "SET a 1"}
                        : (actor){.keys = "b", .plays = "SET b 1"};
@@ -97,7 +97,7 @@ Test(core_conflicts, rereads_in_vain_use_up_a_credit_that_a_conflict_restores)
     says(&s, 0, "OK, OK");
     hears(&s, 0, "MULTI / SET c 1 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq(s.engine.rounds.reread_credit, gavel__full_reread_credit);
+    cr_assert_eq(s.engine.rounds.prefetch_credit, gavel__full_prefetch_credit);
     stage_close(&s);
 }
 
@@ -112,12 +112,12 @@ Test(core_conflicts, a_second_conflict_in_a_row_makes_it_pause)
     hears(&s, 0, "MULTI / SET a 6 / EXEC");
     s.engine.queue.round_trip_us = 1000; /* so that the pause is seen */
     says(&s, 0, "OK, QUEUED, nil");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     int64_t pause_us = a.transaction->resume_us - s.now_us;
     cr_assert(pause_us > 0 && pause_us <= 4000, "%d us", (int)pause_us);
     cr_assert_eq(gavel__engine_due_us(&s.engine), a.transaction->resume_us);
     advance(&s, pause_us - 1);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     advance(&s, 1);
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"7\"");
@@ -139,7 +139,7 @@ Test(core_conflicts, a_newcomer_to_a_hot_key_keeps_the_pause_too)
     enter(&s, &b);
     enter(&s, &c);
     hears(&s, 0, "WATCH c");
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     says(&s, 0, "OK");
     hears(&s, 0, "MULTI / SET c 1 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
@@ -164,10 +164,10 @@ Test(core_conflicts, a_pause_does_not_outlast_the_last_chance)
     key->resume_us = s.now_us + 1000000;
     actor b = {.keys = "a", .plays = "SET a 1", .request = {.deadline_ms = 100}};
     enter(&s, &b);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     cr_assert_eq(b.transaction->resume_us, s.now_us + 50000);
     advance(&s, 50000);
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     hears(&s, 0, "WATCH a");
     stage_close(&s);
 }
@@ -180,7 +180,7 @@ Test(core_conflicts, retry_reads_again_after_a_pause_and_counts_as_a_conflict)
     begin(&s, &a);
     for (int i = 0; i < 2; i++) {
         advance(&s, 0);
-        if (a.transaction->state == GAVEL__PAUSED)
+        if (a.transaction->state == GAVEL__TX_PAUSED)
             advance(&s, a.transaction->resume_us - s.now_us);
         hears(&s, 0, "UNWATCH / WATCH a / GET a");
         says(&s, 0, "OK, OK, \"1\"");
@@ -210,15 +210,15 @@ Test(core_conflicts, who_wants_a_busy_key_is_parked_and_others_pass)
     enter(&s, &c);
     link_up(&s, 1);
     hears(&s, 1, "WATCH c");
-    is_in(&s, &b, GAVEL__PARKED);
+    is_in(&s, &b, GAVEL__TX_PARKED);
     says(&s, 1, "OK");
     hears(&s, 1, "MULTI / SET c 1 / EXEC");
     says(&s, 1, "OK, QUEUED, [OK]");
     ends(&s, &c, GAVEL_COMMITTED);
-    is_in(&s, &b, GAVEL__PARKED);
+    is_in(&s, &b, GAVEL__TX_PARKED);
     says(&s, 0, "OK, \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     hears_nothing(&s, 1);
     says(&s, 0, "OK, QUEUED, [OK], OK, \"2\"");
     ends(&s, &a, GAVEL_COMMITTED);
@@ -240,7 +240,7 @@ Test(core_conflicts, those_parked_behind_a_key_go_on_in_order_of_arrival)
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     for (size_t i = 0; i < 3; i++)
         enter(&s, &b[i]);
-    is_in(&s, &b[0], GAVEL__READY);
+    is_in(&s, &b[0], GAVEL__TX_READY);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     hears(&s, 0, "WATCH a c / GET a / GET c");
@@ -271,7 +271,7 @@ Test(core_conflicts, a_reader_behind_a_failed_exec_goes_first)
     advance(&s, 0);
     says(&s, 0, "OK, \"5\"");
     hears(&s, 0, "MULTI / SET a 15 / EXEC / WATCH a / GET a");
-    is_in(&s, &a, GAVEL__READING);
+    is_in(&s, &a, GAVEL__TX_READING);
     says(&s, 0, "OK, QUEUED, [OK], OK, \"15\"");
     ends(&s, &b, GAVEL_COMMITTED);
     hears(&s, 0, "MULTI / SET a 16 / EXEC");

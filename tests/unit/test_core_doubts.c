@@ -18,7 +18,7 @@ static void lose_exec(stage *s, actor *a)
     says(s, 0, "OK, OK, \"1\"");
     hears(s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
     link_down(s, 0);
-    is_in(s, a, GAVEL__IN_DOUBT);
+    is_in(s, a, GAVEL__TX_IN_DOUBT);
 }
 
 static void ask(stage *s)
@@ -67,7 +67,7 @@ Test(core_doubts, the_marker_says_that_it_was_not_made_and_the_body_runs_again)
     lose_exec(&s, &a);
     ask(&s);
     says(&s, 0, ":1, \"n0\"");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1 / GET a");
     says(&s, 0, "OK, OK, \"5\"");
@@ -127,7 +127,7 @@ Test(core_doubts, an_abort_whose_marker_is_gone_runs_again)
     ask(&s);
     says(&s, 0, ":0, nil");
     ends(&s, &a, GAVEL_UNKNOWN);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     stage_close(&s);
 }
 
@@ -147,7 +147,7 @@ Test(core_doubts, an_error_is_no_answer_and_it_is_asked_again)
         lose_exec(&s, &a);
         ask(&s);
         says(&s, 0, answers[i]);
-        is_in(&s, &a, GAVEL__IN_DOUBT);
+        is_in(&s, &a, GAVEL__TX_IN_DOUBT);
         if (s.engine.lanes[0].is_condemned)
             is_closed(&s, 0, "");
         else
@@ -188,13 +188,13 @@ Test(core_doubts, a_question_that_is_lost_too_is_asked_again)
     lose_exec(&s, &a);
     ask(&s);
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     ask(&s);
     says(&s, 0, ":1");
     link_down(&s, 0);
     ask(&s);
     says(&s, 0, ":1, \"n0\"");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     stage_close(&s);
 }
 
@@ -231,11 +231,11 @@ Test(core_doubts, the_keys_of_a_doubt_are_waited_for)
     actor b = {.reads = "a", .plays = "ADD a 10"};
     enter(&s, &b);
     ask(&s);
-    is_in(&s, &b, GAVEL__READY);
+    is_in(&s, &b, GAVEL__TX_READY);
     says(&s, 0, ":1, \"n0+1\"");
     ends(&s, &a, GAVEL_COMMITTED);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1 / GET a");
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     stage_close(&s);
 }
 
@@ -290,7 +290,7 @@ Test(core_doubts, with_no_link_in_sight_the_engine_sleeps)
     actor a = {.reads = "a", .plays = "ADD a 1"};
     lose_exec(&s, &a);
     link_refused(&s, 0, false, NULL);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     sleeps(&s);
     cr_assert_eq((int)s.engine.lanes[0].state, (int)GAVEL__LANE_WANTED);
     (void)gavel__engine_begin_dial(&s.engine, &s.engine.lanes[0]);
@@ -308,7 +308,7 @@ Test(core_doubts, a_server_that_refuses_for_good_is_not_dialled_without_a_pause)
     actor a = {.reads = "a", .plays = "ADD a 1"};
     lose_exec(&s, &a);
     link_refused(&s, 0, true, "WRONGPASS");
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     cr_assert_gt(gavel__engine_due_us(&s.engine), s.now_us);
     stage_close(&s);
 }
@@ -325,7 +325,7 @@ Test(core_doubts, a_question_that_breaks_each_link_is_not_asked_without_a_pause)
         ask(&s);
         link_down(&s, 0);
     }
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     cr_assert_gt(gavel__engine_due_us(&s.engine), began_us);
     stage_close(&s);
 }
@@ -343,7 +343,7 @@ Test(core_doubts, a_link_lost_before_the_last_byte_of_exec_was_sent_leaves_no_do
     says(&s, 0, "OK, OK, \"1\"");
     composes(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
     link_down_within(&s, 0, s.outs[0].size - 1);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
     sleeps(&s);
     link_up(&s, 0);
@@ -362,7 +362,7 @@ Test(core_doubts, a_link_lost_with_the_last_byte_of_exec_sent_leaves_a_doubt)
     says(&s, 0, "OK, OK, \"1\"");
     composes(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
     link_down_within(&s, 0, s.outs[0].size);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     stage_close(&s);
 }
 
@@ -379,8 +379,8 @@ Test(core_doubts, what_reads_behind_a_lost_exec_runs_again)
     says(&s, 0, "OK, OK, \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH a m0 / GET a");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     ask(&s);
     says(&s, 0, ":1, \"n0+1\"");
     ends(&s, &a, GAVEL_COMMITTED);
@@ -401,7 +401,7 @@ Test(core_doubts, a_proof_that_is_lost_is_only_a_fault)
     says(&s, 0, "OK, OK, nil, nil");
     hears(&s, 0, "MULTI / EXEC");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
     stage_close(&s);
 }
@@ -422,7 +422,7 @@ Test(core_doubts, without_markers_a_lost_reply_is_unknown)
     hears(&s, 0, "MULTI / SET a 1 / EXEC");
     link_down(&s, 0);
     ends_saying(&s, &a, GAVEL_UNKNOWN, "markers are off");
-    is_in(&s, &b, GAVEL__PAUSED); /* it wrote nothing */
+    is_in(&s, &b, GAVEL__TX_PAUSED); /* it wrote nothing */
     stage_close(&s);
 }
 
@@ -516,7 +516,7 @@ Test(core_doubts, a_marker_that_was_refused_is_planted_again)
     link_up(&s, 0);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0");
     says(&s, 0, "-LOADING data, -LOADING data");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
     hears(&s, 0, "SET m0 n0 PX 900000 / UNWATCH / WATCH a m0");
     stage_close(&s);

@@ -92,7 +92,7 @@ Test(core_gate_faults, a_doubt_is_asked_while_another_gate_lane_is_up)
     advance(&s, 0);
     (void)stage_listen(&s, 1);
     link_down(&s, 1);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     cr_expect_eq(
         (int)s.engine.lanes[0].state, (int)GAVEL__LANE_WANTED, "nobody asks what became of EXEC");
     stage_close(&s);
@@ -199,13 +199,13 @@ Test(core_gate_faults, a_claim_makes_a_lost_gate_no_younger)
     says(&s, 1, "nil, OK, OK");
     link_down(&s, 1);
     int64_t lost_us = s.now_us;
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     advance(&s, 100000);
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, nil, OK, \"1\"");
     hears_gates(&s, 1, "UNWATCH / " NAME_A WAIT_A READ_A);
-    advance(&s, lost_us + LEASE_US - s.now_us); /* others have repaired it */
+    advance(&s, lost_us + LEASE_US - s.now_us); /* others have probed it */
     link_up(&s, 0);
     advance(&s, 0);
     cr_expect_null(strstr(stage_peek(&s, 0), "RPUSH"), "heard %s", stage_peek(&s, 0));
@@ -238,7 +238,7 @@ Test(core_gate_faults, who_waits_leaves_when_gates_are_turned_off)
     says(&s, 1, "OK, QUEUED, -NOPERM no, -NOPERM no, -EXECABORT no");
     advance(&s, 0);
     cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
-    cr_expect(s.engine.lanes[2].is_condemned || b.transaction->state != GAVEL__READING,
+    cr_expect(s.engine.lanes[2].is_condemned || b.transaction->state != GAVEL__TX_READING,
         "b waits for a token that nobody may push");
     stage_close(&s);
 }

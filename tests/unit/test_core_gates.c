@@ -147,11 +147,11 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     lose(&s, "MULTI / SET a 2 / EXEC");
     hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
     says(&s, 0, "[nil], OK, \"2\"");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 3 / EXEC");
     hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
     says(&s, 0, "[nil], OK, \"3\"");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 4 / EXEC");
     if (s.engine.lanes[1].state == GAVEL__LANE_DOWN)
         sleeps(&s);
@@ -180,7 +180,7 @@ Test(core_gates, who_sees_a_gate_goes_there)
     lose(&s, "MULTI / SET a 2 / EXEC");
     hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
     says(&s, 0, "[\"0123456789abcdef since=1 you\"]");
-    is_in(&s, &a, GAVEL__READY);
+    is_in(&s, &a, GAVEL__TX_READY);
     link_up(&s, 1);
     says(&s, 0, "OK, \"2\"");
     hears_gates(&s, 1, ENTER_A READ_A);
@@ -231,7 +231,7 @@ Test(core_gates, those_without_a_gate_stay)
     hears_gates(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"9\", \"1\"");
     hears_gates(&s, 0, "MULTI / SET b 2 / EXEC");
-    is_in(&s, &a, GAVEL__READY);
+    is_in(&s, &a, GAVEL__TX_READY);
     link_up(&s, 1);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &b, GAVEL_COMMITTED);
@@ -350,7 +350,7 @@ Test(core_gates, a_login_that_may_not_use_gates_does_without)
         says(&s, 1, "OK, \"1\"");
         advance(&s, 0);
         (void)stage_listen(&s, 1);
-        bool hands_on = s.engine.lanes[1].round->n_hand_on > 0;
+        bool hands_on = s.engine.lanes[1].round->n_hand_off > 0;
         says(&s, 1, hands_on ? "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]" : "OK, QUEUED, [OK]");
         ends(&s, &a, GAVEL_COMMITTED);
         advance(&s, 3600000000);
@@ -465,7 +465,7 @@ Test(core_gates, each_claim_is_another)
     advance(&s, 0);
     link_up(&s, 1);
     advance(&s, 0);
-    cr_expect_neq(gate_of(&s, "a")->claim, gate_of(&s, "b")->claim);
+    cr_expect_neq(gate_of(&s, "a")->owner, gate_of(&s, "b")->owner);
     stage_close(&s);
 }
 
@@ -476,7 +476,7 @@ static bool is_named(gavel__gate *gate, const char *record)
 
 Test(core_gates, a_record_is_told_by_its_claim)
 {
-    gavel__gate gate = {.claim = 0x123};
+    gavel__gate gate = {.owner = 0x123};
     cr_expect(is_named(&gate, "0000000000000123 since=1 me"));
     cr_expect(is_named(&gate, "0000000000000123"));
     cr_expect_not(is_named(&gate, "000000000000012"));

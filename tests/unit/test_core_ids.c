@@ -76,7 +76,7 @@ Test(core_ids, the_same_id_twice_in_one_round_commits_once)
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(b.n_runs, 0);
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     stage_close(&s);
 }
 
@@ -139,7 +139,7 @@ static void lose_exec_with_id(stage *s, actor *a)
     says(s, 0, "OK, nil");
     hears(s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00r PX 86400000 / EXEC");
     link_down(s, 0);
-    is_in(s, a, GAVEL__PAUSED);
+    is_in(s, a, GAVEL__TX_PAUSED);
     sleeps(s);
     link_up(s, 0);
     hears(s, 0, "WATCH a g:id:x / GET g:id:x");
@@ -187,7 +187,7 @@ Test(core_ids, once_an_id_is_in_doubt_every_other_end_is_unknown)
     says(&s, 0, "OK, nil");
     hears(&s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00 PX 86400000 / EXEC");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
     link_refused(&s, 0, false, NULL);
     ends(&s, &a, GAVEL_UNKNOWN);
@@ -209,7 +209,7 @@ Test(core_ids, an_id_tells_where_the_marker_is_gone)
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
     says(&s, 0, ":0, nil");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a g:id:x m1 / GET g:id:x");
     cancel(&s, &a);

@@ -47,7 +47,7 @@ Test(core_limits, a_ready_transaction_is_stopped)
         stage_open(&s, &plain);
         actor a = increment();
         enter(&s, &a);
-        is_in(&s, &a, GAVEL__READY);
+        is_in(&s, &a, GAVEL__TX_READY);
         stop(&s, &a, both[i]);
         is_stopped(&s, &a, both[i]);
         cr_assert_null(gavel__engine_find(&s.engine, a.ticket));
@@ -72,7 +72,7 @@ Test(core_limits, a_parked_transaction_is_stopped)
         enter(&s, &other);
         link_up(&s, 1);
         hears(&s, 1, "WATCH c");
-        is_in(&s, &b, GAVEL__PARKED);
+        is_in(&s, &b, GAVEL__TX_PARKED);
         stop(&s, &b, both[i]);
         is_stopped(&s, &b, both[i]);
         says(&s, 0, "OK");
@@ -92,7 +92,7 @@ Test(core_limits, a_paused_transaction_is_cancelled)
     link_up(&s, 0);
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "-LOADING data");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     cancel(&s, &a);
     ends(&s, &a, GAVEL_CANCELLED);
     says(&s, 0, "-LOADING data");
@@ -109,7 +109,7 @@ Test(core_limits, the_deadlines_message_names_the_last_fault)
     link_up(&s, 0);
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "-LOADING data, -LOADING data");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     advance(&s, 100000);
     ends_saying(
         &s, &a, GAVEL_DEADLINE, "100 ms passed; the last fault: WATCH was refused: LOADING data");
@@ -128,7 +128,7 @@ Test(core_limits, a_reading_transaction_is_stopped_and_its_round_goes_on)
         link_up(&s, 0);
         hears(&s, 0, "WATCH a b / GET a / GET b");
         says(&s, 0, "OK, \"1\"");
-        is_in(&s, &a, GAVEL__READING);
+        is_in(&s, &a, GAVEL__TX_READING);
         stop(&s, &a, both[i]);
         is_stopped(&s, &a, both[i]);
         says(&s, 0, "nil");
@@ -173,7 +173,7 @@ Test(core_limits, a_commit_that_was_not_sent_is_taken_back_at_the_deadline)
     advance(&s, 100000);
     ends(&s, &a, GAVEL_DEADLINE);
     is_closed(&s, 0, "its EXEC was taken back");
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH b m1");
@@ -215,7 +215,7 @@ Test(core_limits, a_commit_that_was_sent_is_not_cancelled_but_its_retry_is)
         says(&s, 0, "OK, \"1\"");
         hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
         cancel(&s, &a);
-        is_in(&s, &a, GAVEL__COMMITTING);
+        is_in(&s, &a, GAVEL__TX_COMMITTING);
         says(&s, 0, i == 0 ? "OK, QUEUED, [OK]" : "OK, QUEUED, nil");
         ends(&s, &a, i == 0 ? GAVEL_COMMITTED : GAVEL_CANCELLED);
         says(&s, 0, "OK, \"1\"");
@@ -254,7 +254,7 @@ Test(core_limits, a_doubt_at_the_deadline_is_unknown)
     says(&s, 0, "OK, OK, \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     stop(&s, &a, BY_DEADLINE);
     ends(&s, &a, GAVEL_UNKNOWN);
     cr_assert(gavel__list_is_empty(&s.engine.doubts));
@@ -397,7 +397,7 @@ Test(core_limits, faults_before_the_body_ran_are_no_attempts)
     link_up(&s, 0);
     hears(&s, 0, "WATCH a");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "WATCH a");
@@ -416,9 +416,9 @@ Test(core_limits, faults_run_out)
     enter(&s, &a);
     for (int i = 0; i < 3; i++) {
         link_refused(&s, 0, false, NULL);
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         sleeps(&s);
-        while (a.transaction->state == GAVEL__PAUSED)
+        while (a.transaction->state == GAVEL__TX_PAUSED)
             sleeps(&s);
     }
     link_refused(&s, 0, false, NULL);
@@ -452,7 +452,7 @@ Test(core_limits, the_queue_is_bounded)
         enter(&s, &a[i]);
     }
     ends_saying(&s, &a[2], GAVEL_NOT_SENT, "max_queued");
-    is_in(&s, &a[0], GAVEL__READY);
+    is_in(&s, &a[0], GAVEL__TX_READY);
     stage_close(&s);
 }
 

@@ -26,7 +26,7 @@ Test(core_links, nonsense_while_reading_closes_the_link_and_the_body_runs_elsewh
         says(&s, 0, "\"7\""); /* no longer listened to */
         cr_assert_eq(a.n_runs, 0);
         is_closed(&s, 0, "not answered with OK");
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         stage_close(&s);
     }
 }
@@ -61,9 +61,9 @@ Test(core_links, nonsense_to_exec_closes_the_link_and_the_marker_tells)
         hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
         says(&s, 0, "OK, QUEUED, QUEUED");
         says(&s, 0, answers[i]);
-        is_in(&s, &a, GAVEL__COMMITTING);
+        is_in(&s, &a, GAVEL__TX_COMMITTING);
         is_closed(&s, 0, "EXEC was answered with something unexpected");
-        is_in(&s, &a, GAVEL__IN_DOUBT);
+        is_in(&s, &a, GAVEL__TX_IN_DOUBT);
         link_up(&s, 0);
         hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
         says(&s, 0, ":1, \"n0+1\"");
@@ -161,7 +161,7 @@ Test(core_links, a_link_lost_while_reading_costs_a_fault)
         hears(&s, 0, "WATCH a b / GET a / GET b");
         says(&s, 0, answers[i]);
         link_down(&s, 0);
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         sleeps(&s);
         link_up(&s, 0);
         hears(&s, 0, "WATCH a b / GET a / GET b");
@@ -181,9 +181,9 @@ Test(core_links, each_dial_has_a_marker_of_its_own)
     actor b = {.keys = "b", .plays = "SET b 1"};
     enter(&s, &a);
     link_refused(&s, 0, false, NULL);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
-    while (a.transaction->state != GAVEL__READY)
+    while (a.transaction->state != GAVEL__TX_READY)
         sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1");
@@ -215,7 +215,7 @@ Test(core_links, one_link_is_dialled_at_a_time_and_only_for_work_that_none_takes
     hears(&s, 1, "WATCH b");
     link_up(&s, 2);
     hears(&s, 2, "WATCH c");
-    is_in(&s, &a[3], GAVEL__READY);
+    is_in(&s, &a[3], GAVEL__TX_READY);
     stage_close(&s);
 }
 

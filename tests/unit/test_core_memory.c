@@ -485,7 +485,7 @@ Test(core_memory, a_commit_that_could_not_be_composed_was_not_sent)
     actor a = {.keys = "a", .plays = "SET a 1"};
     fail_to_compose(&s, &a);
     is_closed(&s, 0, "no memory");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
     stage_close(&s);
 }

@@ -276,7 +276,7 @@ Test(core_merging, an_array_of_as_many_replies_as_bodies_wrote_makes_no_sense)
             cr_assert_not(s.engine.lanes[0].is_planted);
         } else {
             is_closed(&s, 0, "EXEC was answered with something unexpected");
-            is_in(&s, &a, GAVEL__IN_DOUBT);
+            is_in(&s, &a, GAVEL__TX_IN_DOUBT);
         }
         stage_close(&s);
     }
@@ -378,7 +378,7 @@ Test(core_merging, a_refused_command_beside_mset_is_its_owners_alone)
         says(&s, 0, places[i]);
         says(&s, 0, execabort);
         ends_saying(&s, &a[i == 0 ? 0 : 1], GAVEL_REJECTED, words[i]);
-        is_in(&s, &a[i == 0 ? 1 : 0], GAVEL__READING);
+        is_in(&s, &a[i == 0 ? 1 : 0], GAVEL__TX_READING);
         cr_assert_eq(s.engine.rounds.n_plain_writes, 0, "MSET was not to blame");
         stage_close(&s);
     }
@@ -441,8 +441,8 @@ Test(core_merging, a_server_that_cannot_serve_now_is_no_reason_to_do_without)
         says(&s, 0, "OK");
         says(&s, 0, words[i]);
         says(&s, 0, execabort);
-        is_in(&s, &a[0], GAVEL__PAUSED);
-        is_in(&s, &a[1], GAVEL__PAUSED);
+        is_in(&s, &a[0], GAVEL__TX_PAUSED);
+        is_in(&s, &a[1], GAVEL__TX_PAUSED);
         cr_assert_eq(a[0].transaction->outcome.n_faults, 1);
         cr_assert_eq(s.engine.rounds.n_plain_writes, 0);
         stage_close(&s);
@@ -510,7 +510,7 @@ Test(core_merging, what_follows_a_refused_mset_goes_on)
     hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC / WATCH a b");
     says(&s, 0, "OK, -NOPERM mset");
     says(&s, 0, execabort);
-    is_in(&s, &a, GAVEL__READY);
+    is_in(&s, &a, GAVEL__TX_READY);
     says(&s, 0, "OK");
     hears(&s, 0, "UNWATCH / WATCH a b");
     says(&s, 0, "OK, OK");
@@ -564,7 +564,7 @@ Test(core_merging, the_bytes_up_to_exec_are_those_that_leave)
         says(&s, 0, "OK, OK");
         composes(&s, 0, "MULTI / MSET a 3 b 4 / INCR m0 / EXEC");
         link_down_within(&s, 0, s.outs[0].size - (i == 0 ? 0 : 1));
-        is_in(&s, &a, i == 0 ? GAVEL__IN_DOUBT : GAVEL__PAUSED);
+        is_in(&s, &a, i == 0 ? GAVEL__TX_IN_DOUBT : GAVEL__TX_PAUSED);
         stage_close(&s);
     }
 }

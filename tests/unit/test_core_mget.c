@@ -217,7 +217,7 @@ Test(core_mget, a_server_that_cannot_serve_now_is_no_reason_to_do_without)
         hears(&s, 0, "WATCH a b c d / MGET a b c d");
         says(&s, 0, "OK");
         says(&s, 0, words[i]);
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         cr_assert_eq(a.transaction->outcome.n_faults, 1);
         cr_assert_eq(s.engine.rounds.n_plain_reads, 0);
         if (i == 2)
@@ -393,7 +393,7 @@ Test(core_mget, when_a_round_reads_again_to_see_what_has_changed)
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\"]");
     hears(&s, 0, "MULTI / MSET a 2 c 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c d / MGET a b c d");
     says(&s, 0, "OK, [\"1\", nil, \"1\", \"1\"]");
     hears(&s, 0, "UNWATCH / WATCH a b c d / GET a / GET b / GET c / GET d");

@@ -1,6 +1,6 @@
 /*
  * Narrowing: after nil what is read again tells whose key has changed, and only they wait; with the
- * test as the server. What may happen while it is read is in test_core_rereading.c.
+ * test as the server. What may happen while it is read is in test_core_prefetching.c.
  */
 #include "lost_round.h"
 
@@ -33,7 +33,7 @@ Test(core_narrowing, only_the_key_that_has_changed_is_heated)
     actor b;
     lose(&s, &a, &b);
     hears(&s, 0, "WATCH a b / GET a / GET b");
-    is_in(&s, &a, GAVEL__READING);
+    is_in(&s, &a, GAVEL__TX_READING);
     says(&s, 0, "OK, \"1\", \"5\"");
     cr_assert_eq(heat_of(&s, "a"), 0);
     cr_assert_eq(heat_of(&s, "b"), 2);
@@ -61,7 +61,7 @@ Test(core_narrowing, on_a_hot_key_its_members_pause_and_the_others_go_on)
     actor b;
     lose_twice(&s, &a, &b);
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     cr_assert_gt(b.transaction->resume_us, s.now_us);
     cr_assert_eq(heat_of(&s, "a"), 0);
     cr_assert_eq(heat_of(&s, "b"), 4);
@@ -87,7 +87,7 @@ Test(core_narrowing, who_is_back_too_early_waits_for_the_others)
     composes(&s, 0, "MULTI / SET a 2 / EXEC");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     advance(&s, b.transaction->resume_us - s.now_us);
-    is_in(&s, &b, GAVEL__READY);
+    is_in(&s, &b, GAVEL__TX_READY);
     hears_nothing(&s, 0);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
@@ -115,9 +115,9 @@ Test(core_narrowing, a_key_whose_members_have_left_does_not_heat_those_of_others
         (void)stage_listen(&s, 0);
         s.engine.queue.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.reread_credit = 0;
+        s.engine.rounds.prefetch_credit = 0;
     }
-    is_in(&s, &a[1], GAVEL__PAUSED);
+    is_in(&s, &a[1], GAVEL__TX_PAUSED);
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"8\", \"1\"");
     cr_assert_eq(heat_of(&s, "a"), 0);
@@ -140,8 +140,8 @@ Test(core_narrowing, if_all_are_hit_all_pause_and_the_link_is_free)
     says(&s, 0, "OK, QUEUED, nil");
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"6\", \"7\"");
-    is_in(&s, &a, GAVEL__PAUSED);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     hears_nothing(&s, 0);
     actor c = adder("c");
     enter(&s, &c);
@@ -280,7 +280,7 @@ Test(core_narrowing, one_key_of_many_is_found)
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"1\", \"1\"]");
     hears(&s, 0, "MULTI / MSET k0 2 k1 2 k2 2 k3 2 k4 2 k5 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH k0 k1 k2 k3 k4 k5 / MGET k0 k1 k2 k3 k4 k5");
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"8\", \"1\"]");
     for (size_t i = 0; i < N; i++)

@@ -224,7 +224,7 @@ static void expect_a_new_attempt(stage *s, actor *a)
 {
     cr_expect_eq(pass_of(s), GAVEL__PASS_NONE);
     cr_expect_eq(gate_of(s, "a")->lane, NULL);
-    is_in(s, a, GAVEL__PAUSED);
+    is_in(s, a, GAVEL__TX_PAUSED);
     sleeps(s);
     link_up(s, 1);
     advance(s, 0);
@@ -333,7 +333,7 @@ Test(core_pass_ends, a_doubt_behind_a_gate_is_settled_by_the_marker)
     says(&s, 1, "\"1\", nil, OK, OK, \"1\"");
     hears_gates(&s, 1, "SET g:gate:a ME PX 500 / MULTI / SET a 2 / INCR m0 / " HAND_ON_A " / EXEC");
     link_down(&s, 1);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
     says(&s, 0, ":1, \"n0+1\"");
@@ -355,7 +355,7 @@ Test(core_pass_ends, a_link_is_lost_with_two_rounds_on_it)
     hears_gates(&s, 1, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
     link_down(&s, 1);
     ends(&s, &a, GAVEL_UNKNOWN);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     stage_close(&s);
 }
 
@@ -451,7 +451,7 @@ Test(core_pass_ends, a_round_that_fails_inside_hands_on)
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, -LOADING no, -LOADING no");
     hears_gates(&s, 1, HAND_ON_A);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     stage_close(&s);
 }
 

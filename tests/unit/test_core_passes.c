@@ -299,7 +299,7 @@ Test(core_passes, who_wants_gates_of_two_lanes_is_not_overtaken)
     (void)stage_listen(&s, 2);
     while (s.engine.lanes[1].round != NULL) { /* whoever shares what is held of a */
         says(&s, 1, "OK, QUEUED, ");
-        size_t n = s.engine.lanes[1].round->n_hand_on;
+        size_t n = s.engine.lanes[1].round->n_hand_off;
         says(&s, 1, n > 0 ? "QUEUED, QUEUED, [OK, :1, :1]" : "[OK]");
         advance(&s, 0);
         (void)stage_listen(&s, 1);

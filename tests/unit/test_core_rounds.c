@@ -133,7 +133,7 @@ Test(core_rounds, an_undeclared_key_read_twice_in_a_run_is_not_there_yet_twice)
     hears(&s, 1, "WATCH a");
     says(&s, 1, "OK");
     cr_assert_str_eq(a.seen, "f=? g=? k=? k=? k=? k=? ");
-    is_in(&s, &a, GAVEL__PARKED);
+    is_in(&s, &a, GAVEL__TX_PARKED);
     says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &other, GAVEL_COMMITTED);
     stage_close(&s);
@@ -345,7 +345,7 @@ Test(core_rounds, a_body_that_aborts_is_rolled_back)
     says(&s, 0, "OK, \"0\", \"x\"");
     cr_assert_str_eq(c.seen, "b=x ");
     hears(&s, 0, "MULTI / SET a 101 / EXEC");
-    is_in(&s, &b, GAVEL__COMMITTING); /* what it saw is not true before EXEC has said so */
+    is_in(&s, &b, GAVEL__TX_COMMITTING); /* what it saw is not true before EXEC has said so */
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(ends(&s, &b, GAVEL_ABORTED)->abort_code, 3);
@@ -377,7 +377,7 @@ Test(core_rounds, an_abort_on_several_reads_is_proved_by_an_empty_exec)
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a b m0 / GET a / GET b");
     says(&s, 0, "OK, OK, \"0\", \"1\"");
     hears(&s, 0, "MULTI / EXEC"); /* no marker: there is nothing to be in doubt about */
-    is_in(&s, &a, GAVEL__COMMITTING);
+    is_in(&s, &a, GAVEL__TX_COMMITTING);
     says(&s, 0, "OK, []");
     cr_assert_eq(ends(&s, &a, GAVEL_ABORTED)->abort_code, 2);
     stage_close(&s);
@@ -436,7 +436,7 @@ Test(core_rounds, a_mistake_met_in_another_bodys_write_counts_only_once_that_is_
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     hears(&s, 0, "MULTI / SET a x / EXEC / WATCH a / GET a");
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     says(&s, 0, "OK, QUEUED, nil, OK, \"2\"");
     hears(&s, 0, "MULTI / SET a 3 / EXEC / WATCH a / GET a");
     says(&s, 0, "OK, QUEUED, [OK], OK, \"3\"");
@@ -517,7 +517,7 @@ Test(core_rounds, a_write_to_a_field_is_shown_to_others_only_when_it_cannot_fail
     cr_assert_str_eq(reader.seen, "f=1 ");
     cr_assert_str_eq(last.seen, "f=2 ");
     hears(&s, 0, "MULTI / HSET h f 2 / EXEC");
-    is_in(&s, &last, GAVEL__COMMITTING);
+    is_in(&s, &last, GAVEL__TX_COMMITTING);
     says(&s, 0, "OK, QUEUED, [:0]");
     ends(&s, &last, GAVEL_COMMITTED);
     stage_close(&s);
@@ -587,7 +587,7 @@ Test(core_rounds, a_server_that_cannot_serve_now_is_tried_again)
         hears(&s, 0, "MULTI / SET a 1 / EXEC");
         says(&s, 0, "OK, QUEUED");
         says(&s, 0, words[i]);
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         if (i < 2)
             is_closed(&s, 0, "EXEC was refused outright");
         sleeps(&s);
@@ -613,7 +613,7 @@ Test(core_rounds, a_replica_is_left_for_another_link)
     hears(&s, 0, "MULTI / SET a 1 / EXEC");
     says(&s, 0, "OK, -READONLY You can't write against a read only replica.");
     says(&s, 0, "-EXECABORT Transaction discarded because of previous errors.");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     is_closed(&s, 0, "READONLY");
     sleeps(&s);
     link_up(&s, 0);

@@ -38,7 +38,7 @@ Test(core_snapshots, several_go_between_multi_and_exec)
     link_up(&s, 0);
     hears(&s, 0, "MULTI / GET a / HGET h f / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED");
-    is_in(&s, &a, GAVEL__READING);
+    is_in(&s, &a, GAVEL__TX_READING);
     says(&s, 0, "[\"x\", nil]");
     cr_assert_eq(ends(&s, &a, GAVEL_ABORTED)->abort_code, 6);
     ends(&s, &b, GAVEL_COMMITTED);
@@ -154,7 +154,7 @@ Test(core_snapshots, an_answer_that_makes_no_sense_closes_the_link_and_is_a_faul
         hears(&s, 0, "MULTI / GET a / GET b / EXEC");
         says(&s, 0, answers[i]);
         is_closed(&s, 0, "");
-        is_in(&s, &a, GAVEL__PAUSED);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
         stage_close(&s);
     }
 }
@@ -168,7 +168,7 @@ Test(core_snapshots, a_lost_link_is_only_a_fault)
     link_up(&s, 0);
     hears(&s, 0, "MULTI / GET a / GET b / EXEC");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
     stage_close(&s);
 }

@@ -60,7 +60,7 @@ static void is_refused(const gavel_transaction *request, const char *words)
     cr_assert_not(begin(&d, request), "not refused: %s", words);
     cr_assert_eq((int)d.transaction.outcome.status, (int)GAVEL_INVALID);
     cr_assert_str_eq(d.transaction.outcome.message, words);
-    cr_assert_eq((int)d.transaction.state, (int)GAVEL__ENDED);
+    cr_assert_eq((int)d.transaction.state, (int)GAVEL__TX_ENDED);
     close(&d);
 }
 
@@ -319,10 +319,10 @@ Test(core_transaction, commands_that_steer_are_known_in_any_case)
         "PSUBSCRIBE", "ASKING", "READONLY", "WAIT", "SHUTDOWN", "SWAPDB"};
     static const char *const innocent[] = {"GET", "SET", "EXECUTE", "WATC", "", "INCR", "EVAL"};
     for (size_t i = 0; i < sizeof(steering) / sizeof(steering[0]); i++)
-        cr_assert(gavel__command_steers(gavel_str(steering[i])), "%s", steering[i]);
+        cr_assert(gavel__command_is_control(gavel_str(steering[i])), "%s", steering[i]);
     for (size_t i = 0; i < sizeof(innocent) / sizeof(innocent[0]); i++)
-        cr_assert_not(gavel__command_steers(gavel_str(innocent[i])), "%s", innocent[i]);
-    cr_assert_not(gavel__command_steers((gavel_bytes){"WATCH\0", 6}));
+        cr_assert_not(gavel__command_is_control(gavel_str(innocent[i])), "%s", innocent[i]);
+    cr_assert_not(gavel__command_is_control((gavel_bytes){"WATCH\0", 6}));
 }
 
 /* ---- Records of ids ------------------------------------------------------------------------ */
@@ -401,27 +401,27 @@ Test(core_transaction, errors_of_the_server_are_sorted)
         const char *words;
         gavel__remedy remedy;
     } errors[] = {
-        {"LOADING Redis is loading the dataset in memory", GAVEL__TRY_AGAIN},
-        {"BUSY Redis is busy running a script.", GAVEL__TRY_AGAIN},
-        {"TRYAGAIN Multiple keys request during rehashing of slot", GAVEL__TRY_AGAIN},
-        {"CLUSTERDOWN The cluster is down", GAVEL__TRY_AGAIN},
-        {"MASTERDOWN Link with MASTER is down", GAVEL__TRY_AGAIN},
-        {"NOREPLICAS Not enough good replicas to write.", GAVEL__TRY_AGAIN},
-        {"READONLY You can't write against a read only replica.", GAVEL__RECONNECT},
-        {"NOAUTH Authentication required.", GAVEL__RECONNECT},
-        {"EXECABORT Transaction discarded because of: LOADING Redis", GAVEL__TRY_AGAIN},
-        {"EXECABORT Transaction discarded because of: READONLY You", GAVEL__RECONNECT},
-        {"EXECABORT Transaction discarded because of: OOM command", GAVEL__GIVE_UP},
-        {"EXECABORT Transaction discarded because of previous errors.", GAVEL__GIVE_UP},
-        {"EXECABORT because of: ", GAVEL__GIVE_UP},
-        {"EXECABORT", GAVEL__GIVE_UP},
-        {"WRONGTYPE Operation against a key", GAVEL__GIVE_UP},
-        {"OOM command not allowed when used memory > 'maxmemory'.", GAVEL__GIVE_UP},
-        {"NOPERM this user has no permissions", GAVEL__GIVE_UP},
-        {"BUSYKEY Target key name already exists.", GAVEL__GIVE_UP},
-        {"ERR because of: LOADING ", GAVEL__GIVE_UP},
-        {"LOADIN", GAVEL__GIVE_UP},
-        {"", GAVEL__GIVE_UP},
+        {"LOADING Redis is loading the dataset in memory", GAVEL__REMEDY_TRY_AGAIN},
+        {"BUSY Redis is busy running a script.", GAVEL__REMEDY_TRY_AGAIN},
+        {"TRYAGAIN Multiple keys request during rehashing of slot", GAVEL__REMEDY_TRY_AGAIN},
+        {"CLUSTERDOWN The cluster is down", GAVEL__REMEDY_TRY_AGAIN},
+        {"MASTERDOWN Link with MASTER is down", GAVEL__REMEDY_TRY_AGAIN},
+        {"NOREPLICAS Not enough good replicas to write.", GAVEL__REMEDY_TRY_AGAIN},
+        {"READONLY You can't write against a read only replica.", GAVEL__REMEDY_RECONNECT},
+        {"NOAUTH Authentication required.", GAVEL__REMEDY_RECONNECT},
+        {"EXECABORT Transaction discarded because of: LOADING Redis", GAVEL__REMEDY_TRY_AGAIN},
+        {"EXECABORT Transaction discarded because of: READONLY You", GAVEL__REMEDY_RECONNECT},
+        {"EXECABORT Transaction discarded because of: OOM command", GAVEL__REMEDY_GIVE_UP},
+        {"EXECABORT Transaction discarded because of previous errors.", GAVEL__REMEDY_GIVE_UP},
+        {"EXECABORT because of: ", GAVEL__REMEDY_GIVE_UP},
+        {"EXECABORT", GAVEL__REMEDY_GIVE_UP},
+        {"WRONGTYPE Operation against a key", GAVEL__REMEDY_GIVE_UP},
+        {"OOM command not allowed when used memory > 'maxmemory'.", GAVEL__REMEDY_GIVE_UP},
+        {"NOPERM this user has no permissions", GAVEL__REMEDY_GIVE_UP},
+        {"BUSYKEY Target key name already exists.", GAVEL__REMEDY_GIVE_UP},
+        {"ERR because of: LOADING ", GAVEL__REMEDY_GIVE_UP},
+        {"LOADIN", GAVEL__REMEDY_GIVE_UP},
+        {"", GAVEL__REMEDY_GIVE_UP},
     };
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
         cr_assert_eq((int)gavel__server_error_remedy(gavel_str(errors[i].words)),

@@ -59,7 +59,7 @@ Test(core_widths, nobody_overtakes_one_that_does_not_fit)
         enter(&s, &a[i]);
     link_up(&s, 0);
     hears(&s, 0, "WATCH a b");
-    is_in(&s, &a[2], GAVEL__READY);
+    is_in(&s, &a[2], GAVEL__TX_READY);
     link_up(&s, 1);
     hears(&s, 1, "WATCH c d e");
     stage_close(&s);
@@ -97,7 +97,7 @@ Test(core_widths, when_the_writes_are_long_the_rest_is_for_the_next_round)
     hears(&s, 0, "MULTI / MSET a 0123456789 b 0123456789 / EXEC / WATCH c d");
     cr_assert_eq(a[1].n_runs, 1);
     cr_assert_eq(a[2].n_runs, 0);
-    is_in(&s, &a[2], GAVEL__READING);
+    is_in(&s, &a[2], GAVEL__TX_READING);
     says(&s, 0, "OK, QUEUED, [OK], OK");
     hears(&s, 0, "MULTI / MSET c 0123456789 d 0123456789 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
@@ -174,7 +174,7 @@ Test(core_widths, when_bodies_take_long_the_rest_is_for_the_next_round)
         for (size_t k = 0; k < cases[i].n_run; k++)
             ends(&s, &a[k], GAVEL_COMMITTED);
         for (size_t k = cases[i].n_run; k < 6; k++)
-            is_in(&s, &a[k], GAVEL__READING); /* behind that EXEC */
+            is_in(&s, &a[k], GAVEL__TX_READING); /* behind that EXEC */
         stage_close(&s);
     }
 }

@@ -60,7 +60,7 @@ static actor reader(const char *reads, const char *plays)
 
 /* ---- Alone --------------------------------------------------------------------------------- */
 
-Test(core_company, a_solo_one_shares_its_exec_with_nobody)
+Test(core_sharing, a_solo_one_shares_its_exec_with_nobody)
 {
     stage s;
     stage_open(&s, &plain);
@@ -84,7 +84,7 @@ Test(core_company, a_solo_one_shares_its_exec_with_nobody)
     stage_close(&s);
 }
 
-Test(core_company, solo_ones_run_at_the_same_time_on_several_links)
+Test(core_sharing, solo_ones_run_at_the_same_time_on_several_links)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 3});
@@ -101,7 +101,7 @@ Test(core_company, solo_ones_run_at_the_same_time_on_several_links)
     stage_close(&s);
 }
 
-Test(core_company, solo_ones_on_one_key_come_one_after_another)
+Test(core_sharing, solo_ones_on_one_key_come_one_after_another)
 {
     stage s;
     stage_open(&s, &plain);
@@ -124,7 +124,7 @@ Test(core_company, solo_ones_on_one_key_come_one_after_another)
     stage_close(&s);
 }
 
-Test(core_company, a_solo_one_that_only_reads_is_alone_too)
+Test(core_sharing, a_solo_one_that_only_reads_is_alone_too)
 {
     stage s;
     stage_open(&s, &plain);
@@ -143,7 +143,7 @@ Test(core_company, a_solo_one_that_only_reads_is_alone_too)
 }
 
 /* A round that stands is a solo one's as well, if it fits; but another joins it only alone. */
-Test(core_company, a_solo_one_does_not_join_and_is_not_joined_by_several)
+Test(core_sharing, a_solo_one_does_not_join_and_is_not_joined_by_several)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -168,7 +168,7 @@ Test(core_company, a_solo_one_does_not_join_and_is_not_joined_by_several)
     stage_close(&s);
 }
 
-Test(core_company, a_solo_one_that_lost_tries_again_alone)
+Test(core_sharing, a_solo_one_that_lost_tries_again_alone)
 {
     stage s;
     stage_open(&s, &plain);
@@ -189,7 +189,7 @@ Test(core_company, a_solo_one_that_lost_tries_again_alone)
     stage_close(&s);
 }
 
-Test(core_company, what_is_wrong_with_a_solo_one_is_told_at_once)
+Test(core_sharing, what_is_wrong_with_a_solo_one_is_told_at_once)
 {
     stage s;
     stage_open(&s, &plain);
@@ -204,7 +204,7 @@ Test(core_company, what_is_wrong_with_a_solo_one_is_told_at_once)
 
 /* ---- Those that only read, among others ---------------------------------------------------- */
 
-Test(core_company, readers_and_writers_are_gathered_apart)
+Test(core_sharing, readers_and_writers_are_gathered_apart)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
@@ -219,7 +219,7 @@ Test(core_company, readers_and_writers_are_gathered_apart)
     stage_close(&s);
 }
 
-Test(core_company, with_one_link_readers_go_behind_the_writers)
+Test(core_sharing, with_one_link_readers_go_behind_the_writers)
 {
     for (int i = 0; i < 2; i++) {
         stage s;
@@ -250,7 +250,7 @@ Test(core_company, with_one_link_readers_go_behind_the_writers)
 
 /* However many writers come: a reader waits for one round of theirs, a solo one and one with many
  * keys for those before it. */
-Test(core_company, nobody_starves_among_ever_more_writers)
+Test(core_sharing, nobody_starves_among_ever_more_writers)
 {
     enum { N = 40 };
     stage s;
@@ -299,7 +299,7 @@ Test(core_company, nobody_starves_among_ever_more_writers)
 
 /* ---- Half for the others ------------------------------------------------------------------- */
 
-Test(core_company, sixteen_with_keys_of_their_own_are_no_crowd)
+Test(core_sharing, sixteen_with_keys_of_their_own_are_no_crowd)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
@@ -310,7 +310,7 @@ Test(core_company, sixteen_with_keys_of_their_own_are_no_crowd)
     stage_close(&s);
 }
 
-Test(core_company, of_more_half_is_left_to_other_links)
+Test(core_sharing, of_more_half_is_left_to_other_links)
 {
     static const struct {
         size_t n;
@@ -330,7 +330,7 @@ Test(core_company, of_more_half_is_left_to_other_links)
     }
 }
 
-Test(core_company, with_one_link_the_other_half_reads_behind_exec)
+Test(core_sharing, with_one_link_the_other_half_reads_behind_exec)
 {
     stage s;
     stage_open(&s, &plain);
@@ -345,7 +345,7 @@ Test(core_company, with_one_link_the_other_half_reads_behind_exec)
     stage_close(&s);
 }
 
-Test(core_company, all_who_want_the_same_keys_come_along)
+Test(core_sharing, all_who_want_the_same_keys_come_along)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
@@ -366,7 +366,7 @@ Test(core_company, all_who_want_the_same_keys_come_along)
 }
 
 /* Also one who would bring nothing new: nobody overtakes those who are left to other lanes. */
-Test(core_company, when_the_share_is_full_nobody_comes_along)
+Test(core_sharing, when_the_share_is_full_nobody_comes_along)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
@@ -376,12 +376,12 @@ Test(core_company, when_the_share_is_full_nobody_comes_along)
     enter(&s, &same);
     link_up(&s, 0);
     hears(&s, 0, watch_of(&c, 0, 16));
-    is_in(&s, &same, GAVEL__READY);
+    is_in(&s, &same, GAVEL__TX_READY);
     stage_close(&s);
 }
 
 /* Readers bring no keys. */
-Test(core_company, those_that_only_read_all_share_a_round)
+Test(core_sharing, those_that_only_read_all_share_a_round)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});

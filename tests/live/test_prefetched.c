@@ -23,7 +23,7 @@ static gavel_verdict look_and_commit(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
-Test(standing, the_next_on_the_same_key_takes_one_round_trip)
+Test(prefetched, the_next_on_the_same_key_takes_one_round_trip)
 {
     live_rig rig = live_begin(NULL, NULL);
     cr_expect_eq(live_increment(rig.client, "key").n_round_trips, 2);
@@ -36,7 +36,7 @@ Test(standing, the_next_on_the_same_key_takes_one_round_trip)
     live_end(&rig);
 }
 
-Test(standing, a_change_in_between_costs_an_attempt_and_no_update)
+Test(prefetched, a_change_in_between_costs_an_attempt_and_no_update)
 {
     live_rig rig = live_begin(NULL, NULL);
     live_increment(rig.client, "key");
@@ -49,7 +49,7 @@ Test(standing, a_change_in_between_costs_an_attempt_and_no_update)
     live_end(&rig);
 }
 
-Test(standing, an_abort_is_decided_on_what_is_true_now)
+Test(prefetched, an_abort_is_decided_on_what_is_true_now)
 {
     live_rig rig = live_begin(NULL, NULL);
     live_increment(rig.client, "key");
@@ -60,7 +60,7 @@ Test(standing, an_abort_is_decided_on_what_is_true_now)
     live_end(&rig);
 }
 
-Test(standing, a_commit_without_writes_tells_what_is_true_now)
+Test(prefetched, a_commit_without_writes_tells_what_is_true_now)
 {
     live_rig rig = live_begin(NULL, NULL);
     live_increment(rig.client, "key");
@@ -72,7 +72,7 @@ Test(standing, a_commit_without_writes_tells_what_is_true_now)
     live_end(&rig);
 }
 
-Test(standing, a_mistake_in_the_data_is_told_of_the_data_as_they_are_now)
+Test(prefetched, a_mistake_in_the_data_is_told_of_the_data_as_they_are_now)
 {
     live_rig rig = live_begin(NULL, NULL);
     live_increment(rig.client, "key");
@@ -86,7 +86,7 @@ Test(standing, a_mistake_in_the_data_is_told_of_the_data_as_they_are_now)
     live_end(&rig);
 }
 
-Test(standing, others_keys_are_not_kept_waiting)
+Test(prefetched, others_keys_are_not_kept_waiting)
 {
     live_rig rig = live_begin(NULL, NULL);
     gavel_bytes keys[] = {GAVEL_STR("other"), KEY};

@@ -19,7 +19,7 @@ static void commit_first(stage *s, actor *a)
     ends(s, a, GAVEL_COMMITTED);
 }
 
-Test(core_standing, who_reads_the_same_next_needs_one_round_trip)
+Test(core_prefetched, who_reads_the_same_next_needs_one_round_trip)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -35,7 +35,7 @@ Test(core_standing, who_reads_the_same_next_needs_one_round_trip)
     stage_close(&s);
 }
 
-Test(core_standing, who_comes_before_the_answers_waits_for_them)
+Test(core_prefetched, who_comes_before_the_answers_waits_for_them)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -56,7 +56,7 @@ Test(core_standing, who_comes_before_the_answers_waits_for_them)
 }
 
 /* With nothing to read there is still WATCH to be answered. */
-Test(core_standing, who_reads_nothing_waits_for_the_answer_to_watch)
+Test(core_prefetched, who_reads_nothing_waits_for_the_answer_to_watch)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -78,7 +78,7 @@ Test(core_standing, who_reads_nothing_waits_for_the_answer_to_watch)
     stage_close(&s);
 }
 
-Test(core_standing, what_was_read_before_does_not_decide_an_abort)
+Test(core_prefetched, what_was_read_before_does_not_decide_an_abort)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -96,7 +96,7 @@ Test(core_standing, what_was_read_before_does_not_decide_an_abort)
     stage_close(&s);
 }
 
-Test(core_standing, a_conflict_on_what_was_read_before_is_one)
+Test(core_prefetched, a_conflict_on_what_was_read_before_is_one)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -113,7 +113,7 @@ Test(core_standing, a_conflict_on_what_was_read_before_is_one)
     stage_close(&s);
 }
 
-Test(core_standing, whoever_wants_something_else_makes_it_go)
+Test(core_prefetched, whoever_wants_something_else_makes_it_go)
 {
     static const struct {
         actor a;
@@ -139,7 +139,7 @@ Test(core_standing, whoever_wants_something_else_makes_it_go)
     }
 }
 
-Test(core_standing, its_keys_are_free_for_other_links)
+Test(core_prefetched, its_keys_are_free_for_other_links)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 2});
@@ -169,7 +169,7 @@ Test(core_standing, its_keys_are_free_for_other_links)
     stage_close(&s);
 }
 
-Test(core_standing, it_is_gone_with_its_link)
+Test(core_prefetched, it_is_gone_with_its_link)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -184,7 +184,7 @@ Test(core_standing, it_is_gone_with_its_link)
     stage_close(&s);
 }
 
-Test(core_standing, an_error_to_what_it_reads_again_harms_nobody)
+Test(core_prefetched, an_error_to_what_it_reads_again_harms_nobody)
 {
     static const char *const answers[] = {
         "-LOADING data, -LOADING data", "OK, -LOADING data", "-NOPERM key, -NOPERM key"};
@@ -201,7 +201,7 @@ Test(core_standing, an_error_to_what_it_reads_again_harms_nobody)
     }
 }
 
-Test(core_standing, a_member_that_is_cancelled_leaves_it_as_any_other)
+Test(core_prefetched, a_member_that_is_cancelled_leaves_it_as_any_other)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -209,7 +209,7 @@ Test(core_standing, a_member_that_is_cancelled_leaves_it_as_any_other)
     commit_first(&s, &a);
     actor b = {.reads = "a", .plays = "ADD a 10"};
     enter(&s, &b);
-    is_in(&s, &b, GAVEL__READING);
+    is_in(&s, &b, GAVEL__TX_READING);
     cancel(&s, &b);
     ends(&s, &b, GAVEL_CANCELLED);
     says(&s, 0, "OK, \"2\"");
@@ -218,7 +218,7 @@ Test(core_standing, a_member_that_is_cancelled_leaves_it_as_any_other)
 }
 
 /* Its marker was planted long ago: it must not expire under a commit. */
-Test(core_standing, one_that_is_older_than_a_quarter_of_its_markers_life_goes)
+Test(core_prefetched, one_that_is_older_than_a_quarter_of_its_markers_life_goes)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_markers = true});
@@ -237,7 +237,7 @@ Test(core_standing, one_that_is_older_than_a_quarter_of_its_markers_life_goes)
     stage_close(&s);
 }
 
-Test(core_standing, one_whose_marker_was_lost_goes)
+Test(core_prefetched, one_whose_marker_was_lost_goes)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_markers = true});

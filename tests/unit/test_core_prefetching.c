@@ -12,7 +12,7 @@ static const stage_config plain = {.has_no_reread = true};
 
 /* ---- Whether it reads again ---------------------------------------------------------------- */
 
-Test(core_rereading, what_was_read_behind_exec_is_compared_with_what_was_read_before)
+Test(core_prefetching, what_was_read_behind_exec_is_compared_with_what_was_read_before)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -34,7 +34,7 @@ Test(core_rereading, what_was_read_behind_exec_is_compared_with_what_was_read_be
 }
 
 /* A round that stands was read for the one before; its joiner's conflict is told apart as well. */
-Test(core_rereading, a_round_that_stood_is_narrowed_like_any_other)
+Test(core_prefetching, a_round_that_stood_is_narrowed_like_any_other)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
@@ -59,7 +59,7 @@ Test(core_rereading, a_round_that_stood_is_narrowed_like_any_other)
 }
 
 /* Its EXEC would end our WATCH; and who reads behind is first now. */
-Test(core_rereading, not_while_the_next_round_reads_behind)
+Test(core_prefetching, not_while_the_next_round_reads_behind)
 {
     stage s;
     stage_open(&s, &(stage_config){.max_width = 2, .has_no_reread = true});
@@ -84,7 +84,7 @@ Test(core_rereading, not_while_the_next_round_reads_behind)
     stage_close(&s);
 }
 
-Test(core_rereading, nobody_reads_again_for_a_single_member)
+Test(core_prefetching, nobody_reads_again_for_a_single_member)
 {
     stage s;
     stage_open(&s, &plain);
@@ -95,12 +95,12 @@ Test(core_rereading, nobody_reads_again_for_a_single_member)
     says(&s, 0, "OK, \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq((int)a.transaction->state, (int)GAVEL__READY);
+    cr_assert_eq((int)a.transaction->state, (int)GAVEL__TX_READY);
     stage_close(&s);
 }
 
 /* There is nobody left to read for. */
-Test(core_rereading, nobody_reads_again_when_all_budgets_are_spent)
+Test(core_prefetching, nobody_reads_again_when_all_budgets_are_spent)
 {
     stage s;
     stage_open(&s, &plain);
@@ -121,7 +121,7 @@ Test(core_rereading, nobody_reads_again_when_all_budgets_are_spent)
     stage_close(&s);
 }
 
-Test(core_rereading, those_whose_budget_is_spent_leave_and_the_others_go_on)
+Test(core_prefetching, those_whose_budget_is_spent_leave_and_the_others_go_on)
 {
     stage s;
     stage_open(&s, &plain);
@@ -136,7 +136,7 @@ Test(core_rereading, those_whose_budget_is_spent_leave_and_the_others_go_on)
     hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
     ends(&s, &b, GAVEL_CONFLICT);
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
@@ -148,7 +148,7 @@ Test(core_rereading, those_whose_budget_is_spent_leave_and_the_others_go_on)
 /* ---- What may happen meanwhile ------------------------------------------------------------- */
 
 /* EXEC was answered: nothing is in doubt. */
-Test(core_rereading, a_link_lost_meanwhile_is_only_a_fault)
+Test(core_prefetching, a_link_lost_meanwhile_is_only_a_fault)
 {
     static const char *const answers[] = {"", "OK", "OK, \"1\""};
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
@@ -161,9 +161,9 @@ Test(core_rereading, a_link_lost_meanwhile_is_only_a_fault)
         says(&s, 0, answers[i]);
         link_down(&s, 0);
         cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
-        is_in(&s, &a, GAVEL__PAUSED);
-        is_in(&s, &b, GAVEL__PAUSED);
-        while (a.transaction->state == GAVEL__PAUSED || b.transaction->state == GAVEL__PAUSED)
+        is_in(&s, &a, GAVEL__TX_PAUSED);
+        is_in(&s, &b, GAVEL__TX_PAUSED);
+        while (a.transaction->state == GAVEL__TX_PAUSED || b.transaction->state == GAVEL__TX_PAUSED)
             advance(&s, 1000);
         link_up(&s, 0);
         hears(&s, 0, "WATCH a b / GET a / GET b");
@@ -177,7 +177,7 @@ Test(core_rereading, a_link_lost_meanwhile_is_only_a_fault)
     }
 }
 
-Test(core_rereading, members_may_be_cancelled_or_meet_their_deadline_meanwhile)
+Test(core_prefetching, members_may_be_cancelled_or_meet_their_deadline_meanwhile)
 {
     for (int i = 0; i < 2; i++) {
         stage s;
@@ -192,7 +192,7 @@ Test(core_rereading, members_may_be_cancelled_or_meet_their_deadline_meanwhile)
         says(&s, 0, "OK, \"1\", \"1\"");
         hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.reread_credit = 0;
+        s.engine.rounds.prefetch_credit = 0;
         hears(&s, 0, "WATCH a b / GET a / GET b");
         if (i == 0)
             cancel(&s, &b);
@@ -207,7 +207,7 @@ Test(core_rereading, members_may_be_cancelled_or_meet_their_deadline_meanwhile)
     }
 }
 
-Test(core_rereading, all_may_leave_meanwhile)
+Test(core_prefetching, all_may_leave_meanwhile)
 {
     stage s;
     stage_open(&s, &plain);
@@ -229,7 +229,7 @@ Test(core_rereading, all_may_leave_meanwhile)
 }
 
 /* Cancelled while EXEC was under way: nil is the end of it. */
-Test(core_rereading, who_was_cancelled_during_exec_does_not_read_again)
+Test(core_prefetching, who_was_cancelled_during_exec_does_not_read_again)
 {
     stage s;
     stage_open(&s, &plain);
@@ -244,14 +244,14 @@ Test(core_rereading, who_was_cancelled_during_exec_does_not_read_again)
     cancel(&s, &b);
     says(&s, 0, "OK, QUEUED, nil");
     ends(&s, &b, GAVEL_CANCELLED);
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     stage_close(&s);
 }
 
-Test(core_rereading, a_refusal_meanwhile_is_no_narrowing)
+Test(core_prefetching, a_refusal_meanwhile_is_no_narrowing)
 {
     stage s;
     stage_open(&s, &plain);
@@ -260,8 +260,8 @@ Test(core_rereading, a_refusal_meanwhile_is_no_narrowing)
     lose(&s, &a, &b);
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, -LOADING data, -LOADING data");
-    is_in(&s, &a, GAVEL__PAUSED);
-    is_in(&s, &b, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
     cr_assert_eq(a.transaction->outcome.n_faults, 1);
     cr_assert_eq(b.transaction->outcome.n_faults, 1);
     cancel(&s, &a);
@@ -274,7 +274,7 @@ Test(core_rereading, a_refusal_meanwhile_is_no_narrowing)
 }
 
 /* Those who wait for a key of the round come when it commits, not never. */
-Test(core_rereading, who_waits_for_its_keys_reads_behind_the_retry)
+Test(core_prefetching, who_waits_for_its_keys_reads_behind_the_retry)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
@@ -286,7 +286,7 @@ Test(core_rereading, who_waits_for_its_keys_reads_behind_the_retry)
     hears(&s, 0, "WATCH a b / GET a / GET b");
     link_up(&s, 1);
     hears_nothing(&s, 1);
-    is_in(&s, &c, GAVEL__PARKED);
+    is_in(&s, &c, GAVEL__TX_PARKED);
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 2 b 6 / EXEC / WATCH b / GET b");
     says(&s, 0, "OK, QUEUED, [OK], OK, \"6\"");
@@ -310,7 +310,7 @@ static gavel_verdict wish_for_too_much(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
-Test(core_rereading, a_member_may_have_reads_that_were_never_fetched)
+Test(core_prefetching, a_member_may_have_reads_that_were_never_fetched)
 {
     stage s;
     stage_open(&s, &plain);
@@ -325,7 +325,7 @@ Test(core_rereading, a_member_may_have_reads_that_were_never_fetched)
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
     cr_assert_gt(a.transaction->n_reads, 2);
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"4\", \"1\"");
     cr_assert_eq(heat_of(&s, "a"), 0);
@@ -334,17 +334,17 @@ Test(core_rereading, a_member_may_have_reads_that_were_never_fetched)
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
     s.engine.queue.round_trip_us = 100000;
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"5\", \"1\"");
-    is_in(&s, &a, GAVEL__PAUSED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &c, GAVEL_COMMITTED);
     stage_close(&s);
 }
 
-Test(core_rereading, such_a_member_is_not_hit_by_another_ones_key)
+Test(core_prefetching, such_a_member_is_not_hit_by_another_ones_key)
 {
     stage s;
     stage_open(&s, &plain);
@@ -361,18 +361,18 @@ Test(core_rereading, such_a_member_is_not_hit_by_another_ones_key)
         hears(&s, 0, i == 0 ? "MULTI / SET c 2 / EXEC" : "MULTI / SET c 3 / EXEC");
         s.engine.queue.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.reread_credit = 0;
+        s.engine.rounds.prefetch_credit = 0;
     }
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"1\", \"3\"");
-    is_in(&s, &c, GAVEL__PAUSED);
+    is_in(&s, &c, GAVEL__TX_PAUSED);
     hears(&s, 0, "MULTI / EXEC");
     says(&s, 0, "OK, []");
     ends_saying(&s, &a, GAVEL_INVALID, "512 keys");
     stage_close(&s);
 }
 
-Test(core_rereading, a_mistake_that_is_to_be_proved_is_made_again_or_not)
+Test(core_prefetching, a_mistake_that_is_to_be_proved_is_made_again_or_not)
 {
     stage s;
     stage_open(&s, &plain);
@@ -396,7 +396,7 @@ Test(core_rereading, a_mistake_that_is_to_be_proved_is_made_again_or_not)
 }
 
 /* In the retry a body may come to want more: it goes to the next round as ever. */
-Test(core_rereading, a_body_may_want_more_in_the_retry)
+Test(core_prefetching, a_body_may_want_more_in_the_retry)
 {
     stage s;
     stage_open(&s, &plain);
@@ -409,7 +409,7 @@ Test(core_rereading, a_body_may_want_more_in_the_retry)
     says(&s, 0, "OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"4\", \"1\"");
     hears(&s, 0, "MULTI / SET b 2 / EXEC / WATCH a x / GET a / GET x");
@@ -421,7 +421,7 @@ Test(core_rereading, a_body_may_want_more_in_the_retry)
 }
 
 /* The marker is watched and counted as ever. */
-Test(core_rereading, a_round_that_reads_again_keeps_its_marker)
+Test(core_prefetching, a_round_that_reads_again_keeps_its_marker)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true});
@@ -434,12 +434,12 @@ Test(core_rereading, a_round_that_reads_again_keeps_its_marker)
     says(&s, 0, "OK, OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / MSET a 2 b 2 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, nil");
-    s.engine.rounds.reread_credit = 0;
+    s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b m0 / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 2 b 6 / INCR m0 / EXEC");
     link_down(&s, 0);
-    is_in(&s, &a, GAVEL__IN_DOUBT);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
     says(&s, 0, ":1, \"n0+1\"");

@@ -1,0 +1,99 @@
+/*
+ * What is in flight on a link: what the replies to come will answer, in order.
+ *
+ * Whoever writes commands for a link notes here, in the same breath, what their replies answer. An
+ * awaited reply belongs to a round, or to none: then it is looked at only to see that the link is
+ * sound.
+ */
+#ifndef GAVEL__INFLIGHT_H
+#define GAVEL__INFLIGHT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct gavel__round;
+
+typedef enum gavel__awaited_kind {
+    GAVEL__AWAITED_UNWATCH,       /* OK */
+    GAVEL__AWAITED_PLANT,         /* SET of the marker, after a long rest: OK */
+    GAVEL__AWAITED_WATCH,         /* OK */
+    GAVEL__AWAITED_FETCH_STRINGS, /* the reply to MGET */
+    GAVEL__AWAITED_FETCH,         /* the reply to a read */
+    GAVEL__AWAITED_MULTI,         /* OK */
+    GAVEL__AWAITED_QUEUED,        /* QUEUED, or why not */
+    GAVEL__AWAITED_EXEC,          /* an array, nil, or why not */
+    GAVEL__AWAITED_TOUCH,         /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
+    GAVEL__AWAITED_ASK,           /* GET of it */
+    GAVEL__AWAITED_NAME,          /* CLIENT SETNAME, for people: whatever the answer */
+    GAVEL__AWAITED_TURN,          /* LPOP or BLPOP of a gate's queue */
+    GAVEL__AWAITED_RECORD,        /* SET of its record */
+    GAVEL__AWAITED_GATE,          /* what else is done to a gate: whatever the answer */
+    GAVEL__AWAITED_CHECK,         /* GET of a record, after a conflict */
+    GAVEL__AWAITED_PROBE,         /* SET of a record, if there is none; PTTL of it */
+    GAVEL__AWAITED_LOOK           /* MGET of records, before a gate was met */
+} gavel__awaited_kind;
+
+/* Replies in a row that answer the same. */
+typedef struct gavel__awaited {
+    gavel__awaited_kind kind;
+    size_t n_replies; /* still to come */
+    struct gavel__round *round;
+} gavel__awaited;
+
+/* The most: claims of several gates, twice, a commit and a read behind it, each with all that can
+ * go with it. */
+#define GAVEL__INFLIGHT_MAX 64
+
+typedef struct gavel__inflight {
+    gavel__awaited ring[GAVEL__INFLIGHT_MAX];
+    size_t first;
+    size_t n;
+} gavel__inflight;
+
+static inline bool gavel__inflight_is_empty(const gavel__inflight *inflight)
+{
+    return inflight->n == 0;
+}
+
+/* What the next reply answers; something must be awaited. */
+static inline gavel__awaited *gavel__inflight_current(gavel__inflight *inflight)
+{
+    assert(inflight->n > 0);
+    return &inflight->ring[inflight->first];
+}
+
+/* One reply to it has come. */
+static inline void gavel__inflight_advance(gavel__inflight *inflight)
+{
+    gavel__awaited *awaited = gavel__inflight_current(inflight);
+    if (--awaited->n_replies > 0)
+        return;
+    inflight->first = (inflight->first + 1) % GAVEL__INFLIGHT_MAX;
+    inflight->n--;
+}
+
+/* There must be room; nothing is noted for no replies. */
+static inline void gavel__inflight_add(gavel__inflight *inflight, gavel__awaited_kind kind,
+    size_t n_replies, struct gavel__round *round)
+{
+    if (n_replies == 0)
+        return;
+    assert(inflight->n < GAVEL__INFLIGHT_MAX);
+    size_t place = (inflight->first + inflight->n) % GAVEL__INFLIGHT_MAX;
+    inflight->ring[place] = (gavel__awaited){kind, n_replies, round};
+    inflight->n++;
+}
+
+/* The replies that are to come for this round no longer matter. */
+static inline void gavel__inflight_disown(
+    gavel__inflight *inflight, const struct gavel__round *round)
+{
+    for (size_t i = 0; i < inflight->n; i++) {
+        gavel__awaited *awaited = &inflight->ring[(inflight->first + i) % GAVEL__INFLIGHT_MAX];
+        if (awaited->round == round)
+            awaited->round = NULL;
+    }
+}
+
+#endif
