@@ -45,40 +45,6 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
     lock->state = state;
 }
 
-static void wake_at(gavel_lock *lock, int64_t due_us)
-{
-    gavel__heap_set(&lock->locks->lock_timers, &lock->timer, due_us);
-}
-
-/* ---- Leases -------------------------------------------------------------------------------- */
-
-/* Less what two clocks may disagree by, and the part of a millisecond that the server's drops. */
-static int64_t end_of_lease(const gavel_lock *lock, int64_t sent_us)
-{
-    int64_t lease_ms = lock->lease_ms;
-    return sent_us + lease_ms * 1000 - lease_ms - 1000;
-}
-
-void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us)
-{
-    atomic_store(&lock->good_until_us, end_of_lease(lock, sent_us));
-    lock->renew_us = lock->is_fixed ? GAVEL__NEVER : sent_us + (int64_t)lock->lease_ms * 1000 / 3;
-}
-
-void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us)
-{
-    int64_t end_us = end_of_lease(lock, sent_us);
-    if (lock->state == GAVEL__LOCK_GRANTED && end_us < lock->good_until_us) {
-        atomic_store(&lock->good_until_us, end_us);
-        wake_at(lock, end_us);
-    }
-}
-
-static void watch_lease(gavel_lock *lock)
-{
-    wake_at(lock, lock->renew_us < lock->good_until_us ? lock->renew_us : lock->good_until_us);
-}
-
 void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
@@ -86,7 +52,7 @@ void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
     lock->message[0] = '\0';
     set_state(lock, GAVEL__LOCK_GRANTED);
     gavel__lock_line_leave(lock, now_us);
-    watch_lease(lock);
+    gavel__lock_watch_lease(lock);
     op->outcome.lock = lock;
     op->outcome.fence = fence;
     gavel__lock_op_settle(op, GAVEL_LOCK_HELD, NULL, now_us);
@@ -98,7 +64,7 @@ static void give_back(gavel_lock *lock, int64_t now_us)
 {
     if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
         gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_GIVE_BACK);
-    wake_at(lock, lock->lingers_until_us);
+    gavel__lock_wake_at(lock, lock->lingers_until_us);
 }
 
 /* The server has nothing of it any more, or will not for long. */
@@ -147,7 +113,7 @@ void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answe
     case GAVEL__LOCK_ERROR:
     case GAVEL__LOCK_NONSENSE:
         if (gavel__lock_on_error(lock, answer->text)) {
-            wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
+            gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
             return;
         }
         if (is_open)
@@ -204,7 +170,7 @@ void gavel__lock_on_renewed(
     switch (answer->verdict) {
     case GAVEL__LOCK_OURS:
         gavel__lock_set_lease(lock, sent_us);
-        watch_lease(lock);
+        gavel__lock_watch_lease(lock);
         break;
     case GAVEL__LOCK_ABSENT:
         gavel__lock_lose(lock, GAVEL_LOCK_GONE, now_us);
@@ -217,7 +183,7 @@ void gavel__lock_on_renewed(
         /* Whatever it is, it may be better before the lease is over. */
         gavel__lock_on_error(lock, answer->text);
         lock->renew_us = now_us + GAVEL__LOCK_PAUSE_US;
-        watch_lease(lock);
+        gavel__lock_watch_lease(lock);
         break;
     }
 }
@@ -243,7 +209,7 @@ static void on_held_timer(gavel_lock *lock, int64_t now_us)
         return;
     if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
         gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
-    wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
+    gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
 }
 
 void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)

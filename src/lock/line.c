@@ -24,12 +24,6 @@ static gavel_lock *first_of(const gavel__lock_line *line)
     return GAVEL__CONTAINER(line->waiting.next, gavel_lock, line_node);
 }
 
-/* The server is asked again then, unless something happens before. */
-static void check_at(gavel_lock *lock, int64_t due_us)
-{
-    gavel__heap_set(&lock->locks->lock_timers, &lock->timer, due_us);
-}
-
 /* ---- Lanes that wait ----------------------------------------------------------------------- */
 
 static bool is_idle(const gavel__lock_lane *lane)
@@ -194,7 +188,7 @@ static void move_up(gavel_lock *lock, bool is_behind_grant, int64_t now_us)
 {
     const gavel__lock_lane *lane = lock->line->lane;
     if (is_behind_grant || (lane != NULL && lane->is_blocked))
-        check_at(lock, now_us + GAVEL__LOCK_HANDOVER_MS * 1000);
+        gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_HANDOVER_MS * 1000);
     else
         lock->must_ask = true;
 }
@@ -271,7 +265,7 @@ static void wait_on(gavel_lock *lock, int64_t remaining_ms, int64_t now_us)
     if (wait_us < min_check_us)
         wait_us = min_check_us;
     wait_us += (int64_t)gavel__random_below(&lock->locks->random, (uint64_t)wait_us / 8);
-    check_at(lock, now_us + wait_us);
+    gavel__lock_wake_at(lock, now_us + wait_us);
 }
 
 static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
@@ -286,7 +280,8 @@ static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t 
         gavel__format(lock->message, sizeof(lock->message), "it has just been handed over");
         lock->was_answered = true;
     } else {
-        check_at(lock, now_us + min_check_us); /* it ran out between the offer and the claim */
+        gavel__lock_wake_at(
+            lock, now_us + min_check_us); /* it ran out between the offer and the claim */
     }
     if (lock->is_try || lock->acquire.is_overdue || lock->acquire.is_cancelled)
         gavel__lock_give_up(lock, now_us);
@@ -301,7 +296,7 @@ static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
     else if (lock->is_try || lock->acquire.is_overdue || lock->acquire.is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
-        check_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
+        gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
 }
 
 /* The grant may be of an earlier asking, and we may be late in hearing of it. */
@@ -383,7 +378,7 @@ static void on_queue_error(gavel__lock_lane *lane, gavel_bytes words, int64_t no
     if (lock == NULL)
         return;
     if (gavel__lock_on_error(lock, words))
-        check_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
+        gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
     else if (lock->call.state != GAVEL__LOCK_CALL_IN_FLIGHT)
         gavel__lock_fail(lock, GAVEL_LOCK_REJECTED, NULL, now_us);
 }

@@ -75,7 +75,7 @@ static void on_extended(gavel_lock *lock, int64_t sent_us)
     if (lock->state != GAVEL__LOCK_GRANTED)
         return;
     gavel__lock_set_lease(lock, sent_us);
-    gavel__heap_set(&lock->locks->lock_timers, &lock->timer, sent_us); /* looked at anew */
+    gavel__lock_wake_at(lock, sent_us); /* looked at anew */
 }
 
 static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answer, int64_t now_us)

@@ -76,12 +76,6 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us);
 /* The lease is set. */
 void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us);
 
-/* The server has granted a lease that was asked for at that time. */
-void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us);
-
-/* A lease is on its way that may be shorter than the one before. */
-void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us);
-
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 
 /* LOST, if the lease has passed on our clock. */
@@ -118,5 +112,17 @@ void gavel__lock_op_on_answer(
     gavel__lock_op *op, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
 void gavel__lock_op_on_lost_call(gavel__lock_op *op, bool was_sent, int64_t now_us);
 void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us);
+
+/* ---- lease.c: time on our clock ------------------------------------------------------------ */
+
+/* The server has granted a lease that was asked for at that time. */
+void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us);
+
+/* A lease is on its way that may be shorter than the one before. */
+void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us);
+
+/* The lock's timer: at that time, or when the lease is to be renewed or ends. */
+void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
+void gavel__lock_watch_lease(gavel_lock *lock);
 
 #endif
