@@ -45,17 +45,11 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
     lock->state = state;
 }
 
-void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
+void gavel__lock_hold(gavel_lock *lock, uint64_t fence)
 {
-    gavel__lock_op *op = &lock->acquire;
     lock->fence = fence;
     lock->message[0] = '\0';
     set_state(lock, GAVEL__LOCK_GRANTED);
-    gavel__lock_line_leave(lock, now_us);
-    gavel__lock_watch_lease(lock);
-    op->outcome.lock = lock;
-    op->outcome.fence = fence;
-    gavel__lock_op_settle(op, GAVEL_LOCK_HELD, NULL, now_us);
 }
 
 /* ---- Giving back --------------------------------------------------------------------------- */
@@ -80,12 +74,11 @@ static void settle_down(gavel_lock *lock)
 
 void gavel__lock_end(gavel_lock *lock, int64_t now_us)
 {
+    assert(lock->line == NULL);
     bool was_held = lock->state == GAVEL__LOCK_GRANTED;
     gavel__list_remove(&lock->lost_node);
     gavel__lock_call_withdraw(&lock->call);
     set_state(lock, was_held || lock->is_lingering ? GAVEL__LOCK_ENDING : GAVEL__LOCK_ENDED);
-    if (lock->line != NULL)
-        gavel__lock_line_leave(lock, now_us);
     if (lock->state == GAVEL__LOCK_ENDING) {
         lock->is_lingering = true;
         give_back(lock, now_us);

@@ -216,6 +216,8 @@ void gavel__lock_fail(
     lock->is_lingering = lock->acquire.is_doubtful;
     char text[GAVEL_MESSAGE_SIZE];
     gavel__format(text, sizeof(text), "%s", message != NULL ? message : lock->message);
+    if (lock->line != NULL)
+        gavel__lock_line_leave(lock, now_us);
     gavel__lock_end(lock, now_us);
     gavel__lock_op_settle(&lock->acquire, status, text, now_us);
 }
@@ -299,6 +301,18 @@ static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
 }
 
+/* The lease is set. */
+static void grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
+{
+    gavel__lock_op *op = &lock->acquire;
+    gavel__lock_hold(lock, fence);
+    gavel__lock_line_leave(lock, now_us);
+    gavel__lock_watch_lease(lock);
+    op->outcome.lock = lock;
+    op->outcome.fence = fence;
+    gavel__lock_op_settle(op, GAVEL_LOCK_HELD, NULL, now_us);
+}
+
 /* The grant may be of an earlier asking, and we may be late in hearing of it. */
 static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
 {
@@ -313,7 +327,7 @@ static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_
         lock->must_ask = true;
         gavel__lock_line_go_on(lock->locks, lock->line, now_us);
     } else {
-        gavel__lock_grant(lock, fence, now_us);
+        grant(lock, fence, now_us);
     }
 }
 

@@ -73,8 +73,8 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us);
 
 /* ---- hold.c: from the grant to the end ----------------------------------------------------- */
 
-/* The lease is set. */
-void gavel__lock_grant(gavel_lock *lock, uint64_t fence, int64_t now_us);
+/* WAITING becomes GRANTED; the lease is set. */
+void gavel__lock_hold(gavel_lock *lock, uint64_t fence);
 
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 
@@ -89,8 +89,8 @@ void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
 void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us);
 
-/* The program has no more to do with it. Who held it, or may without knowing (is_lingering), gives
- * it back. Frees nothing. */
+/* The program has no more to do with it, and it is in no line. Who held it, or may without knowing
+ * (is_lingering), gives it back. Frees nothing. */
 void gavel__lock_end(gavel_lock *lock, int64_t now_us);
 
 /* Frees it, if it has ENDED and nothing refers to it. */
