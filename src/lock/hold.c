@@ -54,7 +54,7 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence)
 
 /* ---- Giving back --------------------------------------------------------------------------- */
 
-static void give_back(gavel_lock *lock, int64_t now_us)
+void gavel__lock_give_back(gavel_lock *lock, int64_t now_us)
 {
     if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
         gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_GIVE_BACK);
@@ -62,7 +62,7 @@ static void give_back(gavel_lock *lock, int64_t now_us)
 }
 
 /* The server has nothing of it any more, or will not for long. */
-static void settle_down(gavel_lock *lock)
+void gavel__lock_settle_down(gavel_lock *lock)
 {
     lock->is_lingering = false;
     gavel__lock_call_withdraw(&lock->call);
@@ -81,7 +81,7 @@ void gavel__lock_end(gavel_lock *lock, int64_t now_us)
     set_state(lock, was_held || lock->is_lingering ? GAVEL__LOCK_ENDING : GAVEL__LOCK_ENDED);
     if (lock->state == GAVEL__LOCK_ENDING) {
         lock->is_lingering = true;
-        give_back(lock, now_us);
+        gavel__lock_give_back(lock, now_us);
     }
 }
 
@@ -113,7 +113,7 @@ void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answe
             gavel__lock_op_settle(op, GAVEL_LOCK_REJECTED, lock->message, now_us);
         break;
     }
-    settle_down(lock);
+    gavel__lock_settle_down(lock);
 }
 
 /* ---- Losing -------------------------------------------------------------------------------- */
@@ -136,7 +136,7 @@ void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us
         return;
     /* A renewal may still arrive there: the next one should not have to wait for its end. */
     lock->is_lingering = true;
-    give_back(lock, now_us);
+    gavel__lock_give_back(lock, now_us);
 }
 
 bool gavel__lock_has_expired(gavel_lock *lock, int64_t now_us)
@@ -153,7 +153,7 @@ void gavel__lock_on_renewed(
     gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
 {
     if (lock->is_lingering) { /* it was released, or given up, while this was under way */
-        give_back(lock, now_us);
+        gavel__lock_give_back(lock, now_us);
         return;
     }
     if (lock->state != GAVEL__LOCK_GRANTED) {
@@ -186,47 +186,11 @@ void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
     if (lock->is_lingering) {
         if (was_sent && lock->call.kind == GAVEL__LOCK_GIVE_BACK)
             lock->release.is_doubtful = true;
-        give_back(lock, now_us);
+        gavel__lock_give_back(lock, now_us);
     } else if (lock->state == GAVEL__LOCK_GRANTED) {
         gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
     } else {
         gavel__lock_try_free(lock);
-    }
-}
-
-/* ---- Time ---------------------------------------------------------------------------------- */
-
-static void on_held_timer(gavel_lock *lock, int64_t now_us)
-{
-    if (gavel__lock_has_expired(lock, now_us))
-        return;
-    if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
-    gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
-}
-
-void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)
-{
-    switch (lock->state) {
-    case GAVEL__LOCK_WAITING:
-        lock->must_ask = true;
-        gavel__lock_line_go_on(lock->locks, lock->line, now_us);
-        break;
-    case GAVEL__LOCK_GRANTED:
-        on_held_timer(lock, now_us);
-        break;
-    case GAVEL__LOCK_FORFEITED:
-    case GAVEL__LOCK_ENDING:
-        if (now_us < lock->lingers_until_us) {
-            give_back(lock, now_us);
-            break;
-        }
-        if (lock->release.state == GAVEL__LOCK_OP_OPEN)
-            gavel__lock_op_on_deadline(&lock->release, now_us);
-        settle_down(lock);
-        break;
-    case GAVEL__LOCK_ENDED:
-        break;
     }
 }
 

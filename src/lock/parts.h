@@ -1,5 +1,12 @@
 /*
- * Between the files of this folder: control.c, line.c, hold.c, op.c, locks.c.
+ * Between the files of this folder. Each may call those below it:
+ *
+ *     locks.c
+ *     answers.c
+ *     line.c
+ *     hold.c
+ *     control.c    op.c
+ *     scripts.c    lease.c
  */
 #ifndef GAVEL__LOCK_PARTS_H
 #define GAVEL__LOCK_PARTS_H
@@ -22,10 +29,6 @@ void gavel__lock_call_withdraw(gavel__lock_call *call);
 
 /* Writes what is pending, or wants the lane for it. */
 void gavel__lock_control_advance(gavel__locks *locks, int64_t now_us);
-
-void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us);
-void gavel__lock_control_on_down(
-    gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us);
 
 /* An error of the server's to this lock's call: its words are noted. True: it may pass, try again
  * after a pause. The control lane may be closed for it. */
@@ -87,10 +90,14 @@ void gavel__lock_on_renewed(
 void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
-void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us);
+/* Asks the server to take it back, and again until no lease can be left. */
+void gavel__lock_give_back(gavel_lock *lock, int64_t now_us);
 
-/* The program has no more to do with it, and it is in no line. Who held it, or may without knowing
- * (is_lingering), gives it back. Frees nothing. */
+/* The server has nothing of it any more, or will not for long. */
+void gavel__lock_settle_down(gavel_lock *lock);
+
+/* The program has no more to do with it, and it is in no line. Who held it, or may without knowing (is_lingering), gives
+ * it back. Frees nothing. */
 void gavel__lock_end(gavel_lock *lock, int64_t now_us);
 
 /* Frees it, if it has ENDED and nothing refers to it. */
@@ -107,12 +114,6 @@ void gavel__lock_op_settle(
 /* LOST, for that reason. */
 void gavel__lock_op_settle_lost(gavel__lock_op *op, gavel_lock_reason reason, int64_t now_us);
 
-/* The answer to EXTEND or DO, and what else may become of them. */
-void gavel__lock_op_on_answer(
-    gavel__lock_op *op, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
-void gavel__lock_op_on_lost_call(gavel__lock_op *op, bool was_sent, int64_t now_us);
-void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us);
-
 /* ---- lease.c: time on our clock ------------------------------------------------------------ */
 
 /* The server has granted a lease that was asked for at that time. */
@@ -124,5 +125,13 @@ void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us);
 /* The lock's timer: at that time, or when the lease is to be renewed or ends. */
 void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
 void gavel__lock_watch_lease(gavel_lock *lock);
+
+/* ---- answers.c: what comes back ------------------------------------------------------------ */
+
+void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us);
+void gavel__lock_control_on_down(
+    gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us);
+void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us);
+void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us);
 
 #endif
