@@ -90,8 +90,9 @@ typedef struct gavel_config {
     struct ev_loop *loop; /* NULL: a blocking client; else an attached one */
     uint32_t max_links;   /* 0: 4. Connections to the server, at most 64 */
     gavel_mode mode;      /* 0: GAVEL_ADAPTIVE */
-    uint32_t max_gates; /* 0: 4. Connections beside max_links: one for each gate that is waited for
-                           or held at the same time; at most 64 together with max_links */
+    /* 0: 4. Connections beside max_links: one for each gate that is waited for or held at the same
+     * time; at most 64 together with max_links. */
+    uint32_t max_gate_links;
     uint32_t gate_lease_ms; /* 0: 500. At least 50. For how long a dead holder holds others up */
     uint32_t max_queued;    /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */
     /*

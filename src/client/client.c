@@ -97,9 +97,9 @@ static bool check_config(const gavel_config *config, gavel_error *ret_error)
     if (config->max_links > GAVEL__MAX_LANES)
         return fail(ret_error, "config: max_links is more than 64");
     if (or_default(config->max_links, default_max_links) +
-            or_default(config->max_gates, default_max_gates) >
+            or_default(config->max_gate_links, default_max_gates) >
         GAVEL__MAX_LANES)
-        return fail(ret_error, "config: max_links and max_gates together are more than 64");
+        return fail(ret_error, "config: max_links and max_gate_links together are more than 64");
     if (config->gate_lease_ms != 0 && config->gate_lease_ms < min_gate_lease_ms)
         return fail(ret_error, "config: gate_lease_ms is less than 50");
     if (config->mode > GAVEL_GATED)
@@ -181,7 +181,7 @@ static gavel__round_limits round_limits(gavel_client *client, const gavel_config
 static void configure_engine(gavel_client *client, const gavel_config *config)
 {
     const gavel__platform *platform = &client->platform;
-    uint32_t n_gate_lanes = or_default(config->max_gates, default_max_gates);
+    uint32_t n_gate_lanes = or_default(config->max_gate_links, default_max_gates);
     if (config->mode == GAVEL_OPTIMISTIC)
         n_gate_lanes = 0;
     uint64_t id_ttl_ms = config->id_ttl_ms != 0 ? config->id_ttl_ms : default_id_ttl_ms;

@@ -116,7 +116,7 @@ Test(gates, one_link_and_one_gate_are_enough)
 {
     chaos_plan plan = {.n_workers = 4,
         .n_callers = 4,
-        .config = {.mode = GAVEL_GATED, .max_links = 1, .max_gates = 1}};
+        .config = {.mode = GAVEL_GATED, .max_links = 1, .max_gate_links = 1}};
     expect_through(plan, 500);
     plan.kind = CHAOS_ATTACHED;
     expect_through(plan, 500);
@@ -233,7 +233,7 @@ Test(gates, one_client_serves_those_with_several_keys_too)
 
 Test(gates, one_client_with_one_gate_serves_those_with_several_keys_too)
 {
-    expect_errands_done((gavel_config){.mode = GAVEL_GATED, .max_links = 1, .max_gates = 1});
+    expect_errands_done((gavel_config){.mode = GAVEL_GATED, .max_links = 1, .max_gate_links = 1});
 }
 
 /* Every mode at once, and two who know of no gates and never let go of the key. */
@@ -263,7 +263,7 @@ Test(gates, all_modes_get_through_among_foreign_writers)
 #define RECORD "gavel:gate:counter"
 
 static const gavel_config gated_narrowly = {
-    .mode = GAVEL_GATED, .max_links = 1, .max_gates = 1, .gate_lease_ms = 50};
+    .mode = GAVEL_GATED, .max_links = 1, .max_gate_links = 1, .gate_lease_ms = 50};
 
 /* As one who was let in and died has left it. */
 static void die_inside(test_server *server, const char *lease_ms)

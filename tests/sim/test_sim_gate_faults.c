@@ -143,10 +143,10 @@ static void give_key(crowd_caller *caller, size_t key)
 /* One caller wants two keys, others each of them alone, all the time, in one client. */
 Test(sim_gate_faults, who_wants_several_gates_is_not_overtaken_for_ever)
 {
-    for (uint32_t max_gates = 1; max_gates <= 4; max_gates++) {
-        crowd *c = crowd_create(&(crowd_config){.seed = max_gates, .n_keys = 2});
-        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gates = max_gates}, 5);
-        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gates = max_gates}, 4);
+    for (uint32_t max_gate_links = 1; max_gate_links <= 4; max_gate_links++) {
+        crowd *c = crowd_create(&(crowd_config){.seed = max_gate_links, .n_keys = 2});
+        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gate_links = max_gate_links}, 5);
+        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gate_links = max_gate_links}, 4);
         for (size_t i = 0; i < c->n_callers; i++)
             give_key(&c->callers[i], i % 2);
         c->callers[4].keys[0] = 1;
@@ -154,7 +154,7 @@ Test(sim_gate_faults, who_wants_several_gates_is_not_overtaken_for_ever)
         c->callers[4].n_keys = 2;
         crowd_play(c, 300 * SIM_MILLISECOND);
         cr_expect_gt(c->callers[4].n_committed * 10, c->callers[0].n_committed,
-            "max_gates %u: %d commits on both keys, %d on one", (unsigned)max_gates,
+            "max_gate_links %u: %d commits on both keys, %d on one", (unsigned)max_gate_links,
             (int)c->callers[4].n_committed, (int)c->callers[0].n_committed);
         cr_expect(crowd_leave(c, SIM_SECOND));
         crowd_judge(c);
@@ -167,7 +167,7 @@ Test(sim_gate_faults, more_gates_than_links_starve_nobody)
 {
     crowd *c = crowd_create(&(crowd_config){.seed = 3, .n_keys = 8});
     for (int n = 0; n < 2; n++)
-        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gates = 2}, 8);
+        crowd_join(c, &(gavel_config){.mode = GAVEL_GATED, .max_gate_links = 2}, 8);
     for (size_t i = 0; i < c->n_callers; i++)
         give_key(&c->callers[i], i % 8);
     crowd_play(c, 300 * SIM_MILLISECOND);

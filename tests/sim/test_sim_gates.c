@@ -59,7 +59,7 @@ static gavel_config any_mode(sim_world *world)
         GAVEL_GATED, GAVEL_GATED, GAVEL_ADAPTIVE, GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC};
     return (gavel_config){.mode = modes[sim_random(world, 5)],
         .max_links = 1 + (uint32_t)sim_random(world, 2),
-        .max_gates = 1 + (uint32_t)sim_random(world, 3),
+        .max_gate_links = 1 + (uint32_t)sim_random(world, 3),
         .has_no_markers = sim_random(world, 4) == 0};
 }
 
@@ -286,7 +286,7 @@ static void play_cycles(int seed)
     for (size_t i = 0; i < n_clients; i++)
         crowd_join(c,
             &(gavel_config){
-                .mode = GAVEL_GATED, .max_gates = 1 + (uint32_t)sim_random(c->world, 4)},
+                .mode = GAVEL_GATED, .max_gate_links = 1 + (uint32_t)sim_random(c->world, 4)},
             1 + sim_random(c->world, 4));
     crowd_play(c, 300 * SIM_MILLISECOND);
     show(c);
