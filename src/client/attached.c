@@ -4,7 +4,8 @@
  */
 #include "client/client.h"
 
-static bool is_allowed(gavel_client *client, const char *call)
+/* Logs why not. */
+static bool admit(gavel_client *client, const char *call)
 {
     const char *refusal = gavel__client_refusal(client, false);
     if (refusal == NULL && client->is_closing)
@@ -17,7 +18,7 @@ static bool is_allowed(gavel_client *client, const char *call)
 gavel_ticket gavel_submit(
     gavel_client *client, const gavel_transaction *transaction, gavel_done *done)
 {
-    if (!is_allowed(client, "gavel_submit"))
+    if (!admit(client, "gavel_submit"))
         return 0;
     gavel__transaction *submitted =
         gavel__engine_submit(&client->engine, transaction, gavel__client_now_us(client));
@@ -34,7 +35,7 @@ gavel_ticket gavel_submit(
 
 bool gavel_cancel(gavel_client *client, gavel_ticket ticket)
 {
-    if (!is_allowed(client, "gavel_cancel"))
+    if (!admit(client, "gavel_cancel"))
         return false;
     gavel__transaction *transaction = gavel__engine_find(&client->engine, ticket);
     if (transaction == NULL)

@@ -4,8 +4,8 @@
  * There is no thread behind the client. A caller does one of three things while it waits:
  *
  *     alone          sleeps in recv on the one link that owes it replies: no loop, no hop
- *     as the turner  turns the loop for everybody
- *     otherwise      sleeps on its own condition until it is told, or is to take the turner's place
+ *     as the driver  turns the loop for everybody
+ *     otherwise      sleeps on its own condition until it is told, or is to take the driver's place
  */
 #include "client/client.h"
 
@@ -21,7 +21,7 @@ static const int64_t min_sleep_us = 15000;
 
 void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter)
 {
-    if (waiter == client->turner)
+    if (waiter == client->driver)
         client->needs_wake = true; /* it may be told by somebody else, while it sleeps there */
     waiter->is_done = true;
     pthread_cond_signal(&waiter->told);
@@ -34,29 +34,30 @@ void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transac
     gavel__client_end_wait(client, &waiter->base);
 }
 
-bool gavel__client_is_turner_done(const gavel_client *client)
+bool gavel__client_is_driver_done(const gavel_client *client)
 {
-    return client->turner != NULL && client->turner->is_done;
+    return client->driver != NULL && client->driver->is_done;
 }
 
 /* ---- Alone --------------------------------------------------------------------------------- */
 
 /* The only link that anything is expected of, if the caller may sleep on it; else NULL. */
-static gavel__tie *only_busy_link(gavel_client *client)
+static gavel__connection *only_busy_link(gavel_client *client)
 {
-    if (client->n_waiters != 1 || client->turner != NULL)
+    if (client->n_waiters != 1 || client->driver != NULL)
         return NULL;
-    gavel__tie *busy = NULL;
-    size_t n_ties = gavel__client_n_ties(client);
-    for (size_t i = 0; i < n_ties; i++) {
-        gavel__tie *tie = gavel__client_tie(client, i);
-        if (tie->lane->state == GAVEL__LANE_WANTED || tie->lane->state == GAVEL__LANE_DIALLING)
+    gavel__connection *busy = NULL;
+    size_t n_connections = gavel__client_n_connections(client);
+    for (size_t i = 0; i < n_connections; i++) {
+        gavel__connection *connection = gavel__client_connection(client, i);
+        if (connection->lane->state == GAVEL__LANE_WANTED ||
+            connection->lane->state == GAVEL__LANE_DIALLING)
             return NULL;
-        if (tie->link == NULL || gavel__link_n_expected(tie->link) == 0)
+        if (connection->link == NULL || gavel__link_n_expected(connection->link) == 0)
             continue;
-        if (busy != NULL || tie->is_patient)
+        if (busy != NULL || connection->has_no_timeout)
             return NULL;
-        busy = tie;
+        busy = connection;
     }
     if (busy == NULL || !gavel__link_can_wait(busy->link) || gavel__link_wants_write(busy->link))
         return NULL;
@@ -69,35 +70,35 @@ static gavel__tie *only_busy_link(gavel_client *client)
     return busy;
 }
 
-static void sleep_on_link(gavel_client *client, gavel__tie *tie)
+static void sleep_on_link(gavel_client *client, gavel__connection *connection)
 {
-    tie->is_slept_on = true;
+    connection->is_slept_on = true;
     pthread_mutex_unlock(&client->mutex);
-    gavel__link_wait(tie->link);
+    gavel__link_wait(connection->link);
     pthread_mutex_lock(&client->mutex);
-    tie->is_slept_on = false;
+    connection->is_slept_on = false;
     gavel__client_expire_locks(client);
-    gavel__link_deliver(tie->link, gavel__client_now_us(client));
+    gavel__link_deliver(connection->link, gavel__client_now_us(client));
     gavel__client_pump(client);
-    if (client->turner != NULL)
-        gavel__client_watch(client); /* it was not the turner's to watch meanwhile */
+    if (client->driver != NULL)
+        gavel__client_watch(client); /* it was not the driver's to watch meanwhile */
 }
 
 /* ---- Together ------------------------------------------------------------------------------ */
 
-static void wake_turner(gavel_client *client)
+static void wake_driver(gavel_client *client)
 {
-    if (client->turner != NULL && client->needs_wake)
+    if (client->driver != NULL && client->needs_wake)
         client->loop->ops->wake(client->loop);
     client->needs_wake = false;
 }
 
 static void turn_loop(gavel_client *client, gavel__waiter *waiter)
 {
-    client->turner = waiter;
+    client->driver = waiter;
     client->loop->ops->turn(client->loop);
-    gavel__client_pump(client); /* it may have brought what the turner waits for */
-    client->turner = NULL;
+    gavel__client_pump(client); /* it may have brought what the driver waits for */
+    client->driver = NULL;
     client->needs_wake = false;
 }
 
@@ -105,7 +106,7 @@ static void turn_loop(gavel_client *client, gavel__waiter *waiter)
  */
 static void hand_over(gavel_client *client)
 {
-    if (client->turner != NULL)
+    if (client->driver != NULL)
         return;
     for (gavel__list *node = client->waiters.next; node != &client->waiters; node = node->next) {
         gavel__waiter *waiter = GAVEL__CONTAINER(node, gavel__waiter, node);
@@ -126,14 +127,14 @@ static void sleep_until_told(gavel_client *client, gavel__waiter *waiter)
 static void wait_until_done(gavel_client *client, gavel__waiter *waiter)
 {
     while (!waiter->is_done) {
-        gavel__tie *tie = only_busy_link(client);
-        if (tie != NULL)
-            sleep_on_link(client, tie);
-        else if (client->turner == NULL)
+        gavel__connection *connection = only_busy_link(client);
+        if (connection != NULL)
+            sleep_on_link(client, connection);
+        else if (client->driver == NULL)
             turn_loop(client, waiter);
         else
             sleep_until_told(client, waiter);
-        wake_turner(client);
+        wake_driver(client);
     }
 }
 
@@ -151,7 +152,7 @@ static void leave(gavel_client *client, gavel__waiter *waiter)
     client->n_waiters--;
     pthread_cond_destroy(&waiter->told);
     hand_over(client);
-    gavel__keeper_nudge(client);
+    gavel__renewer_wake(client);
     if (client->is_closing && client->n_waiters == 0)
         pthread_cond_signal(&client->left);
 }
@@ -160,9 +161,9 @@ void gavel__client_await(gavel_client *client, gavel__waiter *waiter)
 {
     enter(client, waiter);
     gavel__client_pump(client);
-    if (client->turner != NULL) {
+    if (client->driver != NULL) {
         gavel__client_watch(client);
-        wake_turner(client);
+        wake_driver(client);
     }
     wait_until_done(client, waiter);
     leave(client, waiter);

@@ -151,11 +151,11 @@ static void configure_links(gavel_client *client, const gavel_config *config)
             config->max_reply_bytes != 0 ? config->max_reply_bytes : default_max_reply_bytes,
     };
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
-        client->ties[i].client = client;
-        client->ties[i].link_config = &client->link_config;
-        client->ties[i].lane = &client->engine.lanes[i];
-        client->ties[i].side = &gavel__engine_side;
-        client->ties[i].watch.fd = -1;
+        client->connections[i].client = client;
+        client->connections[i].link_config = &client->link_config;
+        client->connections[i].lane = &client->engine.lanes[i];
+        client->connections[i].handler = &gavel__engine_handler;
+        client->connections[i].watch.fd = -1;
     }
 }
 
@@ -254,12 +254,12 @@ static bool set_up(
 }
 
 /* Its time-outs do not jump with the wall clock. */
-static void init_keeper_cond(gavel_client *client)
+static void init_renewer_cond(gavel_client *client)
 {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&client->keeper_cond, &attributes);
+    pthread_cond_init(&client->renewer_cond, &attributes);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -296,7 +296,7 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
     gavel__list_init(&client->waiters);
     pthread_mutex_init(&client->mutex, NULL);
     pthread_cond_init(&client->left, NULL);
-    init_keeper_cond(client);
+    init_renewer_cond(client);
     if (!set_up(client, url, config, ret_error)) {
         gavel__client_destroy(client);
         return NULL;
@@ -369,8 +369,8 @@ void gavel__client_destroy(gavel_client *client)
 {
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
         if (client->loop != NULL)
-            client->loop->ops->unwatch(client->loop, &client->ties[i].watch);
-        gavel__link_destroy(client->ties[i].link);
+            client->loop->ops->unwatch(client->loop, &client->connections[i].watch);
+        gavel__link_destroy(client->connections[i].link);
     }
     gavel__client_free_locks(client);
     if (client->loop != NULL)
@@ -381,8 +381,8 @@ void gavel__client_destroy(gavel_client *client)
     gavel__free(&client->allocator, client->key_prefix);
     gavel__free(&client->allocator, client->name);
     pthread_cond_destroy(&client->left);
-    if (client->keeper_state != GAVEL__KEEPER_RUNNING) /* else: in a child process, without it */
-        pthread_cond_destroy(&client->keeper_cond);
+    if (client->renewer_state != GAVEL__RENEWER_RUNNING) /* else: in a child process, without it */
+        pthread_cond_destroy(&client->renewer_cond);
     pthread_mutex_destroy(&client->mutex);
     gavel_allocator allocator = client->allocator;
     gavel__free(&allocator, client);
@@ -414,12 +414,12 @@ static void close_blocking(gavel_client *client)
     close_locks(client, false);
     gavel__client_pump(client);
     client->loop->ops->wake(client->loop);
-    gavel__keeper_nudge(client);
+    gavel__renewer_wake(client);
     await_releases(client);
     while (client->n_waiters > 0)
         pthread_cond_wait(&client->left, &client->mutex);
     pthread_mutex_unlock(&client->mutex);
-    gavel__keeper_join(client);
+    gavel__renewer_join(client);
     gavel__client_destroy(client);
 }
 
@@ -500,7 +500,7 @@ static bool on_turn(void *owner)
      * come before them. */
     if (client->has_told && !client->platform.is_blocking)
         return true;
-    return has_more || client->has_news || gavel__client_is_turner_done(client);
+    return has_more || client->has_news || gavel__client_is_driver_done(client);
 }
 
 /* ---- Statistics ---------------------------------------------------------------------------- */
@@ -513,9 +513,9 @@ void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);
     *ret_stats = client->engine.queue.stats;
-    size_t n_ties = gavel__client_n_ties(client);
-    for (size_t i = 0; i < n_ties; i++) {
-        const gavel__link *link = gavel__client_tie(client, i)->link;
+    size_t n_connections = gavel__client_n_connections(client);
+    for (size_t i = 0; i < n_connections; i++) {
+        const gavel__link *link = gavel__client_connection(client, i)->link;
         if (link == NULL)
             continue;
         ret_stats->n_sends += gavel__link_get_counters(link)->n_sends;

@@ -3,7 +3,7 @@
  *
  * Everything here is used by one thread at a time: for an attached client the loop's, for a
  * blocking one whoever holds the mutex. It is given up only while somebody sleeps: in the loop
- * (turner), or on a single link (see blocking.c).
+ * (driver), or on a single link (see blocking.c).
  */
 #ifndef GAVEL__CLIENT_H
 #define GAVEL__CLIENT_H
@@ -15,29 +15,29 @@
 
 #include <pthread.h>
 
-struct gavel__tie;
+struct gavel__connection;
 
-/* Who has a tie's lane and hears what happens on its link: the engine, or the locks. */
-typedef struct gavel__tie_side {
+/* Whoever has a connection's lane and hears what happens on its link: the engine, or the locks. */
+typedef struct gavel__handler {
     /* The lane is to be DIALLING; the key of its marker, or none. */
-    gavel_bytes (*begin_dial)(struct gavel__tie *tie);
-    void (*on_up)(struct gavel__tie *tie);
-    void (*on_reply)(struct gavel__tie *tie, const gavel_reply *reply);
-    void (*on_down)(struct gavel__tie *tie, const gavel__loss *loss);
-} gavel__tie_side;
+    gavel_bytes (*begin_dial)(struct gavel__connection *connection);
+    void (*on_up)(struct gavel__connection *connection);
+    void (*on_reply)(struct gavel__connection *connection, const gavel_reply *reply);
+    void (*on_down)(struct gavel__connection *connection, const gavel__loss *loss);
+} gavel__handler;
 
-/* One link with what ties it to its client. */
-typedef struct gavel__tie {
+/* One link with what joins it to its client. */
+typedef struct gavel__connection {
     gavel_client *client;
     gavel__link *link; /* NULL: never needed yet */
     const gavel__link_config *link_config;
     gavel__lane *lane;
-    const gavel__tie_side *side;
+    const gavel__handler *handler;
     gavel__watch watch;
     bool is_slept_on; /* by a thread in gavel__link_wait: the loop must not read from it */
-    bool is_patient;  /* its silence is no fault, and nobody sleeps on it alone: it waits for a lock
-                       */
-} gavel__tie;
+    /* Its silence is no fault, and nobody sleeps on it alone: it waits for a lock. */
+    bool has_no_timeout;
+} gavel__connection;
 
 /* A thread that waits for something to be told; see blocking.c. */
 typedef struct gavel__waiter {
@@ -47,11 +47,11 @@ typedef struct gavel__waiter {
     bool is_done;
 } gavel__waiter;
 
-typedef enum gavel__keeper_state {
-    GAVEL__KEEPER_NONE,
-    GAVEL__KEEPER_RUNNING,
-    GAVEL__KEEPER_ENDED /* to be joined */
-} gavel__keeper_state;
+typedef enum gavel__renewer_state {
+    GAVEL__RENEWER_NONE,
+    GAVEL__RENEWER_RUNNING,
+    GAVEL__RENEWER_ENDED /* to be joined */
+} gavel__renewer_state;
 
 struct gavel_client {
     gavel_allocator allocator;
@@ -63,11 +63,11 @@ struct gavel_client {
     gavel_hooks hooks;
     gavel__link_config link_config;
     gavel__engine engine;
-    gavel__tie ties[GAVEL__MAX_LANES];
+    gavel__connection connections[GAVEL__MAX_LANES];
     gavel__loop *loop;
 
     gavel__locks locks; /* made for the first lock: until then without lanes */
-    gavel__tie *lock_ties;
+    gavel__connection *lock_connections;
     gavel__link_config lock_link_config;
     uint32_t max_waiting_links;
 
@@ -85,19 +85,19 @@ struct gavel_client {
     pthread_cond_t left; /* the last caller has left, and the client is closing */
     gavel__list waiters; /* callers of gavel_run, in order of arrival */
     size_t n_waiters;
-    gavel__waiter *turner; /* who turns the loop; NULL: nobody */
+    gavel__waiter *driver; /* who turns the loop; NULL: nobody */
     bool needs_wake;       /* the loop was changed by somebody who does not turn it */
 
-    /* See keeper.c. */
-    pthread_t keeper;
-    gavel__keeper_state keeper_state;
-    pthread_cond_t keeper_cond;
-    int64_t keeper_due_us;        /* when the keeper sleeps: until then; GAVEL__NEVER: or longer */
-    gavel__waiter *keeper_waiter; /* while the keeper drives */
-    gavel__waiter *closer;        /* gavel_close, while it waits for the locks */
+    /* See renewer.c. */
+    pthread_t renewer;
+    gavel__renewer_state renewer_state;
+    pthread_cond_t renewer_cond;
+    int64_t renewer_due_us; /* when the renewer sleeps: until then; GAVEL__NEVER: or longer */
+    gavel__waiter *renewer_waiter; /* while the renewer drives */
+    gavel__waiter *closer;         /* gavel_close, while it waits for the locks */
 };
 
-extern const gavel__tie_side gavel__engine_side;
+extern const gavel__handler gavel__engine_handler;
 
 /*
  * Joins everything until nothing is left to do: lets the engine advance, dials, closes, sends, and
@@ -120,13 +120,13 @@ void gavel__client_await(gavel_client *client, gavel__waiter *waiter);
 void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
 
 /* Whether the thread that turns the loop has what it waits for, and should not sleep. */
-bool gavel__client_is_turner_done(const gavel_client *client);
+bool gavel__client_is_driver_done(const gavel_client *client);
 
 /* ---- locking.c: locks ---------------------------------------------------------------------- */
 
 static inline bool gavel__client_has_locks(const gavel_client *client)
 {
-    return client->lock_ties != NULL;
+    return client->lock_connections != NULL;
 }
 
 /* The clock of the locks. */
@@ -146,32 +146,33 @@ int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us);
 
 void gavel__client_free_locks(gavel_client *client);
 
-/* ---- keeper.c: a thread for leases that nobody else looks after ------------------------------ */
+/* ---- renewer.c: a thread for leases that nobody else looks after --------------------------- */
 
 /* Sees to it that there is one. False: there is no thread to be had. */
-bool gavel__keeper_start(gavel_client *client);
+bool gavel__renewer_start(gavel_client *client);
 
 /* Waits for its end. Not under the mutex; the client is closing. */
-void gavel__keeper_join(gavel_client *client);
+void gavel__renewer_join(gavel_client *client);
 
-/* A caller leaves, or there is something new to look after. */
-void gavel__keeper_nudge(gavel_client *client);
+/* Ends its sleep, if a caller leaves or there is something new that it should look after. */
+void gavel__renewer_wake(gavel_client *client);
 
-/* After the pump: whether the keeper's turn is over, or gavel_close's wait. */
-void gavel__keeper_look(gavel_client *client);
+/* After the pump: ends the renewer's turn, or gavel_close's wait, if there is nothing left to wait
+ * for. */
+void gavel__renewer_end_waits(gavel_client *client);
 
 /* ---- client.c ------------------------------------------------------------------------------ */
 
-/* All ties there are. */
-static inline size_t gavel__client_n_ties(const gavel_client *client)
+/* All connections there are. */
+static inline size_t gavel__client_n_connections(const gavel_client *client)
 {
     return client->engine.config.n_lanes + client->locks.n_lanes;
 }
 
-static inline gavel__tie *gavel__client_tie(gavel_client *client, size_t i)
+static inline gavel__connection *gavel__client_connection(gavel_client *client, size_t i)
 {
     size_t n_lanes = client->engine.config.n_lanes;
-    return i < n_lanes ? &client->ties[i] : &client->lock_ties[i - n_lanes];
+    return i < n_lanes ? &client->connections[i] : &client->lock_connections[i - n_lanes];
 }
 
 /* Frees all; nothing may be open. */

@@ -1,5 +1,6 @@
 /*
- * Locks on a client: the public calls, blocking and attached, and the locks' side of the ties.
+ * Locks on a client: the public calls, blocking and attached, and the locks' side of the
+ * connections.
  */
 #include "client/client.h"
 
@@ -27,55 +28,57 @@ int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us)
     return now_us + (due_us - gavel__client_lease_now_us(client));
 }
 
-/* ---- From the links to the locks ------------------------------------------------------------ */
+/* ---- From the links to the locks ----------------------------------------------------------- */
 
-static gavel_bytes begin_dial(gavel__tie *tie)
+static gavel_bytes begin_dial(gavel__connection *connection)
 {
-    tie->lane->state = GAVEL__LANE_DIALLING;
+    connection->lane->state = GAVEL__LANE_DIALLING;
     return (gavel_bytes){"", 0};
 }
 
-static void on_up(gavel__tie *tie)
+static void on_up(gavel__connection *connection)
 {
-    gavel_client *client = tie->client;
-    gavel__queue_tell(&client->engine.queue, GAVEL_EVENT_LINK_UP, tie->lane->index, NULL, "");
-    gavel__locks_on_link_up(
-        &client->locks, tie->lane, gavel__link_out(tie->link), gavel__client_lease_now_us(client));
-}
-
-static void on_reply(gavel__tie *tie, const gavel_reply *reply)
-{
-    gavel_client *client = tie->client;
-    gavel__locks_on_reply(&client->locks, tie->lane, reply, gavel__client_lease_now_us(client));
-}
-
-static void on_down(gavel__tie *tie, const gavel__loss *loss)
-{
-    gavel_client *client = tie->client;
+    gavel_client *client = connection->client;
     gavel__queue_tell(
-        &client->engine.queue, GAVEL_EVENT_LINK_DOWN, tie->lane->index, NULL, loss->message);
+        &client->engine.queue, GAVEL_EVENT_LINK_UP, connection->lane->index, NULL, "");
+    gavel__locks_on_link_up(&client->locks, connection->lane, gavel__link_out(connection->link),
+        gavel__client_lease_now_us(client));
+}
+
+static void on_reply(gavel__connection *connection, const gavel_reply *reply)
+{
+    gavel_client *client = connection->client;
+    gavel__locks_on_reply(
+        &client->locks, connection->lane, reply, gavel__client_lease_now_us(client));
+}
+
+static void on_down(gavel__connection *connection, const gavel__loss *loss)
+{
+    gavel_client *client = connection->client;
+    gavel__queue_tell(
+        &client->engine.queue, GAVEL_EVENT_LINK_DOWN, connection->lane->index, NULL, loss->message);
     gavel__lock_link_loss lock_loss = {
         loss->n_sent, loss->is_final, loss->is_refused, loss->message};
     gavel__locks_on_link_down(
-        &client->locks, tie->lane, &lock_loss, gavel__client_lease_now_us(client));
+        &client->locks, connection->lane, &lock_loss, gavel__client_lease_now_us(client));
 }
 
-static const gavel__tie_side locks_side = {begin_dial, on_up, on_reply, on_down};
+static const gavel__handler locks_handler = {begin_dial, on_up, on_reply, on_down};
 
 /* ---- Making them --------------------------------------------------------------------------- */
 
-static void tie_lanes(gavel_client *client)
+static void init_lock_connections(gavel_client *client)
 {
     client->lock_link_config = client->link_config;
     client->lock_link_config.marker_ttl_us = 0;
     for (uint32_t i = 0; i < client->locks.n_lanes; i++) {
-        client->lock_ties[i] = (gavel__tie){
+        client->lock_connections[i] = (gavel__connection){
             .client = client,
             .link_config = &client->lock_link_config,
             .lane = &client->locks.lanes[i].lane,
-            .side = &locks_side,
+            .handler = &locks_handler,
             .watch = {.fd = -1},
-            .is_patient = i > 0,
+            .has_no_timeout = i > 0,
         };
     }
 }
@@ -96,15 +99,15 @@ static bool make_locks(gavel_client *client)
             client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
         .seed = client->engine.config.seed ^ platform->entropy(platform->user),
     };
-    gavel__tie *ties =
-        gavel__alloc(&client->allocator, 1 + config.n_waiting_lanes, sizeof(gavel__tie));
-    if (ties == NULL || !gavel__locks_init(&client->locks, &config)) {
-        gavel__free(&client->allocator, ties);
+    gavel__connection *connections =
+        gavel__alloc(&client->allocator, 1 + config.n_waiting_lanes, sizeof(gavel__connection));
+    if (connections == NULL || !gavel__locks_init(&client->locks, &config)) {
+        gavel__free(&client->allocator, connections);
         client->locks.n_lanes = 0;
         return false;
     }
-    client->lock_ties = ties;
-    tie_lanes(client);
+    client->lock_connections = connections;
+    init_lock_connections(client);
     return true;
 }
 
@@ -112,10 +115,10 @@ void gavel__client_free_locks(gavel_client *client)
 {
     for (uint32_t i = 0; i < client->locks.n_lanes; i++) {
         if (client->loop != NULL)
-            client->loop->ops->unwatch(client->loop, &client->lock_ties[i].watch);
-        gavel__link_destroy(client->lock_ties[i].link);
+            client->loop->ops->unwatch(client->loop, &client->lock_connections[i].watch);
+        gavel__link_destroy(client->lock_connections[i].link);
     }
-    gavel__free(&client->allocator, client->lock_ties);
+    gavel__free(&client->allocator, client->lock_connections);
     gavel__locks_finish(&client->locks);
 }
 
@@ -234,7 +237,7 @@ static void acquire_locked(
         settle(waiter, GAVEL_LOCK_NOT_SENT, "no memory");
         return;
     }
-    if (!gavel__keeper_start(client)) {
+    if (!gavel__renewer_start(client)) {
         settle(waiter, GAVEL_LOCK_NOT_SENT, "no thread to renew the lease with");
         return;
     }
@@ -328,7 +331,8 @@ gavel_lock_outcome gavel_lock_release(gavel_lock *lock)
 
 /* ---- Attached ------------------------------------------------------------------------------ */
 
-static bool is_allowed(gavel_client *client, const char *call)
+/* Logs why not. */
+static bool admit(gavel_client *client, const char *call)
 {
     const char *refusal = refusal_of(client, false);
     if (refusal == NULL && client->is_closing)
@@ -339,7 +343,7 @@ static bool is_allowed(gavel_client *client, const char *call)
 }
 
 /* The work is done when the loop is about to sleep; what was lost is told then, before all else. */
-static bool begun(gavel_client *client, bool has_begun, const char *call)
+static bool end_begin(gavel_client *client, bool has_begun, const char *call)
 {
     if (!has_begun)
         gavel__client_log(client, GAVEL_LOG_WARNING, "%s: no memory", call);
@@ -352,7 +356,7 @@ static bool begun(gavel_client *client, bool has_begun, const char *call)
 gavel_ticket gavel_lock_begin_acquire(
     gavel_client *client, const gavel_lock_request *request, gavel_lock_done *done)
 {
-    if (!is_allowed(client, "gavel_lock_begin_acquire"))
+    if (!admit(client, "gavel_lock_begin_acquire"))
         return 0;
     gavel_lock *lock = NULL;
     if (make_locks(client)) {
@@ -361,13 +365,13 @@ gavel_ticket gavel_lock_begin_acquire(
             &client->locks, request, &caller, gavel__client_lease_now_us(client));
     }
     gavel_ticket ticket = lock != NULL ? lock->acquire.ticket : 0;
-    begun(client, lock != NULL, "gavel_lock_begin_acquire");
+    end_begin(client, lock != NULL, "gavel_lock_begin_acquire");
     return ticket;
 }
 
 bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket)
 {
-    if (!is_allowed(client, "gavel_lock_cancel") || !gavel__client_has_locks(client))
+    if (!admit(client, "gavel_lock_cancel") || !gavel__client_has_locks(client))
         return false;
     client->has_news = true;
     return gavel__locks_cancel(&client->locks, ticket, gavel__client_lease_now_us(client));
@@ -375,32 +379,33 @@ bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket)
 
 bool gavel_lock_begin_extend(gavel_lock *lock, uint32_t lease_ms, gavel_lock_done *done, void *user)
 {
-    if (lock == NULL || !is_allowed(client_of(lock), "gavel_lock_begin_extend"))
+    if (lock == NULL || !admit(client_of(lock), "gavel_lock_begin_extend"))
         return false;
     gavel__lock_caller caller = {.done = done, .user = user};
-    return begun(
+    return end_begin(
         client_of(lock), begin_extend(lock, &lease_ms, &caller), "gavel_lock_begin_extend");
 }
 
 bool gavel_lock_begin_do(
     gavel_lock *lock, const gavel_lock_command *command, gavel_lock_done *done, void *user)
 {
-    if (lock == NULL || !is_allowed(client_of(lock), "gavel_lock_begin_do"))
+    if (lock == NULL || !admit(client_of(lock), "gavel_lock_begin_do"))
         return false;
     gavel__lock_caller caller = {.done = done, .user = user};
-    return begun(client_of(lock), begin_do(lock, command, &caller), "gavel_lock_begin_do");
+    return end_begin(client_of(lock), begin_do(lock, command, &caller), "gavel_lock_begin_do");
 }
 
 bool gavel_lock_begin_release(gavel_lock *lock, gavel_lock_done *done, void *user)
 {
-    if (lock == NULL || !is_allowed(client_of(lock), "gavel_lock_begin_release"))
+    if (lock == NULL || !admit(client_of(lock), "gavel_lock_begin_release"))
         return false;
     gavel_client *client = client_of(lock);
     gavel__lock_caller caller = {.done = done, .user = user};
-    return begun(client, begin_release(lock, NULL, &caller), "gavel_lock_begin_release");
+    return end_begin(client, begin_release(lock, NULL, &caller), "gavel_lock_begin_release");
 }
 
-/* ---- Looking ------------------------------------------------------------------------------- */
+/* ---- What a handle says
+ * ------------------------------------------------------------------------------- */
 
 int64_t gavel_lock_remaining_ms(const gavel_lock *lock)
 {

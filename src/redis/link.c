@@ -9,7 +9,7 @@
 
 #include "base/heap.h"
 #include "base/text.h"
-#include "redis/greeting.h"
+#include "redis/handshake.h"
 #include "redis/reader.h"
 
 #include <assert.h>
@@ -38,13 +38,13 @@ struct gavel__link {
     char *input;   /* INPUT_SIZE bytes */
     long n_waited; /* what wait received, for deliver */
 
-    char *marker; /* for the greeting */
+    char *marker; /* for the handshake */
     size_t marker_size;
-    gavel__greeting greeting;
+    gavel__handshake handshake;
 
     size_t n_expected;
-    bool is_patient;  /* the server was asked to wait */
-    int64_t since_us; /* UP: of the last sign of life or expectation; before: of connecting */
+    bool has_no_timeout; /* the server was asked to wait */
+    int64_t since_us;    /* UP: of the last sign of life or expectation; before: of connecting */
     gavel__link_counters counters;
 };
 
@@ -57,10 +57,10 @@ static bool is_legal(gavel__link_state from, gavel__link_state to)
         return from != GAVEL__LINK_DOWN;
     case GAVEL__LINK_DIALLING:
         return from == GAVEL__LINK_DOWN;
-    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_HANDSHAKE:
         return from == GAVEL__LINK_DIALLING;
     case GAVEL__LINK_UP:
-        return from == GAVEL__LINK_GREETING;
+        return from == GAVEL__LINK_HANDSHAKE;
     }
     return false;
 }
@@ -78,14 +78,14 @@ void gavel__link_disconnect(gavel__link *link)
     if (link->state == GAVEL__LINK_DOWN)
         return;
     if (link->state != GAVEL__LINK_UP)
-        gavel__buffer_clear(&link->out); /* A greeting is not counted. */
+        gavel__buffer_clear(&link->out); /* A handshake is not counted. */
     set_state(link, GAVEL__LINK_DOWN);
     if (link->transport != NULL)
         link->transport->ops->close(link->transport);
     link->transport = NULL;
     link->n_endings++;
     link->n_expected = 0;
-    link->n_waited = GAVEL__WOULD_BLOCK;
+    link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
 }
 
 /* Puts the server's name in front of a loss's message. */
@@ -123,7 +123,7 @@ gavel__link *gavel__link_create(const gavel__link_config *config, const gavel__l
         return NULL;
     link->config = *config;
     link->events = *events;
-    link->n_waited = GAVEL__WOULD_BLOCK;
+    link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
     gavel__buffer_init(&link->out, config->allocator);
     gavel__reader_init(&link->reader, config->allocator, config->max_reply_bytes);
     link->input = gavel__alloc(config->allocator, INPUT_SIZE, 1);
@@ -159,24 +159,24 @@ static bool keep_marker(gavel__link *link, gavel_bytes marker)
     return true;
 }
 
-static void greet(gavel__link *link, int64_t now_us)
+static void begin_handshake(gavel__link *link, int64_t now_us)
 {
-    set_state(link, GAVEL__LINK_GREETING);
+    set_state(link, GAVEL__LINK_HANDSHAKE);
     gavel_bytes marker = {link->marker, link->marker_size};
-    link->greeting = gavel__greeting_write(&link->config, marker, &link->out);
+    link->handshake = gavel__handshake_write(&link->config, marker, &link->out);
     gavel__link_flush(link, now_us);
 }
 
 static void go_on_dialling(gavel__link *link, int64_t now_us)
 {
     switch (link->transport->ops->connect(link->transport)) {
-    case GAVEL__FAILED:
+    case GAVEL__PROGRESS_FAILED:
         lose(link, link->transport->message);
         break;
-    case GAVEL__UNDER_WAY:
+    case GAVEL__PROGRESS_UNDER_WAY:
         break;
-    case GAVEL__DONE:
-        greet(link, now_us);
+    case GAVEL__PROGRESS_DONE:
+        begin_handshake(link, now_us);
         break;
     }
 }
@@ -206,7 +206,7 @@ void gavel__link_connect(gavel__link *link, gavel_bytes marker, int64_t now_us)
 void gavel__link_flush(gavel__link *link, int64_t now_us)
 {
     (void)now_us;
-    if (link->state != GAVEL__LINK_GREETING && link->state != GAVEL__LINK_UP)
+    if (link->state != GAVEL__LINK_HANDSHAKE && link->state != GAVEL__LINK_UP)
         return;
     gavel__transport *transport = link->transport;
     if (link->out.has_failed)
@@ -214,9 +214,9 @@ void gavel__link_flush(gavel__link *link, int64_t now_us)
     while (link->out.size > 0 && !link->has_failed_sending) {
         long n = transport->ops->send(transport, link->out.data, link->out.size);
         link->counters.n_sends++;
-        if (n == GAVEL__WOULD_BLOCK)
+        if (n == GAVEL__TRANSPORT_WOULD_BLOCK)
             return;
-        if (n == GAVEL__BROKEN) {
+        if (n == GAVEL__TRANSPORT_BROKEN) {
             link->has_failed_sending = true;
             return;
         }
@@ -238,17 +238,17 @@ void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us)
 
 /* ---- Receiving ----------------------------------------------------------------------------- */
 
-static void take_greeting(gavel__link *link, const gavel_reply *reply)
+static void take_handshake(gavel__link *link, const gavel_reply *reply)
 {
     gavel__link_loss loss;
-    switch (gavel__greeting_take(&link->greeting, link->config.address, reply, &loss)) {
-    case GAVEL__GREETED_SO_FAR:
+    switch (gavel__handshake_take(&link->handshake, link->config.address, reply, &loss)) {
+    case GAVEL__HANDSHAKE_RESULT_MORE:
         break;
-    case GAVEL__GREETED_WELL:
+    case GAVEL__HANDSHAKE_RESULT_GOOD:
         set_state(link, GAVEL__LINK_UP);
         link->events.on_up(link, link->events.owner);
         break;
-    case GAVEL__GREETED_BADLY:
+    case GAVEL__HANDSHAKE_RESULT_BAD:
         end(link, &loss);
         break;
     }
@@ -260,7 +260,7 @@ static void refuse_reply(gavel__link *link, const gavel_reply *reply)
     gavel__link_loss loss = {.is_final = false};
     if (reply->type == GAVEL_REPLY_ERROR) {
         char shown[GAVEL_MESSAGE_SIZE];
-        loss.server_error = gavel__greeting_censor(reply->text, link->config.address);
+        loss.server_error = gavel__handshake_censor(reply->text, link->config.address);
         gavel__format(loss.message, sizeof(loss.message), "the server said, unasked: %s",
             gavel__printable(loss.server_error, shown, sizeof(shown)));
     } else {
@@ -272,8 +272,8 @@ static void refuse_reply(gavel__link *link, const gavel_reply *reply)
 
 static void take_reply(gavel__link *link, const gavel_reply *reply)
 {
-    if (link->state == GAVEL__LINK_GREETING) {
-        take_greeting(link, reply);
+    if (link->state == GAVEL__LINK_HANDSHAKE) {
+        take_handshake(link, reply);
     } else if (link->n_expected == 0) {
         refuse_reply(link, reply);
     } else {
@@ -289,12 +289,12 @@ static void take_replies(gavel__link *link)
     while (link->n_endings == n_endings) {
         const gavel_reply *reply;
         switch (gavel__reader_next(&link->reader, &reply)) {
-        case GAVEL__READ_MORE:
+        case GAVEL__READING_MORE:
             return;
-        case GAVEL__READ_REPLY:
+        case GAVEL__READING_REPLY:
             take_reply(link, reply);
             break;
-        case GAVEL__READ_BROKEN:
+        case GAVEL__READING_BROKEN:
             lose(link, gavel__reader_fault(&link->reader));
             return;
         }
@@ -306,9 +306,9 @@ static bool take_input(gavel__link *link, long n, int64_t now_us)
 {
     unsigned n_endings = link->n_endings;
     link->counters.n_receives++;
-    if (n == GAVEL__WOULD_BLOCK)
+    if (n == GAVEL__TRANSPORT_WOULD_BLOCK)
         return false;
-    if (n == GAVEL__BROKEN) {
+    if (n == GAVEL__TRANSPORT_BROKEN) {
         lose(link, link->transport->message);
         return false;
     }
@@ -353,7 +353,7 @@ bool gavel__link_can_wait(const gavel__link *link)
     case GAVEL__LINK_DOWN:
     case GAVEL__LINK_DIALLING:
         return false;
-    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_HANDSHAKE:
     case GAVEL__LINK_UP:
         return link->transport->can_wait;
     }
@@ -370,7 +370,7 @@ void gavel__link_deliver(gavel__link *link, int64_t now_us)
     long n = link->n_waited;
     if (link->state == GAVEL__LINK_DOWN)
         return;
-    link->n_waited = GAVEL__WOULD_BLOCK;
+    link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
     if (take_input(link, n, now_us))
         receive_all(link, now_us);
 }
@@ -385,10 +385,10 @@ int64_t gavel__link_due_us(const gavel__link *link)
     case GAVEL__LINK_DOWN:
         break;
     case GAVEL__LINK_DIALLING:
-    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_HANDSHAKE:
         return link->since_us + link->config.connect_timeout_us;
     case GAVEL__LINK_UP:
-        if (link->n_expected > 0 && !link->is_patient)
+        if (link->n_expected > 0 && !link->has_no_timeout)
             return link->since_us + link->config.command_timeout_us;
         break;
     }
@@ -407,7 +407,7 @@ static void lose_overdue(gavel__link *link)
         gavel__format(reason, sizeof(reason), "the connection broke while sending");
     else if (is_up)
         gavel__format(reason, sizeof(reason), "no reply for %lld ms", timeout_ms);
-    else if (link->state == GAVEL__LINK_GREETING)
+    else if (link->state == GAVEL__LINK_HANDSHAKE)
         gavel__format(reason, sizeof(reason), "no answer to the login in %lld ms", timeout_ms);
     else
         gavel__format(reason, sizeof(reason), "no connection in %lld ms", timeout_ms);
@@ -425,7 +425,8 @@ void gavel__link_on_time(gavel__link *link, int64_t now_us)
         lose_overdue(link);
 }
 
-/* ---- Looking ------------------------------------------------------------------------------- */
+/* ---- What it is like
+ * ------------------------------------------------------------------------------- */
 
 gavel__link_state gavel__link_get_state(const gavel__link *link)
 {
@@ -444,7 +445,7 @@ bool gavel__link_wants_write(const gavel__link *link)
         return false;
     case GAVEL__LINK_DIALLING:
         return !link->transport->awaits_read;
-    case GAVEL__LINK_GREETING:
+    case GAVEL__LINK_HANDSHAKE:
     case GAVEL__LINK_UP:
         return link->out.size > 0 && !link->has_failed_sending;
     }
@@ -457,9 +458,9 @@ gavel__buffer *gavel__link_out(gavel__link *link)
     return &link->out;
 }
 
-void gavel__link_allow_silence(gavel__link *link, bool is_allowed)
+void gavel__link_set_timeout(gavel__link *link, bool has_timeout)
 {
-    link->is_patient = is_allowed;
+    link->has_no_timeout = !has_timeout;
 }
 
 size_t gavel__link_n_expected(const gavel__link *link)
@@ -474,8 +475,8 @@ uint64_t gavel__link_n_sent_bytes(const gavel__link *link)
 
 uint64_t gavel__link_n_appended_bytes(const gavel__link *link)
 {
-    bool is_greeting = link->state == GAVEL__LINK_GREETING;
-    return link->n_sent_bytes + (is_greeting ? 0 : link->out.size);
+    bool is_handshake = link->state == GAVEL__LINK_HANDSHAKE;
+    return link->n_sent_bytes + (is_handshake ? 0 : link->out.size);
 }
 
 const gavel__link_counters *gavel__link_get_counters(const gavel__link *link)

@@ -1,11 +1,11 @@
 /*
  * Links: one connection to one server, from dialling to its end.
  *
- *     DOWN --connect--> DIALLING --> GREETING --> UP
+ *     DOWN --connect--> DIALLING --> HANDSHAKE --> UP
  *       ^                  |            |          |
  *       +------------------+------------+----------+   on_down, once
  *
- * GREETING is one write: HELLO with the login and the name, SELECT, and a probe of MULTI and EXEC
+ * HANDSHAKE is one write: HELLO with the login and the name, SELECT, and a probe of MULTI and EXEC
  * that also plants the link's marker. A link takes commands as bytes and hands out the replies in
  * order; what they mean is for others. It reads no clock: `now_us` comes in, on the caller's
  * monotonic clock. Callbacks run inside the calls that say so, and may call gavel__link_disconnect.
@@ -21,7 +21,7 @@ typedef struct gavel__link gavel__link;
 typedef enum gavel__link_state {
     GAVEL__LINK_DOWN,
     GAVEL__LINK_DIALLING,
-    GAVEL__LINK_GREETING,
+    GAVEL__LINK_HANDSHAKE,
     GAVEL__LINK_UP
 } gavel__link_state;
 
@@ -33,7 +33,7 @@ typedef struct gavel__link_loss {
 } gavel__link_loss;
 
 typedef struct gavel__link_events {
-    /* The greeting was answered well. */
+    /* The handshake was answered well. */
     void (*on_up)(gavel__link *link, void *owner);
     /* One reply, in order. It lives until the callback returns. */
     void (*on_reply)(gavel__link *link, const gavel_reply *reply, void *owner);
@@ -90,8 +90,8 @@ gavel__buffer *gavel__link_out(gavel__link *link);
 /* `n` more replies are to come; the silence that command_timeout bounds starts anew. */
 void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us);
 
-/* Whether the server was asked to wait: then its silence is no fault. */
-void gavel__link_allow_silence(gavel__link *link, bool is_allowed);
+/* Without a timeout silence is no fault: the server was asked to wait. */
+void gavel__link_set_timeout(gavel__link *link, bool has_timeout);
 
 /* Replies still to come. A reply that nobody expects breaks the link. */
 size_t gavel__link_n_expected(const gavel__link *link);
@@ -124,7 +124,7 @@ int64_t gavel__link_due_us(const gavel__link *link);
  * meanwhile, which may do away with the reason. Calls any of the callbacks. */
 void gavel__link_on_time(gavel__link *link, int64_t now_us);
 
-/* Bytes of commands handed to the kernel since the link came UP, greeting not counted; still valid
+/* Bytes of commands handed to the kernel since the link came UP, handshake not counted; still valid
  * inside and after on_down, until the next connect. */
 uint64_t gavel__link_n_sent_bytes(const gavel__link *link);
 

@@ -196,22 +196,22 @@ gavel__reading gavel__reader_next(gavel__reader *reader, const gavel_reply **ret
         gavel__arena_reset(&reader->arena);
     reader->is_arena_used = false;
     if (reader->fault != NULL)
-        return GAVEL__READ_BROKEN;
+        return GAVEL__READING_BROKEN;
     if (redisReaderGetReply(reader->parser, &reply) != REDIS_OK)
-        return GAVEL__READ_BROKEN;
+        return GAVEL__READING_BROKEN;
 
     size_t n_unread = reply != NULL ? reader->parser->len - reader->parser->pos : 0;
     if (reader->n_bytes - n_unread > reader->max_bytes) {
         reader->fault = "a reply is larger than max_reply_bytes";
-        return GAVEL__READ_BROKEN;
+        return GAVEL__READING_BROKEN;
     }
     if (reply == NULL)
-        return GAVEL__READ_MORE;
+        return GAVEL__READING_MORE;
     reader->n_bytes = n_unread;
     reader->n_element_bytes = 0;
     reader->is_arena_used = true;
     *ret_reply = reply;
-    return GAVEL__READ_REPLY;
+    return GAVEL__READING_REPLY;
 }
 
 const char *gavel__reader_fault(const gavel__reader *reader)

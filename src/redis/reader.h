@@ -22,9 +22,9 @@ typedef struct gavel__reader {
 } gavel__reader;
 
 typedef enum gavel__reading {
-    GAVEL__READ_MORE,  /* feed more bytes */
-    GAVEL__READ_REPLY, /* here is one */
-    GAVEL__READ_BROKEN /* not RESP2, too large or no memory: see gavel__reader_fault */
+    GAVEL__READING_MORE,  /* feed more bytes */
+    GAVEL__READING_REPLY, /* here is one */
+    GAVEL__READING_BROKEN /* not RESP2, too large or no memory: see gavel__reader_fault */
 } gavel__reading;
 
 /* Does not allocate. */

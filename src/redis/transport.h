@@ -12,8 +12,8 @@
 #include <stddef.h>
 
 /* What send and receive answer when they moved no byte. */
-#define GAVEL__WOULD_BLOCK (-1L) /* not now */
-#define GAVEL__BROKEN (-2L)      /* never again */
+#define GAVEL__TRANSPORT_WOULD_BLOCK (-1L) /* not now */
+#define GAVEL__TRANSPORT_BROKEN (-2L)      /* never again */
 
 typedef struct gavel__transport {
     const struct gavel__transport_ops *ops;
@@ -23,7 +23,11 @@ typedef struct gavel__transport {
     char message[GAVEL_MESSAGE_SIZE]; /* why connect or receive failed */
 } gavel__transport;
 
-typedef enum gavel__progress { GAVEL__FAILED, GAVEL__UNDER_WAY, GAVEL__DONE } gavel__progress;
+typedef enum gavel__progress {
+    GAVEL__PROGRESS_FAILED,
+    GAVEL__PROGRESS_UNDER_WAY,
+    GAVEL__PROGRESS_DONE
+} gavel__progress;
 
 typedef struct gavel__transport_ops {
     /*

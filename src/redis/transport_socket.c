@@ -47,13 +47,13 @@ gavel__progress gavel__socket_connect(int fd, char message[GAVEL_MESSAGE_SIZE])
     socklen_t size = sizeof(error);
     int n = poll(&poll_fd, 1, 0);
     if (n == 0 || (n < 0 && errno == EINTR))
-        return GAVEL__UNDER_WAY;
+        return GAVEL__PROGRESS_UNDER_WAY;
     if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
     if (error == 0)
-        return GAVEL__DONE;
+        return GAVEL__PROGRESS_DONE;
     gavel__socket_explain(error, message);
-    return GAVEL__FAILED;
+    return GAVEL__PROGRESS_FAILED;
 }
 
 /* ---- The plain transport ------------------------------------------------------------------- */
@@ -61,16 +61,16 @@ gavel__progress gavel__socket_connect(int fd, char message[GAVEL_MESSAGE_SIZE])
 static gavel__progress plain_fail(gavel__transport *transport)
 {
     gavel__socket_explain(errno, transport->message);
-    return GAVEL__FAILED;
+    return GAVEL__PROGRESS_FAILED;
 }
 
 static gavel__progress plain_connect(gavel__transport *transport)
 {
     plain *self = (plain *)transport;
     if (self->is_connected)
-        return GAVEL__DONE;
+        return GAVEL__PROGRESS_DONE;
     gavel__progress progress = gavel__socket_connect(transport->fd, transport->message);
-    if (progress != GAVEL__DONE)
+    if (progress != GAVEL__PROGRESS_DONE)
         return progress;
 
     struct timeval wait = {.tv_sec = 0, .tv_usec = WAIT_US};
@@ -80,7 +80,7 @@ static gavel__progress plain_connect(gavel__transport *transport)
     if (flags < 0 || fcntl(transport->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
         return plain_fail(transport);
     self->is_connected = true;
-    return GAVEL__DONE;
+    return GAVEL__PROGRESS_DONE;
 }
 
 static long plain_send(gavel__transport *transport, const char *data, size_t size)
@@ -91,7 +91,8 @@ static long plain_send(gavel__transport *transport, const char *data, size_t siz
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? GAVEL__WOULD_BLOCK : GAVEL__BROKEN;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? GAVEL__TRANSPORT_WOULD_BLOCK
+                                                   : GAVEL__TRANSPORT_BROKEN;
 }
 
 /* A signal ends a wait early: whoever waits looks again at what has changed. */
@@ -104,12 +105,12 @@ static long plain_receive(gavel__transport *transport, char *data, size_t size, 
     if (n > 0)
         return n;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return GAVEL__WOULD_BLOCK;
+        return GAVEL__TRANSPORT_WOULD_BLOCK;
     if (n < 0)
         gavel__socket_explain(errno, transport->message);
     else
         strcpy(transport->message, "the connection was closed by the server");
-    return GAVEL__BROKEN;
+    return GAVEL__TRANSPORT_BROKEN;
 }
 
 static void plain_close(gavel__transport *transport)

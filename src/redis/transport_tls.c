@@ -110,7 +110,7 @@ static gavel__progress tls_connect(gavel__transport *transport)
     tls *self = (tls *)transport;
     if (!self->is_tcp_connected) {
         gavel__progress progress = gavel__socket_connect(transport->fd, transport->message);
-        if (progress != GAVEL__DONE)
+        if (progress != GAVEL__PROGRESS_DONE)
             return progress;
         self->is_tcp_connected = true;
     }
@@ -122,11 +122,11 @@ static gavel__progress tls_connect(gavel__transport *transport)
 
     transport->awaits_read = error == SSL_ERROR_WANT_READ;
     if (error == SSL_ERROR_NONE)
-        return GAVEL__DONE;
+        return GAVEL__PROGRESS_DONE;
     if (would_block(error))
-        return GAVEL__UNDER_WAY;
+        return GAVEL__PROGRESS_UNDER_WAY;
     explain(self, error, transport->message);
-    return GAVEL__FAILED;
+    return GAVEL__PROGRESS_FAILED;
 }
 
 /* One record at a time: either the kernel took the whole of it, or the server cannot read it. */
@@ -140,7 +140,7 @@ static long tls_send(gavel__transport *transport, const char *data, size_t size)
     release_sigpipe(&hold);
     if (n > 0)
         return n;
-    return would_block(error) ? GAVEL__WOULD_BLOCK : GAVEL__BROKEN;
+    return would_block(error) ? GAVEL__TRANSPORT_WOULD_BLOCK : GAVEL__TRANSPORT_BROKEN;
 }
 
 /* A record is at most 16 KiB, so a caller with at least that much room never leaves decrypted bytes
@@ -157,9 +157,9 @@ static long tls_receive(gavel__transport *transport, char *data, size_t size, bo
     if (n > 0)
         return n;
     if (would_block(error))
-        return GAVEL__WOULD_BLOCK;
+        return GAVEL__TRANSPORT_WOULD_BLOCK;
     explain(self, error, transport->message);
-    return GAVEL__BROKEN;
+    return GAVEL__TRANSPORT_BROKEN;
 }
 
 /* Says no good-bye to the server: after a fork, that would end the parent's session. */

@@ -24,7 +24,7 @@ typedef struct relay_link {
     test_relay *relay;
     pthread_t thread;
     unsigned number;
-    unsigned n_execs; /* seen, the greeting's too */
+    unsigned n_execs; /* seen, the handshake's too */
     int client;
     int server;
     char *pending; /* from gavel, not yet passed on */

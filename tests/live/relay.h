@@ -31,7 +31,7 @@ typedef enum relay_action {
 /* A command of gavel's on its way to the server. */
 typedef struct relay_command {
     unsigned link;  /* gavel's connections, in order, from 0 */
-    unsigned round; /* EXECs before it on this link; 0: it belongs to the greeting */
+    unsigned round; /* EXECs before it on this link; 0: it belongs to the handshake */
     const gavel_bytes *args;
     size_t n_args;
 } relay_command;
@@ -46,7 +46,7 @@ typedef relay_action relay_hook(test_relay *relay, const relay_command *command,
 /* Whether this is the command's name. */
 bool relay_is(const relay_command *command, const char *name);
 
-/* Whether it is the EXEC of a transaction, not of a greeting. */
+/* Whether it is the EXEC of a transaction, not of a handshake. */
 bool relay_is_exec(const relay_command *command);
 
 typedef enum relay_side { RELAY_TO_SERVER, RELAY_TO_CLIENT } relay_side;
@@ -79,7 +79,7 @@ const char *relay_url(const test_relay *relay);
  */
 unsigned relay_deliver(test_relay *relay);
 
-/* What gavel has sent so far: links; whole EXECs, greetings' not counted. Any thread. */
+/* What gavel has sent so far: links; whole EXECs, handshakes' not counted. Any thread. */
 unsigned relay_n_links(test_relay *relay);
 unsigned relay_n_execs(test_relay *relay);
 

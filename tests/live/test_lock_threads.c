@@ -19,7 +19,7 @@ static int count_threads(void)
     return n_threads;
 }
 
-Test(lock_threads, the_keeper_ends_when_nothing_is_held, .timeout = 60)
+Test(lock_threads, the_renewer_ends_when_nothing_is_held, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
     int n_before = count_threads();

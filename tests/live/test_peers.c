@@ -192,19 +192,19 @@ Test(peers, replies_that_make_no_sense_end_the_link)
     };
     static const char *const words[] = {"", "", "max_reply_bytes", "no reply", "OK"};
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
-        const char *const answers[] = {fake_greeting, replies[i], NULL};
+        const char *const answers[] = {fake_handshake, replies[i], NULL};
         expect_nonsense(answers, false, words[i]);
     }
 }
 
 Test(peers, a_reply_cut_short_ends_the_link)
 {
-    const char *const answers[] = {fake_greeting, "+OK\r\n+OK\r\n$5\r\n12", NULL};
+    const char *const answers[] = {fake_handshake, "+OK\r\n+OK\r\n$5\r\n12", NULL};
     expect_nonsense(answers, true, "closed");
     const char *const none[] = {NULL};
     expect_nonsense(none, true, "");
-    const char *const greeting[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", NULL};
-    expect_nonsense(greeting, true, "");
+    const char *const handshake[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", NULL};
+    expect_nonsense(handshake, true, "");
 }
 
 /* ---- Refusals ------------------------------------------------------------------------------- */

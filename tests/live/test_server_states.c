@@ -67,10 +67,10 @@ static redisContext *send_only(const test_server *server, const char *format, co
 typedef struct state_trouble {
     void (*begin)(test_server *server);
     void (*end)(test_server *server);
-    const char *at_greeting; /* words that tell a client that connects */
-    const char *at_reading;  /* one that reads */
-    const char *at_commit;   /* one that commits what it read before */
-    bool is_told_at_once;    /* the latter two are REJECTED; else gavel waits, in vain */
+    const char *at_handshake; /* words that tell a client that connects */
+    const char *at_reading;   /* one that reads */
+    const char *at_commit;    /* one that commits what it read before */
+    bool is_told_at_once;     /* the latter two are REJECTED; else gavel waits, in vain */
 } state_trouble;
 
 typedef struct state_meddler {
@@ -99,7 +99,7 @@ static void run_trouble(const state_trouble *trouble)
     live_rig rig = live_begin(&(server_options){.args = args}, NULL);
     trouble->begin(rig.server);
     gavel_outcome outcome = counter_run(rig.client, NULL, hasty);
-    assert_not_made(&outcome, trouble->at_greeting);
+    assert_not_made(&outcome, trouble->at_handshake);
     trouble->end(rig.server);
     assert_goes_on(&rig, 0);
 

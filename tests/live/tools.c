@@ -116,15 +116,15 @@ struct fake_server {
     pid_t pid;
 };
 
-const char fake_greeting[] = "*14\r\n"
-                             "$6\r\nserver\r\n$5\r\nredis\r\n"
-                             "$7\r\nversion\r\n$6\r\n7.0.15\r\n"
-                             "$5\r\nproto\r\n:2\r\n"
-                             "$2\r\nid\r\n:1\r\n"
-                             "$4\r\nmode\r\n$10\r\nstandalone\r\n"
-                             "$4\r\nrole\r\n$6\r\nmaster\r\n"
-                             "$7\r\nmodules\r\n*0\r\n"
-                             "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n";
+const char fake_handshake[] = "*14\r\n"
+                              "$6\r\nserver\r\n$5\r\nredis\r\n"
+                              "$7\r\nversion\r\n$6\r\n7.0.15\r\n"
+                              "$5\r\nproto\r\n:2\r\n"
+                              "$2\r\nid\r\n:1\r\n"
+                              "$4\r\nmode\r\n$10\r\nstandalone\r\n"
+                              "$4\r\nrole\r\n$6\r\nmaster\r\n"
+                              "$7\r\nmodules\r\n*0\r\n"
+                              "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n";
 
 static void play(int fd, const char *const *answers, bool hangs_up)
 {

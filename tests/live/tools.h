@@ -65,7 +65,7 @@ fake_server *fake_start(const char *const *answers, bool hangs_up);
 void fake_stop(fake_server *fake);
 const char *fake_url(const fake_server *fake);
 
-/* What a Redis 7 answers to the greeting of a client without password and database. */
-extern const char fake_greeting[];
+/* What a Redis 7 answers to the handshake of a client without password and database. */
+extern const char fake_handshake[];
 
 #endif

@@ -449,12 +449,12 @@ static void run_dbsize(sim__call *call)
 
 /* ---- The table ----------------------------------------------------------------------------- */
 
-#define GREETING (SIM__NO_LOGIN | SIM__NO_CHANCE)
+#define HANDSHAKE (SIM__NO_LOGIN | SIM__NO_CHANCE)
 #define FRAME (SIM__AT_ONCE | SIM__NO_CHANCE)
 
 static const sim__command commands[] = {
     {"append", 3, SIM__WRITES, sim__run_append},
-    {"auth", -2, GREETING, run_auth},
+    {"auth", -2, HANDSHAKE, run_auth},
     {"blpop", -3, SIM__WRITES, sim__run_blpop},
     {"client", -2, SIM__NO_CHANCE, run_client},
     {"dbsize", 1, 0, run_dbsize},
@@ -471,7 +471,7 @@ static const sim__command commands[] = {
     {"get", 2, 0, sim__run_get},
     {"getdel", 2, SIM__WRITES, sim__run_getdel},
     {"hdel", -3, SIM__WRITES, sim__run_hdel},
-    {"hello", -1, GREETING, run_hello},
+    {"hello", -1, HANDSHAKE, run_hello},
     {"hexists", 3, 0, sim__run_hexists},
     {"hget", 3, 0, sim__run_hget},
     {"hgetall", 2, 0, sim__run_hgetall},
@@ -493,7 +493,7 @@ static const sim__command commands[] = {
     {"pexpire", -3, SIM__WRITES, run_pexpire},
     {"ping", -1, 0, run_ping},
     {"pttl", 2, 0, run_pttl},
-    {"quit", -1, GREETING | SIM__AT_ONCE, run_quit},
+    {"quit", -1, HANDSHAKE | SIM__AT_ONCE, run_quit},
     {"rpush", -3, SIM__WRITES, sim__run_rpush},
     {"sadd", -3, SIM__WRITES, sim__run_sadd},
     {"scard", 2, 0, sim__run_scard},

@@ -14,7 +14,7 @@ static bool has_answer(sim_world *world, void *user)
 {
     (void)world;
     gavel__transport *transport = user;
-    return transport->ops->connect(transport) != GAVEL__UNDER_WAY;
+    return transport->ops->connect(transport) != GAVEL__PROGRESS_UNDER_WAY;
 }
 
 bool sim_raw_open(sim_raw *raw, sim_world *world)
@@ -29,7 +29,7 @@ bool sim_raw_open(sim_raw *raw, sim_world *world)
         return false;
     raw->connection = sim_get_counters(world)->n_connections;
     sim_run_until(world, has_answer, raw->transport, SIM_SECOND);
-    return raw->transport->ops->connect(raw->transport) == GAVEL__DONE;
+    return raw->transport->ops->connect(raw->transport) == GAVEL__PROGRESS_DONE;
 }
 
 void sim_raw_close(sim_raw *raw)
@@ -58,7 +58,7 @@ static void send_all(sim_raw *raw, gavel_bytes bytes)
 {
     while (bytes.size > 0 && !raw->is_broken) {
         long n = raw->transport->ops->send(raw->transport, bytes.data, bytes.size);
-        if (n == GAVEL__BROKEN)
+        if (n == GAVEL__TRANSPORT_BROKEN)
             raw->is_broken = true;
         if (n <= 0)
             continue;
@@ -94,7 +94,7 @@ const char *sim_raw_take(sim_raw *raw, int64_t us)
     long n;
     while ((n = raw->transport->ops->receive(raw->transport, chunk, sizeof chunk, false)) > 0)
         gavel__buffer_append(&raw->reply, (gavel_bytes){chunk, (size_t)n});
-    raw->is_broken |= n == GAVEL__BROKEN;
+    raw->is_broken |= n == GAVEL__TRANSPORT_BROKEN;
     gavel__buffer_append(&raw->reply, (gavel_bytes){"", 1});
     return raw->reply.data;
 }

@@ -32,15 +32,15 @@ static gavel__progress connect(gavel__transport *transport)
 {
     switch (connection_of(transport)->progress) {
     case SIM__DIALLING:
-        return GAVEL__UNDER_WAY;
+        return GAVEL__PROGRESS_UNDER_WAY;
     case SIM__OPEN:
-        return GAVEL__DONE;
+        return GAVEL__PROGRESS_DONE;
     case SIM__REFUSED:
     case SIM__LOST:
         break;
     }
     tell_why(transport);
-    return GAVEL__FAILED;
+    return GAVEL__PROGRESS_FAILED;
 }
 
 static long send(gavel__transport *transport, const char *data, size_t size)
@@ -51,12 +51,12 @@ static long send(gavel__transport *transport, const char *data, size_t size)
         sim__fail(world, "a send of nothing, or before the connection was made");
     if (connection->progress != SIM__OPEN) {
         tell_why(transport);
-        return GAVEL__BROKEN;
+        return GAVEL__TRANSPORT_BROKEN;
     }
     if (sim__chance(&world->chance, world->faults.short_send_per_mille)) {
         size = (size_t)gavel__random_below(&world->chance, size + 1);
         if (size == 0)
-            return GAVEL__WOULD_BLOCK;
+            return GAVEL__TRANSPORT_WOULD_BLOCK;
     }
     sim__connection_send(connection, (gavel_bytes){data, size});
     return (long)size;
@@ -86,9 +86,9 @@ static long receive(gavel__transport *transport, char *data, size_t size, bool w
         return (long)size;
     }
     if (connection->progress == SIM__OPEN || connection->progress == SIM__DIALLING)
-        return GAVEL__WOULD_BLOCK;
+        return GAVEL__TRANSPORT_WOULD_BLOCK;
     tell_why(transport);
-    return GAVEL__BROKEN;
+    return GAVEL__TRANSPORT_BROKEN;
 }
 
 static void close(gavel__transport *transport)

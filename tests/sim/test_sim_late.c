@@ -83,7 +83,7 @@ static long late_send(gavel__transport *transport, const char *data, size_t size
     gavel__transport *inner = ((late_transport *)transport)->inner;
     if (process.is_stopped) {
         if (process.n_taken == 0)
-            return GAVEL__WOULD_BLOCK;
+            return GAVEL__TRANSPORT_WOULD_BLOCK;
         size = process.n_taken;
         process.n_taken = 0;
     }

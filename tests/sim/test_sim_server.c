@@ -490,7 +490,7 @@ Test(sim_server, refuses_and_hangs_dials)
     sim_set_faults(world, &(sim_faults){.hang_per_mille = 1000});
     cr_expect_not(sim_raw_open(&raw, world));
     cr_assert_not_null(raw.transport);
-    cr_expect_eq(raw.transport->ops->connect(raw.transport), GAVEL__UNDER_WAY);
+    cr_expect_eq(raw.transport->ops->connect(raw.transport), GAVEL__PROGRESS_UNDER_WAY);
     sim_raw_close(&raw);
     sim_destroy(world);
 }

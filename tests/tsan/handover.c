@@ -277,15 +277,15 @@ static void is_not_handed_to_a_sleeper(test_server *server)
 static void is_woken_when_told(test_server *server)
 {
     gavel_client *client = open_gated(server, false);
-    caller turner = {.client = client, .stream = GAVEL_STR("turner")};
-    begin(&turner, server, 1);
+    caller driver = {.client = client, .stream = GAVEL_STR("driver")};
+    begin(&driver, server, 1);
     await(&n_asleep_in_loop, 1);
     pthread_mutex_lock(&mutex);
     clock_skew_us = DEADLINE_MS * INT64_C(1000);
     pthread_mutex_unlock(&mutex);
     gavel_outcome outcome = gavel_run(client, &(gavel_transaction){.body = NULL});
     CHECK(outcome.status == GAVEL_INVALID, "%s", gavel_status_name(outcome.status));
-    end(&turner, GAVEL_DEADLINE);
+    end(&driver, GAVEL_DEADLINE);
     gavel_close(client);
     clock_skew_us = 0;
 }

@@ -4,7 +4,7 @@
  *
  *     TestSuite(link, .init = set_up, .fini = tear_down);
  *
- *     come_up();             connected and greeted
+ *     come_up();             connected, and the handshake done
  *     send_text("x", 1);     a command; one reply is to come
  *     say("+OK\r\n");        what the server sends next
  *     be_readable();
@@ -59,11 +59,11 @@ static inline long peer_send(gavel__transport *transport, const char *data, size
 {
     (void)transport;
     if (peer.is_send_broken)
-        return GAVEL__BROKEN;
+        return GAVEL__TRANSPORT_BROKEN;
     if (size > peer.send_room)
         size = peer.send_room;
     if (size == 0)
-        return GAVEL__WOULD_BLOCK;
+        return GAVEL__TRANSPORT_WOULD_BLOCK;
     cr_assert_leq(peer.n_sent + size, sizeof(peer.sent));
     memcpy(peer.sent + peer.n_sent, data, size);
     peer.n_sent += size;
@@ -78,12 +78,12 @@ static inline long peer_receive(gavel__transport *transport, char *data, size_t 
     peer.n_receives++;
     if (peer.n_incoming == 0 && peer.is_closed) {
         strcpy(transport->message, "the connection was closed by the server");
-        return GAVEL__BROKEN;
+        return GAVEL__TRANSPORT_BROKEN;
     }
     size = size < peer.n_incoming ? size : peer.n_incoming;
     size = size < peer.piece_max ? size : peer.piece_max;
     if (size == 0)
-        return GAVEL__WOULD_BLOCK;
+        return GAVEL__TRANSPORT_WOULD_BLOCK;
     memcpy(data, peer.incoming, size);
     peer.incoming += size;
     peer.n_incoming -= size;
@@ -230,8 +230,8 @@ static inline void on_down(gavel__link *link, const gavel__link_loss *loss, void
 
 static inline void reset_peer(void)
 {
-    peer =
-        (struct peer){.connect_answer = GAVEL__DONE, .send_room = SIZE_MAX, .piece_max = SIZE_MAX};
+    peer = (struct peer){
+        .connect_answer = GAVEL__PROGRESS_DONE, .send_room = SIZE_MAX, .piece_max = SIZE_MAX};
 }
 
 static inline void set_up(void)

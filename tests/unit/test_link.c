@@ -84,7 +84,7 @@ Test(link, a_broken_send_takes_the_reason_from_receiving)
     cr_expect(has(seen.loss.message, "closed by the server"), "%s", seen.loss.message);
 }
 
-Test(link, a_greeting_that_cannot_be_sent)
+Test(link, a_handshake_that_cannot_be_sent)
 {
     peer.is_send_broken = true;
     cr_assert(create());
@@ -97,7 +97,7 @@ Test(link, a_greeting_that_cannot_be_sent)
 
 Test(link, dialling_takes_too_long)
 {
-    peer.connect_answer = GAVEL__UNDER_WAY;
+    peer.connect_answer = GAVEL__PROGRESS_UNDER_WAY;
     cr_assert(create());
     cr_expect_eq(gavel__link_due_us(it.link), GAVEL__NEVER);
     connect_link(GAVEL_STR(""));
@@ -110,7 +110,7 @@ Test(link, dialling_takes_too_long)
     cr_expect_eq(gavel__link_due_us(it.link), GAVEL__NEVER);
 }
 
-Test(link, greeting_takes_too_long)
+Test(link, handshake_takes_too_long)
 {
     cr_assert(create());
     connect_link(GAVEL_STR(""));
@@ -257,7 +257,7 @@ Test(link, reconnecting_in_on_reply)
     say("*1\r\n+one\r\n+two\r\n+three\r\n");
     be_readable();
     cr_expect_str_eq(seen.log, "UP [ +one ] ");
-    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_GREETING);
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_HANDSHAKE);
     cr_expect_eq(peer.n_dials, 2);
 }
 
@@ -269,7 +269,7 @@ Test(link, reconnecting_in_on_down)
     be_readable();
     cr_expect_str_eq(seen.log, "UP DOWN ");
     cr_expect_str_eq(seen.server_error, "ERR bye");
-    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_GREETING);
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_HANDSHAKE);
     say(HELLO PROBE);
     be_readable();
     cr_expect_str_eq(seen.log, "UP DOWN UP ");
@@ -282,7 +282,7 @@ Test(link, reconnecting_in_on_down_of_a_timeout)
     seen.on_down = DO_RECONNECT;
     gavel__link_on_time(it.link, START_US + COMMAND_TIMEOUT_US);
     cr_expect_str_eq(seen.log, "UP DOWN ");
-    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_GREETING);
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_HANDSHAKE);
 }
 
 /* ---- Memory -------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ Test(link_replies, replies_of_every_type)
 Test(link_replies, a_conversation_cut_at_every_byte)
 {
     static const char replies[] = HELLO PROBE ALL_REPLIES;
-    size_t n_greeting = strlen(HELLO PROBE);
+    size_t n_handshake = strlen(HELLO PROBE);
     size_t size = sizeof(replies) - 1;
     for (size_t cut = 1; cut < size; cut++) {
         memset(&seen, 0, sizeof(seen));
@@ -28,12 +28,12 @@ Test(link_replies, a_conversation_cut_at_every_byte)
         connect_link(GAVEL_STR(""));
         for (size_t at = 0; at < size;) {
             size_t end = at < cut ? cut : size;
-            if (at < n_greeting && end > n_greeting)
-                end = n_greeting; /* The rest comes only when it was asked for. */
+            if (at < n_handshake && end > n_handshake)
+                end = n_handshake; /* The rest comes only when it was asked for. */
             say_bytes(replies + at, end - at);
             be_readable();
             at = end;
-            if (at == n_greeting)
+            if (at == n_handshake)
                 send_text("x", N_ALL_REPLIES);
         }
         cr_assert_str_eq(seen.log, "UP " ALL_REPLIES_SEEN);
@@ -60,24 +60,24 @@ Test(link_replies, a_conversation_byte_by_byte)
 Test(link_replies, a_conversation_broken_at_every_byte)
 {
     static const char replies[] = HELLO PROBE ALL_REPLIES;
-    size_t n_greeting = strlen(HELLO PROBE);
+    size_t n_handshake = strlen(HELLO PROBE);
     for (size_t end = 0; end < sizeof(replies); end++) {
         memset(&seen, 0, sizeof(seen));
         reset_peer();
         cr_assert(create());
         connect_link(GAVEL_STR(""));
-        say_bytes(replies, end < n_greeting ? end : n_greeting);
-        peer.is_closed = end < n_greeting;
+        say_bytes(replies, end < n_handshake ? end : n_handshake);
+        peer.is_closed = end < n_handshake;
         be_readable();
         be_readable();
-        if (end >= n_greeting) {
+        if (end >= n_handshake) {
             send_text("x", N_ALL_REPLIES);
-            say_bytes(replies + n_greeting, end - n_greeting);
+            say_bytes(replies + n_handshake, end - n_handshake);
             peer.is_closed = true;
             be_readable();
             be_readable();
         }
-        cr_assert_eq(seen.n_up, end >= n_greeting);
+        cr_assert_eq(seen.n_up, end >= n_handshake);
         cr_assert_eq(seen.n_down, 1);
         cr_assert_eq(gavel__link_get_state(it.link), GAVEL__LINK_DOWN);
         cr_assert_str_eq(
@@ -97,7 +97,7 @@ Test(link_replies, a_reply_that_nobody_asked_for)
     cr_expect(has(seen.loss.message, "nothing had asked for"), "%s", seen.loss.message);
 }
 
-Test(link_replies, a_reply_behind_the_greeting)
+Test(link_replies, a_reply_behind_the_handshake)
 {
     cr_assert(create());
     connect_link(GAVEL_STR(""));

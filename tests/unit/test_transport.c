@@ -100,7 +100,7 @@ static void await(int fd, short events)
 static gavel__progress finish_connecting(void)
 {
     gavel__progress progress;
-    while ((progress = transport->ops->connect(transport)) == GAVEL__UNDER_WAY)
+    while ((progress = transport->ops->connect(transport)) == GAVEL__PROGRESS_UNDER_WAY)
         await(transport->fd, transport->awaits_read ? POLLIN : POLLOUT);
     return progress;
 }
@@ -110,7 +110,7 @@ static void connect_to_peer(void)
     gavel_error error;
     transport = dial(&error);
     cr_assert_not_null(transport, "%s", error.message);
-    cr_assert_eq(finish_connecting(), GAVEL__DONE, "%s", transport->message);
+    cr_assert_eq(finish_connecting(), GAVEL__PROGRESS_DONE, "%s", transport->message);
     peer = accept(listener, NULL, NULL);
     cr_assert_geq(peer, 0);
 }
@@ -203,7 +203,7 @@ Test(transport, nobody_listens_on_the_port)
     if (transport == NULL) {
         cr_expect_str_eq(error.message, "Connection refused");
     } else {
-        cr_expect_eq(finish_connecting(), GAVEL__FAILED);
+        cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
         cr_expect_str_eq(transport->message, "Connection refused");
     }
 }
@@ -230,10 +230,10 @@ Test(transport, sending_to_a_peer_that_is_gone)
     cr_assert_eq(write(peer, "last", 4), 4);
     close(peer);
     peer = -1;
-    cr_expect_eq(send_bytes("x", 1), GAVEL__BROKEN);
-    cr_expect_eq(send_bytes("x", 1), GAVEL__BROKEN);
+    cr_expect_eq(send_bytes("x", 1), GAVEL__TRANSPORT_BROKEN);
+    cr_expect_eq(send_bytes("x", 1), GAVEL__TRANSPORT_BROKEN);
     cr_expect_eq(receive(data, sizeof(data), false), 4);
-    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__BROKEN);
+    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__TRANSPORT_BROKEN);
 }
 
 Test(transport, the_end_of_the_stream)
@@ -243,10 +243,10 @@ Test(transport, the_end_of_the_stream)
     connect_to_peer();
     close(peer);
     peer = -1;
-    cr_expect_eq(receive(data, sizeof(data), true), GAVEL__BROKEN);
+    cr_expect_eq(receive(data, sizeof(data), true), GAVEL__TRANSPORT_BROKEN);
     cr_expect_str_eq(transport->message, "the connection was closed by the server");
     transport->message[0] = '\0';
-    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__BROKEN);
+    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__TRANSPORT_BROKEN);
     cr_expect_str_eq(transport->message, "the connection was closed by the server");
 }
 
@@ -260,7 +260,7 @@ Test(transport, a_reset)
     close(peer);
     peer = -1;
     await(transport->fd, POLLIN);
-    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__BROKEN);
+    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__TRANSPORT_BROKEN);
     cr_expect_str_eq(transport->message, "Connection reset by peer");
 }
 
@@ -273,7 +273,7 @@ Test(transport, a_peer_that_does_not_read)
     long total = 0;
     while ((n = send_bytes(data, sizeof(data))) > 0)
         total += n;
-    cr_expect_eq(n, GAVEL__WOULD_BLOCK);
+    cr_expect_eq(n, GAVEL__TRANSPORT_WOULD_BLOCK);
     cr_expect_gt(total, 0);
     while (total > 0) {
         ssize_t n_read = read(peer, data, sizeof(data));
@@ -290,9 +290,9 @@ Test(transport, a_wait_ends_by_itself)
     char data[16];
     listen_unix();
     connect_to_peer();
-    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__WOULD_BLOCK);
+    cr_expect_eq(receive(data, sizeof(data), false), GAVEL__TRANSPORT_WOULD_BLOCK);
     int64_t start_us = now_us();
-    cr_expect_eq(receive(data, sizeof(data), true), GAVEL__WOULD_BLOCK);
+    cr_expect_eq(receive(data, sizeof(data), true), GAVEL__TRANSPORT_WOULD_BLOCK);
     int64_t elapsed_us = now_us() - start_us;
     cr_expect(elapsed_us > 5000 && elapsed_us < 5000000, "%lld us", (long long)elapsed_us);
 }
@@ -313,7 +313,7 @@ Test(transport, a_signal_ends_a_wait)
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &interval, NULL);
     for (int i = 0; i < 10; i++)
-        cr_expect_eq(receive(data, sizeof(data), true), GAVEL__WOULD_BLOCK);
+        cr_expect_eq(receive(data, sizeof(data), true), GAVEL__TRANSPORT_WOULD_BLOCK);
 }
 
 /* ---- A link over it ------------------------------------------------------------------------ */
@@ -370,7 +370,7 @@ Test(transport, a_round_trip_is_one_send_and_one_receive)
     listen_unix();
     gavel__link *link = create_link();
     gavel__link_connect(link, GAVEL_STR(""), now_us());
-    cr_assert_eq(gavel__link_get_state(link), GAVEL__LINK_GREETING);
+    cr_assert_eq(gavel__link_get_state(link), GAVEL__LINK_HANDSHAKE);
     peer = accept(listener, NULL, NULL);
     peer_answers("*4\r\n+version\r\n+7.0.0\r\n+mode\r\n+standalone\r\n+OK\r\n*0\r\n");
     gavel__link_on_ready(link, true, false, now_us());
@@ -413,7 +413,7 @@ Test(transport, tls_with_a_peer_that_speaks_none)
     cr_assert_not_null(transport, "%s", error.message);
     peer = accept(listener, NULL, NULL);
     cr_assert_eq(write(peer, "-ERR what?\r\n", 12), 12);
-    cr_expect_eq(finish_connecting(), GAVEL__FAILED);
+    cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
     cr_expect_eq(strncmp(transport->message, "TLS: ", 5), 0, "%s", transport->message);
 }
 
@@ -428,6 +428,6 @@ Test(transport, tls_with_a_peer_that_hangs_up)
     peer = accept(listener, NULL, NULL);
     close(peer);
     peer = -1;
-    cr_expect_eq(finish_connecting(), GAVEL__FAILED);
+    cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
     cr_expect_neq(transport->message[0], '\0');
 }

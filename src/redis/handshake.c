@@ -1,7 +1,7 @@
 /*
- * Greetings: written as commands, judged reply by reply. For links. The first bad reply decides.
+ * Handshakes: written as commands, judged reply by reply. For links. The first bad reply decides.
  */
-#include "redis/greeting.h"
+#include "redis/handshake.h"
 
 #include "base/resp.h"
 #include "base/text.h"
@@ -13,19 +13,20 @@
 /* ---- Writing ------------------------------------------------------------------------------- */
 
 static void write_command(
-    gavel__greeting *greeting, gavel__greeting_step step, gavel__buffer *out, size_t n_args)
+    gavel__handshake *handshake, gavel__handshake_step step, gavel__buffer *out, size_t n_args)
 {
-    greeting->steps[greeting->n_steps++] = step;
+    handshake->steps[handshake->n_steps++] = step;
     gavel__resp_begin(out, n_args);
 }
 
 static void write_hello(
-    gavel__greeting *greeting, const gavel__link_config *config, gavel__buffer *out)
+    gavel__handshake *handshake, const gavel__link_config *config, gavel__buffer *out)
 {
     const gavel__address *address = config->address;
     bool has_login = address->user != NULL || address->password != NULL;
     bool has_name = config->name[0] != '\0';
-    write_command(greeting, GAVEL__GREETING_HELLO, out, (size_t)(2 + 3 * has_login + 2 * has_name));
+    write_command(
+        handshake, GAVEL__HANDSHAKE_HELLO, out, (size_t)(2 + 3 * has_login + 2 * has_name));
     gavel__resp_arg(out, GAVEL_STR("HELLO"));
     gavel__resp_arg(out, GAVEL_STR("2"));
     if (has_login) {
@@ -39,19 +40,19 @@ static void write_hello(
     }
 }
 
-static void write_select(gavel__greeting *greeting, int database, gavel__buffer *out)
+static void write_select(gavel__handshake *handshake, int database, gavel__buffer *out)
 {
-    write_command(greeting, GAVEL__GREETING_SELECT, out, 2);
+    write_command(handshake, GAVEL__HANDSHAKE_SELECT, out, 2);
     gavel__resp_arg(out, GAVEL_STR("SELECT"));
     gavel__resp_arg_int(out, database);
 }
 
 static void write_marker(
-    gavel__greeting *greeting, gavel_bytes marker, int64_t ttl_us, gavel__buffer *out)
+    gavel__handshake *handshake, gavel_bytes marker, int64_t ttl_us, gavel__buffer *out)
 {
     int64_t ttl_ms = ttl_us / 1000;
-    greeting->n_writes = 1;
-    write_command(greeting, GAVEL__GREETING_SET, out, 5);
+    handshake->n_writes = 1;
+    write_command(handshake, GAVEL__HANDSHAKE_SET, out, 5);
     gavel__resp_arg(out, GAVEL_STR("SET"));
     gavel__resp_arg(out, marker);
     gavel__resp_arg(out, GAVEL_STR("0"));
@@ -59,20 +60,20 @@ static void write_marker(
     gavel__resp_arg_int(out, ttl_ms > 0 ? ttl_ms : 1);
 }
 
-gavel__greeting gavel__greeting_write(
+gavel__handshake gavel__handshake_write(
     const gavel__link_config *config, gavel_bytes marker, gavel__buffer *out)
 {
-    gavel__greeting greeting = {.n_steps = 0};
-    write_hello(&greeting, config, out);
+    gavel__handshake handshake = {.n_steps = 0};
+    write_hello(&handshake, config, out);
     if (config->address->database != 0)
-        write_select(&greeting, config->address->database, out);
-    write_command(&greeting, GAVEL__GREETING_MULTI, out, 1);
+        write_select(&handshake, config->address->database, out);
+    write_command(&handshake, GAVEL__HANDSHAKE_MULTI, out, 1);
     gavel__resp_arg(out, GAVEL_STR("MULTI"));
     if (marker.size > 0 && config->marker_ttl_us > 0)
-        write_marker(&greeting, marker, config->marker_ttl_us, out);
-    write_command(&greeting, GAVEL__GREETING_EXEC, out, 1);
+        write_marker(&handshake, marker, config->marker_ttl_us, out);
+    write_command(&handshake, GAVEL__HANDSHAKE_EXEC, out, 1);
     gavel__resp_arg(out, GAVEL_STR("EXEC"));
-    return greeting;
+    return handshake;
 }
 
 /* ---- Errors -------------------------------------------------------------------------------- */
@@ -100,7 +101,7 @@ static gavel_bytes first_word(gavel_bytes text)
  * A server that does not know a command repeats its arguments. Any other words are kept unless
  * they hold the password or how it begins, for what is repeated may have been cut.
  */
-gavel_bytes gavel__greeting_censor(gavel_bytes words, const gavel__address *address)
+gavel_bytes gavel__handshake_censor(gavel_bytes words, const gavel__address *address)
 {
     size_t place;
     if (find(words, GAVEL_STR(", with args beginning with"), &place))
@@ -135,30 +136,30 @@ static bool is_final_error(gavel_bytes error)
            !gavel__bytes_start_with(error, GAVEL_STR("ERR max number of clients"));
 }
 
-static const char *step_name(gavel__greeting_step step)
+static const char *step_name(gavel__handshake_step step)
 {
     switch (step) {
-    case GAVEL__GREETING_HELLO:
+    case GAVEL__HANDSHAKE_HELLO:
         return "the login (HELLO)";
-    case GAVEL__GREETING_SELECT:
+    case GAVEL__HANDSHAKE_SELECT:
         return "the database (SELECT)";
-    case GAVEL__GREETING_MULTI:
+    case GAVEL__HANDSHAKE_MULTI:
         return "MULTI";
-    case GAVEL__GREETING_SET:
+    case GAVEL__HANDSHAKE_SET:
         return "the marker (SET)";
-    case GAVEL__GREETING_EXEC:
+    case GAVEL__HANDSHAKE_EXEC:
         return "EXEC";
     }
     return "?";
 }
 
-static bool refuse_error(gavel__greeting_step step, const gavel__address *address,
+static bool refuse_error(gavel__handshake_step step, const gavel__address *address,
     gavel_bytes error, gavel__link_loss *ret_loss)
 {
-    gavel_bytes words = gavel__greeting_censor(error, address);
+    gavel_bytes words = gavel__handshake_censor(error, address);
     char shown[GAVEL_MESSAGE_SIZE];
     *ret_loss = (gavel__link_loss){.is_final = is_final_error(error), .server_error = words};
-    if (step == GAVEL__GREETING_HELLO &&
+    if (step == GAVEL__HANDSHAKE_HELLO &&
         gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command"))) {
         gavel__format(ret_loss->message, sizeof(ret_loss->message),
             "too old: the server does not know HELLO, gavel needs 6.2 or newer");
@@ -247,47 +248,48 @@ static bool check_hello(const gavel_reply *reply, gavel__link_loss *ret_loss)
     return true;
 }
 
-static bool check_exec(const gavel__greeting *greeting, const gavel__address *address,
+static bool check_exec(const gavel__handshake *handshake, const gavel__address *address,
     const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
-    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != greeting->n_writes)
+    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != handshake->n_writes)
         return refuse(ret_loss, false, "the reply to EXEC is not the expected array");
     if (reply->n_elements == 0 || is_status(&reply->elements[0], GAVEL_STR("OK")))
         return true;
     if (reply->elements[0].type == GAVEL_REPLY_ERROR)
-        return refuse_error(GAVEL__GREETING_SET, address, reply->elements[0].text, ret_loss);
+        return refuse_error(GAVEL__HANDSHAKE_SET, address, reply->elements[0].text, ret_loss);
     return refuse(ret_loss, false, "the reply to the marker's SET is not OK");
 }
 
-static bool check(const gavel__greeting *greeting, const gavel__address *address,
+static bool check(const gavel__handshake *handshake, const gavel__address *address,
     const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
-    gavel__greeting_step step = greeting->steps[greeting->i_step];
+    gavel__handshake_step step = handshake->steps[handshake->i_step];
     if (reply->type == GAVEL_REPLY_ERROR)
         return refuse_error(step, address, reply->text, ret_loss);
     switch (step) {
-    case GAVEL__GREETING_HELLO:
+    case GAVEL__HANDSHAKE_HELLO:
         return check_hello(reply, ret_loss);
-    case GAVEL__GREETING_SELECT:
+    case GAVEL__HANDSHAKE_SELECT:
         return is_status(reply, GAVEL_STR("OK")) ||
                refuse(ret_loss, false, "the reply to SELECT is not OK");
-    case GAVEL__GREETING_MULTI:
+    case GAVEL__HANDSHAKE_MULTI:
         return is_status(reply, GAVEL_STR("OK")) ||
                refuse(ret_loss, false, "the reply to MULTI is not OK");
-    case GAVEL__GREETING_SET:
+    case GAVEL__HANDSHAKE_SET:
         return is_status(reply, GAVEL_STR("QUEUED")) ||
                refuse(ret_loss, false, "the reply to the marker's SET is not QUEUED");
-    case GAVEL__GREETING_EXEC:
-        return check_exec(greeting, address, reply, ret_loss);
+    case GAVEL__HANDSHAKE_EXEC:
+        return check_exec(handshake, address, reply, ret_loss);
     }
     return false;
 }
 
-gavel__greeted gavel__greeting_take(gavel__greeting *greeting, const gavel__address *address,
-    const gavel_reply *reply, gavel__link_loss *ret_loss)
+gavel__handshake_result gavel__handshake_take(gavel__handshake *handshake,
+    const gavel__address *address, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
-    if (!check(greeting, address, reply, ret_loss))
-        return GAVEL__GREETED_BADLY;
-    greeting->i_step++;
-    return greeting->i_step == greeting->n_steps ? GAVEL__GREETED_WELL : GAVEL__GREETED_SO_FAR;
+    if (!check(handshake, address, reply, ret_loss))
+        return GAVEL__HANDSHAKE_RESULT_BAD;
+    handshake->i_step++;
+    return handshake->i_step == handshake->n_steps ? GAVEL__HANDSHAKE_RESULT_GOOD
+                                                   : GAVEL__HANDSHAKE_RESULT_MORE;
 }

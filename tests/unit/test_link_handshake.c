@@ -1,24 +1,24 @@
 /*
- * Links, until they are up: dialling, what the greeting says, and each way to be refused.
+ * Links, until they are up: dialling, what the handshake says, and each way to be refused.
  */
 #include "link_peer.h"
 
-TestSuite(link_greeting, .init = set_up, .fini = tear_down);
+TestSuite(link_handshake, .init = set_up, .fini = tear_down);
 
-/* ---- The greeting -------------------------------------------------------------------------- */
+/* ---- The handshake -------------------------------------------------------------------------- */
 
-Test(link_greeting, the_shortest_greeting)
+Test(link_handshake, the_shortest_handshake)
 {
     cr_assert(create());
     cr_expect_eq(gavel__link_fd(it.link), -1);
     connect_link(GAVEL_STR(""));
     cr_expect_eq(gavel__link_fd(it.link), 42);
-    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_GREETING);
+    cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_HANDSHAKE);
     expect_sent("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n");
     cr_expect_eq(gavel__link_get_counters(it.link)->n_sends, 1);
 }
 
-Test(link_greeting, the_longest_greeting)
+Test(link_handshake, the_longest_handshake)
 {
     static char user[] = "bob";
     static char password[] = "p w";
@@ -29,21 +29,21 @@ Test(link_greeting, the_longest_greeting)
     it.config.marker_ttl_us = 5000000;
     cr_assert(create());
     connect_link((gavel_bytes){"m\0k", 3});
-    const char greeting[] =
+    const char handshake[] =
         "*7\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\np w\r\n"
         "$7\r\nSETNAME\r\n$2\r\nme\r\n"
         "*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n"
         "*1\r\n$5\r\nMULTI\r\n"
         "*5\r\n$3\r\nSET\r\n$3\r\nm\0k\r\n$1\r\n0\r\n$2\r\nPX\r\n$4\r\n5000\r\n"
         "*1\r\n$4\r\nEXEC\r\n";
-    cr_assert_eq(peer.n_sent, sizeof(greeting) - 1);
-    cr_expect_arr_eq(peer.sent, greeting, peer.n_sent);
+    cr_assert_eq(peer.n_sent, sizeof(handshake) - 1);
+    cr_expect_arr_eq(peer.sent, handshake, peer.n_sent);
     say(HELLO "+OK\r\n" MARKER_PROBE);
     be_readable();
     cr_expect_str_eq(seen.log, "UP ");
 }
 
-Test(link_greeting, a_login_of_half)
+Test(link_handshake, a_login_of_half)
 {
     static char word[] = "w";
     static const char *const logins[] = {
@@ -62,7 +62,7 @@ Test(link_greeting, a_login_of_half)
 }
 
 /* Both halves of a marker are needed: its key and a time to live. */
-Test(link_greeting, no_marker_without_time_to_live)
+Test(link_handshake, no_marker_without_time_to_live)
 {
     cr_assert(create());
     connect_link(GAVEL_STR("m"));
@@ -70,7 +70,7 @@ Test(link_greeting, no_marker_without_time_to_live)
     cr_expect_not(has(peer.sent, "SET"));
 }
 
-Test(link_greeting, the_greeting_is_not_counted)
+Test(link_handshake, the_handshake_is_not_counted)
 {
     cr_assert(create());
     connect_link(GAVEL_STR(""));
@@ -83,7 +83,7 @@ Test(link_greeting, the_greeting_is_not_counted)
     cr_expect_eq(gavel__link_due_us(it.link), GAVEL__NEVER);
 }
 
-Test(link_greeting, a_greeting_that_the_kernel_takes_byte_by_byte)
+Test(link_handshake, a_handshake_that_the_kernel_takes_byte_by_byte)
 {
     peer.send_room = 0;
     cr_assert(create());
@@ -182,7 +182,7 @@ static const refusal refusals[] = {
         "the reply to the marker's SET is not OK", ""},
 };
 
-Test(link_greeting, refusals)
+Test(link_handshake, refusals)
 {
     static char user[] = "u";
     static char password[] = "SECRET-IS-LONG";
@@ -209,7 +209,7 @@ Test(link_greeting, refusals)
     }
 }
 
-Test(link_greeting, versions_that_are_new_enough)
+Test(link_handshake, versions_that_are_new_enough)
 {
     static const char *const replies[] = {
         HELLO_REPLY("$5\r\n6.2.0\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
@@ -231,7 +231,7 @@ Test(link_greeting, versions_that_are_new_enough)
 
 /* ---- Dialling ------------------------------------------------------------------------------ */
 
-Test(link_greeting, a_dial_refused_at_once)
+Test(link_handshake, a_dial_refused_at_once)
 {
     peer.is_dial_refused = true;
     cr_assert(create());
@@ -241,9 +241,9 @@ Test(link_greeting, a_dial_refused_at_once)
     cr_expect_null(seen.loss.server_error.data);
 }
 
-Test(link_greeting, a_dial_refused_later)
+Test(link_handshake, a_dial_refused_later)
 {
-    peer.connect_answer = GAVEL__UNDER_WAY;
+    peer.connect_answer = GAVEL__PROGRESS_UNDER_WAY;
     cr_assert(create());
     connect_link(GAVEL_STR(""));
     cr_expect_eq(gavel__link_get_state(it.link), GAVEL__LINK_DIALLING);
@@ -251,7 +251,7 @@ Test(link_greeting, a_dial_refused_later)
     cr_expect_not(gavel__link_can_wait(it.link));
     gavel__link_on_ready(it.link, false, true, START_US);
     cr_expect_str_eq(seen.log, "");
-    peer.connect_answer = GAVEL__FAILED;
+    peer.connect_answer = GAVEL__PROGRESS_FAILED;
     gavel__link_on_ready(it.link, false, true, START_US);
     cr_expect_str_eq(seen.log, "DOWN ");
     cr_expect_str_eq(seen.loss.message, "redis://h:6379: connection refused");
@@ -259,7 +259,7 @@ Test(link_greeting, a_dial_refused_later)
     cr_expect_eq(gavel__link_fd(it.link), -1);
 }
 
-Test(link_greeting, a_long_label_leaves_room_for_the_reason)
+Test(link_handshake, a_long_label_leaves_room_for_the_reason)
 {
     static char label[400];
     memset(label, 'x', sizeof(label) - 1);

@@ -1,0 +1,53 @@
+/*
+ * Handshakes: what a link says first, and whether the answers are such that it may be used. For
+ * links. Does no I/O.
+ *
+ *     HELLO 2 [AUTH user password] [SETNAME name]
+ *     [SELECT database]
+ *     MULTI, [SET marker 0 PX ttl], EXEC
+ *
+ * The last line proves that this login may run transactions: where MULTI is refused, the writes
+ * that follow it would run one by one, unguarded. It also plants the marker.
+ */
+#ifndef GAVEL__HANDSHAKE_H
+#define GAVEL__HANDSHAKE_H
+
+#include "redis/link.h"
+
+typedef enum gavel__handshake_step {
+    GAVEL__HANDSHAKE_HELLO,
+    GAVEL__HANDSHAKE_SELECT,
+    GAVEL__HANDSHAKE_MULTI,
+    GAVEL__HANDSHAKE_SET,
+    GAVEL__HANDSHAKE_EXEC
+} gavel__handshake_step;
+
+/* The commands whose replies are still to come. */
+typedef struct gavel__handshake {
+    gavel__handshake_step steps[GAVEL__HANDSHAKE_EXEC + 1];
+    size_t n_steps;
+    size_t i_step;
+    size_t n_writes; /* in the transaction */
+} gavel__handshake;
+
+typedef enum gavel__handshake_result {
+    GAVEL__HANDSHAKE_RESULT_MORE, /* a good answer; there are more to come */
+    GAVEL__HANDSHAKE_RESULT_GOOD, /* that was the last one */
+    GAVEL__HANDSHAKE_RESULT_BAD   /* the link must not be used */
+} gavel__handshake_result;
+
+/* Appends the handshake to `out`. An empty marker: none. */
+gavel__handshake gavel__handshake_write(
+    const gavel__link_config *config, gavel_bytes marker, gavel__buffer *out);
+
+/*
+ * Judges the next reply. BAD sets *ret_loss, with a message that does not yet name the server;
+ * server_error points into the reply.
+ */
+gavel__handshake_result gavel__handshake_take(gavel__handshake *handshake,
+    const gavel__address *address, const gavel_reply *reply, gavel__link_loss *ret_loss);
+
+/* The server's words, cut before anything that may repeat the login. */
+gavel_bytes gavel__handshake_censor(gavel_bytes words, const gavel__address *address);
+
+#endif
