@@ -453,7 +453,7 @@ static void close_in_child(gavel_client *client)
     if (client->platform.is_blocking)
         pthread_mutex_unlock(&client->mutex);
     client->hooks = (gavel_hooks){.on_event = NULL};
-    client->engine.queue.hooks = client->hooks;
+    client->engine.context.hooks = client->hooks;
     gavel__engine_cancel_all(&client->engine, true, 0);
     for (gavel__transaction *transaction;
          (transaction = gavel__engine_take_done(&client->engine)) != NULL;) {
@@ -512,7 +512,7 @@ void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
         return;
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);
-    *ret_stats = client->engine.queue.stats;
+    *ret_stats = client->engine.context.stats;
     size_t n_connections = gavel__client_n_connections(client);
     for (size_t i = 0; i < n_connections; i++) {
         const gavel__link *link = gavel__client_connection(client, i)->link;

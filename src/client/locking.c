@@ -39,8 +39,8 @@ static gavel_bytes begin_dial(gavel__connection *connection)
 static void on_up(gavel__connection *connection)
 {
     gavel_client *client = connection->client;
-    gavel__queue_tell(
-        &client->engine.queue, GAVEL_EVENT_LINK_UP, connection->lane->index, NULL, "");
+    gavel__context_tell(
+        &client->engine.context, GAVEL_EVENT_LINK_UP, connection->lane->index, NULL, "");
     gavel__locks_on_link_up(&client->locks, connection->lane, gavel__link_out(connection->link),
         gavel__client_lease_now_us(client));
 }
@@ -55,8 +55,8 @@ static void on_reply(gavel__connection *connection, const gavel_reply *reply)
 static void on_down(gavel__connection *connection, const gavel__loss *loss)
 {
     gavel_client *client = connection->client;
-    gavel__queue_tell(
-        &client->engine.queue, GAVEL_EVENT_LINK_DOWN, connection->lane->index, NULL, loss->message);
+    gavel__context_tell(&client->engine.context, GAVEL_EVENT_LINK_DOWN, connection->lane->index,
+        NULL, loss->message);
     gavel__lock_link_loss lock_loss = {
         loss->n_sent, loss->is_final, loss->is_refused, loss->message};
     gavel__locks_on_link_down(

@@ -25,7 +25,7 @@ static void write_marker(gavel__round *round)
     round->number = lane->number + 1;
     gavel_bytes args[] = {GAVEL_STR("INCR"), {lane->marker, lane->marker_size}};
     gavel__resp_command(lane->out, args, 2);
-    round->rounds->queue->stats.n_marker_commands++;
+    round->context->stats.n_marker_commands++;
 }
 
 static size_t n_queued_commands(const gavel__round *round)
@@ -63,7 +63,7 @@ static void write_hand_off(gavel__round *round, int64_t now_us)
 void gavel__round_commit(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
-    gavel_stats *stats = &round->rounds->queue->stats;
+    gavel_stats *stats = &round->context->stats;
     gavel__buffer *out = lane->out;
     size_t size_before = out->size;
     gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
@@ -147,7 +147,7 @@ static bool keep_replies(gavel__round *round, gavel__transaction *member, const 
     for (size_t i = 0; i < member->n_writes; i++)
         replies[i] = *reply_to(round, member, exec, i);
     return gavel__outcome_keep_replies(
-        &member->outcome, round->rounds->queue->allocator, replies, member->n_writes);
+        &member->outcome, round->context->allocator, replies, member->n_writes);
 }
 
 static void settle_written(

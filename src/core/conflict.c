@@ -126,7 +126,8 @@ static int64_t heat_keys(gavel__round *round, int64_t now_us)
     if (is_inside(round))
         return now_us;
     int64_t resume_us =
-        now_us + gavel__backoff_conflict_us(level, (int64_t)queue->round_trip_us, &queue->random);
+        now_us + gavel__backoff_conflict_us(
+                     level, (int64_t)queue->context->round_trip_us, &queue->context->random);
     for (size_t i = 0; i < round->n_claims; i++) {
         if (round->claims[i]->is_changed)
             round->claims[i]->resume_us = resume_us;
@@ -206,12 +207,12 @@ static void look_again(gavel__round *round, int64_t now_us)
         gavel__round_dissolve(round, now_us);
         return;
     }
-    round->rounds->queue->stats.n_round_trips++;
+    round->context->stats.n_round_trips++;
     gavel__round_note_values(round);
     if (is_inside(round)) {
         gavel__lane *lane = round->lane;
         size_t size_before = lane->out->size;
-        round->rounds->queue->stats.n_commands += gavel__pass_write_checks(lane);
+        round->context->stats.n_commands += gavel__pass_write_checks(lane);
         gavel__lane_end_write(lane, size_before, now_us);
     }
     gavel__round_write_reads(round, now_us);
@@ -220,7 +221,7 @@ static void look_again(gavel__round *round, int64_t now_us)
 void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
-    rounds->queue->stats.n_conflicts++;
+    rounds->context->stats.n_conflicts++;
     rounds->prefetch_credit = gavel__full_prefetch_credit;
     round->lane->pass.is_handed_off = false;
     if (is_shared(round) && rounds->width > 1)

@@ -49,10 +49,10 @@ static void settle_unknown(
 void gavel__engine_on_doubt(
     gavel__engine *engine, gavel__lane *lane, gavel__round *round, int64_t now_us)
 {
-    engine->queue.stats.n_in_doubt++;
+    engine->context.stats.n_in_doubt++;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__queue_tell(&engine->queue, GAVEL_EVENT_IN_DOUBT, lane->index, gavel__member_of(node),
-            "the reply to EXEC was lost");
+        gavel__context_tell(&engine->context, GAVEL_EVENT_IN_DOUBT, lane->index,
+            gavel__member_of(node), "the reply to EXEC was lost");
     if (round->has_bare_writes || round->refusal.is_set) {
         settle_unknown(engine, round,
             "the link was lost after the server had refused a part of the transaction", now_us);
@@ -115,8 +115,8 @@ void gavel__engine_ask(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_ASK, 1, NULL);
     lane->asked = round;
     round->ask_us = 0;
-    engine->queue.stats.n_marker_commands += 2;
-    engine->queue.stats.n_round_trips++;
+    engine->context.stats.n_marker_commands += 2;
+    engine->context.stats.n_round_trips++;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->outcome.n_round_trips++;
     if (lane->out->has_failed)
@@ -171,10 +171,10 @@ void gavel__engine_on_asked(
     int64_t number = -1;
     bool is_number = reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number);
     if (is_number && number == (int64_t)round->number) {
-        engine->queue.stats.n_settled++;
+        engine->context.stats.n_settled++;
         settle_committed(engine, round, now_us);
     } else if (is_number && number == (int64_t)round->number - 1 && round->is_fenced) {
-        engine->queue.stats.n_settled++;
+        engine->context.stats.n_settled++;
         settle_not_made(engine, round, now_us);
     } else if (!round->is_touched || reply->type == GAVEL_REPLY_ERROR) {
         ask_later(lane, round, reply, now_us);

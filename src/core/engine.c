@@ -14,10 +14,11 @@
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
 {
     *engine = (gavel__engine){.config = *config};
-    gavel__queue_init(&engine->queue, config->allocator, &config->hooks, config->seed);
+    gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
+    gavel__queue_init(&engine->queue, &engine->context);
     engine->config.gates.allocator = config->allocator;
     engine->config.gates.key_prefix = config->key_prefix;
-    engine->config.gates.seed = gavel__random_next(&engine->queue.random);
+    engine->config.gates.seed = gavel__random_next(&engine->context.random);
     engine->config.gates.hash_seed = engine->queue.keys.map.seed; /* hashes are used for both */
     gavel__gates_init(&engine->gates, &engine->config.gates);
     gavel__rounds_init(&engine->rounds, &engine->queue);
@@ -291,8 +292,8 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->is_watching = false;
     lane->is_planted = false;
     lane->named_after = 0;
-    engine->queue.stats.n_links_up++;
-    gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
+    engine->context.stats.n_links_up++;
+    gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
 }
 
 /*
@@ -350,7 +351,7 @@ static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool wa
     lane->n_failures++;
     if (was_up && lane->n_failures == 1)
         return 0;
-    return gavel__backoff_fault_us(lane->n_failures, &engine->queue.random);
+    return gavel__backoff_fault_us(lane->n_failures, &engine->context.random);
 }
 
 static bool has_gate_lane(const gavel__engine *engine)
@@ -371,8 +372,8 @@ void gavel__engine_on_link_down(
     lane->out = NULL;
     lane->is_condemned = false;
     lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
-    engine->queue.stats.n_links_down++;
-    gavel__queue_tell(&engine->queue, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
+    engine->context.stats.n_links_down++;
+    gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(engine, lane, loss, now_us);
     lane->inflight = (gavel__inflight){.n = 0};
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
@@ -399,7 +400,7 @@ static void end_gate_write(
     gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before)
 {
     gavel__lane_end_write(lane, size_before, engine->advanced_us);
-    engine->queue.stats.n_commands += lane->n_new_replies - n_replies_before;
+    engine->context.stats.n_commands += lane->n_new_replies - n_replies_before;
 }
 
 /* Whoever waits too long for a gate sees whether its holder is dead. */
@@ -557,7 +558,7 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
     if (lane->written_us == 0)
         return;
     uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
-    uint64_t *smoothed_us = &engine->queue.round_trip_us;
+    uint64_t *smoothed_us = &engine->context.round_trip_us;
     *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
     lane->written_us = 0;
 }

@@ -33,6 +33,7 @@ typedef struct gavel__engine_config {
 
 typedef struct gavel__engine {
     gavel__engine_config config;
+    gavel__context context;
     gavel__limits limits;
     gavel__queue queue;
     gavel__gates gates;

@@ -5,44 +5,25 @@
 
 #include "base/histogram.h"
 #include "base/text.h"
-#include "core/guard.h"
 
 #include <string.h>
 
 /* Too short for an attempt that has to wait for anything. */
 static const int64_t last_moments_us = 2000;
 
-void gavel__queue_init(
-    gavel__queue *queue, const gavel_allocator *allocator, const gavel_hooks *hooks, uint64_t seed)
+void gavel__queue_init(gavel__queue *queue, gavel__context *context)
 {
-    *queue = (gavel__queue){.allocator = allocator, .hooks = *hooks};
-    gavel__random_seed(&queue->random, seed);
-    gavel__keys_init(&queue->keys, allocator, gavel__random_next(&queue->random));
+    *queue = (gavel__queue){.context = context};
+    gavel__keys_init(&queue->keys, context->allocator, gavel__random_next(&context->random));
     gavel__list_init(&queue->ready);
     gavel__list_init(&queue->done);
-    gavel__heap_init(&queue->timers, allocator);
+    gavel__heap_init(&queue->timers, context->allocator);
 }
 
 void gavel__queue_finish(gavel__queue *queue)
 {
     gavel__keys_finish(&queue->keys);
     gavel__heap_finish(&queue->timers);
-}
-
-void gavel__queue_tell(gavel__queue *queue, gavel_event_type type, uint32_t link,
-    const gavel__transaction *transaction, const char *message)
-{
-    if (queue->hooks.on_event == NULL)
-        return;
-    gavel_event event = {.type = type, .link = link, .message = message};
-    if (transaction != NULL) {
-        event.user = transaction->user;
-        event.n_attempts = transaction->outcome.n_attempts;
-        event.status = transaction->outcome.status;
-    }
-    gavel__guard_enter();
-    queue->hooks.on_event(&event, queue->hooks.user);
-    gavel__guard_leave();
 }
 
 /* ---- Ends ---------------------------------------------------------------------------------- */
@@ -55,11 +36,11 @@ static void finish(gavel__queue *queue, gavel__transaction *transaction, int64_t
         outcome->result_size = 0; /* set by an attempt that came to nothing */
     if (outcome->status != GAVEL_ABORTED)
         outcome->abort_code = 0; /* likewise */
-    queue->stats.n_outcomes[outcome->status]++;
-    queue->stats.latencies[gavel__latency_bucket(outcome->elapsed_us)]++;
+    queue->context->stats.n_outcomes[outcome->status]++;
+    queue->context->stats.latencies[gavel__latency_bucket(outcome->elapsed_us)]++;
     gavel__list_remove(&transaction->node);
     gavel__list_append(&queue->done, &transaction->node);
-    gavel__queue_tell(queue, GAVEL_EVENT_OUTCOME, 0, transaction, outcome->message);
+    gavel__context_tell(queue->context, GAVEL_EVENT_OUTCOME, 0, transaction, outcome->message);
 }
 
 void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
@@ -165,7 +146,7 @@ bool gavel__queue_count_conflict(
     gavel__format(message, sizeof(message), "lost %u times to other writers of \"%s\"%s",
         outcome->n_conflicts, gavel__printable(transaction->keys[0], key, sizeof(key)),
         transaction->n_keys > 1 ? " and its other keys" : "");
-    gavel__queue_tell(queue, GAVEL_EVENT_CONFLICT, 0, transaction, message);
+    gavel__context_tell(queue->context, GAVEL_EVENT_CONFLICT, 0, transaction, message);
     if (transaction->is_cancelled) {
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
         return false;
@@ -198,7 +179,7 @@ void gavel__queue_on_fault(
     }
     /* Kept for the deadline's message: this is what the time was lost to. */
     gavel__format(outcome->message, sizeof(outcome->message), "%s", message);
-    int64_t pause_us = gavel__backoff_fault_us(outcome->n_faults, &queue->random);
+    int64_t pause_us = gavel__backoff_fault_us(outcome->n_faults, &queue->context->random);
     gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
 }
 

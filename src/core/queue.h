@@ -7,24 +7,20 @@
 #ifndef GAVEL__QUEUE_H
 #define GAVEL__QUEUE_H
 
+#include "core/context.h"
 #include "core/transaction.h"
 
 typedef struct gavel__queue {
-    const gavel_allocator *allocator; /* borrowed */
-    gavel_hooks hooks;                /* on_event may be NULL */
-    gavel__random random;             /* for jitter */
+    gavel__context *context;
     gavel__keys keys;
-    gavel__list ready;      /* in order of arrival */
-    gavel__list done;       /* to be handed out by the client */
-    gavel__heap timers;     /* of all that are not done: pauses and deadlines */
-    size_t n_open;          /* not done */
-    uint64_t n_arrived;     /* ever: the next sequence number */
-    uint64_t round_trip_us; /* measured, smoothed; 0: not yet */
-    gavel_stats stats;
+    gavel__list ready;  /* in order of arrival */
+    gavel__list done;   /* to be handed out by the client */
+    gavel__heap timers; /* of all that are not done: pauses and deadlines */
+    size_t n_open;      /* not done */
+    uint64_t n_arrived; /* ever: the next sequence number */
 } gavel__queue;
 
-void gavel__queue_init(
-    gavel__queue *queue, const gavel_allocator *allocator, const gavel_hooks *hooks, uint64_t seed);
+void gavel__queue_init(gavel__queue *queue, gavel__context *context);
 
 /* Nothing may be open. */
 void gavel__queue_finish(gavel__queue *queue);
@@ -70,10 +66,6 @@ void gavel__queue_settle_abort(
 
 /* The transactions whose timer is due, one a call, or NULL. Its timer is set to the deadline. */
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
-
-/* Tells the hooks. `transaction` NULL: an event of a link. */
-void gavel__queue_tell(gavel__queue *queue, gavel_event_type type, uint32_t link,
-    const gavel__transaction *transaction, const char *message);
 
 /* Releases a round's claim on a key; those who waited for it are ready. */
 void gavel__queue_release_key(

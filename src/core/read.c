@@ -34,7 +34,7 @@ static void plant_marker(gavel__round *round, int64_t now_us)
     int64_t ttl_us = round->rounds->marker_ttl_us;
     if (!gavel__lane_wants_marker(lane, ttl_us, now_us))
         return;
-    lane->number = gavel__random_next(&round->rounds->queue->random) >> 24;
+    lane->number = gavel__random_next(&round->context->random) >> 24;
     gavel__resp_begin(lane->out, 5);
     gavel__resp_arg(lane->out, GAVEL_STR("SET"));
     gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
@@ -45,7 +45,7 @@ static void plant_marker(gavel__round *round, int64_t now_us)
     lane->n_new_replies++;
     lane->is_planted = true;
     lane->planted_us = now_us;
-    round->rounds->queue->stats.n_marker_commands++;
+    round->context->stats.n_marker_commands++;
 }
 
 /* What a reread in vain still watches would spoil the next EXEC. */
@@ -58,7 +58,7 @@ static void write_unwatch(gavel__round *round)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_UNWATCH, 1, NULL);
     lane->n_new_replies++;
     lane->is_watching = false;
-    round->rounds->queue->stats.n_commands++;
+    round->context->stats.n_commands++;
 }
 
 static void write_watch(gavel__round *round)
@@ -74,7 +74,7 @@ static void write_watch(gavel__round *round)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_WATCH, 1, round);
     lane->n_new_replies++;
     lane->is_watching = true;
-    round->rounds->queue->stats.n_commands++;
+    round->context->stats.n_commands++;
 }
 
 static size_t n_strings(const gavel__round *round)
@@ -104,7 +104,7 @@ static void write_mget(gavel__round *round)
     }
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_FETCH_STRINGS, 1, round);
     lane->n_new_replies++;
-    round->rounds->queue->stats.n_commands++;
+    round->context->stats.n_commands++;
 }
 
 /* All reads; the strings among them by MGET, if n_merged says so. */
@@ -120,7 +120,7 @@ static void write_fetches(gavel__round *round, gavel__awaited_kind kind)
     size_t n_single = round->n_fetches - round->n_merged;
     gavel__inflight_add(&lane->inflight, kind, n_single, round);
     lane->n_new_replies += n_single;
-    round->rounds->queue->stats.n_commands += n_single;
+    round->context->stats.n_commands += n_single;
 }
 
 /* A single read is a snapshot by itself, also of many strings; several are one between MULTI and
@@ -142,7 +142,7 @@ static void write_snapshot(gavel__round *round)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
     lane->n_new_replies += 2;
     lane->is_watching = false;
-    round->rounds->queue->stats.n_commands += 2;
+    round->context->stats.n_commands += 2;
 }
 
 /* The claims come first: the server goes on to the rest when they are granted. */
@@ -152,7 +152,7 @@ static void write_claims(gavel__round *round, int64_t now_us)
     if (lane->pass.n_gates == 0 || lane->pass.state == GAVEL__PASS_HELD)
         return;
     write_unwatch(round); /* before it blocks */
-    round->rounds->queue->stats.n_commands +=
+    round->context->stats.n_commands +=
         gavel__pass_write_claims(lane, round->rounds->gates, now_us);
 }
 
@@ -192,7 +192,7 @@ static void write_look(gavel__round *round, int64_t now_us)
         gavel__resp_arg(lane->out, round->looked[i]->record);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_LOOK, 1, round);
     lane->n_new_replies++;
-    round->rounds->queue->stats.n_commands++;
+    round->context->stats.n_commands++;
 }
 
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
@@ -251,7 +251,7 @@ void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
     gavel__inflight_disown(&round->lane->inflight, round);
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->outcome.n_round_trips++;
-    round->rounds->queue->stats.n_round_trips++;
+    round->context->stats.n_round_trips++;
     gavel__round_write_reads(round, now_us);
 }
 
@@ -265,7 +265,7 @@ void gavel__round_begin(gavel__round *round, int64_t now_us)
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->outcome.n_round_trips++;
     if (round->lane->round == round)
-        round->rounds->queue->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
+        round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
     gavel__round_write_reads(round, now_us);
 }
 

@@ -13,14 +13,14 @@
 
 void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue)
 {
-    *rounds = (gavel__rounds){.queue = queue};
+    *rounds = (gavel__rounds){.context = queue->context, .queue = queue};
     gavel__list_init(&rounds->idle);
-    gavel__buffer_init(&rounds->scratch, queue->allocator);
+    gavel__buffer_init(&rounds->scratch, queue->context->allocator);
 }
 
 static void destroy_round(gavel__round *round)
 {
-    const gavel_allocator *allocator = round->rounds->queue->allocator;
+    const gavel_allocator *allocator = round->context->allocator;
     gavel__writes_finish(&round->writes);
     gavel__map_finish(&round->fetch_index);
     gavel__free(allocator, round->fetches);
@@ -42,17 +42,18 @@ static gavel__round *make_round(gavel__rounds *rounds)
     gavel__list *node = gavel__list_pop(&rounds->idle);
     if (node != NULL)
         return GAVEL__CONTAINER(node, gavel__round, node);
-    const gavel_allocator *allocator = rounds->queue->allocator;
+    const gavel_allocator *allocator = rounds->context->allocator;
     gavel__round *round = gavel__alloc(allocator, 1, sizeof(*round));
     if (round == NULL)
         return NULL;
     round->rounds = rounds;
+    round->context = rounds->context;
     gavel__list_init(&round->node);
     gavel__list_init(&round->members);
     gavel__arena_init(&round->arena, allocator);
     gavel__arena_init(&round->values, allocator);
     gavel__writes_init(&round->writes, allocator);
-    gavel__map_init(&round->fetch_index, allocator, gavel__random_next(&rounds->queue->random));
+    gavel__map_init(&round->fetch_index, allocator, gavel__random_next(&rounds->context->random));
     return round;
 }
 
@@ -196,7 +197,7 @@ static gavel__fetch *fetch_for(gavel__round *round, gavel_bytes encoded)
     gavel__map_node *node = gavel__map_find(&round->fetch_index, encoded);
     if (node != NULL)
         return GAVEL__CONTAINER(node, gavel__fetch, node);
-    gavel__fetch **fetches = gavel__grow(round->rounds->queue->allocator, round->fetches,
+    gavel__fetch **fetches = gavel__grow(round->context->allocator, round->fetches,
         round->n_fetches, &round->fetches_capacity, sizeof(*fetches));
     if (fetches == NULL)
         return NULL;

@@ -58,6 +58,7 @@ typedef struct gavel__round_limits {
 
 /* What all the rounds of an engine share. */
 typedef struct gavel__rounds {
+    gavel__context *context;
     gavel__queue *queue;
     gavel__gates *gates;
     bool is_adaptive;           /* whoever keeps losing goes through the gate */
@@ -76,6 +77,7 @@ typedef struct gavel__rounds {
 typedef struct gavel__round {
     gavel__list node; /* among the idle ones, or those in doubt */
     gavel__rounds *rounds;
+    gavel__context *context; /* the rounds' */
     gavel__lane *lane;
     gavel__round_phase phase;
     bool is_snapshot;

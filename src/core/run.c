@@ -55,7 +55,7 @@ static void on_retry(gavel__round *round, gavel__transaction *transaction, int64
     gavel__queue *queue = round->rounds->queue;
     double level = transaction->outcome.n_conflicts + 2;
     int64_t pause_us = gavel__backoff_conflict_us(
-        level < 12 ? level : 12, (int64_t)queue->round_trip_us, &queue->random);
+        level < 12 ? level : 12, (int64_t)queue->context->round_trip_us, &queue->context->random);
     gavel__queue_on_conflict(queue, transaction, now_us + pause_us, now_us);
 }
 
@@ -126,8 +126,9 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         gavel__writes_rollback(&round->writes, &savepoint);
     if (fate != GAVEL__FATE_AGAIN && fate != GAVEL__FATE_DEFER) {
         transaction->outcome.n_attempts++;
-        queue->stats.n_attempts++;
-        gavel__queue_tell(queue, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
+        queue->context->stats.n_attempts++;
+        gavel__context_tell(
+            queue->context, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
     }
     switch (fate) {
     case GAVEL__FATE_COMMIT:

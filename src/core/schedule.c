@@ -239,7 +239,7 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
     size_t n_commands = gavel__pass_write_hand_off(lane, &engine->gates, now_us);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     gavel__lane_end_write(lane, size_before, now_us);
-    engine->queue.stats.n_commands += n_commands;
+    engine->context.stats.n_commands += n_commands;
     gavel__pass_end(lane);
 }
 

@@ -52,7 +52,7 @@ Test(core_conflicts, the_first_retry_runs_at_once_on_what_was_read_behind_exec)
     cr_assert_eq(outcome->n_conflicts, 1);
     cr_assert_eq(outcome->n_round_trips, 3);
     cr_assert_eq(s.n_events[GAVEL_EVENT_CONFLICT], 1);
-    cr_assert_eq(s.engine.queue.stats.n_conflicts, 1);
+    cr_assert_eq(s.engine.context.stats.n_conflicts, 1);
     stage_close(&s);
 }
 
@@ -110,7 +110,7 @@ Test(core_conflicts, a_second_conflict_in_a_row_makes_it_pause)
     hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
     says(&s, 0, "OK, QUEUED, nil, OK, \"5\"");
     hears(&s, 0, "MULTI / SET a 6 / EXEC");
-    s.engine.queue.round_trip_us = 1000; /* so that the pause is seen */
+    s.engine.context.round_trip_us = 1000; /* so that the pause is seen */
     says(&s, 0, "OK, QUEUED, nil");
     is_in(&s, &a, GAVEL__TX_PAUSED);
     int64_t pause_us = a.transaction->resume_us - s.now_us;
@@ -132,7 +132,7 @@ Test(core_conflicts, a_newcomer_to_a_hot_key_keeps_the_pause_too)
     stage s;
     stage_open(&s, &plain);
     actor a;
-    s.engine.queue.round_trip_us = 100000;
+    s.engine.context.round_trip_us = 100000;
     heat(&s, &a, 3);
     actor b = {.keys = "a", .plays = "SET a 1"};
     actor c = {.keys = "c", .plays = "SET c 1"};
@@ -156,7 +156,7 @@ Test(core_conflicts, a_pause_does_not_outlast_the_last_chance)
     stage s;
     stage_open(&s, &plain);
     actor a;
-    s.engine.queue.round_trip_us = 1000000;
+    s.engine.context.round_trip_us = 1000000;
     heat(&s, &a, 4);
     gavel__key *key = gavel__keys_find(
         &s.engine.queue.keys, gavel__keys_name(&s.engine.queue.keys, GAVEL_STR("a")));

@@ -41,8 +41,8 @@ Test(core_doubts, the_marker_says_that_it_was_made)
     cr_assert_eq(outcome->result_size, 1);
     cr_assert_eq(outcome->n_faults, 0);
     cr_assert_eq(a.n_runs, 1);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 1);
-    cr_assert_eq(s.engine.queue.stats.n_settled, 1);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 1);
+    cr_assert_eq(s.engine.context.stats.n_settled, 1);
     cr_assert_eq(s.n_events[GAVEL_EVENT_IN_DOUBT], 1);
     stage_close(&s);
 }
@@ -105,7 +105,7 @@ Test(core_doubts, a_marker_that_is_gone_or_garbage_proves_nothing)
         says(&s, 0, answers[i]);
         ends(&s, &a, GAVEL_UNKNOWN);
         hears_nothing(&s, 0);
-        cr_assert_eq(s.engine.queue.stats.n_settled, 0);
+        cr_assert_eq(s.engine.context.stats.n_settled, 0);
         stage_close(&s);
     }
 }
@@ -218,7 +218,7 @@ Test(core_doubts, all_members_of_a_round_are_settled_by_one_answer)
     ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(ends(&s, &b, GAVEL_ABORTED)->abort_code, 4);
     ends(&s, &c, GAVEL_COMMITTED);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 1);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 1);
     stage_close(&s);
 }
 
@@ -344,7 +344,7 @@ Test(core_doubts, a_link_lost_before_the_last_byte_of_exec_was_sent_leaves_no_do
     composes(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
     link_down_within(&s, 0, s.outs[0].size - 1);
     is_in(&s, &a, GAVEL__TX_PAUSED);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1 / GET a");
@@ -402,7 +402,7 @@ Test(core_doubts, a_proof_that_is_lost_is_only_a_fault)
     hears(&s, 0, "MULTI / EXEC");
     link_down(&s, 0);
     is_in(&s, &a, GAVEL__TX_PAUSED);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
     stage_close(&s);
 }
 

@@ -391,12 +391,12 @@ Test(core_gate_faults, repairs_and_what_is_given_back_are_counted)
         "RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / UNWATCH / CLIENT SETNAME wait:g:gate:a / "
         "BLPOP g:queue:a 0 / SET g:gate:a ME "
         "PX 500 / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / WATCH a b");
-    cr_expect_eq(s.engine.queue.stats.n_commands, 5 + 9);
+    cr_expect_eq(s.engine.context.stats.n_commands, 5 + 9);
     advance(&s, LEASE_US);
     link_up(&s, 0);
     hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
     says(&s, 0, "OK, :500");
     hears_gates(&s, 0, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
-    cr_expect_eq(s.engine.queue.stats.n_commands, 5 + 9 + 4);
+    cr_expect_eq(s.engine.context.stats.n_commands, 5 + 9 + 4);
     stage_close(&s);
 }

@@ -191,8 +191,8 @@ Test(core_links, each_dial_has_a_marker_of_its_own)
     link_up(&s, 1);
     hears(&s, 1, "SET m2 n2 PX 900000 / WATCH b m2");
     cr_assert_neq(s.numbers[1], s.numbers[2]);
-    cr_assert_eq(s.engine.queue.stats.n_links_up, 2);
-    cr_assert_eq(s.engine.queue.stats.n_links_down, 1);
+    cr_assert_eq(s.engine.context.stats.n_links_up, 2);
+    cr_assert_eq(s.engine.context.stats.n_links_down, 1);
     stage_close(&s);
 }
 

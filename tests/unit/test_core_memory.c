@@ -395,7 +395,7 @@ static bool try_with(size_t n, const conversation *c)
     check_all(a, &v, c);
     bool is_complete = s.memory.n_left > 0;
     if (is_complete && c->mishap < LOST_BEFORE)
-        cr_assert_eq(s.engine.queue.stats.n_outcomes[GAVEL_COMMITTED], 6);
+        cr_assert_eq(s.engine.context.stats.n_outcomes[GAVEL_COMMITTED], 6);
     if (is_complete && c->has_strings)
         cr_assert(c->has_no_short ? v.n_short == 0 : v.n_short >= 2);
     stage_close(&s);
@@ -486,7 +486,7 @@ Test(core_memory, a_commit_that_could_not_be_composed_was_not_sent)
     fail_to_compose(&s, &a);
     is_closed(&s, 0, "no memory");
     is_in(&s, &a, GAVEL__TX_PAUSED);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
     stage_close(&s);
 }
 

@@ -83,7 +83,7 @@ Test(core_merging, the_last_value_of_all_members_counts)
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
     for (size_t i = 0; i < 3; i++)
         ends(&s, &a[i], GAVEL_COMMITTED);
-    cr_assert_eq(s.engine.queue.stats.n_commands, 1 + 3, "WATCH, MULTI, MSET, EXEC");
+    cr_assert_eq(s.engine.context.stats.n_commands, 1 + 3, "WATCH, MULTI, MSET, EXEC");
     stage_close(&s);
 }
 

@@ -68,7 +68,7 @@ Test(core_mget, members_share_it_and_each_finds_its_own)
     says(&s, 0, "OK, QUEUED, [OK]");
     for (size_t i = 0; i < 3; i++)
         cr_assert_eq(ends(&s, &a[i], GAVEL_COMMITTED)->n_round_trips, 2);
-    cr_assert_eq(s.engine.queue.stats.n_commands, 4 + 3);
+    cr_assert_eq(s.engine.context.stats.n_commands, 4 + 3);
     stage_close(&s);
 }
 
@@ -458,7 +458,7 @@ Test(core_mget, a_snapshots_members_each_find_their_own)
     ends(&s, &a[1], GAVEL_ABORTED);
     cr_assert_str_eq(a[0].seen, "a=1 b=2 ");
     cr_assert_str_eq(a[1].seen, "d=4 b=2 ");
-    cr_assert_eq(s.engine.queue.stats.n_commands, 1);
+    cr_assert_eq(s.engine.context.stats.n_commands, 1);
     hears_nothing(&s, 0);
     stage_close(&s);
 }

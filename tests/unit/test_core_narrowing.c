@@ -17,7 +17,7 @@ static void lose_twice(stage *s, actor *a, actor *b)
     hears(s, 0, "WATCH a b / GET a / GET b");
     says(s, 0, "OK, \"1\", \"5\"");
     hears(s, 0, "MULTI / MSET a 2 b 6 / EXEC");
-    s->engine.queue.round_trip_us = 100000; /* so that a pause is seen */
+    s->engine.context.round_trip_us = 100000; /* so that a pause is seen */
     says(s, 0, "OK, QUEUED, nil");
     hears(s, 0, "WATCH a b / GET a / GET b");
     says(s, 0, "OK, \"1\", \"7\"");
@@ -47,8 +47,8 @@ Test(core_narrowing, only_the_key_that_has_changed_is_heated)
         cr_assert_eq(outcome->n_round_trips, 4);
         cr_assert_eq(both[i]->n_runs, 2);
     }
-    cr_assert_eq(s.engine.queue.stats.n_round_trips, 4);
-    cr_assert_eq(s.engine.queue.stats.n_conflicts, 1);
+    cr_assert_eq(s.engine.context.stats.n_round_trips, 4);
+    cr_assert_eq(s.engine.context.stats.n_conflicts, 1);
     cr_assert_eq(s.n_events[GAVEL_EVENT_CONFLICT], 2);
     stage_close(&s);
 }
@@ -113,7 +113,7 @@ Test(core_narrowing, a_key_whose_members_have_left_does_not_heat_those_of_others
         says(&s, 0, values);
         advance(&s, 0);
         (void)stage_listen(&s, 0);
-        s.engine.queue.round_trip_us = 100000;
+        s.engine.context.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
         s.engine.rounds.prefetch_credit = 0;
     }
@@ -136,7 +136,7 @@ Test(core_narrowing, if_all_are_hit_all_pause_and_the_link_is_free)
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"4\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 5 b 6 / EXEC");
-    s.engine.queue.round_trip_us = 100000;
+    s.engine.context.round_trip_us = 100000;
     says(&s, 0, "OK, QUEUED, nil");
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"6\", \"7\"");

@@ -176,7 +176,7 @@ Test(core_prefetched, it_is_gone_with_its_link)
     actor a;
     commit_first(&s, &a);
     link_down(&s, 0);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
     actor b = {.reads = "a", .plays = "ADD a 10"};
     enter(&s, &b);
     link_up(&s, 0);

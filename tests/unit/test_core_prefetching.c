@@ -160,7 +160,7 @@ Test(core_prefetching, a_link_lost_meanwhile_is_only_a_fault)
         hears(&s, 0, "WATCH a b / GET a / GET b");
         says(&s, 0, answers[i]);
         link_down(&s, 0);
-        cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+        cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
         is_in(&s, &a, GAVEL__TX_PAUSED);
         is_in(&s, &b, GAVEL__TX_PAUSED);
         while (a.transaction->state == GAVEL__TX_PAUSED || b.transaction->state == GAVEL__TX_PAUSED)
@@ -332,7 +332,7 @@ Test(core_prefetching, a_member_may_have_reads_that_were_never_fetched)
     cr_assert_eq(heat_of(&s, "b"), 2);
     cr_assert_eq(heat_of(&s, "c"), 0);
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
-    s.engine.queue.round_trip_us = 100000;
+    s.engine.context.round_trip_us = 100000;
     says(&s, 0, "OK, QUEUED, nil");
     s.engine.rounds.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
@@ -359,7 +359,7 @@ Test(core_prefetching, such_a_member_is_not_hit_by_another_ones_key)
         hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
         says(&s, 0, answers[i]);
         hears(&s, 0, i == 0 ? "MULTI / SET c 2 / EXEC" : "MULTI / SET c 3 / EXEC");
-        s.engine.queue.round_trip_us = 100000;
+        s.engine.context.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
         s.engine.rounds.prefetch_credit = 0;
     }

@@ -304,7 +304,7 @@ Test(core_rounds, transactions_on_one_key_share_a_round_and_each_sees_the_write_
         ends(&s, &a[i], GAVEL_COMMITTED);
         cr_assert_str_eq(a[i].seen, seen[i]);
     }
-    cr_assert_eq(s.engine.queue.stats.n_rounds, 1);
+    cr_assert_eq(s.engine.context.stats.n_rounds, 1);
     stage_close(&s);
 }
 

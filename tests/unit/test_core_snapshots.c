@@ -169,6 +169,6 @@ Test(core_snapshots, a_lost_link_is_only_a_fault)
     hears(&s, 0, "MULTI / GET a / GET b / EXEC");
     link_down(&s, 0);
     is_in(&s, &a, GAVEL__TX_PAUSED);
-    cr_assert_eq(s.engine.queue.stats.n_in_doubt, 0);
+    cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
     stage_close(&s);
 }
