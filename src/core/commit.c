@@ -33,33 +33,6 @@ static size_t n_queued_commands(const gavel__round *round)
     return round->writes.n_places + (round->number > 0 ? 1 : 0) + round->n_hand_off;
 }
 
-/* ---- Gates --------------------------------------------------------------------------------- */
-
-/* Whether somebody here will want the gates again at once: those who wait for the round's keys, or
- * its own callers, if they have come back lately. */
-static bool has_more_to_do(const gavel__round *round)
-{
-    for (size_t i = 0; i < round->n_claims; i++) {
-        if (!gavel__list_is_empty(&round->claims[i]->waiters))
-            return true;
-    }
-    return round->rounds->has_returning_callers && round->rounds->prefetch_credit > 0;
-}
-
-/* Hands the lane's gates off within the EXEC, unless another round is served first. */
-static void write_hand_off(gavel__round *round, int64_t now_us)
-{
-    gavel__pass *pass = &round->lane->pass;
-    round->n_hand_off = 0;
-    if (pass->state != GAVEL__PASS_HELD)
-        return;
-    pass->n_served++;
-    if (!gavel__pass_is_share_used(round->lane, now_us) && has_more_to_do(round))
-        return;
-    round->n_hand_off = gavel__pass_write_hand_off(round->lane, round->rounds->gates, now_us);
-    pass->is_handed_off = true;
-}
-
 void gavel__round_commit(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
@@ -81,7 +54,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__writes_compose(&round->writes, gavel__use_shortcut(&round->rounds->n_plain_writes), out);
     if (lane->marker_size > 0 && round->writes.n_requests > 0)
         write_marker(round);
-    write_hand_off(round, now_us);
+    gavel__round_write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
     round->exec_end = lane->n_appended + (out->size - size_before);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
@@ -119,8 +92,7 @@ static bool is_warm(const gavel__round *round)
 
 void gavel__round_prefetch(gavel__round *round, int64_t now_us)
 {
-    bool is_inside = round->lane->pass.state == GAVEL__PASS_HELD;
-    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !is_inside))
+    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !gavel__round_is_inside(round)))
         return;
     round->rounds->prefetch_credit--;
     round->has_prefetch = true;
@@ -294,19 +266,6 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
     return true;
 }
 
-/* The gates cannot be handed off. Nothing depends on that: the members run again, and who waits is
- * let in when the lease is over. */
-static void keep_gates(gavel__round *round, int64_t now_us)
-{
-    gavel__pass *pass = &round->lane->pass;
-    for (size_t i = 0; i < pass->n_gates; i++)
-        pass->gates[i]->is_spurious = true;
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_make_ready(
-            round->rounds->queue, gavel__member_of(round->members.next), now_us);
-    gavel__round_dissolve(round, now_us);
-}
-
 static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     /* Only EXECABORT is known to have left MULTI behind on the server's side. */
@@ -315,7 +274,7 @@ static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t
     gavel__round_note_refusal(round, reply, "EXEC was refused");
     round->lane->pass.is_handed_off = false;
     if (round->is_gate_refused) {
-        keep_gates(round, now_us);
+        gavel__round_keep_gates(round, now_us);
         return;
     }
     bool is_over = round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us);

@@ -5,12 +5,6 @@
  */
 #include "core/round.h"
 
-/* Whether the round's lane has passed through gates: then nobody here waits for others. */
-static bool is_inside(const gavel__round *round)
-{
-    return round->lane->pass.state == GAVEL__PASS_HELD;
-}
-
 /* ---- What has changed ---------------------------------------------------------------------- */
 
 /* Tells values apart, not for certain: this decides who waits, not what is written. */
@@ -86,30 +80,6 @@ static void mark_all(gavel__round *round)
 
 /* ---- Who waits ----------------------------------------------------------------------------- */
 
-/* Who has lost so often races no more. */
-static const uint32_t max_lost_races = 3;
-
-/* Puts gates up before the marked keys of those who keep losing. */
-static void put_gates_up(gavel__round *round, int64_t now_us)
-{
-    gavel__gates *gates = round->rounds->gates;
-    if (!round->rounds->is_adaptive || gavel__gates_are_off(gates, now_us) || is_inside(round))
-        return;
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
-        const gavel__transaction *member = gavel__member_of(node);
-        if (member->outcome.n_conflicts < max_lost_races)
-            continue;
-        for (size_t i = 0; i < member->n_keys; i++) {
-            const gavel__key *key = member->holds[i].key;
-            if (key == NULL || !key->is_changed)
-                continue;
-            gavel__gate *gate = gavel__gates_make(gates, key->node.key, key->node.hash, now_us);
-            if (gate != NULL)
-                gavel__gate_raise(gate, now_us);
-        }
-    }
-}
-
 /* Heats the marked keys, and says when they may be tried again: inside their gates at once. */
 static int64_t heat_keys(gavel__round *round, int64_t now_us)
 {
@@ -123,7 +93,7 @@ static int64_t heat_keys(gavel__round *round, int64_t now_us)
         if (heat->level > level)
             level = heat->level;
     }
-    if (is_inside(round))
+    if (gavel__round_is_inside(round))
         return now_us;
     int64_t resume_us =
         now_us + gavel__backoff_conflict_us(
@@ -154,7 +124,7 @@ void gavel__round_narrow(gavel__round *round, int64_t now_us)
     else
         mark_all(round);
     int64_t resume_us = heat_keys(round, now_us);
-    put_gates_up(round, now_us);
+    gavel__round_put_gates_up(round, now_us);
     gavel__round_leave_for_gates(round, now_us);
     for (gavel__list *node = round->members.next; node != &round->members;) {
         gavel__transaction *member = gavel__member_of(node);
@@ -177,7 +147,7 @@ static bool can_look_again(const gavel__round *round)
 {
     if (round->has_prefetch)
         return true;
-    return (is_shared(round) || is_inside(round)) && round->lane->next == NULL;
+    return (is_shared(round) || gavel__round_is_inside(round)) && round->lane->next == NULL;
 }
 
 /* Each member has lost an attempt; those whose budget is spent leave. */
@@ -209,7 +179,7 @@ static void look_again(gavel__round *round, int64_t now_us)
     }
     round->context->stats.n_round_trips++;
     gavel__round_note_values(round);
-    if (is_inside(round)) {
+    if (gavel__round_is_inside(round)) {
         gavel__lane *lane = round->lane;
         size_t size_before = lane->out->size;
         round->context->stats.n_commands += gavel__pass_write_checks(lane);
@@ -235,7 +205,7 @@ void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
     mark_all(round);
     int64_t resume_us = heat_keys(round, now_us);
     count_conflict(round, now_us);
-    put_gates_up(round, now_us);
+    gavel__round_put_gates_up(round, now_us);
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_pause(rounds->queue, gavel__member_of(round->members.next), resume_us, now_us);
     gavel__round_dissolve(round, now_us);

@@ -11,9 +11,6 @@
 /* Fewer are not worth a second try when one of them is not there. */
 static const size_t min_mget = 4;
 
-/* How long shortcuts are left alone after one has failed, in rounds. */
-static const uint32_t n_plain_rounds_after_failure = 256;
-
 /* ---- Reading ------------------------------------------------------------------------------- */
 
 static void write_plain(gavel__buffer *out, const char *command)
@@ -156,70 +153,6 @@ static void write_claims(gavel__round *round, int64_t now_us)
         gavel__pass_write_claims(lane, round->rounds->gates, now_us);
 }
 
-/* Whether the gate of a key is worth a look: others write to the key, and no gate is known. */
-static bool is_worth_a_look(const gavel__round *round, const gavel__key *key, int64_t now_us)
-{
-    const gavel__gates *gates = round->rounds->gates;
-    if (key->heat.level <= 0)
-        return false;
-    const gavel__gate *gate = gavel__gates_find(gates, key->node.key, key->node.hash);
-    return gate == NULL || (!gavel__gate_is_up(gate, now_us) && gate->n_pins == 0);
-}
-
-/* One MGET of the records of warm keys: has somebody put up a gate? */
-static void write_look(gavel__round *round, int64_t now_us)
-{
-    gavel__lane *lane = round->lane;
-    gavel__gates *gates = round->rounds->gates;
-    if (!round->rounds->is_adaptive || lane->is_gate_lane || round->n_looked > 0 ||
-        gavel__gates_are_off(gates, now_us))
-        return;
-    for (size_t i = 0; i < round->n_claims && round->n_looked < GAVEL__PASS_MAX; i++) {
-        const gavel__key *key = round->claims[i];
-        if (!is_worth_a_look(round, key, now_us))
-            continue;
-        gavel__gate *gate = gavel__gates_make(gates, key->node.key, key->node.hash, now_us);
-        if (gate == NULL)
-            break;
-        gate->n_pins++;
-        round->looked[round->n_looked++] = gate;
-    }
-    if (round->n_looked == 0)
-        return;
-    gavel__resp_begin(lane->out, 1 + round->n_looked);
-    gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
-    for (size_t i = 0; i < round->n_looked; i++)
-        gavel__resp_arg(lane->out, round->looked[i]->record);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_LOOK, 1, round);
-    lane->n_new_replies++;
-    round->context->stats.n_commands++;
-}
-
-void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
-{
-    gavel__gate *unused[GAVEL__PASS_MAX];
-    if (round->lane->is_gate_lane)
-        return;
-    for (gavel__list *node = round->members.next; node != &round->members;) {
-        gavel__transaction *member = gavel__member_of(node);
-        node = node->next;
-        if (gavel__gates_of(round->rounds->gates, member, now_us, unused) > 0)
-            gavel__queue_make_ready(round->rounds->queue, member, now_us);
-    }
-}
-
-void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us)
-{
-    for (size_t i = 0; i < round->n_looked; i++) {
-        if (reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements &&
-            reply->elements[i].type == GAVEL_REPLY_STRING)
-            gavel__gate_raise(round->looked[i], now_us);
-        round->looked[i]->n_pins--;
-    }
-    round->n_looked = 0;
-    gavel__round_leave_for_gates(round, now_us);
-}
-
 void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
@@ -235,7 +168,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
     } else {
         write_claims(round, now_us);
         plant_marker(round, now_us);
-        write_look(round, now_us);
+        gavel__round_write_look(round, now_us);
         write_watch(round);
         size_t n = n_strings(round);
         round->n_merged = is_for_mget(round, n) ? n : 0;
@@ -269,76 +202,6 @@ void gavel__round_begin(gavel__round *round, int64_t now_us)
     gavel__round_write_reads(round, now_us);
 }
 
-/* ---- Refusals ------------------------------------------------------------------------------- */
-
-void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
-{
-    if (round->refusal.is_set)
-        return;
-    char words[128];
-    round->refusal.is_set = true;
-    round->refusal.remedy = gavel__server_error_remedy(error->text);
-    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s: %s", what,
-        gavel__printable(error->text, words, sizeof(words)));
-}
-
-/* Whoever it was, it cannot be told apart: each of several runs alone, a single one is told. */
-static void single_out(gavel__round *round, int64_t now_us)
-{
-    gavel__queue *queue = round->rounds->queue;
-    gavel__transaction *only = gavel__round_only_member(round);
-    if (only != NULL) {
-        gavel__queue_settle(queue, only, GAVEL_REJECTED, round->refusal.message, now_us);
-        return;
-    }
-    while (!gavel__list_is_empty(&round->members)) {
-        gavel__transaction *member = gavel__member_of(round->members.next);
-        member->is_alone = true;
-        gavel__queue_make_ready(queue, member, now_us);
-    }
-}
-
-static void fail_members(gavel__round *round, const char *message, int64_t now_us)
-{
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_on_fault(
-            round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
-}
-
-bool gavel__use_shortcut(uint32_t *n_plain_rounds)
-{
-    if (*n_plain_rounds == 0)
-        return true;
-    --*n_plain_rounds;
-    return false;
-}
-
-void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
-{
-    *n_plain_rounds = n_plain_rounds_after_failure;
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_make_ready(
-            round->rounds->queue, gavel__member_of(round->members.next), now_us);
-    gavel__round_dissolve(round, now_us);
-}
-
-void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
-{
-    switch (round->refusal.remedy) {
-    case GAVEL__REMEDY_TRY_AGAIN:
-        fail_members(round, round->refusal.message, now_us);
-        break;
-    case GAVEL__REMEDY_RECONNECT:
-        gavel__lane_condemn(round->lane, round->refusal.message);
-        fail_members(round, round->refusal.message, now_us);
-        break;
-    case GAVEL__REMEDY_GIVE_UP:
-        single_out(round, now_us);
-        break;
-    }
-    gavel__round_dissolve(round, now_us);
-}
-
 /* ---- Replies -------------------------------------------------------------------------------- */
 
 void gavel__round_run_when_read(gavel__round *round, int64_t now_us)
@@ -369,7 +232,7 @@ static void on_fetched(gavel__round *round, const gavel_reply *reply, int64_t no
     }
     gavel__fetch *fetch = next_single_fetch(round);
     if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply)) {
-        fail_members(round, "no memory for what was read", now_us);
+        gavel__round_fail(round, "no memory for what was read", now_us);
         gavel__round_dissolve(round, now_us);
         return;
     }
@@ -426,7 +289,7 @@ static void on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t n
             gavel__round_note_refusal(round, reply, "a read was refused");
         if (!round->refusal.is_set) {
             gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
-            fail_members(round, round->lane->message, now_us);
+            gavel__round_fail(round, round->lane->message, now_us);
             gavel__round_dissolve(round, now_us);
             return;
         }
@@ -436,7 +299,7 @@ static void on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t n
     for (size_t i = 0; i < round->n_fetches; i++) {
         if (!gavel__arena_copy_reply(
                 &round->values, &reply->elements[i], &round->fetches[i]->reply)) {
-            fail_members(round, "no memory for what was read", now_us);
+            gavel__round_fail(round, "no memory for what was read", now_us);
             gavel__round_dissolve(round, now_us);
             return;
         }
@@ -501,8 +364,8 @@ void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_
 {
     /* All values in one reply may have been more than a link takes. */
     if (round->n_merged > 0 && round->n_fetched == 0)
-        round->rounds->n_plain_reads = n_plain_rounds_after_failure;
-    fail_members(round, message, now_us);
+        gavel__avoid_shortcut(&round->rounds->n_plain_reads);
+    gavel__round_fail(round, message, now_us);
     gavel__round_dissolve(round, now_us);
 }
 

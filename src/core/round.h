@@ -168,7 +168,7 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent);
 /* Lets its keys go, forgets its replies to come, is idle. Members must have left. */
 void gavel__round_dissolve(gavel__round *round, int64_t now_us);
 
-/* ---- Between round.c, read.c, run.c, commit.c and conflict.c ------------------------------- */
+/* ---- Between round.c, read.c, run.c, commit.c, conflict.c, gating.c and refusal.c ----------- */
 
 /* The only way from one phase to another; asserts that the drawing above has that arrow. */
 void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
@@ -197,6 +197,24 @@ void gavel__round_run_when_read(gavel__round *round, int64_t now_us);
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);
 
+/* Whether the round's lane has passed through gates: then nobody here waits for others. */
+static inline bool gavel__round_is_inside(const gavel__round *round)
+{
+    return round->lane->pass.state == GAVEL__PASS_HELD;
+}
+
+/* One MGET of the records of warm keys: has somebody put up a gate? */
+void gavel__round_write_look(gavel__round *round, int64_t now_us);
+
+/* Puts gates up before the changed keys of those who keep losing. */
+void gavel__round_put_gates_up(gavel__round *round, int64_t now_us);
+
+/* Hands the lane's gates off within the EXEC, unless another round is served first. */
+void gavel__round_write_hand_off(gavel__round *round, int64_t now_us);
+
+/* The gates cannot be handed off: the members run again. */
+void gavel__round_keep_gates(gavel__round *round, int64_t now_us);
+
 /* Members whose keys are behind gates that are up leave, to pass through them. */
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us);
 
@@ -205,6 +223,9 @@ void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us);
 
 /* What MGET of the records of warm keys' gates says: those that are up are to be passed through. */
 void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+
+/* The attempt is lost to a link or a server: a fault for every member. */
+void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us);
 
 /* The server refused in a way that names no member: pause, reconnect, narrow down, or give up. */
 void gavel__round_on_refusal(gavel__round *round, int64_t now_us);
@@ -219,6 +240,7 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
  * a while.
  */
 bool gavel__use_shortcut(uint32_t *n_plain_rounds);
+void gavel__avoid_shortcut(uint32_t *n_plain_rounds);
 void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
 
 /* The only member, or NULL: none or several. */

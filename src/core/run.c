@@ -107,7 +107,7 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         return;
     gavel__stage stage = {&round->writes, &round->values, &round->rounds->scratch};
     gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
-    transaction->outcome.is_gated = round->lane->pass.state == GAVEL__PASS_HELD;
+    transaction->outcome.is_gated = gavel__round_is_inside(round);
     transaction->is_aborted = false;
     transaction->is_refused = false;
     transaction->outcome.abort_code = 0;

@@ -1,0 +1,84 @@
+/*
+ * Refusals: what becomes of a round when the server says no, or its link is lost.
+ */
+#include "core/round.h"
+
+#include "base/text.h"
+
+void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
+{
+    if (round->refusal.is_set)
+        return;
+    char words[128];
+    round->refusal.is_set = true;
+    round->refusal.remedy = gavel__server_error_remedy(error->text);
+    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s: %s", what,
+        gavel__printable(error->text, words, sizeof(words)));
+}
+
+/* Whoever it was, it cannot be told apart: each of several runs alone, a single one is told. */
+static void single_out(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    gavel__transaction *only = gavel__round_only_member(round);
+    if (only != NULL) {
+        gavel__queue_settle(queue, only, GAVEL_REJECTED, round->refusal.message, now_us);
+        return;
+    }
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        member->is_alone = true;
+        gavel__queue_make_ready(queue, member, now_us);
+    }
+}
+
+void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_on_fault(
+            round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
+}
+
+void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
+{
+    switch (round->refusal.remedy) {
+    case GAVEL__REMEDY_TRY_AGAIN:
+        gavel__round_fail(round, round->refusal.message, now_us);
+        break;
+    case GAVEL__REMEDY_RECONNECT:
+        gavel__lane_condemn(round->lane, round->refusal.message);
+        gavel__round_fail(round, round->refusal.message, now_us);
+        break;
+    case GAVEL__REMEDY_GIVE_UP:
+        single_out(round, now_us);
+        break;
+    }
+    gavel__round_dissolve(round, now_us);
+}
+
+/* ---- Shortcuts ----------------------------------------------------------------------------- */
+
+/* How long shortcuts are left alone after one has failed, in rounds. */
+static const uint32_t n_plain_rounds_after_failure = 256;
+
+bool gavel__use_shortcut(uint32_t *n_plain_rounds)
+{
+    if (*n_plain_rounds == 0)
+        return true;
+    --*n_plain_rounds;
+    return false;
+}
+
+void gavel__avoid_shortcut(uint32_t *n_plain_rounds)
+{
+    *n_plain_rounds = n_plain_rounds_after_failure;
+}
+
+void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
+{
+    gavel__avoid_shortcut(n_plain_rounds);
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_make_ready(
+            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+    gavel__round_dissolve(round, now_us);
+}
