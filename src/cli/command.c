@@ -12,21 +12,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void cli_legacy_note(cli_legacy *legacy)
+void cli_inherited_note(cli_inherited *inherited)
 {
-    sigprocmask(SIG_SETMASK, NULL, &legacy->mask);
-    sigaction(SIGPIPE, NULL, &legacy->on_pipe);
+    sigprocmask(SIG_SETMASK, NULL, &inherited->mask);
+    sigaction(SIGPIPE, NULL, &inherited->on_pipe);
 }
 
 /* ---- Starting ------------------------------------------------------------------------------ */
 
 /* In the child. A signal that came since the fork waits until its handler is not gavel's. */
-static void restore_signals(const cli_legacy *legacy, const int *caught)
+static void restore_signals(const cli_inherited *inherited, const int *caught)
 {
     for (; *caught != 0; caught++)
         signal(*caught, SIG_DFL);
-    sigaction(SIGPIPE, &legacy->on_pipe, NULL);
-    sigprocmask(SIG_SETMASK, &legacy->mask, NULL);
+    sigaction(SIGPIPE, &inherited->on_pipe, NULL);
+    sigprocmask(SIG_SETMASK, &inherited->mask, NULL);
 }
 
 __attribute__((noreturn)) static void become(char **argv)
@@ -38,7 +38,7 @@ __attribute__((noreturn)) static void become(char **argv)
 }
 
 bool cli_command_start(
-    cli_command *command, char **argv, const cli_legacy *legacy, const int *caught)
+    cli_command *command, char **argv, const cli_inherited *inherited, const int *caught)
 {
     sigset_t all, before;
     pid_t parent = getpid();
@@ -52,7 +52,7 @@ bool cli_command_start(
         prctl(PR_SET_PDEATHSIG, (long)SIGTERM);
         if (getppid() != parent)
             _exit(CLI_LOST);
-        restore_signals(legacy, caught);
+        restore_signals(inherited, caught);
         become(argv);
     }
     int error = errno;

@@ -25,12 +25,12 @@ typedef struct cli_command {
 } cli_command;
 
 /* What a command gets as gavel itself got it: to be noted before gavel changes any of it. */
-typedef struct cli_legacy {
+typedef struct cli_inherited {
     sigset_t mask;
     struct sigaction on_pipe;
-} cli_legacy;
+} cli_inherited;
 
-void cli_legacy_note(cli_legacy *legacy);
+void cli_inherited_note(cli_inherited *inherited);
 
 /*
  * Starts argv, with all signals as they were, but for those in `caught` (ended by 0), which are
@@ -38,7 +38,7 @@ void cli_legacy_note(cli_legacy *legacy);
  * was no process to be had; errno says why. If gavel dies the command is sent TERM.
  */
 bool cli_command_start(
-    cli_command *command, char **argv, const cli_legacy *legacy, const int *caught);
+    cli_command *command, char **argv, const cli_inherited *inherited, const int *caught);
 
 /* Sends a signal to the group. Nothing, if it was not started or is gone. */
 void cli_command_signal(const cli_command *command, int number);

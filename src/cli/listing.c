@@ -109,7 +109,7 @@ static bool is_listed(const cli_entry *entry)
 {
     if (entry->record == NULL)
         return false;
-    return entry->n_waiters > 0 || !holder_of(entry).is_handed_over;
+    return entry->n_waiters > 0 || !holder_of(entry).is_handed_off;
 }
 
 /* ---- For people ---------------------------------------------------------------------------- */
@@ -131,7 +131,7 @@ static void pad(FILE *out, size_t width, size_t full)
 static void print_holder(FILE *out, const cli_holder *holder, size_t width)
 {
     if (holder->pid < 0) {
-        putc(holder->is_handed_over ? '-' : '?', out);
+        putc(holder->is_handed_off ? '-' : '?', out);
     } else {
         cli_print_name(out, holder->host);
         fprintf(out, ":%" PRId64, holder->pid);

@@ -46,7 +46,7 @@ typedef struct job {
     gavel_lock *lock;
     phase phase;
     cli_command command;
-    cli_legacy legacy;
+    cli_inherited inherited;
     ev_signal signals[N_PASSED_ON];
     int caught[N_PASSED_ON + 2]; /* those that gavel handles; ended by 0 */
     size_t n_caught;
@@ -226,7 +226,8 @@ static bool start_command(job *self)
     self->caught[self->n_caught++] = SIGCHLD;
     return setenv("GAVEL_FENCE", fence, 1) == 0 &&
            setenv("GAVEL_LOCK", self->options->name, 1) == 0 &&
-           cli_command_start(&self->command, self->options->command, &self->legacy, self->caught);
+           cli_command_start(
+               &self->command, self->options->command, &self->inherited, self->caught);
 }
 
 static void run_command(job *self)
@@ -363,7 +364,7 @@ int cli_lock(const cli_options *options)
 {
     job self = {.options = options, .status = CLI_NO_SYSTEM};
     name_lock(&self);
-    cli_legacy_note(&self.legacy);
+    cli_inherited_note(&self.inherited);
     ev_timer_init(&self.contact, on_no_contact, CONTACT_S, 0.);
     ev_timer_init(&self.grace, on_grace_over, 0., 0.);
     ev_signal_init(&self.on_child, on_child, SIGCHLD);

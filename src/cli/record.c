@@ -15,10 +15,10 @@ static int64_t number(gavel_bytes text)
 
 cli_holder cli_read_record(gavel_bytes record)
 {
-    size_t token_size = record.size < GAVEL__LOCK_TOKEN_SIZE ? record.size : GAVEL__LOCK_TOKEN_SIZE;
+    size_t owner_size = record.size < GAVEL__LOCK_OWNER_SIZE ? record.size : GAVEL__LOCK_OWNER_SIZE;
     return (cli_holder){
-        .is_handed_over = gavel__bytes_start_with(record, GAVEL_STR("- ")),
-        .token = {record.data, token_size},
+        .is_handed_off = gavel__bytes_start_with(record, GAVEL_STR("- ")),
+        .owner = {record.data, owner_size},
         .host = cli_field(record, " host="),
         .pid = number(cli_field(record, " pid=")),
         .fence = number(cli_field(record, " fence=")),

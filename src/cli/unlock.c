@@ -1,7 +1,7 @@
 /*
  * gavel unlock: takes a lock away from its holder.
  *
- * What is taken is the very grant that was shown: its token goes along, and the server compares. So
+ * What is taken is the very grant that was shown: its owner goes along, and the server compares. So
  * a lock that changed hands while somebody thought about the question stays where it is.
  */
 #include "cli/record.h"
@@ -128,20 +128,20 @@ static void on_taken(size_t i, const gavel_reply *reply, void *user)
     (void)i;
     job *self = user;
     if (!note_refusal(self, reply))
-        self->is_taken = gavel__lock_read(reply).verdict == GAVEL__LOCK_OURS;
+        self->is_taken = gavel__lock_read(reply).verdict == GAVEL__LOCK_VERDICT_OURS;
 }
 
-/* Releases the lock in its holder's name, which gives it to the next. An exit status. */
+/* Releases the lock in its holder's name, which hands it off to the next. An exit status. */
 static int take(job *self, const cli_holder *holder)
 {
-    char id[GAVEL__LOCK_TOKEN_SIZE + 1];
-    snprintf(id, sizeof(id), "%016" PRIx64 "%016" PRIx64, gavel__random_system_seed(),
+    char turn[GAVEL__LOCK_TURN_SIZE + 1];
+    snprintf(turn, sizeof(turn), "%016" PRIx64 "%016" PRIx64, gavel__random_system_seed(),
         gavel__random_system_seed());
     cli_server server;
     bool is_known = cli_server_open(&server, &self->options->address);
     if (is_known) {
-        gavel__lock_write_release(cli_server_out(&server), &self->keys, holder->token,
-            (gavel_bytes){id, GAVEL__LOCK_TOKEN_SIZE});
+        gavel__lock_write_release(cli_server_out(&server), &self->keys, holder->owner,
+            (gavel_bytes){turn, GAVEL__LOCK_TURN_SIZE});
         is_known = cli_server_ask(&server, 1, on_taken, self);
     }
     cli_server_close(&server);
@@ -161,7 +161,7 @@ int cli_unlock(const cli_options *options)
     if (status != CLI_OK)
         return status;
     cli_holder holder = cli_read_record((gavel_bytes){self.record, self.record_size});
-    if (self.record_size == 0 || holder.is_handed_over) {
+    if (self.record_size == 0 || holder.is_handed_off) {
         cli_say("nobody holds this lock at %s", options->address.label);
         return CLI_NOTHING;
     }

@@ -92,10 +92,10 @@ static bool make_locks(gavel_client *client)
     gavel__locks_config config = {
         .allocator = &client->allocator,
         .key_prefix = client->key_prefix,
-        .who = client->holder,
+        .holder = client->holder,
         .n_waiting_lanes = client->max_waiting_links,
         .first_index = client->engine.config.n_lanes,
-        .patience_us =
+        .timeout_us =
             client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
         .seed = client->engine.config.seed ^ platform->entropy(platform->user),
     };

@@ -44,7 +44,7 @@ static bool sleep_until(gavel_client *client, int64_t due_us)
 static bool is_idle(gavel_client *client)
 {
     int64_t now_us = client->loop->ops->now_us(client->loop);
-    return gavel__locks_are_calm(&client->locks) &&
+    return gavel__locks_are_idle(&client->locks) &&
            gavel__client_locks_due_us(client, now_us) > now_us;
 }
 

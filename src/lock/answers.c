@@ -40,7 +40,7 @@ static void free_op(gavel__lock_op *op)
 
 static void on_extended(gavel_lock *lock, int64_t sent_us)
 {
-    if (lock->state != GAVEL__LOCK_GRANTED)
+    if (lock->state != GAVEL__LOCK_STATE_GRANTED)
         return;
     gavel__lock_set_lease(lock, sent_us);
     gavel__heap_set(&lock->locks->lock_timers, &lock->timer, sent_us); /* looked at anew */
@@ -49,20 +49,20 @@ static void on_extended(gavel_lock *lock, int64_t sent_us)
 static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answer, int64_t now_us)
 {
     gavel_lock *lock = op->lock;
-    bool is_foreign = answer->verdict == GAVEL__LOCK_FOREIGN;
+    bool is_foreign = answer->verdict == GAVEL__LOCK_VERDICT_FOREIGN;
     gavel_lock_reason reason = is_foreign ? GAVEL_LOCK_TAKEN : GAVEL_LOCK_GONE;
     switch (answer->verdict) {
-    case GAVEL__LOCK_OURS:
+    case GAVEL__LOCK_VERDICT_OURS:
         on_held(op, answer, now_us);
         break;
-    case GAVEL__LOCK_ABSENT:
-    case GAVEL__LOCK_FOREIGN:
-        if (lock->state == GAVEL__LOCK_GRANTED)
+    case GAVEL__LOCK_VERDICT_ABSENT:
+    case GAVEL__LOCK_VERDICT_FOREIGN:
+        if (lock->state == GAVEL__LOCK_STATE_GRANTED)
             gavel__lock_lose(lock, reason, now_us);
         gavel__lock_op_settle_lost(op, reason, now_us);
         break;
-    case GAVEL__LOCK_ERROR:
-    case GAVEL__LOCK_NONSENSE:
+    case GAVEL__LOCK_VERDICT_ERROR:
+    case GAVEL__LOCK_VERDICT_NONSENSE:
         gavel__lock_on_error(lock, answer->text);
         gavel__lock_op_settle(op, GAVEL_LOCK_REJECTED, lock->message, now_us);
         break;
@@ -72,7 +72,7 @@ static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answe
 static void on_op_answer(
     gavel__lock_op *op, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
 {
-    if (op->kind == GAVEL__LOCK_EXTEND && answer->verdict == GAVEL__LOCK_OURS)
+    if (op->kind == GAVEL__LOCK_OP_EXTEND && answer->verdict == GAVEL__LOCK_VERDICT_OURS)
         on_extended(op->lock, sent_us);
     settle_on_answer(op, answer, now_us);
     if (op->state == GAVEL__LOCK_OP_TOLD)
@@ -87,13 +87,13 @@ static void on_op_lost_call(gavel__lock_op *op, bool was_sent, int64_t now_us)
         free_op(op);
     else if (op->state != GAVEL__LOCK_OP_OPEN)
         return;
-    else if (lock->state == GAVEL__LOCK_FORFEITED && !was_sent)
+    else if (lock->state == GAVEL__LOCK_STATE_FORFEITED && !was_sent)
         gavel__lock_op_settle_lost(op, lock->reason, now_us);
-    else if (op->kind == GAVEL__LOCK_DO && was_sent)
+    else if (op->kind == GAVEL__LOCK_OP_DO && was_sent)
         gavel__lock_op_settle(
             op, GAVEL_LOCK_UNKNOWN, "the command was sent, and its answer was lost", now_us);
     else
-        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_USER);
+        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_CALL_USER);
 }
 
 /* ---- Replies ------------------------------------------------------------------------------- */
@@ -103,23 +103,23 @@ static void hand_out(
 {
     gavel__lock_answer answer;
     switch (call->kind) {
-    case GAVEL__LOCK_ASK:
-    case GAVEL__LOCK_CLAIM:
+    case GAVEL__LOCK_CALL_PROBE:
+    case GAVEL__LOCK_CALL_TAKE:
         answer = gavel__lock_read_take(reply);
         gavel__lock_line_on_answer(call->lock, &answer, call->sent_us, now_us);
         break;
-    case GAVEL__LOCK_RENEW:
+    case GAVEL__LOCK_CALL_RENEW:
         answer = gavel__lock_read(reply);
         gavel__lock_on_renewed(call->lock, &answer, call->sent_us, now_us);
         break;
-    case GAVEL__LOCK_GIVE_BACK:
+    case GAVEL__LOCK_CALL_RELEASE:
         answer = gavel__lock_read(reply);
-        gavel__lock_on_given_back(call->lock, &answer, now_us);
+        gavel__lock_on_released(call->lock, &answer, now_us);
         break;
-    case GAVEL__LOCK_PASS:
-        gavel__lock_line_on_passed(locks, call->line, now_us);
+    case GAVEL__LOCK_CALL_HAND_OFF:
+        gavel__lock_line_on_handed_off(locks, call->line, now_us);
         break;
-    case GAVEL__LOCK_USER:
+    case GAVEL__LOCK_CALL_USER:
         answer = gavel__lock_read(reply);
         on_op_answer(call->op, &answer, call->sent_us, now_us);
         break;
@@ -132,7 +132,7 @@ void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply,
     if (gavel__list_is_empty(calls))
         return; /* the link expects no more replies than there are calls */
     gavel__lock_call *call = GAVEL__CONTAINER(calls->next, gavel__lock_call, node);
-    if (call->kind == GAVEL__LOCK_ASK && !call->has_offered) {
+    if (call->kind == GAVEL__LOCK_CALL_PROBE && !call->has_offered) {
         call->has_offered = true;
         if (reply->type == GAVEL_REPLY_ERROR)
             gavel__lock_line_on_refused_offer(call->lock, reply->text);
@@ -150,18 +150,18 @@ static void hand_back(gavel__locks *locks, gavel__lock_call *call, uint64_t n_se
     bool was_sent = call->end_byte <= n_sent;
     call->state = GAVEL__LOCK_CALL_IDLE;
     switch (call->kind) {
-    case GAVEL__LOCK_ASK:
-    case GAVEL__LOCK_CLAIM:
+    case GAVEL__LOCK_CALL_PROBE:
+    case GAVEL__LOCK_CALL_TAKE:
         gavel__lock_line_on_lost_call(call->lock, was_sent, now_us);
         break;
-    case GAVEL__LOCK_RENEW:
-    case GAVEL__LOCK_GIVE_BACK:
+    case GAVEL__LOCK_CALL_RENEW:
+    case GAVEL__LOCK_CALL_RELEASE:
         gavel__lock_on_lost_call(call->lock, was_sent, now_us);
         break;
-    case GAVEL__LOCK_PASS:
-        gavel__lock_line_on_passed(locks, call->line, now_us);
+    case GAVEL__LOCK_CALL_HAND_OFF:
+        gavel__lock_line_on_handed_off(locks, call->line, now_us);
         break;
-    case GAVEL__LOCK_USER:
+    case GAVEL__LOCK_CALL_USER:
         on_op_lost_call(call->op, was_sent, now_us);
         break;
     }
@@ -176,7 +176,7 @@ static void fail_hopeless(gavel__locks *locks, const gavel__lock_link_loss *loss
     for (gavel__list *node = locks->all.next; node != &locks->all; node = next) {
         gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
         next = node->next;
-        if (lock->state != GAVEL__LOCK_WAITING)
+        if (lock->state != GAVEL__LOCK_STATE_WAITING)
             continue;
         if (!loss->is_final && !lock->is_try)
             continue;
@@ -206,7 +206,7 @@ void gavel__lock_control_on_down(
 
 /* ---- Time ---------------------------------------------------------------------------------- */
 
-static void on_patience_end(gavel__lock_op *op, gavel__lock_call *call, int64_t now_us)
+static void on_timeout(gavel__lock_op *op, gavel__lock_call *call, int64_t now_us)
 {
     bool is_sent = op->is_doubtful || call->state == GAVEL__LOCK_CALL_IN_FLIGHT;
     gavel__locks *locks = op->lock->locks;
@@ -220,15 +220,15 @@ static void on_patience_end(gavel__lock_op *op, gavel__lock_call *call, int64_t 
 void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us)
 {
     switch (op->kind) {
-    case GAVEL__LOCK_ACQUIRE:
+    case GAVEL__LOCK_OP_ACQUIRE:
         gavel__lock_give_up(op->lock, now_us);
         break;
-    case GAVEL__LOCK_RELEASE:
-        on_patience_end(op, &op->lock->call, now_us);
+    case GAVEL__LOCK_OP_RELEASE:
+        on_timeout(op, &op->lock->call, now_us);
         break;
-    case GAVEL__LOCK_EXTEND:
-    case GAVEL__LOCK_DO:
-        on_patience_end(op, &op->call, now_us);
+    case GAVEL__LOCK_OP_EXTEND:
+    case GAVEL__LOCK_OP_DO:
+        on_timeout(op, &op->call, now_us);
         gavel__lock_call_withdraw(&op->call);
         break;
     }
@@ -236,34 +236,34 @@ void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us)
 
 static void on_held_timer(gavel_lock *lock, int64_t now_us)
 {
-    if (gavel__lock_has_expired(lock, now_us))
+    if (gavel__lock_expire(lock, now_us))
         return;
     if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RENEW);
     gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
 }
 
 void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)
 {
     switch (lock->state) {
-    case GAVEL__LOCK_WAITING:
-        lock->must_ask = true;
+    case GAVEL__LOCK_STATE_WAITING:
+        lock->must_probe = true;
         gavel__lock_line_go_on(lock->locks, lock->line, now_us);
         break;
-    case GAVEL__LOCK_GRANTED:
+    case GAVEL__LOCK_STATE_GRANTED:
         on_held_timer(lock, now_us);
         break;
-    case GAVEL__LOCK_FORFEITED:
-    case GAVEL__LOCK_ENDING:
+    case GAVEL__LOCK_STATE_FORFEITED:
+    case GAVEL__LOCK_STATE_ENDING:
         if (now_us < lock->lingers_until_us) {
-            gavel__lock_give_back(lock, now_us);
+            gavel__lock_release(lock, now_us);
             break;
         }
         if (lock->release.state == GAVEL__LOCK_OP_OPEN)
             gavel__lock_op_on_deadline(&lock->release, now_us);
         gavel__lock_settle_down(lock);
         break;
-    case GAVEL__LOCK_ENDED:
+    case GAVEL__LOCK_STATE_ENDED:
         break;
     }
 }
@@ -280,12 +280,12 @@ void gavel__locks_drop_op(gavel__lock_op *op)
 {
     op->state = GAVEL__LOCK_OP_TOLD;
     switch (op->kind) {
-    case GAVEL__LOCK_ACQUIRE:
-    case GAVEL__LOCK_RELEASE:
+    case GAVEL__LOCK_OP_ACQUIRE:
+    case GAVEL__LOCK_OP_RELEASE:
         gavel__lock_try_free(op->lock);
         break;
-    case GAVEL__LOCK_EXTEND:
-    case GAVEL__LOCK_DO:
+    case GAVEL__LOCK_OP_EXTEND:
+    case GAVEL__LOCK_OP_DO:
         if (op->call.state == GAVEL__LOCK_CALL_IDLE)
             free_op(op);
         break;

@@ -82,34 +82,34 @@ bool gavel__lock_on_error(gavel_lock *lock, gavel_bytes words)
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static gavel_bytes token_of(const gavel_lock *lock)
+static gavel_bytes owner_of(const gavel_lock *lock)
 {
-    return (gavel_bytes){lock->token, sizeof(lock->token)};
+    return (gavel_bytes){lock->owner, sizeof(lock->owner)};
 }
 
-static gavel_bytes id_of(const gavel_lock *lock)
+static gavel_bytes turn_of(const gavel_lock *lock)
 {
-    return (gavel_bytes){lock->id, sizeof(lock->id)};
+    return (gavel_bytes){lock->turn, sizeof(lock->turn)};
 }
 
-static gavel__lock_claim claim_of(const gavel_lock *lock, gavel_bytes id)
+static gavel__lock_taking taking_of(const gavel_lock *lock, gavel_bytes turn)
 {
-    return (gavel__lock_claim){
-        token_of(lock), lock->lease_ms, id, gavel_str(lock->locks->config.who)};
+    return (gavel__lock_taking){
+        owner_of(lock), lock->lease_ms, turn, gavel_str(lock->locks->config.holder)};
 }
 
 static void write_user_call(
     gavel__buffer *out, const gavel__lock_keys *keys, gavel__lock_call *call)
 {
     gavel_lock *lock = call->lock;
-    if (call->op->kind == GAVEL__LOCK_DO) {
+    if (call->op->kind == GAVEL__LOCK_OP_DO) {
         gavel__buffer_append(out, (gavel_bytes){call->op->wire.data, call->op->wire.size});
         return;
     }
     if (call->op->lease_ms != 0)
         lock->lease_ms = call->op->lease_ms;
     gavel__lock_shorten_lease(lock, call->sent_us);
-    gavel__lock_write_renew(out, keys, token_of(lock), lock->lease_ms);
+    gavel__lock_write_renew(out, keys, owner_of(lock), lock->lease_ms);
 }
 
 static void write_call(gavel__locks *locks, gavel__lock_call *call, gavel__buffer *out)
@@ -119,27 +119,27 @@ static void write_call(gavel__locks *locks, gavel__lock_call *call, gavel__buffe
     gavel__lock_keys keys;
     gavel__lock_keys_init(
         &keys, locks->config.key_prefix, lock != NULL ? lock->name : line->map_node.key);
-    gavel__lock_claim claim;
+    gavel__lock_taking taking;
     switch (call->kind) {
-    case GAVEL__LOCK_ASK:
-        claim = claim_of(lock, GAVEL_STR(""));
-        gavel__lock_write_offer(out, &keys, id_of(lock));
-        gavel__lock_write_take(out, &keys, &claim);
+    case GAVEL__LOCK_CALL_PROBE:
+        taking = taking_of(lock, GAVEL_STR(""));
+        gavel__lock_write_offer(out, &keys, turn_of(lock));
+        gavel__lock_write_take(out, &keys, &taking);
         break;
-    case GAVEL__LOCK_CLAIM:
-        claim = claim_of(lock, (gavel_bytes){line->id, line->id_size});
-        gavel__lock_write_take(out, &keys, &claim);
+    case GAVEL__LOCK_CALL_TAKE:
+        taking = taking_of(lock, (gavel_bytes){line->turn, line->turn_size});
+        gavel__lock_write_take(out, &keys, &taking);
         break;
-    case GAVEL__LOCK_RENEW:
-        gavel__lock_write_renew(out, &keys, token_of(lock), lock->lease_ms);
+    case GAVEL__LOCK_CALL_RENEW:
+        gavel__lock_write_renew(out, &keys, owner_of(lock), lock->lease_ms);
         break;
-    case GAVEL__LOCK_GIVE_BACK:
-        gavel__lock_write_release(out, &keys, token_of(lock), id_of(lock));
+    case GAVEL__LOCK_CALL_RELEASE:
+        gavel__lock_write_release(out, &keys, owner_of(lock), turn_of(lock));
         break;
-    case GAVEL__LOCK_PASS:
-        gavel__lock_write_pass(out, &keys, (gavel_bytes){line->id, line->id_size});
+    case GAVEL__LOCK_CALL_HAND_OFF:
+        gavel__lock_write_hand_off(out, &keys, (gavel_bytes){line->turn, line->turn_size});
         break;
-    case GAVEL__LOCK_USER:
+    case GAVEL__LOCK_CALL_USER:
         write_user_call(out, &keys, call);
         break;
     }
@@ -148,14 +148,14 @@ static void write_call(gavel__locks *locks, gavel__lock_call *call, gavel__buffe
 static bool prolongs(const gavel__lock_call *call)
 {
     switch (call->kind) {
-    case GAVEL__LOCK_ASK:
-    case GAVEL__LOCK_CLAIM:
-    case GAVEL__LOCK_RENEW:
+    case GAVEL__LOCK_CALL_PROBE:
+    case GAVEL__LOCK_CALL_TAKE:
+    case GAVEL__LOCK_CALL_RENEW:
         return true;
-    case GAVEL__LOCK_USER:
-        return call->op->kind == GAVEL__LOCK_EXTEND;
-    case GAVEL__LOCK_GIVE_BACK:
-    case GAVEL__LOCK_PASS:
+    case GAVEL__LOCK_CALL_USER:
+        return call->op->kind == GAVEL__LOCK_OP_EXTEND;
+    case GAVEL__LOCK_CALL_RELEASE:
+    case GAVEL__LOCK_CALL_HAND_OFF:
         break;
     }
     return false;
@@ -171,11 +171,11 @@ static void send_call(gavel__locks *locks, gavel__lock_call *call, int64_t now_u
     call->has_offered = false;
     gavel__list_append(&control->calls, &call->node);
     write_call(locks, call, out);
-    gavel__lock_lane_wrote(control, size_before, call->kind == GAVEL__LOCK_ASK ? 2 : 1);
+    gavel__lock_lane_wrote(control, size_before, call->kind == GAVEL__LOCK_CALL_PROBE ? 2 : 1);
     call->end_byte = out->has_failed ? UINT64_MAX : control->lane.n_appended;
     if (prolongs(call))
         call->lock->lingers_until_us =
-            now_us + (int64_t)call->lock->lease_ms * 1000 + locks->config.patience_us;
+            now_us + (int64_t)call->lock->lease_ms * 1000 + locks->config.timeout_us;
 }
 
 void gavel__lock_control_advance(gavel__locks *locks, int64_t now_us)

@@ -1,5 +1,5 @@
 /*
- * Holding: from the grant to the end of a lock. Renewals, losses, giving back.
+ * Holding: from the grant to the end of a lock. Renewals, losses, releases.
  *
  *     WAITING --grant--> GRANTED --lose--> FORFEITED
  *        |                  |                  |
@@ -17,16 +17,16 @@
 static bool is_legal(gavel__lock_state from, gavel__lock_state to)
 {
     switch (to) {
-    case GAVEL__LOCK_WAITING:
+    case GAVEL__LOCK_STATE_WAITING:
         return false;
-    case GAVEL__LOCK_GRANTED:
-        return from == GAVEL__LOCK_WAITING;
-    case GAVEL__LOCK_FORFEITED:
-        return from == GAVEL__LOCK_GRANTED;
-    case GAVEL__LOCK_ENDING:
-        return from < GAVEL__LOCK_ENDING;
-    case GAVEL__LOCK_ENDED:
-        return from != GAVEL__LOCK_ENDED;
+    case GAVEL__LOCK_STATE_GRANTED:
+        return from == GAVEL__LOCK_STATE_WAITING;
+    case GAVEL__LOCK_STATE_FORFEITED:
+        return from == GAVEL__LOCK_STATE_GRANTED;
+    case GAVEL__LOCK_STATE_ENDING:
+        return from < GAVEL__LOCK_STATE_ENDING;
+    case GAVEL__LOCK_STATE_ENDED:
+        return from != GAVEL__LOCK_STATE_ENDED;
     }
     return false;
 }
@@ -36,11 +36,11 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
     bool is_allowed = is_legal(lock->state, state);
     assert(is_allowed);
     (void)is_allowed; /* Where assert is nothing. */
-    if (lock->state == GAVEL__LOCK_GRANTED) {
+    if (lock->state == GAVEL__LOCK_STATE_GRANTED) {
         lock->locks->n_held--;
         atomic_store(&lock->good_until_us, 0);
     }
-    if (state == GAVEL__LOCK_GRANTED)
+    if (state == GAVEL__LOCK_STATE_GRANTED)
         lock->locks->n_held++;
     lock->state = state;
 }
@@ -49,15 +49,15 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence)
 {
     lock->fence = fence;
     lock->message[0] = '\0';
-    set_state(lock, GAVEL__LOCK_GRANTED);
+    set_state(lock, GAVEL__LOCK_STATE_GRANTED);
 }
 
-/* ---- Giving back --------------------------------------------------------------------------- */
+/* ---- Releasing --------------------------------------------------------------------------- */
 
-void gavel__lock_give_back(gavel_lock *lock, int64_t now_us)
+void gavel__lock_release(gavel_lock *lock, int64_t now_us)
 {
     if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_GIVE_BACK);
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RELEASE);
     gavel__lock_wake_at(lock, lock->lingers_until_us);
 }
 
@@ -67,44 +67,45 @@ void gavel__lock_settle_down(gavel_lock *lock)
     lock->is_lingering = false;
     gavel__lock_call_withdraw(&lock->call);
     gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
-    if (lock->state == GAVEL__LOCK_ENDING)
-        set_state(lock, GAVEL__LOCK_ENDED);
+    if (lock->state == GAVEL__LOCK_STATE_ENDING)
+        set_state(lock, GAVEL__LOCK_STATE_ENDED);
     gavel__lock_try_free(lock);
 }
 
 void gavel__lock_end(gavel_lock *lock, int64_t now_us)
 {
     assert(lock->line == NULL);
-    bool was_held = lock->state == GAVEL__LOCK_GRANTED;
+    bool was_held = lock->state == GAVEL__LOCK_STATE_GRANTED;
     gavel__list_remove(&lock->lost_node);
     gavel__lock_call_withdraw(&lock->call);
-    set_state(lock, was_held || lock->is_lingering ? GAVEL__LOCK_ENDING : GAVEL__LOCK_ENDED);
-    if (lock->state == GAVEL__LOCK_ENDING) {
+    set_state(
+        lock, was_held || lock->is_lingering ? GAVEL__LOCK_STATE_ENDING : GAVEL__LOCK_STATE_ENDED);
+    if (lock->state == GAVEL__LOCK_STATE_ENDING) {
         lock->is_lingering = true;
-        gavel__lock_give_back(lock, now_us);
+        gavel__lock_release(lock, now_us);
     }
 }
 
-void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
+void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
 {
     gavel__lock_op *op = &lock->release;
     bool is_open = op->state == GAVEL__LOCK_OP_OPEN;
-    bool is_foreign = answer->verdict == GAVEL__LOCK_FOREIGN;
+    bool is_foreign = answer->verdict == GAVEL__LOCK_VERDICT_FOREIGN;
     switch (answer->verdict) {
-    case GAVEL__LOCK_OURS:
+    case GAVEL__LOCK_VERDICT_OURS:
         if (is_open)
             gavel__lock_op_settle(op, GAVEL_LOCK_RELEASED, NULL, now_us);
         break;
-    case GAVEL__LOCK_ABSENT:
-    case GAVEL__LOCK_FOREIGN:
+    case GAVEL__LOCK_VERDICT_ABSENT:
+    case GAVEL__LOCK_VERDICT_FOREIGN:
         if (is_open && op->is_doubtful)
             gavel__lock_op_settle(op, GAVEL_LOCK_UNKNOWN,
                 "the answer was lost: it was released, or lost just before", now_us);
         else if (is_open)
             gavel__lock_op_settle_lost(op, is_foreign ? GAVEL_LOCK_TAKEN : GAVEL_LOCK_GONE, now_us);
         break;
-    case GAVEL__LOCK_ERROR:
-    case GAVEL__LOCK_NONSENSE:
+    case GAVEL__LOCK_VERDICT_ERROR:
+    case GAVEL__LOCK_VERDICT_NONSENSE:
         if (gavel__lock_on_error(lock, answer->text)) {
             gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
             return;
@@ -120,7 +121,7 @@ void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answe
 
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us)
 {
-    set_state(lock, GAVEL__LOCK_FORFEITED);
+    set_state(lock, GAVEL__LOCK_STATE_FORFEITED);
     lock->reason = reason;
     gavel__list_append(&lock->locks->lost, &lock->lost_node);
     gavel__lock_call_withdraw(&lock->call);
@@ -136,12 +137,12 @@ void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us
         return;
     /* A renewal may still arrive there: the next one should not have to wait for its end. */
     lock->is_lingering = true;
-    gavel__lock_give_back(lock, now_us);
+    gavel__lock_release(lock, now_us);
 }
 
-bool gavel__lock_has_expired(gavel_lock *lock, int64_t now_us)
+bool gavel__lock_expire(gavel_lock *lock, int64_t now_us)
 {
-    if (lock->state != GAVEL__LOCK_GRANTED || now_us < lock->good_until_us)
+    if (lock->state != GAVEL__LOCK_STATE_GRANTED || now_us < lock->good_until_us)
         return false;
     gavel__lock_lose(lock, GAVEL_LOCK_EXPIRED, now_us);
     return true;
@@ -153,26 +154,26 @@ void gavel__lock_on_renewed(
     gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
 {
     if (lock->is_lingering) { /* it was released, or given up, while this was under way */
-        gavel__lock_give_back(lock, now_us);
+        gavel__lock_release(lock, now_us);
         return;
     }
-    if (lock->state != GAVEL__LOCK_GRANTED) {
+    if (lock->state != GAVEL__LOCK_STATE_GRANTED) {
         gavel__lock_try_free(lock);
         return;
     }
     switch (answer->verdict) {
-    case GAVEL__LOCK_OURS:
+    case GAVEL__LOCK_VERDICT_OURS:
         gavel__lock_set_lease(lock, sent_us);
         gavel__lock_watch_lease(lock);
         break;
-    case GAVEL__LOCK_ABSENT:
+    case GAVEL__LOCK_VERDICT_ABSENT:
         gavel__lock_lose(lock, GAVEL_LOCK_GONE, now_us);
         break;
-    case GAVEL__LOCK_FOREIGN:
+    case GAVEL__LOCK_VERDICT_FOREIGN:
         gavel__lock_lose(lock, GAVEL_LOCK_TAKEN, now_us);
         break;
-    case GAVEL__LOCK_ERROR:
-    case GAVEL__LOCK_NONSENSE:
+    case GAVEL__LOCK_VERDICT_ERROR:
+    case GAVEL__LOCK_VERDICT_NONSENSE:
         /* Whatever it is, it may be better before the lease is over. */
         gavel__lock_on_error(lock, answer->text);
         lock->renew_us = now_us + GAVEL__LOCK_PAUSE_US;
@@ -184,11 +185,11 @@ void gavel__lock_on_renewed(
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
 {
     if (lock->is_lingering) {
-        if (was_sent && lock->call.kind == GAVEL__LOCK_GIVE_BACK)
+        if (was_sent && lock->call.kind == GAVEL__LOCK_CALL_RELEASE)
             lock->release.is_doubtful = true;
-        gavel__lock_give_back(lock, now_us);
-    } else if (lock->state == GAVEL__LOCK_GRANTED) {
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_RENEW);
+        gavel__lock_release(lock, now_us);
+    } else if (lock->state == GAVEL__LOCK_STATE_GRANTED) {
+        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RENEW);
     } else {
         gavel__lock_try_free(lock);
     }
@@ -204,7 +205,7 @@ static bool is_over(const gavel__lock_op *op)
 void gavel__lock_try_free(gavel_lock *lock)
 {
     gavel__locks *locks = lock->locks;
-    if (lock->state != GAVEL__LOCK_ENDED || lock->call.state != GAVEL__LOCK_CALL_IDLE ||
+    if (lock->state != GAVEL__LOCK_STATE_ENDED || lock->call.state != GAVEL__LOCK_CALL_IDLE ||
         !is_over(&lock->acquire) || !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
         return;
     gavel__list_remove(&lock->node);

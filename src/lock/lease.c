@@ -24,7 +24,7 @@ void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us)
 void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us)
 {
     int64_t end_us = end_of_lease(lock, sent_us);
-    if (lock->state == GAVEL__LOCK_GRANTED && end_us < lock->good_until_us) {
+    if (lock->state == GAVEL__LOCK_STATE_GRANTED && end_us < lock->good_until_us) {
         atomic_store(&lock->good_until_us, end_us);
         gavel__lock_wake_at(lock, end_us);
     }

@@ -2,7 +2,7 @@
  * Lines: who waits here for one name. Only the first in line deals with the server, and one lane
  * waits for the whole line in BLPOP, so that each client stands once in the server's queue.
  *
- *     ask --busy--> BLPOP --id--> claim --> granted: the next one moves up, and BLPOP again
+ *     probe --busy--> BLPOP --turn--> take --> granted: the next one moves up, and BLPOP again
  *      ^                                |
  *      +---- when the record's time ----+ busy
  *            should be over: the holder
@@ -13,9 +13,9 @@
 #include "base/text.h"
 
 /* How long to leave the server alone at most and at least, while somebody holds the lock. The one
- * that was given the lock may die of it at any time, and only asking tells. */
-static const int64_t max_check_us = 3000000;
-static const int64_t min_check_us = 20000;
+ * that was handed the lock may die of it at any time, and only a probe tells. */
+static const int64_t max_probe_us = 3000000;
+static const int64_t min_probe_us = 20000;
 
 static gavel_lock *first_of(const gavel__lock_line *line)
 {
@@ -110,8 +110,8 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
         return NULL;
     gavel__list_init(&line->waiting);
     gavel__list_init(&line->laneless);
-    gavel__lock_call_init(&line->pass, NULL, NULL);
-    line->pass.line = line;
+    gavel__lock_call_init(&line->hand_off, NULL, NULL);
+    line->hand_off.line = line;
     memcpy(line->name, name.data, name.size);
     if (gavel__map_insert(&locks->lines, (gavel_bytes){line->name, name.size}, &line->map_node))
         return line;
@@ -119,23 +119,23 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
     return NULL;
 }
 
-/* Nobody waits here any more: what was handed over to them goes to the next client. */
+/* Nobody waits here any more: what was handed off to them goes to the next client. */
 static void wind_up(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
 {
     drop_lane(locks, line, now_us);
-    if (line->pass.state != GAVEL__LOCK_CALL_IDLE)
+    if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE)
         return;
-    if (line->id_size > 0 && !locks->is_closing) {
-        gavel__lock_call_request(locks, &line->pass, GAVEL__LOCK_PASS);
+    if (line->turn_size > 0 && !locks->is_closing) {
+        gavel__lock_call_request(locks, &line->hand_off, GAVEL__LOCK_CALL_HAND_OFF);
         return;
     }
     gavel__map_remove(&locks->lines, &line->map_node);
     gavel__free(locks->config.allocator, line);
 }
 
-void gavel__lock_line_on_passed(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
+void gavel__lock_line_on_handed_off(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
 {
-    line->id_size = 0;
+    line->turn_size = 0;
     gavel__lock_line_go_on(locks, line, now_us);
 }
 
@@ -146,18 +146,18 @@ void gavel__lock_line_go_on(gavel__locks *locks, gavel__lock_line *line, int64_t
         wind_up(locks, line, now_us);
         return;
     }
-    if (line->pass.state != GAVEL__LOCK_CALL_IDLE) {
-        gavel__lock_call_withdraw(&line->pass);
-        if (line->pass.state != GAVEL__LOCK_CALL_IDLE)
-            return; /* the id has gone to the next; then it goes on here */
+    if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE) {
+        gavel__lock_call_withdraw(&line->hand_off);
+        if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE)
+            return; /* the turn has gone to the next; then it goes on here */
     }
     if (lock->call.state != GAVEL__LOCK_CALL_IDLE)
         return;
-    if (line->id_size > 0) {
-        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_CLAIM);
-    } else if (lock->must_ask) {
-        lock->must_ask = false;
-        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_ASK);
+    if (line->turn_size > 0) {
+        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_CALL_TAKE);
+    } else if (lock->must_probe) {
+        lock->must_probe = false;
+        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_CALL_PROBE);
     } else {
         if (line->lane == NULL)
             take_lane(locks, line);
@@ -177,20 +177,20 @@ bool gavel__lock_line_join(gavel__locks *locks, gavel_lock *lock, int64_t now_us
     gavel__list_append(&line->waiting, &lock->line_node);
     if (first_of(line) != lock)
         return true;
-    lock->must_ask = true;
+    lock->must_probe = true;
     gavel__lock_line_go_on(locks, line, now_us);
     return true;
 }
 
 /* While the lane stands in the queue there is nothing to be asked; only that it may have died
- * unnoticed, or the holder, and so a check in a while. */
+ * unnoticed, or the holder, and so a probe in a while. */
 static void move_up(gavel_lock *lock, bool is_behind_grant, int64_t now_us)
 {
     const gavel__lock_lane *lane = lock->line->lane;
     if (is_behind_grant || (lane != NULL && lane->is_blocked))
-        gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_HANDOVER_MS * 1000);
+        gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_HAND_OFF_MS * 1000);
     else
-        lock->must_ask = true;
+        lock->must_probe = true;
 }
 
 void gavel__lock_line_leave(gavel_lock *lock, int64_t now_us)
@@ -203,7 +203,7 @@ void gavel__lock_line_leave(gavel_lock *lock, int64_t now_us)
     if (!was_first)
         return;
     if (first_of(line) != NULL)
-        move_up(first_of(line), lock->state == GAVEL__LOCK_GRANTED, now_us);
+        move_up(first_of(line), lock->state == GAVEL__LOCK_STATE_GRANTED, now_us);
     gavel__lock_line_go_on(lock->locks, line, now_us);
 }
 
@@ -247,25 +247,25 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
 
 /* ---- Answers ------------------------------------------------------------------------------- */
 
-/* Who has it, without the token: that is a secret of its owner's. */
+/* The holder, without the owner: that is the holder's secret. */
 static void note_holder(gavel_lock *lock, gavel_bytes record)
 {
     char shown[GAVEL_MESSAGE_SIZE];
-    if (record.size <= GAVEL__LOCK_TOKEN_SIZE + 1 || record.data[0] == '-') {
-        gavel__format(lock->message, sizeof(lock->message), "it is being handed over to another");
+    if (record.size <= GAVEL__LOCK_OWNER_SIZE + 1 || record.data[0] == '-') {
+        gavel__format(lock->message, sizeof(lock->message), "it is being handed off to another");
         return;
     }
-    record.data += GAVEL__LOCK_TOKEN_SIZE + 1;
-    record.size -= GAVEL__LOCK_TOKEN_SIZE + 1;
+    record.data += GAVEL__LOCK_OWNER_SIZE + 1;
+    record.size -= GAVEL__LOCK_OWNER_SIZE + 1;
     gavel__format(lock->message, sizeof(lock->message), "held by another: %s",
         gavel__printable(record, shown, sizeof(shown)));
 }
 
 static void wait_on(gavel_lock *lock, int64_t remaining_ms, int64_t now_us)
 {
-    int64_t wait_us = remaining_ms < max_check_us / 1000 ? remaining_ms * 1000 : max_check_us;
-    if (wait_us < min_check_us)
-        wait_us = min_check_us;
+    int64_t wait_us = remaining_ms < max_probe_us / 1000 ? remaining_ms * 1000 : max_probe_us;
+    if (wait_us < min_probe_us)
+        wait_us = min_probe_us;
     wait_us += (int64_t)gavel__random_below(&lock->locks->random, (uint64_t)wait_us / 8);
     gavel__lock_wake_at(lock, now_us + wait_us);
 }
@@ -274,16 +274,16 @@ static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t 
 {
     gavel__locks *locks = lock->locks;
     gavel__lock_line *line = lock->line;
-    if (answer->verdict == GAVEL__LOCK_FOREIGN) {
+    if (answer->verdict == GAVEL__LOCK_VERDICT_FOREIGN) {
         note_holder(lock, answer->text);
         lock->was_answered = true;
         wait_on(lock, answer->remaining_ms, now_us);
     } else if (lock->is_try) {
-        gavel__format(lock->message, sizeof(lock->message), "it has just been handed over");
+        gavel__format(lock->message, sizeof(lock->message), "it has just been handed off");
         lock->was_answered = true;
     } else {
         gavel__lock_wake_at(
-            lock, now_us + min_check_us); /* it ran out between the offer and the claim */
+            lock, now_us + min_probe_us); /* it ran out between the offer and the taking */
     }
     if (lock->is_try || lock->acquire.is_overdue || lock->acquire.is_cancelled)
         gavel__lock_give_up(lock, now_us);
@@ -318,13 +318,13 @@ static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_
 {
     gavel__lock_op *op = &lock->acquire;
     gavel__lock_set_lease(lock, sent_us);
-    lock->line->id_size = 0;
+    lock->line->turn_size = 0;
     if (op->is_cancelled || (now_us >= lock->good_until_us && op->is_overdue)) {
         op->is_doubtful = true;
         gavel__lock_give_up(lock, now_us);
     } else if (now_us >= lock->good_until_us) {
         op->is_doubtful = true;
-        lock->must_ask = true;
+        lock->must_probe = true;
         gavel__lock_line_go_on(lock->locks, lock->line, now_us);
     } else {
         grant(lock, fence, now_us);
@@ -336,27 +336,27 @@ void gavel__lock_line_on_answer(
 {
     bool has_fault = lock->has_fault;
     lock->has_fault = false;
-    if (lock->state != GAVEL__LOCK_WAITING) {
+    if (lock->state != GAVEL__LOCK_STATE_WAITING) {
         /* Settled without it, when the client was closed. */
         gavel__lock_try_free(lock);
         return;
     }
-    if (lock->call.kind == GAVEL__LOCK_CLAIM)
-        lock->line->id_size = 0;
+    if (lock->call.kind == GAVEL__LOCK_CALL_TAKE)
+        lock->line->turn_size = 0;
     switch (answer->verdict) {
-    case GAVEL__LOCK_OURS:
+    case GAVEL__LOCK_VERDICT_OURS:
         on_granted(lock, answer->fence, sent_us, now_us);
         break;
-    case GAVEL__LOCK_ABSENT:
-    case GAVEL__LOCK_FOREIGN:
+    case GAVEL__LOCK_VERDICT_ABSENT:
+    case GAVEL__LOCK_VERDICT_FOREIGN:
         lock->acquire.is_doubtful = false;
         if (has_fault)
             on_error(lock, !lock->is_lasting, now_us);
         else
             on_busy(lock, answer, now_us);
         break;
-    case GAVEL__LOCK_ERROR:
-    case GAVEL__LOCK_NONSENSE:
+    case GAVEL__LOCK_VERDICT_ERROR:
+    case GAVEL__LOCK_VERDICT_NONSENSE:
         on_error(lock, gavel__lock_on_error(lock, answer->text), now_us);
         break;
     }
@@ -371,13 +371,13 @@ void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words)
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
-    if (lock->state != GAVEL__LOCK_WAITING) {
+    if (lock->state != GAVEL__LOCK_STATE_WAITING) {
         gavel__lock_try_free(lock);
         return;
     }
     if (was_sent)
         op->is_doubtful = true;
-    lock->must_ask = true;
+    lock->must_probe = true;
     if (op->is_overdue || op->is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
@@ -407,15 +407,15 @@ void gavel__lock_line_on_reply(
     lane->is_blocked = false;
     gavel__lock_line *line = lane->line;
     if (line == NULL)
-        return; /* condemned, and this was on its way: the hand-over's time will end it */
+        return; /* condemned, and this was on its way: the hand-off's time will end it */
     if (reply->type == GAVEL_REPLY_ERROR) {
         on_queue_error(lane, reply->text, now_us);
         return;
     }
     if (reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2 &&
-        reply->elements[1].text.size <= sizeof(line->id)) {
-        line->id_size = reply->elements[1].text.size;
-        memcpy(line->id, reply->elements[1].text.data, line->id_size);
+        reply->elements[1].text.size <= sizeof(line->turn)) {
+        line->turn_size = reply->elements[1].text.size;
+        memcpy(line->turn, reply->elements[1].text.data, line->turn_size);
     }
     gavel__lock_line_go_on(locks, line, now_us);
 }
@@ -428,9 +428,9 @@ void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64
         pass_lane_on(locks, now_us);
         return;
     }
-    /* What was handed over to it meanwhile is found by asking. */
+    /* What was handed off to it meanwhile is found by a probe. */
     gavel_lock *lock = first_of(line);
     if (lock != NULL)
-        lock->must_ask = true;
+        lock->must_probe = true;
     gavel__lock_line_go_on(locks, line, now_us);
 }

@@ -89,11 +89,11 @@ static const char *fault_of(const gavel_lock_request *request)
     return NULL;
 }
 
-static void write_hex(const uint64_t random[2], char token[GAVEL__LOCK_TOKEN_SIZE])
+static void write_hex(const uint64_t random[2], char hex[GAVEL__LOCK_OWNER_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < GAVEL__LOCK_TOKEN_SIZE; i++)
-        token[i] = digits[random[i / 16] >> (i % 16 * 4) & 15];
+    for (size_t i = 0; i < GAVEL__LOCK_OWNER_SIZE; i++)
+        hex[i] = digits[random[i / 16] >> (i % 16 * 4) & 15];
 }
 
 static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
@@ -105,8 +105,8 @@ static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
     if (lock == NULL)
         return NULL;
     lock->locks = locks;
-    lock->acquire.kind = GAVEL__LOCK_ACQUIRE;
-    lock->release.kind = GAVEL__LOCK_RELEASE;
+    lock->acquire.kind = GAVEL__LOCK_OP_ACQUIRE;
+    lock->release.kind = GAVEL__LOCK_OP_RELEASE;
     lock->acquire.lock = lock;
     lock->release.lock = lock;
     gavel__lock_call_init(&lock->call, lock, NULL);
@@ -128,7 +128,7 @@ static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
 static int64_t wait_us(const gavel__locks *locks, const gavel_lock_request *request)
 {
     if (request->is_try)
-        return locks->config.patience_us;
+        return locks->config.timeout_us;
     return (int64_t)(request->wait_ms != 0 ? request->wait_ms : default_wait_ms) * 1000;
 }
 
@@ -150,8 +150,8 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
     lock->lease_ms = request->lease_ms != 0 ? request->lease_ms : default_lease_ms;
     lock->on_lost = request->on_lost;
     lock->user = request->user;
-    write_hex(caller->random, lock->token);
-    write_hex(caller->random + 2, lock->id);
+    write_hex(caller->random, lock->owner);
+    write_hex(caller->random + 2, lock->turn);
     gavel__lock_op_open(&lock->acquire, caller, now_us);
     lock->acquire.ticket = ++locks->n_tickets;
     gavel__heap_set(&locks->op_timers, &lock->acquire.timer, now_us + wait_us(locks, request));
@@ -199,30 +199,30 @@ static gavel__lock_op *make_op(gavel_lock *lock, gavel__lock_op_kind kind)
 }
 
 /* It is refused, or on its way. */
-static void begin(gavel__lock_op *op, const char *fault, int64_t patience_us, int64_t now_us)
+static void begin(gavel__lock_op *op, const char *fault, int64_t timeout_us, int64_t now_us)
 {
     gavel_lock *lock = op->lock;
-    gavel__heap_set(&lock->locks->op_timers, &op->timer, now_us + patience_us);
+    gavel__heap_set(&lock->locks->op_timers, &op->timer, now_us + timeout_us);
     gavel__list_append(&lock->ops, &op->lock_node);
     if (fault != NULL)
         gavel__lock_op_settle(op, GAVEL_LOCK_INVALID, fault, now_us);
-    else if (gavel__lock_has_expired(lock, now_us) || lock->state != GAVEL__LOCK_GRANTED)
+    else if (gavel__lock_expire(lock, now_us) || lock->state != GAVEL__LOCK_STATE_GRANTED)
         gavel__lock_op_settle_lost(op, lock->reason, now_us);
     else
-        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_USER);
+        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_CALL_USER);
 }
 
 gavel__lock_op *gavel__locks_extend(
     gavel_lock *lock, uint32_t lease_ms, const gavel__lock_caller *caller, int64_t now_us)
 {
-    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_EXTEND);
+    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_OP_EXTEND);
     if (op == NULL)
         return NULL;
     bool is_good = lease_ms == 0 || (lease_ms >= min_lease_ms && lease_ms <= max_lease_ms);
     op->lease_ms = lease_ms;
     gavel__lock_op_open(op, caller, now_us);
     begin(op, is_good ? NULL : "lease_ms is below 100 or above 86400000",
-        lock->locks->config.patience_us, now_us);
+        lock->locks->config.timeout_us, now_us);
     return op;
 }
 
@@ -247,7 +247,7 @@ static const char *resolve(const gavel_command *command, gavel_command *ret_comm
 gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,
     const gavel__lock_caller *caller, int64_t now_us)
 {
-    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_DO);
+    gavel__lock_op *op = make_op(lock, GAVEL__LOCK_OP_DO);
     if (op == NULL)
         return NULL;
     gavel_command resolved;
@@ -258,7 +258,7 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
         gavel__lock_keys keys;
         gavel__lock_keys_init(&keys, lock->locks->config.key_prefix, lock->name);
         gavel__lock_write_do(
-            &op->wire, &keys, (gavel_bytes){lock->token, sizeof(lock->token)}, &resolved);
+            &op->wire, &keys, (gavel_bytes){lock->owner, sizeof(lock->owner)}, &resolved);
     }
     if (op->wire.has_failed) {
         gavel__buffer_finish(&op->wire);
@@ -273,10 +273,10 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
 void gavel__locks_release(gavel_lock *lock, const gavel__lock_caller *caller, int64_t now_us)
 {
     gavel__locks *locks = lock->locks;
-    gavel__lock_has_expired(lock, now_us);
+    gavel__lock_expire(lock, now_us);
     gavel__lock_op_open(&lock->release, caller, now_us);
-    gavel__heap_set(&locks->op_timers, &lock->release.timer, now_us + locks->config.patience_us);
-    if (lock->state == GAVEL__LOCK_FORFEITED)
+    gavel__heap_set(&locks->op_timers, &lock->release.timer, now_us + locks->config.timeout_us);
+    if (lock->state == GAVEL__LOCK_STATE_FORFEITED)
         gavel__lock_op_settle_lost(&lock->release, lock->reason, now_us);
     gavel__lock_end(lock, now_us);
 }
@@ -287,7 +287,7 @@ void gavel__locks_release(gavel_lock *lock, const gavel__lock_caller *caller, in
 static void take_grant_back(gavel_lock *lock)
 {
     gavel__lock_op *op = &lock->acquire;
-    if (op->state != GAVEL__LOCK_OP_DONE || op->outcome.status != GAVEL_LOCK_HELD)
+    if (op->state != GAVEL__LOCK_OP_SETTLED || op->outcome.status != GAVEL_LOCK_HELD)
         return;
     op->outcome.status = GAVEL_LOCK_CANCELLED;
     op->outcome.lock = NULL;
@@ -309,7 +309,7 @@ static void close_request(gavel_lock *lock, bool is_final, int64_t now_us)
 {
     lock->acquire.is_cancelled = true;
     gavel__lock_give_up(lock, now_us);
-    if (is_final && lock->state == GAVEL__LOCK_WAITING)
+    if (is_final && lock->state == GAVEL__LOCK_STATE_WAITING)
         gavel__lock_fail(lock, GAVEL_LOCK_UNKNOWN, "the client is closing", now_us);
 }
 
@@ -327,19 +327,19 @@ static void close_lock(gavel_lock *lock, bool is_final, int64_t now_us)
     for (gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next)
         close_op(GAVEL__CONTAINER(node, gavel__lock_op, lock_node), is_final, now_us);
     switch (lock->state) {
-    case GAVEL__LOCK_WAITING:
+    case GAVEL__LOCK_STATE_WAITING:
         close_request(lock, is_final, now_us);
         break;
-    case GAVEL__LOCK_GRANTED:
-    case GAVEL__LOCK_FORFEITED:
+    case GAVEL__LOCK_STATE_GRANTED:
+    case GAVEL__LOCK_STATE_FORFEITED:
         take_grant_back(lock);
         gavel__locks_release(lock, &(gavel__lock_caller){.done = NULL}, now_us);
         break;
-    case GAVEL__LOCK_ENDING:
+    case GAVEL__LOCK_STATE_ENDING:
         if (is_final)
             close_release(lock, now_us);
         break;
-    case GAVEL__LOCK_ENDED:
+    case GAVEL__LOCK_STATE_ENDED:
         break;
     }
 }
@@ -458,7 +458,7 @@ gavel_lock *gavel__locks_take_lost(gavel__locks *locks)
     return node != NULL ? GAVEL__CONTAINER(node, gavel_lock, lost_node) : NULL;
 }
 
-bool gavel__locks_are_calm(const gavel__locks *locks)
+bool gavel__locks_are_idle(const gavel__locks *locks)
 {
     return gavel__list_is_empty(&locks->pending) && gavel__list_is_empty(&locks->lanes[0].calls) &&
            gavel__list_is_empty(&locks->lost) && gavel__list_is_empty(&locks->done);

@@ -33,12 +33,12 @@ typedef struct gavel__locks gavel__locks;
 typedef struct gavel__lock_line gavel__lock_line;
 
 typedef enum gavel__lock_call_kind {
-    GAVEL__LOCK_ASK,   /* offer and take: for a lock that may be free, or ours. Two replies */
-    GAVEL__LOCK_CLAIM, /* take, with the id that the line was given */
-    GAVEL__LOCK_RENEW,
-    GAVEL__LOCK_GIVE_BACK, /* release */
-    GAVEL__LOCK_PASS,      /* the id that the line was given, to the next */
-    GAVEL__LOCK_USER       /* an operation of the user's: extend, do */
+    GAVEL__LOCK_CALL_PROBE, /* offer and take: for a lock that may be free, or ours. Two replies */
+    GAVEL__LOCK_CALL_TAKE,  /* take, with the turn that the line was given */
+    GAVEL__LOCK_CALL_RENEW,
+    GAVEL__LOCK_CALL_RELEASE,  /* release */
+    GAVEL__LOCK_CALL_HAND_OFF, /* the turn that the line was given, to the next */
+    GAVEL__LOCK_CALL_USER      /* an operation of the user's: extend, do */
 } gavel__lock_call_kind;
 
 typedef enum gavel__lock_call_state {
@@ -60,16 +60,16 @@ typedef struct gavel__lock_call {
 } gavel__lock_call;
 
 typedef enum gavel__lock_op_kind {
-    GAVEL__LOCK_ACQUIRE,
-    GAVEL__LOCK_EXTEND,
-    GAVEL__LOCK_DO,
-    GAVEL__LOCK_RELEASE
+    GAVEL__LOCK_OP_ACQUIRE,
+    GAVEL__LOCK_OP_EXTEND,
+    GAVEL__LOCK_OP_DO,
+    GAVEL__LOCK_OP_RELEASE
 } gavel__lock_op_kind;
 
 typedef enum gavel__lock_op_state {
     GAVEL__LOCK_OP_NONE,
     GAVEL__LOCK_OP_OPEN,
-    GAVEL__LOCK_OP_DONE, /* to be told */
+    GAVEL__LOCK_OP_SETTLED, /* to be told */
     GAVEL__LOCK_OP_TOLD
 } gavel__lock_op_state;
 
@@ -96,11 +96,11 @@ typedef struct gavel__lock_op {
 } gavel__lock_op;
 
 typedef enum gavel__lock_state {
-    GAVEL__LOCK_WAITING,
-    GAVEL__LOCK_GRANTED,
-    GAVEL__LOCK_FORFEITED, /* lost, and not yet released by the program */
-    GAVEL__LOCK_ENDING,    /* being given back; the program has no handle any more */
-    GAVEL__LOCK_ENDED      /* freed when nothing refers to it */
+    GAVEL__LOCK_STATE_WAITING,
+    GAVEL__LOCK_STATE_GRANTED,
+    GAVEL__LOCK_STATE_FORFEITED, /* lost, and not yet released by the program */
+    GAVEL__LOCK_STATE_ENDING,    /* being released; the program has no handle any more */
+    GAVEL__LOCK_STATE_ENDED      /* freed when nothing refers to it */
 } gavel__lock_state;
 
 struct gavel_lock {
@@ -116,7 +116,7 @@ struct gavel_lock {
     gavel__lock_line *line; /* WAITING: where; else NULL */
     gavel__list line_node;
     bool is_try;
-    bool must_ask;     /* WAITING, first in line: the server is to be asked next */
+    bool must_probe;   /* WAITING, first in line: the server is to be probed next */
     bool was_answered; /* WAITING: somebody else holds it, the server says */
     bool has_fault;    /* WAITING: the offer was refused, in the words of `message` */
     bool is_lasting;   /* the fault; else it may pass */
@@ -133,9 +133,9 @@ struct gavel_lock {
     gavel__list lost_node;            /* FORFEITED: to be told */
     gavel_lock_reason reason;         /* FORFEITED */
     char message[GAVEL_MESSAGE_SIZE]; /* of the last trouble */
-    char token[GAVEL__LOCK_TOKEN_SIZE];
-    char id[GAVEL__LOCK_TOKEN_SIZE]; /* of the hand-over that its offer or release makes */
-    gavel_bytes name;                /* behind this struct */
+    char owner[GAVEL__LOCK_OWNER_SIZE];
+    char turn[GAVEL__LOCK_TURN_SIZE]; /* that its offer or release hands to the next */
+    gavel_bytes name;                 /* behind this struct */
 };
 
 /* One lane and what the locks know of it. */
@@ -155,19 +155,19 @@ struct gavel__lock_line {
     gavel__list waiting;    /* of gavel_lock; only the first deals with the server */
     gavel__lock_lane *lane; /* NULL: none yet */
     gavel__list laneless;   /* among those who want one */
-    char id[GAVEL__LOCK_TOKEN_SIZE * 2];
-    size_t id_size; /* above 0: the lock was handed over to this client */
-    gavel__lock_call pass;
+    char turn[GAVEL__LOCK_TURN_SIZE * 2];
+    size_t turn_size; /* above 0: the lock was handed off to this client */
+    gavel__lock_call hand_off;
     char name[];
 };
 
 typedef struct gavel__locks_config {
     const gavel_allocator *allocator; /* borrowed, as all of these */
     const char *key_prefix;
-    const char *who; /* printable, for the record: "pid=7 host=x" */
+    const char *holder; /* printable, for the record: "pid=7 host=x" */
     uint32_t n_waiting_lanes;
     uint32_t first_index; /* of the lanes, for logs */
-    int64_t patience_us;  /* for a connection and an answer */
+    int64_t timeout_us;   /* for a connection and an answer */
     uint64_t seed;
 } gavel__locks_config;
 
@@ -268,7 +268,7 @@ void gavel__locks_drop_op(gavel__lock_op *op);
 
 /* Whether nothing is asked of the server, and nothing to be told: until the next timer nobody has
  * to look after the control lane. */
-bool gavel__locks_are_calm(const gavel__locks *locks);
+bool gavel__locks_are_idle(const gavel__locks *locks);
 
 /* Whether somebody waits to be told, or holds a lock. */
 bool gavel__locks_are_busy(const gavel__locks *locks);

@@ -21,7 +21,7 @@ void gavel__lock_op_settle(
     gavel__locks *locks = op->lock->locks;
     if (op->state != GAVEL__LOCK_OP_OPEN)
         return;
-    op->state = GAVEL__LOCK_OP_DONE;
+    op->state = GAVEL__LOCK_OP_SETTLED;
     op->outcome.status = status;
     op->outcome.elapsed_us = now_us - op->begun_us;
     if (message != NULL)

@@ -61,13 +61,13 @@ void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words);
 /* Nobody knows what became of ASK or CLAIM, or it was not sent. */
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
-void gavel__lock_line_on_passed(gavel__locks *locks, gavel__lock_line *line, int64_t now_us);
+void gavel__lock_line_on_handed_off(gavel__locks *locks, gavel__lock_line *line, int64_t now_us);
 void gavel__lock_line_on_reply(
     gavel__locks *locks, gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us);
 void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us);
 
 /* The request is over: its line is left, its outcome settled. What the server may have granted is
- * given back. `message` NULL: the lock's own. */
+ * released. `message` NULL: the lock's own. */
 void gavel__lock_fail(
     gavel_lock *lock, gavel_lock_status status, const char *message, int64_t now_us);
 
@@ -82,22 +82,22 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence);
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 
 /* LOST, if the lease has passed on our clock. */
-bool gavel__lock_has_expired(gavel_lock *lock, int64_t now_us);
+bool gavel__lock_expire(gavel_lock *lock, int64_t now_us);
 
 /* The answer to RENEW or GIVE_BACK; ERROR etc. too. */
 void gavel__lock_on_renewed(
     gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
-void gavel__lock_on_given_back(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
+void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
 /* Asks the server to take it back, and again until no lease can be left. */
-void gavel__lock_give_back(gavel_lock *lock, int64_t now_us);
+void gavel__lock_release(gavel_lock *lock, int64_t now_us);
 
 /* The server has nothing of it any more, or will not for long. */
 void gavel__lock_settle_down(gavel_lock *lock);
 
-/* The program has no more to do with it, and it is in no line. Who held it, or may without knowing (is_lingering), gives
- * it back. Frees nothing. */
+/* The program has no more to do with it, and it is in no line. Who held it, or may without knowing
+ * (is_lingering), releases it. Frees nothing. */
 void gavel__lock_end(gavel_lock *lock, int64_t now_us);
 
 /* Frees it, if it has ENDED and nothing refers to it. */

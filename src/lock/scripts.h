@@ -13,11 +13,12 @@
 #include <gavel/lock.h>
 #include <gavel/reply.h>
 
-/* Owner tokens and hand-over ids: 128 random bits in hexadecimal. */
-#define GAVEL__LOCK_TOKEN_SIZE 32
+/* The owner in a record, and a turn in the queue: each 128 random bits in hexadecimal. */
+#define GAVEL__LOCK_OWNER_SIZE 32
+#define GAVEL__LOCK_TURN_SIZE 32
 
-/* How long a lock that was released, or found free, is kept for whoever was given it, or comes. */
-#define GAVEL__LOCK_HANDOVER_MS 1000
+/* How long a lock that was released, or found free, is kept for whoever was handed it, or comes. */
+#define GAVEL__LOCK_HAND_OFF_MS 1000
 
 /* How long a fencing number is remembered after the last grant. */
 #define GAVEL__LOCK_FENCE_TTL_MS 604800000LL
@@ -36,44 +37,44 @@ typedef struct gavel__lock_keys {
 /* The keys point into *ret_keys, which must not be moved. */
 void gavel__lock_keys_init(gavel__lock_keys *ret_keys, const char *prefix, gavel_bytes name);
 
-/* If there is no record: the lock is handed over, under this id, to the first who waits. */
-void gavel__lock_write_offer(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id);
+/* If there is no record: the lock is handed off, under this turn, to the first who waits. */
+void gavel__lock_write_offer(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes turn);
 
-typedef struct gavel__lock_claim {
-    gavel_bytes token;
+typedef struct gavel__lock_taking {
+    gavel_bytes owner;
     uint32_t lease_ms;
-    gavel_bytes id;  /* the hand-over that was received; empty: one that lies in the queue */
-    gavel_bytes who; /* printable: "pid=7 host=x" */
-} gavel__lock_claim;
+    gavel_bytes turn;   /* that was received; empty: one that lies in the queue */
+    gavel_bytes holder; /* printable: "pid=7 host=x" */
+} gavel__lock_taking;
 
-/* Takes what was handed over, or finds that it is ours already. */
+/* Takes what was handed off, or finds that it is ours already. */
 void gavel__lock_write_take(
-    gavel__buffer *out, const gavel__lock_keys *keys, const gavel__lock_claim *claim);
+    gavel__buffer *out, const gavel__lock_keys *keys, const gavel__lock_taking *taking);
 
-/* Hands a lock that was handed over to us on to the next. */
-void gavel__lock_write_pass(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes id);
+/* Hands a lock that was handed off to us off to the next. */
+void gavel__lock_write_hand_off(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes turn);
 
-/* If the lock is the token's: prolongs the lease. */
+/* If the lock is the owner's: prolongs the lease. */
 void gavel__lock_write_renew(
-    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, uint32_t lease_ms);
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner, uint32_t lease_ms);
 
-/* If the lock is the token's: hands it over under this id. */
+/* If the lock is the owner's: hands it off under this turn. */
 void gavel__lock_write_release(
-    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token, gavel_bytes id);
+    gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner, gavel_bytes turn);
 
-/* If the lock is the token's: runs the command. Its key arguments are passed as keys. */
-void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes token,
+/* If the lock is the owner's: runs the command. Its key arguments are passed as keys. */
+void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner,
     const gavel_command *command);
 
 /* Names the connection, so that CLIENT LIST shows who waits for what, and waits. Two replies. */
 void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys);
 
 typedef enum gavel__lock_verdict {
-    GAVEL__LOCK_OURS,    /* granted, renewed, released, run */
-    GAVEL__LOCK_ABSENT,  /* there is no record */
-    GAVEL__LOCK_FOREIGN, /* there is another record */
-    GAVEL__LOCK_ERROR,   /* an error of the server's */
-    GAVEL__LOCK_NONSENSE /* no reply of these scripts */
+    GAVEL__LOCK_VERDICT_OURS,    /* granted, renewed, released, run */
+    GAVEL__LOCK_VERDICT_ABSENT,  /* there is no record */
+    GAVEL__LOCK_VERDICT_FOREIGN, /* there is another record */
+    GAVEL__LOCK_VERDICT_ERROR,   /* an error of the server's */
+    GAVEL__LOCK_VERDICT_NONSENSE /* no reply of these scripts */
 } gavel__lock_verdict;
 
 typedef struct gavel__lock_answer {

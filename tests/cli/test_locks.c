@@ -9,7 +9,7 @@
 
 TestSuite(locks, .timeout = 60);
 
-#define TOKEN "0123456789abcdef0123456789abcdef"
+#define OWNER "0123456789abcdef0123456789abcdef"
 
 static void expect_like(const char *text, const char *pattern)
 {
@@ -76,7 +76,7 @@ Test(locks, gates_and_records_of_other_forms)
     tool self;
     server_do(server, "SET", "gavel:gate:k", "0123456789abcdef since=1000 pid=42 host=web3", NULL);
     server_do(
-        server, "SET", "gavel:lock:b", TOKEN " fence=5 since=99999999999999 pid=7 host=h", NULL);
+        server, "SET", "gavel:lock:b", OWNER " fence=5 since=99999999999999 pid=7 host=h", NULL);
     server_do(server, "SET", "gavel:lock:c", "mine", NULL);
     server_do(server, "RPUSH", "gavel:lock:list", "x", NULL);
     server_do(server, "SET", "gavel:lock-fence:b", "5", NULL);

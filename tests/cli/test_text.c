@@ -73,12 +73,12 @@ Test(text, records)
 {
     cli_holder lock = cli_read_record(
         GAVEL_STR("0123456789abcdef0123456789abcdef fence=5 since=6 pid=7 host=web3"));
-    cr_expect(!lock.is_handed_over && lock.token.size == 32 && lock.host.size == 4);
+    cr_expect(!lock.is_handed_off && lock.owner.size == 32 && lock.host.size == 4);
     cr_expect(lock.fence == 5 && lock.since_ms == 6 && lock.pid == 7);
-    cr_expect(cli_read_record(GAVEL_STR("- 0123456789abcdef0123456789abcdef")).is_handed_over);
+    cr_expect(cli_read_record(GAVEL_STR("- 0123456789abcdef0123456789abcdef")).is_handed_off);
     cli_holder odd = cli_read_record(GAVEL_STR("x fence=-5 since=1e9 pid=99999999999999999999"));
-    cr_expect(odd.token.size == 32 && odd.fence == -1 && odd.since_ms == -1 && odd.pid == -1);
-    cr_expect_eq(cli_read_record(GAVEL_STR("")).token.size, 0);
+    cr_expect(odd.owner.size == 32 && odd.fence == -1 && odd.since_ms == -1 && odd.pid == -1);
+    cr_expect_eq(cli_read_record(GAVEL_STR("")).owner.size, 0);
     cli_holder gate = cli_read_record(GAVEL_STR("0123456789abcdef since=1000 pid=42 host=::1"));
     cr_expect(gate.pid == 42 && gate.since_ms == 1000 && gate.host.size == 3 && gate.fence == -1);
     cr_expect_eq(cli_read_record(GAVEL_STR("")).pid, -1);

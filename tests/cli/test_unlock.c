@@ -9,8 +9,8 @@
 
 TestSuite(unlock, .timeout = 60);
 
-#define TOKEN "0123456789abcdef0123456789abcdef"
-#define RECORD TOKEN " fence=5 since=1000 pid=7 host=h"
+#define OWNER "0123456789abcdef0123456789abcdef"
+#define RECORD OWNER " fence=5 since=1000 pid=7 host=h"
 
 typedef struct rig {
     test_server *server;

@@ -12,7 +12,7 @@
 #include <criterion/criterion.h>
 
 #define STAGE_LEASE_MS 9000
-#define STAGE_PATIENCE_US 2000000
+#define STAGE_TIMEOUT_US 2000000
 
 typedef struct lock_stage {
     gavel__locks locks;
@@ -40,9 +40,9 @@ static inline bool stage_begin(lock_stage *stage, size_t n_allocations)
         gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
     return gavel__locks_init(&stage->locks, &(gavel__locks_config){.allocator = &stage->allocator,
                                                 .key_prefix = "gavel:",
-                                                .who = "pid=1 host=stage",
+                                                .holder = "pid=1 host=stage",
                                                 .n_waiting_lanes = 2,
-                                                .patience_us = STAGE_PATIENCE_US,
+                                                .timeout_us = STAGE_TIMEOUT_US,
                                                 .seed = 7});
 }
 
@@ -147,11 +147,11 @@ static inline void stage_refuse(lock_stage *stage)
         stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 3});
 }
 
-/* The lock is handed over to the lane that waits. */
-static inline void stage_hand_over(lock_stage *stage, size_t i, const char *id)
+/* The lock is handed off to the lane that waits. */
+static inline void stage_hand_off(lock_stage *stage, size_t i, const char *turn)
 {
     const gavel_reply parts[] = {{.type = GAVEL_REPLY_STRING, .text = GAVEL_STR("queue")},
-        {.type = GAVEL_REPLY_STRING, .text = gavel_str(id)}};
+        {.type = GAVEL_REPLY_STRING, .text = gavel_str(turn)}};
     stage_reply(
         stage, i, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
 }

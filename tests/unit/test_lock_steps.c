@@ -28,21 +28,21 @@ Test(lock_steps, a_grant_counts_from_before_it_was_asked_for)
     stage_end(&stage);
 }
 
-Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_token)
+Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_owner)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
     gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
     stage_up(&stage, 0);
-    char token[GAVEL__LOCK_TOKEN_SIZE + 1] = "";
-    memcpy(token, lock->token, GAVEL__LOCK_TOKEN_SIZE);
-    cr_expect(stage_wrote(&stage, 0, token));
+    char owner[GAVEL__LOCK_OWNER_SIZE + 1] = "";
+    memcpy(owner, lock->owner, GAVEL__LOCK_OWNER_SIZE);
+    cr_expect(stage_wrote(&stage, 0, owner));
     for (int i = 0; i < 3; i++) {
         stage_down(&stage, 0, true);
         cr_expect_eq(stage.n_told, 0);
         stage_pass(&stage, 100000);
         stage_up(&stage, 0);
-        cr_expect(stage_wrote(&stage, 0, token));
+        cr_expect(stage_wrote(&stage, 0, owner));
     }
     stage_reply_int(&stage, 0, 0);
     stage_grant(&stage, "77");
@@ -50,7 +50,7 @@ Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_token)
     stage_end(&stage);
 }
 
-Test(lock_steps, an_answer_that_never_comes_is_unknown_and_given_back)
+Test(lock_steps, an_answer_that_never_comes_is_unknown_and_released)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
@@ -60,7 +60,7 @@ Test(lock_steps, an_answer_that_never_comes_is_unknown_and_given_back)
     cr_expect_eq(stage.n_told, 0, "the answer under way decides");
     stage_down(&stage, 0, true);
     EXPECT_TOLD(stage, 1, UNKNOWN);
-    cr_expect_eq(stage.locks.n_locks, 1, "it has to be given back");
+    cr_expect_eq(stage.locks.n_locks, 1, "it has to be released");
     stage_pass(&stage, 100000);
     stage_up(&stage, 0);
     cr_expect(stage_wrote(&stage, 0, "RPUSH"));
@@ -70,7 +70,7 @@ Test(lock_steps, an_answer_that_never_comes_is_unknown_and_given_back)
     stage_end(&stage);
 }
 
-Test(lock_steps, what_cannot_be_given_back_is_forgotten_when_no_lease_can_be_left)
+Test(lock_steps, what_cannot_be_released_is_forgotten_when_no_lease_can_be_left)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
@@ -79,7 +79,7 @@ Test(lock_steps, what_cannot_be_given_back_is_forgotten_when_no_lease_can_be_lef
     stage_pass(&stage, 1500000);
     stage_down(&stage, 0, true);
     EXPECT_TOLD(stage, 1, UNKNOWN);
-    stage_pass(&stage, lease_us + STAGE_PATIENCE_US);
+    stage_pass(&stage, lease_us + STAGE_TIMEOUT_US);
     cr_expect_eq(stage.locks.n_locks, 0);
     stage_end(&stage);
 }
@@ -125,32 +125,32 @@ static gavel_lock *wait_in_queue(lock_stage *stage, uint32_t wait_ms)
     return lock;
 }
 
-Test(lock_steps, a_waiter_is_silent_until_it_is_given_the_lock)
+Test(lock_steps, a_waiter_is_silent_until_it_is_handed_the_lock)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
     wait_in_queue(&stage, 60000);
     stage_pass(&stage, 1000000);
     cr_expect_eq(stage.out[0].size, 0);
-    stage_hand_over(&stage, 1, "some-id");
-    cr_expect(stage_wrote(&stage, 0, "some-id"));
+    stage_hand_off(&stage, 1, "some-turn");
+    cr_expect(stage_wrote(&stage, 0, "some-turn"));
     stage_grant(&stage, "78");
     EXPECT_TOLD(stage, 1, HELD);
     cr_expect_eq(stage.locks.lines.n_nodes, 0);
     stage_end(&stage);
 }
 
-Test(lock_steps, given_up_at_the_moment_of_the_hand_over_it_goes_to_the_next)
+Test(lock_steps, given_up_at_the_moment_of_the_hand_off_it_goes_to_the_next)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
     wait_in_queue(&stage, 1000);
-    stage_hand_over(&stage, 1, "some-id");
-    stage_down(&stage, 0, false); /* the claim never left */
+    stage_hand_off(&stage, 1, "some-turn");
+    stage_down(&stage, 0, false); /* the taking never left */
     stage_pass(&stage, 2000000);
     cr_expect_eq(stage.told.status, GAVEL_LOCK_BUSY);
     stage_up(&stage, 0);
-    cr_expect(stage_wrote(&stage, 0, "some-id"), "it passes it on");
+    cr_expect(stage_wrote(&stage, 0, "some-turn"), "it hands it off");
     stage_reply_int(&stage, 0, 1);
     cr_expect_eq(stage.locks.lines.n_nodes, 0);
     stage_end(&stage);
@@ -178,7 +178,7 @@ Test(lock_steps, the_next_in_line_waits_as_soon_as_the_first_is_granted)
     wait_in_queue(&stage, 60000);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 60000});
     cr_expect_eq(stage.out[0].size, 0, "only the first deals with the server");
-    stage_hand_over(&stage, 1, "some-id");
+    stage_hand_off(&stage, 1, "some-turn");
     stage_grant(&stage, "78");
     EXPECT_TOLD(stage, 1, HELD);
     cr_expect(stage_wrote(&stage, 1, "BLPOP"));
