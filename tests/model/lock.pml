@@ -1,24 +1,24 @@
 /* The lock for users, for Spin. It differs from the gate where the grant itself matters: what
  * changes R, the record, are scripts, so each is one step, and R is only ever changed by its owner,
- * or when it is absent or says that the lock is handed over. R is absent, "- ID" of a lock that is
- * handed over, or an owner's token; L is the list that who waits is blocked on. The scripts:
+ * or when it is absent or says that the lock is handed off. R is absent, "- TURN" of a lock that is
+ * handed off, or an owner; L is the list that those who wait are blocked on. The scripts:
  *
- *     offer      R is absent: HAND OVER under our id
- *     take id    R is mine: PEXPIRE R lease                                       granted
- *                no id, but R is "- ...": id is LPOP L
- *                an id, and R is absent or "- id": SET R me PX lease              granted
+ *     offer      R is absent: HAND OFF under our turn
+ *     take turn  R is mine: PEXPIRE R lease                                       granted
+ *                no turn, but R is "- ...": it is LPOP L
+ *                a turn, and R is absent or "- turn": SET R me PX lease          granted
  *                else                                                             busy
- *     release    R is mine: HAND OVER under our id; else nothing
- *     pass id    R is "- id": HAND OVER under the same id; else nothing
- *     HAND OVER  SET R "- id" PX 1000 ; DEL L ; RPUSH L id ; PEXPIRE L 1000
+ *     release    R is mine: HAND OFF under our turn; else nothing
+ *     hand off   R is "- turn": HAND OFF under the same turn; else nothing
+ *     HAND OFF   SET R "- turn" PX 1000 ; DEL L ; RPUSH L turn ; PEXPIRE L 1000
  *
  * and who wants the lock:
  *
- *     ask        offer ; take, without an id
- *     wait       BLPOP L 0 on another connection; and asks again now and then
- *     claim      take id, with what BLPOP has brought
+ *     probe      offer ; take, without a turn
+ *     wait       BLPOP L 0 on another connection; and probes now and then
+ *     take       take turn, with what BLPOP has brought
  *
- * A client counts a lease on its own clock, from before it sent the ask or the claim that began it.
+ * A client counts a lease on its own clock, from before it sent the probe or the take that began it.
  * If that is over when the answer comes, or the answer is lost, it asks again. */
 
 #ifndef N
@@ -31,15 +31,15 @@
 #define FAULTS 0 /* how many things go wrong, or ANY: no bound */
 #endif
 #ifndef ROOM
-#define ROOM 2 /* the most ids in L */
+#define ROOM 2 /* the most turns in L */
 #endif
 
 #define ANY 255
 #define MOST 3    /* the largest N */
-#define NOTHING 0 /* no R, no id */
-#define JUNK 4    /* an id that somebody pushed by hand */
-#define id_of(i) ((i) + 1)
-#define handed_over(an_id) (an_id)
+#define NOTHING 0 /* no R, no turn */
+#define JUNK 4    /* a turn that somebody pushed by hand */
+#define turn_of(i) ((i) + 1)
+#define handed_off(a_turn) (a_turn)
 #define owned_by(i) ((i) + 5)
 
 #if FAULTS == ANY
@@ -53,62 +53,62 @@
 /* ---- On the server --------------------------------------------------------------------------- */
 
 byte record;                    /* R */
-chan ids = [ROOM] of { byte };  /* L */
+chan turns = [ROOM] of { byte };  /* L */
 chan fifo = [MOST] of { byte }; /* the workers blocked in BLPOP L, in their order */
 
 /* ---- Of the workers -------------------------------------------------------------------------- */
 
-byte got[MOST];        /* the id that BLPOP has brought */
+byte got[MOST];        /* the turn that BLPOP has brought */
 bool is_running[MOST]; /* the lease that it counts on its own clock is not over */
 bool is_covered[MOST]; /* the server began R's lease after that clock was started */
 bool holds[MOST];      /* believes that it has the lock */
 bool is_waiting[MOST]; /* from its first BLPOP until it holds */
-bool is_using[MOST];   /* is alive, and has R, or will hear that it has, or gives it back */
+bool is_using[MOST];   /* is alive, and has R, or will hear that it has, or releases it */
 byte faults = FAULTS;
 
-/* Who blocked and is not granted yet, in order: against it FIFO is checked. */
+/* Those who blocked and are not granted yet, in order: against it FIFO is checked. */
 chan order = [MOST] of { byte };
 
 #define n_holders (holds[0] + holds[1] + holds[2])
-#define is_handed_over (record != NOTHING && record < owned_by(0))
-#define is_carried (len(ids) > 0 || got[0] || got[1] || got[2])
+#define is_handed_off (record != NOTHING && record < owned_by(0))
+#define is_carried (len(turns) > 0 || got[0] || got[1] || got[2])
 
-/* RPUSH L id, and the server wakes those who are blocked. */
-inline push(an_id)
+/* RPUSH L turn, and the server wakes those who are blocked. */
+inline push(a_turn)
 {
     if
-    :: nfull(ids) -> ids!an_id
-    :: full(ids) -> skip
+    :: nfull(turns) -> turns!a_turn
+    :: full(turns) -> skip
     fi;
     do
-    :: len(ids) > 0 && len(fifo) > 0 -> fifo?served; ids?got[served]
+    :: len(turns) > 0 && len(fifo) > 0 -> fifo?served; turns?got[served]
     :: else -> break
     od;
     served = 0
 }
 
-inline clear_ids()
+inline clear_turns()
 {
     do
-    :: nempty(ids) -> ids?_
-    :: empty(ids) -> break
+    :: nempty(turns) -> turns?_
+    :: empty(turns) -> break
     od;
     skip /* Spin wants no d_step to end with a loop */
 }
 
-inline hand_over(an_id)
+inline hand_off(a_turn)
 {
-    record = handed_over(an_id);
-    clear_ids();
+    record = handed_off(a_turn);
+    clear_turns();
 #ifndef NO_WAKING
-    push(an_id)
+    push(a_turn)
 #endif
 }
 
 inline offer()
 {
     if
-    :: record == NOTHING -> hand_over(id_of(id))
+    :: record == NOTHING -> hand_off(turn_of(id))
     :: else -> skip
     fi
 }
@@ -137,15 +137,15 @@ inline take(with)
 {
     if
 #ifdef OVERTAKING
-    :: with == NOTHING && is_handed_over && record != owned_by(id) -> with = record
+    :: with == NOTHING && is_handed_off && record != owned_by(id) -> with = record
 #else
-    :: with == NOTHING && is_handed_over && len(ids) > 0 -> ids?with
+    :: with == NOTHING && is_handed_off && len(turns) > 0 -> turns?with
 #endif
     :: else -> skip
     fi;
     if
     :: record == owned_by(id) ||
-       (with != NOTHING && (record == NOTHING || record == handed_over(with))) ->
+       (with != NOTHING && (record == NOTHING || record == handed_off(with))) ->
         record = owned_by(id);
         is_using[id] = true;
         is_covered[id] = true;
@@ -159,22 +159,22 @@ inline release()
 {
     if
 #ifdef RELEASE_BLINDLY
-    :: true -> hand_over(id_of(id))
+    :: true -> hand_off(turn_of(id))
 #else
-    :: record == owned_by(id) -> hand_over(id_of(id))
+    :: record == owned_by(id) -> hand_off(turn_of(id))
     :: else -> skip
 #endif
     fi
 }
 
-inline pass()
+inline hand_on()
 {
     if
-    :: record == handed_over(got[id]) -> passed = got[id]; hand_over(passed)
+    :: record == handed_off(got[id]) -> handed = got[id]; hand_off(handed)
     :: else -> skip
     fi;
     got[id] = NOTHING;
-    passed = NOTHING
+    handed = NOTHING
 }
 
 /* ---- A worker -------------------------------------------------------------------------------- */
@@ -227,7 +227,7 @@ inline forget()
 
 proctype worker(byte id)
 {
-    byte n_done, served, with, passed;
+    byte n_done, served, with, handed;
 
 again:
 #if ROUNDS > 0
@@ -237,7 +237,7 @@ again:
     fi;
 #endif
 
-ask:
+probe:
     atomic { start_clock() };
     if
     :: d_step { true -> offer(); skip }
@@ -259,7 +259,7 @@ wait:
            is_waiting[id] = true;
            queue();
            if
-           :: len(ids) > 0 -> ids?got[id]
+           :: len(turns) > 0 -> turns?got[id]
            :: else -> fifo!id
            fi }
     :: is_blocked
@@ -272,13 +272,13 @@ wait:
     /* Asks as often as it likes would: with the same outcome. */
     :: d_step {
            fifo??[eval(id)] && got[id] == NOTHING ->
-           assert(record != NOTHING && (!is_handed_over || is_carried)) };
+           assert(record != NOTHING && (!is_handed_off || is_carried)) };
        goto wait
 #else
-    :: fifo??[eval(id)] -> goto ask
+    :: fifo??[eval(id)] -> goto probe
 #endif
     :: FAULT -> goto dead
-    :: FAULT -> atomic { unblock() }; goto ask          /* loses the connection that waits */
+    :: FAULT -> atomic { unblock() }; goto probe          /* loses the connection that waits */
     fi;
     if
     :: true
@@ -287,7 +287,7 @@ wait:
     fi;
     atomic { start_clock() };
     if
-    :: d_step { true -> with = got[id]; got[id] = NOTHING; take(with) }             /* claim */
+    :: d_step { true -> with = got[id]; got[id] = NOTHING; take(with) }             /* take */
     :: FAULT -> goto dead
     fi;
     if
@@ -301,15 +301,15 @@ judge:
 #endif
     if
     :: is_running[id]
-    :: !is_running[id] -> goto ask                      /* it is over already */
-    :: FAULT -> is_running[id] = false; goto ask        /* the answer is lost */
+    :: !is_running[id] -> goto probe                      /* it is over already */
+    :: FAULT -> is_running[id] = false; goto probe        /* the answer is lost */
     :: FAULT -> is_running[id] = false; goto end_it     /* and nobody wants it any more */
     :: FAULT -> goto dead
     fi;
     atomic {
         if
         :: is_running[id] -> unblock(); hold()
-        :: else -> goto ask
+        :: else -> goto probe
         fi
     };
     if
@@ -329,7 +329,7 @@ end_it:
 
 give_up: /* its caller has no more time, but it has been given the lock */
     if
-    :: d_step { true -> leave_order(); pass(); skip }
+    :: d_step { true -> leave_order(); hand_on(); skip }
     :: FAULT -> goto dead
     fi;
     atomic { forget() };
@@ -346,14 +346,14 @@ over:
 #define may_expire(i) (record == owned_by(i) && !(is_running[i] && is_covered[i]))
 #define is_dead(i) (record == owned_by(i) && !is_using[i])
 
-/* R runs out of itself when its owner is dead, or the id of a lock that is handed over is lost; or,
+/* R runs out of itself when its owner is dead, or the turn of a lock that is handed off is lost; or,
  * in the end, if nobody comes for it. */
 proctype time()
 {
 end:
     do
     :: d_step {
-           is_dead(0) || is_dead(1) || is_dead(2) || (is_handed_over && !is_carried) ->
+           is_dead(0) || is_dead(1) || is_dead(2) || (is_handed_off && !is_carried) ->
            record = NOTHING;
 #ifdef UNDISTURBED
            assert(false)                                /* somebody had to wait for a lease */
@@ -381,11 +381,11 @@ end:
         d_step {
             true ->
             if
-            :: may_expire(0) || may_expire(1) || may_expire(2) || is_handed_over -> record = NOTHING
+            :: may_expire(0) || may_expire(1) || may_expire(2) || is_handed_off -> record = NOTHING
             :: else -> skip
             fi
         }
-    :: FAULT -> d_step { true -> clear_ids() }          /* expired, or deleted */
+    :: FAULT -> d_step { true -> clear_turns() }          /* expired, or deleted */
     :: FAULT -> d_step { true -> push(JUNK); skip }     /* by hand */
 #if FAULTS != ANY
     :: faults > 0 -> faults = 0
