@@ -8,14 +8,14 @@
  *         gavel_lock_release(got.lock);
  *     }
  *
- * A lock is held for a lease, which gavel renews at a third of it until the lock is released. Who
- * waits is served in order of arrival, and is woken: nobody polls.
+ * A lock is held for a lease, which gavel renews at a third of it until the lock is released. Those
+ * who wait are served in order of arrival, and are woken: nobody polls.
  *
  * What a lock can promise, and what not:
  *
  *   - While one grant holds on the server, no other is made. But a program can be stopped, or cut
  *     off from the server, for longer than its lease, and the server can lose its data. Then the
- *     lock is lost: the next one gets it, and the former holder may not know yet.
+ *     lock is lost: whoever is next gets it, and the former holder may not know yet.
  *   - So whatever the lock guards should refuse a former holder. Every grant has a fencing number
  *     larger than all before it: pass it along with each write, and let the store refuse a smaller
  *     one than it has seen (examples/fencing). For commands on the same server, gavel_lock_do.
@@ -37,17 +37,17 @@ extern "C" {
 /* ---- What is told -------------------------------------------------------------------------- */
 
 /*
- * Every status: its code, its name, what it means. BUSY is a lock that the caller never had, LOST
- * one that it had. A zeroed outcome is INVALID.
+ * Every status: its code, its name, what it means. BUSY: the caller never held the lock;
+ * LOST: it did. A zeroed outcome is INVALID.
  */
 #define GAVEL_LOCK_STATUSES(X)                                                                     \
     X(INVALID, "INVALID", "the call broke a rule; nothing was asked of the server")                \
     X(HELD, "HELD", "the lock is held by this handle")                                             \
     X(RELEASED, "RELEASED", "the lock was held up to its release")                                 \
-    X(BUSY, "BUSY", "somebody else held the lock; it was never had")                               \
+    X(BUSY, "BUSY", "somebody else held the lock; the caller did not get it")                      \
     X(LOST, "LOST", "the lock was held, and was lost; nothing was done under it")                  \
     X(CANCELLED, "CANCELLED", "the program took the request back; the lock is not held")           \
-    X(NOT_SENT, "NOT_SENT", "the request never reached the server, or was not answered well")      \
+    X(NOT_SENT, "NOT_SENT", "the server was not reached, or could not serve the request")          \
     X(REJECTED, "REJECTED", "the server refused; nothing has changed")                             \
     X(UNKNOWN, "UNKNOWN", "the request was sent and the answer was lost; it may have been served")
 
@@ -127,18 +127,25 @@ typedef void gavel_lock_lost(gavel_lock *lock, gavel_lock_reason reason, void *u
 
 /* What is asked for. Zero means the default, which stands beside the field. */
 typedef struct gavel_lock_request {
-    gavel_bytes name;  /* which lock: any bytes, 1 to GAVEL_LOCK_NAME_MAX of them; copied */
-    uint32_t lease_ms; /* 0: 10000. 100 to 86400000. How long the server keeps the lock for a holder
-                          that it does not hear of. Renewed at a third of it */
-    uint32_t wait_ms;  /* 0: 10000. For how long to wait while somebody else holds it */
-    bool is_try;       /* false: waits. true: BUSY at once; wait_ms is not looked at */
-    bool is_fixed; /* false: the lease is renewed. true: it ends, unless the program extends it */
-    gavel_lock_lost *on_lost; /* NULL: none; then gavel_lock_remaining_ms has to be asked */
-    void *user;               /* passed to the callbacks */
+    /* Which lock: any bytes, 1 to GAVEL_LOCK_NAME_MAX of them; copied. */
+    gavel_bytes name;
+    /* 0: 10000. 100 to 86400000. For how long the server keeps the lock for a holder that it does
+     * not hear from. Renewed at a third of it. */
+    uint32_t lease_ms;
+    /* 0: 10000. For how long to wait while somebody else holds the lock. */
+    uint32_t wait_ms;
+    /* false: waits. true: BUSY at once; wait_ms is not looked at. */
+    bool is_try;
+    /* false: the lease is renewed. true: it ends, unless the program extends it. */
+    bool is_fixed;
+    /* NULL: none; then the program has to look at gavel_lock_remaining_ms. */
+    gavel_lock_lost *on_lost;
+    /* Passed to the callbacks. */
+    void *user;
 } gavel_lock_request;
 
 /*
- * Acquires a lock, and returns when it is held or cannot be had. Blocks; any thread; on an attached
+ * Acquires a lock, and returns when it is held, or cannot be. Blocks; any thread; on an attached
  * client, and in a body, hook or on_lost, it returns INVALID at once.
  *
  *     HELD       outcome.lock is to be released
@@ -146,8 +153,8 @@ typedef struct gavel_lock_request {
  *     CANCELLED  the client was closed meanwhile
  *     NOT_SENT   no connection, no memory, no thread; it is not held
  *     REJECTED   the server refused, in the message's words
- *     UNKNOWN    an answer was lost and the time ran out. If it was granted after all, gavel gives
- *                it back, and where it cannot the lease ends it
+ *     UNKNOWN    an answer was lost and the time ran out. If it was granted after all, gavel
+ *                releases it, and where it cannot the lease ends it
  *
  * The outcome comes when the time to wait is over; if just then an answer of the server is under
  * way, when that comes, at most config.command_timeout_ms later. A try is given the time to connect
@@ -175,7 +182,7 @@ GAVEL_EXPORT gavel_ticket gavel_lock_begin_acquire(
 
 /*
  * Takes a request back: `done` will be called with CANCELLED, later; if the lock was being granted
- * at this moment it is given back. Returns false, and does nothing, for a ticket that is 0 or whose
+ * at this moment it is released. Returns false, and does nothing, for a ticket that is 0 or whose
  * outcome is settled: a HELD may be on its way to `done`. Legal in every completion callback.
  */
 GAVEL_EXPORT bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket);
@@ -204,8 +211,11 @@ GAVEL_EXPORT uint64_t gavel_lock_fence(const gavel_lock *lock);
  *
  *     HELD       renewed
  *     LOST       it was lost, and stays lost
- *     NOT_SENT, REJECTED, UNKNOWN   not renewed, or nobody knows; the lock is still held for as
- * long as gavel_lock_remaining_ms says
+ *     NOT_SENT   not renewed: there was no connection in time
+ *     REJECTED   not renewed, in the server's words
+ *     UNKNOWN    the answer was lost or late
+ *
+ * After the last three the lock is still held for as long as gavel_lock_remaining_ms says.
  */
 GAVEL_EXPORT gavel_lock_outcome gavel_lock_extend(gavel_lock *lock, uint32_t lease_ms);
 
@@ -250,7 +260,7 @@ GAVEL_EXPORT bool gavel_lock_begin_do(
  * commands that were begun before are sent before. Blocks; threads as for gavel_lock_acquire. Where
  * that returns INVALID (and for NULL) nothing is released and the handle stays.
  *
- *     RELEASED   it was held up to now, and the next one has it
+ *     RELEASED   it was held up to now, and whoever is next gets it
  *     LOST       it had been lost before: what was done under it may have met with another holder
  *     NOT_SENT   the server could not be told; the lease ends it
  *     UNKNOWN    the server was told, and the answer was lost
