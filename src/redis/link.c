@@ -44,7 +44,8 @@ struct gavel__link {
 
     size_t n_expected;
     bool has_no_timeout; /* the server was asked to wait */
-    int64_t since_us;    /* UP: of the last sign of life or expectation; before: of connecting */
+    /* UP: of the last sign of life, or since when replies are awaited; before: of connecting. */
+    int64_t since_us;
     gavel__link_counters counters;
 };
 
@@ -232,8 +233,9 @@ void gavel__link_flush(gavel__link *link, int64_t now_us)
 void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us)
 {
     assert(link->state == GAVEL__LINK_UP);
+    if (link->n_expected == 0)
+        link->since_us = now_us;
     link->n_expected += n;
-    link->since_us = now_us;
 }
 
 /* ---- Receiving ----------------------------------------------------------------------------- */

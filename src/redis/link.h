@@ -87,7 +87,8 @@ bool gavel__link_wants_write(const gavel__link *link);
 /* Where commands for this link are written (UP only); gavel__link_flush sends them. */
 gavel__buffer *gavel__link_out(gavel__link *link);
 
-/* `n` more replies are to come; the silence that command_timeout bounds starts anew. */
+/* `n` more replies are to come. Where none was awaited, the silence that command_timeout bounds
+ * begins now; else it goes on since the last byte received. */
 void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us);
 
 /* Without a timeout silence is no fault: the server was asked to wait. */

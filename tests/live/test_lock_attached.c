@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+
 typedef struct job {
     attached_rig *rig;
     gavel_lock_outcome outcome;
@@ -229,4 +231,56 @@ Test(lock_attached, closing_under_way_tells_everybody, .timeout = 60)
             cr_expect_eq(jobs[i].n_done, 1);
         attached_end(&rig);
     }
+}
+
+/* ---- A frozen connection ------------------------------------------------------------------- */
+
+typedef struct loss_watch {
+    bool is_armed;
+    bool is_lost;
+} loss_watch;
+
+static void on_link_down(const gavel_event *event, void *user)
+{
+    loss_watch *watch = user;
+    if (watch->is_armed && event->type == GAVEL_EVENT_LINK_DOWN &&
+        live_contains(event->message, "no reply for 200 ms"))
+        watch->is_lost = true;
+}
+
+static void ask_again(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    static int n_asked;
+    attached_rig *rig = timer->data;
+    char name[32];
+    (void)loop;
+    (void)events;
+    snprintf(name, sizeof(name), "other %d", n_asked++);
+    gavel_lock_begin_acquire(
+        rig->live.client, &(gavel_lock_request){.name = gavel_str(name)}, NULL);
+}
+
+/* However often the others ask: silence counts from the last sign of life. */
+Test(lock_attached, a_frozen_connection_is_given_up_under_steady_traffic, .timeout = 60)
+{
+    loss_watch watch = {.is_armed = false};
+    attached_rig rig = attached_begin(&(gavel_config){
+        .command_timeout_ms = 200, .hooks = {.on_event = on_link_down, .user = &watch}});
+    job self = {0};
+    begin(&rig, &self, (gavel_lock_request){.lease_ms = 60000});
+    run_until_done(&rig, &self, 1);
+    server_pause(rig.live.server);
+    watch.is_armed = true;
+    ev_timer timer;
+    ev_timer_init(&timer, ask_again, 0., 0.02);
+    timer.data = &rig;
+    ev_timer_start(rig.loop, &timer);
+    int64_t begun_us = live_now_us();
+    while (!watch.is_lost && live_now_us() - begun_us < 5000000)
+        ev_run(rig.loop, EVRUN_ONCE);
+    cr_expect(
+        watch.is_lost, "not given up after %lld ms", (long long)(live_now_us() - begun_us) / 1000);
+    ev_timer_stop(rig.loop, &timer);
+    server_resume(rig.live.server);
+    attached_end(&rig);
 }

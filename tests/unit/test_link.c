@@ -132,12 +132,35 @@ Test(link, silence_is_counted_from_the_last_sign_of_life)
     gavel__link_on_ready(it.link, true, false, START_US + 10);
     cr_expect_eq(gavel__link_due_us(it.link), START_US + 10 + COMMAND_TIMEOUT_US);
     gavel__link_expect(it.link, 1, START_US + 20);
-    cr_expect_eq(gavel__link_due_us(it.link), START_US + 20 + COMMAND_TIMEOUT_US);
-    gavel__link_on_time(it.link, START_US + 19 + COMMAND_TIMEOUT_US);
+    cr_expect_eq(gavel__link_due_us(it.link), START_US + 10 + COMMAND_TIMEOUT_US);
+    gavel__link_on_time(it.link, START_US + 9 + COMMAND_TIMEOUT_US);
     cr_expect_eq(seen.n_down, 0);
-    gavel__link_on_time(it.link, START_US + 20 + COMMAND_TIMEOUT_US);
+    gavel__link_on_time(it.link, START_US + 10 + COMMAND_TIMEOUT_US);
     cr_expect_eq(seen.n_down, 1);
     cr_expect_str_eq(seen.loss.message, "redis://h:6379: no reply for 500 ms");
+}
+
+/* Who goes on asking does not make the server any less silent. */
+Test(link, steady_commands_do_not_hide_silence)
+{
+    come_up();
+    for (int64_t at_us = START_US; seen.n_down == 0; at_us += COMMAND_TIMEOUT_US / 4) {
+        cr_assert_leq(at_us, START_US + COMMAND_TIMEOUT_US);
+        gavel__link_on_time(it.link, at_us);
+        if (seen.n_down == 0)
+            gavel__link_expect(it.link, 1, at_us);
+    }
+    cr_expect_str_eq(seen.loss.message, "redis://h:6379: no reply for 500 ms");
+}
+
+Test(link, the_first_command_after_a_rest_starts_the_clock)
+{
+    come_up();
+    send_text("x", 1);
+    say("+OK\r\n");
+    be_readable();
+    gavel__link_expect(it.link, 1, START_US + 10 * COMMAND_TIMEOUT_US);
+    cr_expect_eq(gavel__link_due_us(it.link), START_US + 11 * COMMAND_TIMEOUT_US);
 }
 
 Test(link, nothing_awaited_nothing_due)
