@@ -362,6 +362,7 @@ void gavel__round_on_commit_reply(
     case GAVEL__AWAITED_CHECK:
     case GAVEL__AWAITED_PROBE:
     case GAVEL__AWAITED_LOOK:
+    case GAVEL__AWAITED_QUESTION:
         assert(false && "a reply to a read in a round that commits");
         break;
     }

@@ -30,6 +30,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.limits = config->round_limits;
     engine->rounds.width = config->round_limits.max_width;
     engine->rounds.prefetch_credit = gavel__full_prefetch_credit;
+    gavel__questions_init(&engine->questions);
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
@@ -292,6 +293,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->is_watching = false;
     lane->is_planted = false;
     lane->named_after = 0;
+    engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
 }
@@ -375,7 +377,11 @@ void gavel__engine_on_link_down(
     engine->context.stats.n_links_down++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(engine, lane, loss, now_us);
+    if (!has_lane(engine, GAVEL__LANE_UP))
+        gavel__questions_on_unreachable(&engine->questions, loss, now_us);
+    gavel__inflight lost = lane->inflight;
     lane->inflight = (gavel__inflight){.n = 0};
+    gavel__questions_on_link_down(&lost, loss, now_us);
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, loss, dialled_us, now_us);
     else if (!was_up && lane->is_gate_lane && !has_gate_lane(engine))
@@ -519,6 +525,8 @@ static bool has_work_for(gavel__engine *engine, bool is_gate_lane)
     }
     if (is_gate_lane)
         return false;
+    if (gavel__questions_want_lane(&engine->questions, engine->lanes, engine->config.n_lanes))
+        return true;
     return has_question(engine) && lane_for_questions(engine) == NULL;
 }
 
@@ -589,6 +597,8 @@ void gavel__engine_on_reply(
         lane->n_failures = 0;
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
+    else if (awaited.kind == GAVEL__AWAITED_QUESTION)
+        gavel__question_on_reply(awaited.question, reply, now_us);
     else if (awaited.kind == GAVEL__AWAITED_TOUCH)
         gavel__engine_on_touched(lane, reply);
     else if (awaited.kind == GAVEL__AWAITED_ASK)
@@ -619,6 +629,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
         probe_gates(engine, now_us);
         hand_orphans_off(engine, now_us);
     }
+    gavel__questions_serve(&engine->questions, engine->lanes, engine->config.n_lanes, now_us);
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
 }

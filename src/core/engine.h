@@ -9,6 +9,8 @@
 #ifndef GAVEL__ENGINE_H
 #define GAVEL__ENGINE_H
 
+#include "core/loss.h"
+#include "core/question.h"
 #include "core/round.h"
 
 #define GAVEL__MAX_LANES 64
@@ -38,6 +40,7 @@ typedef struct gavel__engine {
     gavel__queue queue;
     gavel__gates gates;
     gavel__rounds rounds;
+    gavel__questions questions;
     gavel__lane lanes[GAVEL__MAX_LANES];
     gavel__list doubts;                /* rounds IN_DOUBT */
     uint64_t n_markers;                /* named so far */
@@ -77,14 +80,6 @@ void gavel__engine_release(gavel__engine *engine, gavel__transaction *transactio
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane);
 
 void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out);
-
-/* What the client knows of a link that went down. */
-typedef struct gavel__loss {
-    uint64_t n_sent; /* bytes of commands handed to the kernel */
-    bool is_final;   /* trying again cannot help */
-    bool is_refused; /* by the server, in the message's words */
-    const char *message;
-} gavel__loss;
 
 void gavel__engine_on_link_down(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us);

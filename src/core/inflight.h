@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct gavel__question;
 struct gavel__round;
 
 typedef enum gavel__awaited_kind {
@@ -31,7 +32,8 @@ typedef enum gavel__awaited_kind {
     GAVEL__AWAITED_GATE,          /* what else is done to a gate: whatever the answer */
     GAVEL__AWAITED_CHECK,         /* GET of a record, after a conflict */
     GAVEL__AWAITED_PROBE,         /* SET of a record, if there is none; PTTL of it */
-    GAVEL__AWAITED_LOOK           /* MGET of records, before a gate was met */
+    GAVEL__AWAITED_LOOK,          /* MGET of records, before a gate was met */
+    GAVEL__AWAITED_QUESTION       /* whatever it has asked */
 } gavel__awaited_kind;
 
 /* Replies in a row that answer the same. */
@@ -39,6 +41,7 @@ typedef struct gavel__awaited {
     gavel__awaited_kind kind;
     size_t n_replies; /* still to come */
     struct gavel__round *round;
+    struct gavel__question *question; /* of QUESTION; else NULL */
 } gavel__awaited;
 
 /* The most: claims of several gates, twice, a commit and a read behind it, each with all that can
@@ -49,6 +52,7 @@ typedef struct gavel__inflight {
     gavel__awaited ring[GAVEL__INFLIGHT_MAX];
     size_t first;
     size_t n;
+    size_t n_replies; /* of all of them */
 } gavel__inflight;
 
 static inline bool gavel__inflight_is_empty(const gavel__inflight *inflight)
@@ -63,26 +67,47 @@ static inline gavel__awaited *gavel__inflight_current(gavel__inflight *inflight)
     return &inflight->ring[inflight->first];
 }
 
-/* One reply to it has come. */
-static inline void gavel__inflight_advance(gavel__inflight *inflight)
+/* None of the replies to it will come any more. */
+static inline void gavel__inflight_drop(gavel__inflight *inflight)
 {
-    gavel__awaited *awaited = gavel__inflight_current(inflight);
-    if (--awaited->n_replies > 0)
-        return;
+    inflight->n_replies -= gavel__inflight_current(inflight)->n_replies;
     inflight->first = (inflight->first + 1) % GAVEL__INFLIGHT_MAX;
     inflight->n--;
 }
 
+/* One reply to it has come. */
+static inline void gavel__inflight_advance(gavel__inflight *inflight)
+{
+    gavel__awaited *awaited = gavel__inflight_current(inflight);
+    inflight->n_replies--;
+    if (--awaited->n_replies == 0)
+        gavel__inflight_drop(inflight);
+}
+
 /* There must be room; nothing is noted for no replies. */
+static inline void gavel__inflight_put(gavel__inflight *inflight, gavel__awaited awaited)
+{
+    if (awaited.n_replies == 0)
+        return;
+    assert(inflight->n < GAVEL__INFLIGHT_MAX);
+    inflight->ring[(inflight->first + inflight->n) % GAVEL__INFLIGHT_MAX] = awaited;
+    inflight->n++;
+    inflight->n_replies += awaited.n_replies;
+}
+
 static inline void gavel__inflight_add(gavel__inflight *inflight, gavel__awaited_kind kind,
     size_t n_replies, struct gavel__round *round)
 {
-    if (n_replies == 0)
-        return;
-    assert(inflight->n < GAVEL__INFLIGHT_MAX);
-    size_t place = (inflight->first + inflight->n) % GAVEL__INFLIGHT_MAX;
-    inflight->ring[place] = (gavel__awaited){kind, n_replies, round};
-    inflight->n++;
+    gavel__inflight_put(
+        inflight, (gavel__awaited){.kind = kind, .n_replies = n_replies, .round = round});
+}
+
+static inline void gavel__inflight_add_question(
+    gavel__inflight *inflight, size_t n_replies, struct gavel__question *question)
+{
+    gavel__inflight_put(inflight,
+        (gavel__awaited){
+            .kind = GAVEL__AWAITED_QUESTION, .n_replies = n_replies, .question = question});
 }
 
 /* The replies that are to come for this round no longer matter. */

@@ -64,6 +64,13 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
  */
 bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
 
+/* Whether a question could be put here: it is answered as soon as the server comes to it. */
+static inline bool gavel__lane_can_ask(const gavel__lane *lane)
+{
+    return lane->state == GAVEL__LANE_UP && !lane->is_condemned &&
+           lane->pass.state != GAVEL__PASS_WAITING;
+}
+
 /* Whether a round could begin to read here now. */
 static inline bool gavel__lane_is_free(const gavel__lane *lane)
 {

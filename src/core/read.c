@@ -347,6 +347,7 @@ static void on_read_reply(
     case GAVEL__AWAITED_GATE:
     case GAVEL__AWAITED_CHECK:
     case GAVEL__AWAITED_PROBE:
+    case GAVEL__AWAITED_QUESTION:
         break; /* never of a round that reads */
     }
 }

@@ -1,0 +1,170 @@
+/*
+ * Questions: see the header.
+ */
+#include "core/lane.h"
+#include "core/question.h"
+
+#include "base/text.h"
+#include "core/server_error.h"
+
+#include <assert.h>
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+void gavel__question_init(gavel__question *question, const gavel__question_ops *ops)
+{
+    *question = (gavel__question){.ops = ops};
+    gavel__list_init(&question->node);
+}
+
+/* The arrows of the drawing in the header. */
+static bool is_legal(gavel__question_state from, gavel__question_state to)
+{
+    switch (from) {
+    case GAVEL__QUESTION_IDLE:
+        return to == GAVEL__QUESTION_PENDING;
+    case GAVEL__QUESTION_PENDING:
+        return to == GAVEL__QUESTION_ASKED || to == GAVEL__QUESTION_IDLE;
+    case GAVEL__QUESTION_ASKED:
+        return to == GAVEL__QUESTION_IDLE;
+    }
+    return false;
+}
+
+static void set_state(gavel__question *question, gavel__question_state state)
+{
+    assert(is_legal(question->state, state));
+    (void)is_legal; /* without assertions */
+    question->state = state;
+    if (state != GAVEL__QUESTION_PENDING)
+        gavel__list_remove(&question->node);
+    if (state != GAVEL__QUESTION_ASKED)
+        question->lane = NULL;
+}
+
+void gavel__question_ask(gavel__questions *questions, gavel__question *question)
+{
+    set_state(question, GAVEL__QUESTION_PENDING);
+    gavel__list_append(&questions->pending, &question->node);
+}
+
+bool gavel__question_withdraw(gavel__question *question)
+{
+    if (question->state == GAVEL__QUESTION_ASKED)
+        return false;
+    if (question->state == GAVEL__QUESTION_PENDING)
+        set_state(question, GAVEL__QUESTION_IDLE);
+    return true;
+}
+
+/* ---- Serving ------------------------------------------------------------------------------- */
+
+void gavel__questions_init(gavel__questions *questions)
+{
+    *questions = (gavel__questions){.trouble = ""};
+    gavel__list_init(&questions->pending);
+}
+
+/* The lane that has the least to answer before it; NULL: none is up. */
+static gavel__lane *find_lane(gavel__lane *lanes, uint32_t n_lanes)
+{
+    gavel__lane *found = NULL;
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        if (gavel__lane_can_ask(&lanes[i]) &&
+            (found == NULL || lanes[i].inflight.n_replies < found->inflight.n_replies))
+            found = &lanes[i];
+    }
+    return found;
+}
+
+static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    size_t n_replies = question->ops->write(question, lane->out, now_us);
+    assert(n_replies > 0 || lane->out->size == size_before);
+    if (n_replies == 0) {
+        set_state(question, GAVEL__QUESTION_IDLE);
+        return;
+    }
+    set_state(question, GAVEL__QUESTION_ASKED);
+    question->lane = lane;
+    question->n_replies = n_replies;
+    question->n_answered = 0;
+    lane->n_appended += lane->out->size - size_before;
+    lane->n_new_replies += n_replies;
+    question->end_byte = lane->n_appended;
+    gavel__inflight_add_question(&lane->inflight, n_replies, question);
+    if (lane->out->has_failed) {
+        question->end_byte = UINT64_MAX; /* not all of it is there to be sent */
+        gavel__lane_condemn(lane, "no memory for a question");
+    }
+}
+
+void gavel__questions_serve(
+    gavel__questions *questions, gavel__lane *lanes, uint32_t n_lanes, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&questions->pending)) {
+        gavel__lane *lane = find_lane(lanes, n_lanes);
+        if (lane == NULL)
+            return;
+        write(GAVEL__CONTAINER(questions->pending.next, gavel__question, node), lane, now_us);
+    }
+}
+
+bool gavel__questions_want_lane(
+    const gavel__questions *questions, const gavel__lane *lanes, uint32_t n_lanes)
+{
+    if (gavel__list_is_empty(&questions->pending))
+        return false;
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        if (gavel__lane_can_ask(&lanes[i]))
+            return false;
+    }
+    return true;
+}
+
+/* ---- What comes back ----------------------------------------------------------------------- */
+
+void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us)
+{
+    assert(question->state == GAVEL__QUESTION_ASKED);
+    if (reply->type != GAVEL_REPLY_ERROR) {
+        question->lane->n_failures = 0;
+    } else if (gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_RECONNECT) {
+        char words[GAVEL_MESSAGE_SIZE];
+        gavel__lane_condemn(question->lane, gavel__printable(reply->text, words, sizeof(words)));
+    }
+    size_t i = question->n_answered++;
+    if (question->n_answered == question->n_replies)
+        set_state(question, GAVEL__QUESTION_IDLE);
+    question->ops->on_reply(question, i, reply, now_us);
+}
+
+void gavel__questions_on_link_down(
+    gavel__inflight *inflight, const gavel__loss *loss, int64_t now_us)
+{
+    for (; !gavel__inflight_is_empty(inflight); gavel__inflight_drop(inflight)) {
+        gavel__question *question = gavel__inflight_current(inflight)->question;
+        if (question == NULL)
+            continue;
+        bool was_sent = loss->n_sent >= question->end_byte;
+        set_state(question, GAVEL__QUESTION_IDLE);
+        question->ops->on_loss(question, loss, was_sent, now_us);
+    }
+}
+
+void gavel__questions_on_unreachable(
+    gavel__questions *questions, const gavel__loss *loss, int64_t now_us)
+{
+    gavel__format(questions->trouble, sizeof(questions->trouble), "%s", loss->message);
+    if (!loss->is_final)
+        return;
+    gavel__list hopeless; /* they may be asked again from inside */
+    gavel__list_init(&hopeless);
+    gavel__list_append_all(&hopeless, &questions->pending);
+    while (!gavel__list_is_empty(&hopeless)) {
+        gavel__question *question = GAVEL__CONTAINER(hopeless.next, gavel__question, node);
+        set_state(question, GAVEL__QUESTION_IDLE);
+        question->ops->on_loss(question, loss, false, now_us);
+    }
+}

@@ -1,0 +1,112 @@
+/*
+ * Questions: a few commands outside of rounds, and their replies, on any link that is up.
+ *
+ *     IDLE --ask--> PENDING --a link takes it--> ASKED --last reply, or its link is lost--> IDLE
+ *       ^              |
+ *       +--------------+ withdrawn, or no link will ever do
+ *
+ *     IDLE      in no list, on no lane
+ *     PENDING   among the pending of its kind; on no lane
+ *     ASKED     its lane awaits n_replies - n_answered replies for it, and is UP
+ *
+ * An ordinary question goes to the lane with the fewest awaited replies, behind whatever is under
+ * way there. One that blocks (BLPOP ...) has a waiting lane for itself until it is answered, and
+ * that lane's silence is no fault. Questions may be run in another order than they were asked in:
+ * who needs an order asks the second one when the first is answered.
+ *
+ * Used by whoever asks: doubts, gates, locks. The engine serves them.
+ */
+#ifndef GAVEL__QUESTION_H
+#define GAVEL__QUESTION_H
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "core/inflight.h"
+#include "core/loss.h"
+
+#include <gavel/outcome.h>
+#include <gavel/reply.h>
+
+struct gavel__lane;
+
+typedef struct gavel__question gavel__question;
+
+typedef struct gavel__question_ops {
+    /*
+     * Appends the commands to `out`. Returns how many replies are to come. Called when a link takes
+     * the question, so that what it says is of that moment. 0, and nothing appended: there is
+     * nothing to be asked any more; the question is IDLE when this has returned.
+     */
+    size_t (*write)(gavel__question *question, gavel__buffer *out, int64_t now_us);
+
+    /* The reply to the i-th command, from 0. With the last one the question is IDLE already, and
+     * may be asked again, or freed. */
+    void (*on_reply)(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us);
+
+    /*
+     * IDLE again, and may be asked again, or freed: the link was lost before all replies had come
+     * (`was_sent`: all of its bytes had been handed to the kernel), or it was still PENDING and no
+     * link will ever do (loss->is_final).
+     */
+    void (*on_loss)(
+        gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us);
+} gavel__question_ops;
+
+typedef enum gavel__question_state {
+    GAVEL__QUESTION_IDLE,
+    GAVEL__QUESTION_PENDING,
+    GAVEL__QUESTION_ASKED
+} gavel__question_state;
+
+struct gavel__question {
+    gavel__list node; /* PENDING: among those */
+    const gavel__question_ops *ops;
+    gavel__question_state state;
+    struct gavel__lane *lane; /* ASKED: where */
+    size_t n_replies;         /* ASKED: all in all */
+    size_t n_answered;        /* ASKED: of these */
+    uint64_t end_byte;        /* ASKED: the lane's bytes up to its end */
+};
+
+typedef struct gavel__questions {
+    gavel__list pending;              /* in order */
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
+} gavel__questions;
+
+/* ---- For those who ask --------------------------------------------------------------------- */
+
+void gavel__question_init(gavel__question *question, const gavel__question_ops *ops);
+
+/* It must be IDLE. It is written when the engine advances next, if there is a link. */
+void gavel__question_ask(gavel__questions *questions, gavel__question *question);
+
+/*
+ * True: it is IDLE, and was not asked. False: it is ASKED, and stays so; who asked is to ignore the
+ * answer. The link of a blocking one is closed then: only so it leaves the server's queue.
+ */
+bool gavel__question_withdraw(gavel__question *question);
+
+/* ---- For the engine ------------------------------------------------------------------------ */
+
+void gavel__questions_init(gavel__questions *questions);
+
+/* Writes what is pending, as far as there are lanes. */
+void gavel__questions_serve(
+    gavel__questions *questions, struct gavel__lane *lanes, uint32_t n_lanes, int64_t now_us);
+
+/* Whether a question waits for an ordinary lane, and none is up. */
+bool gavel__questions_want_lane(
+    const gavel__questions *questions, const struct gavel__lane *lanes, uint32_t n_lanes);
+
+/* A reply to a question, on this lane, which closes if the reply says that it is of no use. */
+void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us);
+
+/* The lane is DOWN, and these were in flight on it. */
+void gavel__questions_on_link_down(
+    gavel__inflight *inflight, const gavel__loss *loss, int64_t now_us);
+
+/* No link is up, and the last try to connect one came to this. */
+void gavel__questions_on_unreachable(
+    gavel__questions *questions, const gavel__loss *loss, int64_t now_us);
+
+#endif

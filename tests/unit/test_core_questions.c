@@ -1,0 +1,269 @@
+/*
+ * Questions: commands outside of rounds, on whatever link is up. The test asks, and is the server
+ * that answers, or does not.
+ */
+#include "asker.h"
+#include "gate_stage.h"
+
+#include <criterion/criterion.h>
+
+static const stage_config one_lane = {.n_lanes = 1, .has_no_reread = true};
+static const stage_config two_lanes = {.n_lanes = 2, .has_no_reread = true};
+
+/* An actor whose EXEC is under way on lane 0. */
+static void begin_commit(stage *s, actor *a)
+{
+    *a = (actor){.reads = "a", .plays = "ADD a 1"};
+    enter(s, a);
+    link_up(s, 0);
+    hears(s, 0, "WATCH a / GET a");
+    says(s, 0, "OK, nil");
+    hears(s, 0, "MULTI / SET a 1 / EXEC");
+}
+
+Test(core_questions, a_lane_is_dialled_for_a_question)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x / GET y");
+    asks(&s, &q);
+    link_up(&s, 0);
+    cr_assert_eq(q.n_writes, 0);
+    hears(&s, 0, "GET x / GET y");
+    says(&s, 0, "\"1\"");
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_ASKED);
+    says(&s, 0, "nil");
+    cr_assert_str_eq(q.answers, "0:1 1:nil ");
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_IDLE);
+    hears_nothing(&s, 0);
+    stage_close(&s);
+}
+
+Test(core_questions, questions_are_asked_in_order_and_each_gets_its_own_replies)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    asker r = asker_init("GET y / GET z");
+    asks(&s, &q);
+    asks(&s, &r);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x / GET y / GET z");
+    says(&s, 0, "\"1\", \"2\", \"3\"");
+    cr_assert_str_eq(q.answers, "0:1 ");
+    cr_assert_str_eq(r.answers, "0:2 1:3 ");
+    stage_close(&s);
+}
+
+Test(core_questions, a_question_is_answered_behind_an_exec)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    actor a;
+    begin_commit(&s, &a);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    hears(&s, 0, "GET x");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    says(&s, 0, "\"1\"");
+    cr_assert_str_eq(q.answers, "0:1 ");
+    stage_close(&s);
+}
+
+Test(core_questions, a_question_goes_where_least_is_awaited)
+{
+    stage s;
+    stage_open(&s, &two_lanes);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b c d", .plays = "ADD b 1", .request = {.is_solo = true}};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH b c d / GET b / GET c / GET d");
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    hears(&s, 0, "GET x");
+    hears_nothing(&s, 1);
+    asker r = asker_init("GET y");
+    asker t = asker_init("GET z");
+    asks(&s, &r); /* three are awaited on lane 0, and four on lane 1 */
+    hears(&s, 0, "GET y");
+    says(&s, 1, "OK");
+    asks(&s, &t); /* four, and three */
+    hears_nothing(&s, 0);
+    hears(&s, 1, "GET z");
+    says(&s, 0, "OK, nil, \"1\"");
+    cr_assert_str_eq(q.answers, "0:1 ");
+    stage_close(&s);
+}
+
+Test(core_questions, a_question_may_be_asked_again_from_inside_its_last_reply)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    q.n_times = 1;
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    says(&s, 0, "nil");
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_PENDING);
+    hears(&s, 0, "GET x");
+    says(&s, 0, "\"1\"");
+    cr_assert_str_eq(q.answers, "0:nil 0:1 ");
+    stage_close(&s);
+}
+
+Test(core_questions, a_question_that_has_nothing_to_ask_any_more_is_idle)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("");
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears_nothing(&s, 0);
+    cr_assert_eq(q.n_writes, 1);
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_IDLE);
+    stage_close(&s);
+}
+
+Test(core_questions, a_pending_question_can_be_withdrawn_and_an_asked_one_cannot)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    cr_assert(gavel__question_withdraw(&q.question));
+    cr_assert(gavel__question_withdraw(&q.question), "one that is IDLE already is withdrawn");
+    link_up(&s, 0);
+    hears_nothing(&s, 0);
+    asks(&s, &q);
+    hears(&s, 0, "GET x");
+    cr_assert_not(gavel__question_withdraw(&q.question));
+    says(&s, 0, "\"1\"");
+    cr_assert_str_eq(q.answers, "0:1 ");
+    stage_close(&s);
+}
+
+/* ---- Losing links -------------------------------------------------------------------------- */
+
+Test(core_questions, the_loss_of_a_link_says_whether_a_question_was_sent)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    asker r = asker_init("GET y");
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    asks(&s, &r);
+    link_down_within(&s, 0, 1); /* of the second one only the first byte was sent */
+    cr_assert_eq(q.n_losses, 1);
+    cr_assert(q.was_sent);
+    cr_assert_eq(r.n_losses, 1);
+    cr_assert_not(r.was_sent);
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_IDLE);
+    stage_close(&s);
+}
+
+Test(core_questions, a_lost_question_may_be_asked_again_at_once)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x / GET y");
+    q.n_times = 1;
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x / GET y");
+    says(&s, 0, "\"1\"");
+    link_down(&s, 0);
+    cr_assert_eq(q.n_losses, 1);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x / GET y");
+    says(&s, 0, "\"1\", \"2\"");
+    cr_assert_str_eq(q.answers, "0:1 0:1 1:2 ");
+    stage_close(&s);
+}
+
+Test(core_questions, a_link_that_did_not_come_up_is_tried_again_and_its_trouble_is_known)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    link_refused(&s, 0, false, NULL);
+    cr_assert_eq(q.n_losses, 0);
+    cr_assert_str_eq(s.engine.questions.trouble, "connection refused");
+    advance(&s, 0);
+    sleeps(&s);
+    link_up(&s, 0);
+    cr_assert_str_eq(s.engine.questions.trouble, "");
+    hears(&s, 0, "GET x");
+    link_down(&s, 0);
+    cr_assert_str_eq(s.engine.questions.trouble, "connection reset");
+    stage_close(&s);
+}
+
+Test(core_questions, a_final_refusal_is_told_to_those_who_wait_for_a_link)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    q.n_times = 1;
+    asks(&s, &q);
+    link_refused(&s, 0, true, "-WRONGPASS");
+    cr_assert_eq(q.n_losses, 1);
+    cr_assert(q.is_final);
+    cr_assert_not(q.was_sent);
+    cr_assert_eq(q.question.state, GAVEL__QUESTION_PENDING, "it has asked again");
+    stage_close(&s);
+}
+
+Test(core_questions, a_lane_whose_answer_says_that_it_is_of_no_use_is_closed)
+{
+    stage s;
+    stage_open(&s, &two_lanes);
+    asker q = asker_init("GET x");
+    q.n_times = 1;
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    says(&s, 0, "-READONLY You can't write against a read only replica.");
+    is_closed(&s, 0, "READONLY");
+    link_up(&s, 1);
+    hears(&s, 1, "GET x");
+    stage_close(&s);
+}
+
+Test(core_questions, no_memory_for_a_question_closes_the_link_and_is_a_loss)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    link_up(&s, 0);
+    s.memory.n_left = 0;
+    advance(&s, 0);
+    s.memory.n_left = MEMORY_ENOUGH;
+    is_closed(&s, 0, "no memory");
+    cr_assert_eq(q.n_losses, 1);
+    cr_assert_not(q.was_sent);
+    stage_close(&s);
+}
+
+/* A lane that stands in a gate's queue is answered nothing until its turn comes. */
+Test(core_questions, a_lane_that_waits_for_a_gate_is_asked_nothing)
+{
+    stage s;
+    actor a;
+    begin_waiting(&s, &a);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    hears_nothing(&s, 1);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    stage_close(&s);
+}
