@@ -278,7 +278,7 @@ gavel__lock_op *gavel__locks_take_done(gavel__locks *locks)
 
 void gavel__locks_drop_op(gavel__lock_op *op)
 {
-    op->state = GAVEL__LOCK_OP_TOLD;
+    gavel__lock_op_told(op);
     switch (op->kind) {
     case GAVEL__LOCK_OP_ACQUIRE:
     case GAVEL__LOCK_OP_RELEASE:

@@ -66,6 +66,7 @@ typedef enum gavel__lock_op_kind {
     GAVEL__LOCK_OP_RELEASE
 } gavel__lock_op_kind;
 
+/* The steps, in their order; op.c has what holds in each. */
 typedef enum gavel__lock_op_state {
     GAVEL__LOCK_OP_NONE,
     GAVEL__LOCK_OP_OPEN,

@@ -105,14 +105,18 @@ void gavel__lock_try_free(gavel_lock *lock);
 
 /* ---- op.c: what callers are told ----------------------------------------------------------- */
 
+/* The op must be NONE. */
 void gavel__lock_op_open(gavel__lock_op *op, const gavel__lock_caller *caller, int64_t now_us);
 
-/* `message` may be NULL. */
+/* To be told, unless it is settled already. `message` may be NULL. */
 void gavel__lock_op_settle(
     gavel__lock_op *op, gavel_lock_status status, const char *message, int64_t now_us);
 
-/* LOST, for that reason. */
+/* The same: LOST, for that reason. */
 void gavel__lock_op_settle_lost(gavel__lock_op *op, gavel_lock_reason reason, int64_t now_us);
+
+/* Its caller has heard of it. The op must be SETTLED, and taken from those to be told. */
+void gavel__lock_op_told(gavel__lock_op *op);
 
 /* ---- lease.c: time on our clock ------------------------------------------------------------ */
 
