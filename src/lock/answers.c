@@ -40,10 +40,8 @@ static void free_op(gavel__lock_op *op)
 
 static void on_extended(gavel_lock *lock, int64_t sent_us)
 {
-    if (lock->state != GAVEL__LOCK_STATE_GRANTED)
-        return;
-    gavel__lock_set_lease(lock, sent_us);
-    gavel__heap_set(&lock->locks->lock_timers, &lock->timer, sent_us); /* looked at anew */
+    if (lock->state == GAVEL__LOCK_STATE_GRANTED)
+        gavel__lock_set_lease(lock, sent_us);
 }
 
 static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answer, int64_t now_us)

@@ -1,12 +1,22 @@
 /*
  * Holding: from the grant to the end of a lock. Renewals, losses, releases.
  *
- *     WAITING --grant--> GRANTED --lose--> FORFEITED
- *        |                  |                  |
- *        +------------------+------ end -------+--> ENDING --> ENDED
+ *     WAITING --hold--> GRANTED --lose--> FORFEITED
+ *        |                 |                  |
+ *        +-----------------+------ end -------+--> ENDING --settle_down--> ENDED
+ *        |                                    |                              ^
+ *        +------ end: the server has nothing of it ------------------------- +
  *
- * ENDING: the server may still keep the lock for us, and is told until it has answered, or until no
- * lease that it was ever sent can be left.
+ * WAITING    in a line; `acquire` is OPEN. Only the first in the line has a call under way (PROBE,
+ *            TAKE) or a timer
+ * GRANTED    counted in locks->n_held; good_until_us and the timer are set, everywhere else the
+ *            former is 0; the caller is to be told, or was, that it is HELD. Calls: RENEW
+ * FORFEITED  lost for `reason`; to be told, or told; the program still has the handle. It is
+ *            lingering if it expired: then as ENDING
+ * ENDING     the program has no handle any more, and it is lingering: the server may still keep the
+ *            lock for us, and is told (RELEASE) until it has answered, or until no lease that it
+ * was ever sent can be left, which is what the timer is set to at the latest ENDED      no timer,
+ * not lingering. It is freed as soon as no call is under way and all its operations are told
  */
 #include "lock/parts.h"
 
@@ -26,7 +36,7 @@ static bool is_legal(gavel__lock_state from, gavel__lock_state to)
     case GAVEL__LOCK_STATE_ENDING:
         return from < GAVEL__LOCK_STATE_ENDING;
     case GAVEL__LOCK_STATE_ENDED:
-        return from != GAVEL__LOCK_STATE_ENDED;
+        return from != GAVEL__LOCK_STATE_GRANTED && from != GAVEL__LOCK_STATE_ENDED;
     }
     return false;
 }
@@ -45,11 +55,13 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
     lock->state = state;
 }
 
-void gavel__lock_hold(gavel_lock *lock, uint64_t fence)
+void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
 {
+    assert(lock->line == NULL);
     lock->fence = fence;
     lock->message[0] = '\0';
     set_state(lock, GAVEL__LOCK_STATE_GRANTED);
+    gavel__lock_set_lease(lock, sent_us);
 }
 
 /* ---- Releasing --------------------------------------------------------------------------- */
@@ -164,7 +176,6 @@ void gavel__lock_on_renewed(
     switch (answer->verdict) {
     case GAVEL__LOCK_VERDICT_OURS:
         gavel__lock_set_lease(lock, sent_us);
-        gavel__lock_watch_lease(lock);
         break;
     case GAVEL__LOCK_VERDICT_ABSENT:
         gavel__lock_lose(lock, GAVEL_LOCK_GONE, now_us);
@@ -176,8 +187,7 @@ void gavel__lock_on_renewed(
     case GAVEL__LOCK_VERDICT_NONSENSE:
         /* Whatever it is, it may be better before the lease is over. */
         gavel__lock_on_error(lock, answer->text);
-        lock->renew_us = now_us + GAVEL__LOCK_PAUSE_US;
-        gavel__lock_watch_lease(lock);
+        gavel__lock_renew_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
         break;
     }
 }

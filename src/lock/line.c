@@ -193,7 +193,7 @@ static void move_up(gavel_lock *lock, bool is_behind_grant, int64_t now_us)
         lock->must_probe = true;
 }
 
-void gavel__lock_line_leave(gavel_lock *lock, int64_t now_us)
+void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us)
 {
     gavel__lock_line *line = lock->line;
     bool was_first = first_of(line) == lock;
@@ -203,7 +203,7 @@ void gavel__lock_line_leave(gavel_lock *lock, int64_t now_us)
     if (!was_first)
         return;
     if (first_of(line) != NULL)
-        move_up(first_of(line), lock->state == GAVEL__LOCK_STATE_GRANTED, now_us);
+        move_up(first_of(line), is_granted, now_us);
     gavel__lock_line_go_on(lock->locks, line, now_us);
 }
 
@@ -217,7 +217,7 @@ void gavel__lock_fail(
     char text[GAVEL_MESSAGE_SIZE];
     gavel__format(text, sizeof(text), "%s", message != NULL ? message : lock->message);
     if (lock->line != NULL)
-        gavel__lock_line_leave(lock, now_us);
+        gavel__lock_line_leave(lock, false, now_us);
     gavel__lock_end(lock, now_us);
     gavel__lock_op_settle(&lock->acquire, status, text, now_us);
 }
@@ -301,13 +301,11 @@ static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
 }
 
-/* The lease is set. */
-static void grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
+static void grant(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
-    gavel__lock_hold(lock, fence);
-    gavel__lock_line_leave(lock, now_us);
-    gavel__lock_watch_lease(lock);
+    gavel__lock_line_leave(lock, true, now_us);
+    gavel__lock_hold(lock, fence, sent_us);
     op->outcome.lock = lock;
     op->outcome.fence = fence;
     gavel__lock_op_settle(op, GAVEL_LOCK_HELD, NULL, now_us);
@@ -317,17 +315,17 @@ static void grant(gavel_lock *lock, uint64_t fence, int64_t now_us)
 static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
-    gavel__lock_set_lease(lock, sent_us);
+    bool is_late = now_us >= gavel__lock_end_of_lease(lock, sent_us);
     lock->line->turn_size = 0;
-    if (op->is_cancelled || (now_us >= lock->good_until_us && op->is_overdue)) {
+    if (op->is_cancelled || (is_late && op->is_overdue)) {
         op->is_doubtful = true;
         gavel__lock_give_up(lock, now_us);
-    } else if (now_us >= lock->good_until_us) {
+    } else if (is_late) {
         op->is_doubtful = true;
         lock->must_probe = true;
         gavel__lock_line_go_on(lock->locks, lock->line, now_us);
     } else {
-        grant(lock, fence, now_us);
+        grant(lock, fence, sent_us, now_us);
     }
 }
 

@@ -45,8 +45,8 @@ void gavel__lock_lane_wrote(gavel__lock_lane *lane, size_t size_before, size_t n
 /* False: no memory. The lock is the last in its name's line. */
 bool gavel__lock_line_join(gavel__locks *locks, gavel_lock *lock, int64_t now_us);
 
-/* The lock, whose call is not in flight, is not waiting any more. */
-void gavel__lock_line_leave(gavel_lock *lock, int64_t now_us);
+/* The lock waits no more, or is about to be granted: then the next one will wait for its end. */
+void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us);
 
 /* Goes on with what the first in line needs; the line may be gone after this. */
 void gavel__lock_line_go_on(gavel__locks *locks, gavel__lock_line *line, int64_t now_us);
@@ -76,8 +76,8 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us);
 
 /* ---- hold.c: from the grant to the end ----------------------------------------------------- */
 
-/* WAITING becomes GRANTED; the lease is set. */
-void gavel__lock_hold(gavel_lock *lock, uint64_t fence);
+/* WAITING, in no line any more, becomes GRANTED, with a lease that was asked for at that time. */
+void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us);
 
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 
@@ -120,15 +120,20 @@ void gavel__lock_op_told(gavel__lock_op *op);
 
 /* ---- lease.c: time on our clock ------------------------------------------------------------ */
 
-/* The server has granted a lease that was asked for at that time. */
+/* When a lease that was asked for at that time is over for certain, on our clock. */
+int64_t gavel__lock_end_of_lease(const gavel_lock *lock, int64_t sent_us);
+
+/* The server has granted a lease that was asked for at that time. The lock must be GRANTED. */
 void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us);
 
 /* A lease is on its way that may be shorter than the one before. */
 void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us);
 
-/* The lock's timer: at that time, or when the lease is to be renewed or ends. */
+/* A renewal has failed: the next one then. The lock must be GRANTED. */
+void gavel__lock_renew_at(gavel_lock *lock, int64_t due_us);
+
+/* Sets the lock's timer. */
 void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
-void gavel__lock_watch_lease(gavel_lock *lock);
 
 /* ---- answers.c: what comes back ------------------------------------------------------------ */
 
