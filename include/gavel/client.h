@@ -109,7 +109,7 @@ typedef struct gavel_config {
     uint32_t marker_ttl_ms;      /* 0: 900000. At least 600000; deadlines: at most half of it */
     uint64_t id_ttl_ms;          /* 0: a day. How long an id is remembered */
     const char *key_prefix;      /* NULL: "gavel:". Of the keys that gavel itself writes; at most
-                                    64 bytes */
+                                    64 bytes, no brace among them */
     const char *name;            /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
     size_t max_reply_bytes;      /* 0: 64 MiB. A larger reply closes the link */
     uint64_t seed;               /* 0: from the system. Of the jitter, for replaying */

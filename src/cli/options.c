@@ -217,6 +217,8 @@ static bool check_server(parser *p)
     gavel_error error = {{0}};
     if (strlen(p->options.prefix) > 64)
         return complain(p, ": a prefix has at most 64 bytes", p->options.prefix);
+    if (strpbrk(p->options.prefix, "{}") != NULL)
+        return complain(p, ": a prefix has no brace", p->options.prefix);
     /* The URL is not shown: it may hold a password. */
     if (!gavel__address_parse(
             p->options.url, &gavel__system_allocator, &p->options.address, &error))

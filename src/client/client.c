@@ -113,6 +113,8 @@ static bool check_config(const gavel_config *config, gavel_error *ret_error)
         return fail(ret_error, "config: max_round_keys is more than 512");
     if (config->key_prefix != NULL && strlen(config->key_prefix) > max_prefix_bytes)
         return fail(ret_error, "config: key_prefix has more than 64 bytes");
+    if (config->key_prefix != NULL && strpbrk(config->key_prefix, "{}") != NULL)
+        return fail(ret_error, "config: key_prefix holds a brace, as only hash tags behind it may");
     if (config->name != NULL && !is_printable_word(config->name))
         return fail(ret_error, "config: name has a blank or an unprintable byte");
     return true;

@@ -65,6 +65,8 @@ Test(misuse, a_bad_config_is_told)
     memset(prefix, 'x', 65);
     prefix[65] = '\0';
     expect_not_opened(url, &(gavel_config){.key_prefix = prefix}, "key_prefix");
+    expect_not_opened(url, &(gavel_config){.key_prefix = "{app}:"}, "brace");
+    expect_not_opened(url, &(gavel_config){.key_prefix = "app}"}, "brace");
     cr_expect_null(gavel_open("nonsense", NULL, NULL), "and without an error to fill");
 }
 
