@@ -13,18 +13,18 @@
 
 #include "base/resp.h"
 #include "base/text.h"
-#include "lock/scripts.h"
+#include "core/names.h"
 
 #include <stdlib.h>
 
 /* Entries whose records are asked for at once. */
 #define CHUNK 256
 
-/* Where the records' keys begin, behind the prefix. Indexed by cli_kind. */
-static const char *const infixes[] = {"lock:", "gate:"};
+/* Of the records' keys. Indexed by cli_kind. */
+static const gavel__name_kind name_kinds[] = {GAVEL__NAME_LOCK, GAVEL__NAME_GATE};
 
-/* Matches both infixes and little else: "lock-queue:" and "lock-fence:" are not asked for. */
-static const char infix_pattern[] = "[lg][oa][ct][ke]:*";
+/* Matches both kinds and little else: "lock-queue:" and "lock-fence:" are not asked for. */
+static const char kinds_pattern[] = "[lg][oa][ct][ke]:*";
 
 typedef struct job {
     const cli_options *options;
@@ -47,17 +47,10 @@ static void fail(job *self, const char *what, gavel_bytes reason)
 /* Whether the key is that of a record; then *key becomes the name of its lock or gate. */
 static bool is_record(const job *self, gavel_bytes *key, cli_kind *ret_kind)
 {
-    gavel_bytes prefix = gavel_str(self->options->prefix);
-    if (!gavel__bytes_start_with(*key, prefix))
-        return false;
-    gavel_bytes rest = {key->data + prefix.size, key->size - prefix.size};
     for (cli_kind kind = CLI_LOCK; kind <= CLI_GATE; kind++) {
-        gavel_bytes infix = gavel_str(infixes[kind]);
-        if (rest.size <= infix.size || !gavel__bytes_start_with(rest, infix))
-            continue;
-        *key = (gavel_bytes){rest.data + infix.size, rest.size - infix.size};
         *ret_kind = kind;
-        return true;
+        if (gavel__name_parse(name_kinds[kind], gavel_str(self->options->prefix), *key, key))
+            return true;
     }
     return false;
 }
@@ -96,12 +89,12 @@ static void make_pattern(const char *prefix, char *pattern)
             *pattern++ = '\\';
         *pattern++ = *prefix;
     }
-    strcpy(pattern, infix_pattern);
+    strcpy(pattern, kinds_pattern);
 }
 
 static bool find_keys(job *self)
 {
-    char pattern[2 * 64 + sizeof(infix_pattern)];
+    char pattern[2 * 64 + sizeof(kinds_pattern)];
     make_pattern(self->options->prefix, pattern);
     strcpy(self->cursor, "0");
     do {
@@ -144,18 +137,17 @@ static void on_record(size_t i, const gavel_reply *reply, void *user)
 
 static void write_entry(const job *self, const cli_entry *entry, gavel__buffer *out)
 {
-    gavel__buffer key;
-    gavel__buffer_init(&key, &gavel__system_allocator);
-    gavel__buffer_append(&key, gavel_str(self->options->prefix));
-    gavel__buffer_append(&key, gavel_str(infixes[entry->kind]));
-    gavel__buffer_append(&key, (gavel_bytes){entry->name, entry->name_size});
-    const char *const commands[] = {"GET", "PTTL"};
-    for (size_t i = 0; i < 2; i++) {
-        gavel_bytes args[] = {gavel_str(commands[i]), {key.data, key.size}};
+    static const char *const commands[] = {"GET", "PTTL"};
+    char *storage = gavel__alloc(&gavel__system_allocator, entry->name_size + GAVEL__NAME_ROOM, 1);
+    for (size_t i = 0; i < 2 && storage != NULL; i++) {
+        gavel_bytes name = {entry->name, entry->name_size};
+        gavel_bytes args[] = {
+            gavel_str(commands[i]), gavel__name_of(name_kinds[entry->kind],
+                                        gavel_str(self->options->prefix), name, storage)};
         gavel__resp_command(out, args, 2);
     }
-    out->has_failed = out->has_failed || key.has_failed;
-    gavel__buffer_finish(&key);
+    out->has_failed = out->has_failed || storage == NULL;
+    gavel__free(&gavel__system_allocator, storage);
 }
 
 static bool read_records(job *self)

@@ -4,6 +4,7 @@
 #include "core/gate.h"
 
 #include "base/text.h"
+#include "core/names.h"
 #include "core/transaction.h"
 
 #include <string.h>
@@ -57,33 +58,23 @@ gavel__gate *gavel__gates_find(const gavel__gates *gates, gavel_bytes key, uint6
     return node != NULL ? GAVEL__CONTAINER(node, gavel__gate, node) : NULL;
 }
 
-static gavel_bytes put(char **end, const gavel_bytes parts[3])
-{
-    char *begin = *end;
-    for (size_t i = 0; i < 3; i++) {
-        if (parts[i].size > 0)
-            memcpy(*end, parts[i].data, parts[i].size);
-        *end += parts[i].size;
-    }
-    return (gavel_bytes){begin, (size_t)(*end - begin)};
-}
-
 /* The names stand behind the gate, in one piece of memory. */
 static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
 {
     gavel_bytes prefix = gavel_str(gates->config.key_prefix);
-    static const gavel_bytes record = {"gate:", 5};
-    static const gavel_bytes queue = {"queue:", 6};
-    size_t n_bytes = 3 * key.size + 2 * prefix.size + record.size + queue.size;
+    size_t n_bytes = 3 * key.size + 2 * GAVEL__NAME_ROOM;
     gavel__gate *gate = gavel__alloc(gates->config.allocator, 1, sizeof(*gate) + n_bytes);
     if (gate == NULL)
         return NULL;
     gavel__list_init(&gate->orphaned);
-    char *end = (char *)(gate + 1);
-    gavel_bytes name = put(&end, (gavel_bytes[3]){key});
-    gate->record = put(&end, (gavel_bytes[3]){prefix, record, key});
-    gate->queue = put(&end, (gavel_bytes[3]){prefix, queue, key});
-    if (!gavel__map_insert_hashed(&gates->map, name, hash, &gate->node)) {
+    char *copy = (char *)(gate + 1);
+    if (key.size > 0)
+        memcpy(copy, key.data, key.size);
+    char *end = copy + key.size;
+    gate->record = gavel__name_of(GAVEL__NAME_GATE, prefix, key, end);
+    end += gate->record.size;
+    gate->queue = gavel__name_of(GAVEL__NAME_GATE_QUEUE, prefix, key, end);
+    if (!gavel__map_insert_hashed(&gates->map, (gavel_bytes){copy, key.size}, hash, &gate->node)) {
         gavel__free(gates->config.allocator, gate);
         return NULL;
     }

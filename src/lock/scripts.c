@@ -67,21 +67,13 @@ static const char do_script[] = GET_RECORD "if not r then return 0 end "
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static gavel_bytes make_key(char *storage, const char *prefix, const char *infix, gavel_bytes name)
-{
-    size_t prefix_size = strlen(prefix);
-    size_t infix_size = strlen(infix);
-    memcpy(storage, prefix, prefix_size);
-    memcpy(storage + prefix_size, infix, infix_size);
-    memcpy(storage + prefix_size + infix_size, name.data, name.size);
-    return (gavel_bytes){storage, prefix_size + infix_size + name.size};
-}
-
 void gavel__lock_keys_init(gavel__lock_keys *ret_keys, const char *prefix, gavel_bytes name)
 {
-    ret_keys->record = make_key(ret_keys->storage[0], prefix, "lock:", name);
-    ret_keys->queue = make_key(ret_keys->storage[1], prefix, "lock-queue:", name);
-    ret_keys->fence = make_key(ret_keys->storage[2], prefix, "lock-fence:", name);
+    gavel_bytes head = gavel_str(prefix);
+    char(*storage)[sizeof(ret_keys->storage[0])] = ret_keys->storage;
+    ret_keys->record = gavel__name_of(GAVEL__NAME_LOCK, head, name, storage[0]);
+    ret_keys->queue = gavel__name_of(GAVEL__NAME_LOCK_QUEUE, head, name, storage[1]);
+    ret_keys->fence = gavel__name_of(GAVEL__NAME_LOCK_FENCE, head, name, storage[2]);
 }
 
 /* The keys that are there of the lock's three, in their order, of n in all. */

@@ -9,6 +9,7 @@
 #define GAVEL__LOCK_SCRIPTS_H
 
 #include "base/buffer.h"
+#include "core/names.h"
 
 #include <gavel/lock.h>
 #include <gavel/reply.h>
@@ -23,15 +24,12 @@
 /* How long a fencing number is remembered after the last grant. */
 #define GAVEL__LOCK_FENCE_TTL_MS 604800000LL
 
-/* The longest key: the prefix, at most 64 bytes, the longest infix, and the name. */
-#define GAVEL__LOCK_KEY_SIZE (64 + 16 + GAVEL_LOCK_NAME_MAX)
-
-/* The three keys of a lock. */
+/* The three keys of a lock, all in the Cluster slot of its name. */
 typedef struct gavel__lock_keys {
     gavel_bytes record;
     gavel_bytes queue;
     gavel_bytes fence;
-    char storage[3][GAVEL__LOCK_KEY_SIZE];
+    char storage[3][GAVEL_LOCK_NAME_MAX + GAVEL__NAME_ROOM];
 } gavel__lock_keys;
 
 /* The keys point into *ret_keys, which must not be moved. */

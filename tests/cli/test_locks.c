@@ -74,13 +74,15 @@ Test(locks, gates_and_records_of_other_forms)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    server_do(server, "SET", "gavel:gate:k", "0123456789abcdef since=1000 pid=42 host=web3", NULL);
     server_do(
-        server, "SET", "gavel:lock:b", OWNER " fence=5 since=99999999999999 pid=7 host=h", NULL);
-    server_do(server, "SET", "gavel:lock:c", "mine", NULL);
-    server_do(server, "RPUSH", "gavel:lock:list", "x", NULL);
-    server_do(server, "SET", "gavel:lock-fence:b", "5", NULL);
-    server_do(server, "SET", "other:lock:b", "x", NULL);
+        server, "SET", "gavel:gate:{k}", "0123456789abcdef since=1000 pid=42 host=web3", NULL);
+    server_do(
+        server, "SET", "gavel:lock:{b}", OWNER " fence=5 since=99999999999999 pid=7 host=h", NULL);
+    server_do(server, "SET", "gavel:lock:{c}", "mine", NULL);
+    server_do(server, "RPUSH", "gavel:lock:{list}", "x", NULL);
+    server_do(server, "SET", "gavel:lock-fence:{b}", "5", NULL);
+    server_do(server, "SET", "other:lock:{b}", "x", NULL);
+    server_do(server, "SET", "gavel:lock:no-name-of-ours", "x", NULL);
     cr_expect_eq(tool_run(&self, "locks", "--json", NULL), 0);
     expect_like(self.output,
         "^\\[\\{\"kind\": \"lock\", \"name\": \"b\", \"host\": \"h\", \"pid\": 7, \"held_ms\": 0, "
@@ -97,7 +99,7 @@ Test(locks, gates_and_records_of_other_forms)
 
 Test(locks, names_of_any_bytes)
 {
-    static const char name[] = "gavel:lock:a\n\\\"\x1b\xff \xc3\xbc";
+    static const char name[] = "gavel:lock:{a\n\\\"\x1b\xff \xc3\xbc}";
     test_server *server = tool_server(NULL);
     tool self;
     freeReplyObject(server_command_bytes(
@@ -110,13 +112,31 @@ Test(locks, names_of_any_bytes)
     server_stop(server);
 }
 
+Test(locks, a_name_with_braces_is_told_as_it_was_given)
+{
+    static const char *const names[] = {"a{t}b", "a}b", "{k}"};
+    test_server *server = tool_server(NULL);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        tool self, other;
+        char line[32];
+        snprintf(line, sizeof(line), "\nlock  %s  ", names[i]);
+        tool_start(&self, "lock", names[i], "--", tool_puppet(), "listen", NULL);
+        tool_expect_ready(&self);
+        cr_expect_eq(tool_run(&other, "locks", NULL), 0);
+        cr_expect(live_contains(other.output, line), "%s", other.output);
+        kill(self.pid, SIGTERM);
+        cr_expect_eq(tool_end(&self), 3);
+    }
+    server_stop(server);
+}
+
 Test(locks, a_great_many_among_more_keys)
 {
     test_server *server = tool_server(NULL);
     tool self;
     for (int i = 0; i < 3000; i++) {
         char key[64];
-        snprintf(key, sizeof(key), "gavel:%s:%04d", i % 5 == 0 ? "lock" : "id", i);
+        snprintf(key, sizeof(key), "gavel:%s:{%04d}", i % 5 == 0 ? "lock" : "id", i);
         server_do(server, "SET", key, "x", NULL);
     }
     tool_start(&self, "locks", NULL);
@@ -136,8 +156,8 @@ Test(locks, a_prefix_is_no_pattern)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    server_do(server, "SET", "*[a]:lock:mine", "x", NULL);
-    server_do(server, "SET", "xxa:lock:other", "x", NULL);
+    server_do(server, "SET", "*[a]:lock:{mine}", "x", NULL);
+    server_do(server, "SET", "xxa:lock:{other}", "x", NULL);
     cr_expect_eq(tool_run(&self, "locks", "--prefix", "*[a]:", NULL), 0);
     cr_expect(live_contains(self.output, "lock  mine "));
     cr_expect_not(live_contains(self.output, "other"));
@@ -150,7 +170,7 @@ Test(locks, without_leave_to_see_the_connections)
         "--user", "default", "on", "nopass", "~*", "&*", "+@all", "-client|list", NULL};
     test_server *server = tool_server(&(server_options){.args = args});
     tool self;
-    server_do(server, "SET", "gavel:lock:a", "x", NULL);
+    server_do(server, "SET", "gavel:lock:{a}", "x", NULL);
     cr_expect_eq(tool_run(&self, "locks", "--json", NULL), 0);
     cr_expect(live_contains(self.output, "\"waiting\": null"));
     server_stop(server);

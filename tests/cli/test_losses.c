@@ -20,7 +20,7 @@ Test(losses, the_command_is_asked_to_end)
     tool self;
     tool_start(&self, "lock", "--lease-ms", "1000", "a", "--", tool_puppet(), "listen", NULL);
     tool_expect_ready(&self);
-    server_do(server, "DEL", "gavel:lock:a", NULL);
+    server_do(server, "DEL", "gavel:lock:{a}", NULL);
     tool_expect(&self, "got 15");
     expect_lost(&self);
     server_stop(server);
@@ -33,7 +33,7 @@ Test(losses, one_that_is_deaf_is_killed_after_the_grace)
     tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "100", "a", "--", tool_puppet(),
         "deaf", NULL);
     tool_expect_ready(&self);
-    server_do(server, "DEL", "gavel:lock:a", NULL);
+    server_do(server, "DEL", "gavel:lock:{a}", NULL);
     tool_expect(&self, "got 15");
     expect_lost(&self); /* Its output has ended, and so has the command. */
     server_stop(server);
@@ -46,7 +46,7 @@ Test(losses, all_of_its_processes_are_ended)
     tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "100", "a", "--", tool_puppet(),
         "family", NULL);
     tool_expect_ready(&self);
-    server_do(server, "DEL", "gavel:lock:a", NULL);
+    server_do(server, "DEL", "gavel:lock:{a}", NULL);
     tool_expect(&self, "got 15");
     expect_lost(&self);
     server_stop(server);
@@ -70,7 +70,7 @@ Test(losses, a_command_that_ends_by_itself_after_the_loss_is_told_on)
     tool self;
     tool_start(&self, "lock", "--lease-ms", "60000", "a", "--", tool_puppet(), "listen", NULL);
     pid_t puppet = tool_expect_ready(&self);
-    server_do(server, "DEL", "gavel:lock:a", NULL);
+    server_do(server, "DEL", "gavel:lock:{a}", NULL);
     kill(puppet, SIGTERM);
     tool_expect(&self, "got 15");
     expect_lost(&self);

@@ -173,7 +173,7 @@ Test(terminal, who_was_stopped_past_the_lease_is_ended)
     rig self = begin("listen", "1000");
     type(&self, "\032");
     await_stop(&self);
-    while (server_int(self.server, "EXISTS", "gavel:lock:a", NULL) != 0)
+    while (server_int(self.server, "EXISTS", "gavel:lock:{a}", NULL) != 0)
         continue;
     bring_to_foreground(&self);
     tool_expect(&self.tool, "got 15");
@@ -185,8 +185,8 @@ Test(terminal, a_command_that_is_stopped_alone_keeps_its_lock)
     rig self = begin("listen", "1000");
     kill(self.puppet, SIGSTOP);
     kill(self.tool.pid, SIGUSR1);
-    server_do(self.server, "PEXPIRE", "gavel:lock:a", "60000", NULL);
-    while (server_int(self.server, "PTTL", "gavel:lock:a", NULL) > 1000)
+    server_do(self.server, "PEXPIRE", "gavel:lock:{a}", "60000", NULL);
+    while (server_int(self.server, "PTTL", "gavel:lock:{a}", NULL) > 1000)
         continue; /* until it is renewed */
     kill(self.puppet, SIGCONT);
     tool_expect(&self.tool, "got 10");

@@ -24,7 +24,7 @@ static rig begin_asking(void)
     rig self = {.master = -1};
     int terminal = tool_open_terminal(&self.master);
     self.server = tool_server(NULL);
-    server_do(self.server, "SET", "gavel:lock:a", RECORD, NULL);
+    server_do(self.server, "SET", "gavel:lock:{a}", RECORD, NULL);
     tool_start_with(&self.tool, (const char *const[]){"gavel", "unlock", "a", NULL}, terminal);
     tool_await_error(&self.tool, "[y/N] ");
     cr_expect(live_contains(self.tool.line, "process 7 on h for"), "%s", self.tool.line);
@@ -68,11 +68,11 @@ Test(unlock, a_record_that_somebody_else_wrote)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    server_do(server, "SET", "gavel:lock:a", "mine", NULL);
+    server_do(server, "SET", "gavel:lock:{a}", "mine", NULL);
     cr_expect_eq(tool_run(&self, "unlock", "--force", "a", NULL), 0);
     cr_expect_eq(tool_run(&self, "lock", "--wait-ms", "0", "a", "true", NULL), 0);
-    server_do(server, "DEL", "gavel:lock:a", NULL);
-    server_do(server, "RPUSH", "gavel:lock:a", "mine", NULL);
+    server_do(server, "DEL", "gavel:lock:{a}", NULL);
+    server_do(server, "RPUSH", "gavel:lock:{a}", "mine", NULL);
     cr_expect_eq(tool_run(&self, "unlock", "--force", "a", NULL), 69);
     cr_expect(live_contains(self.errors, "WRONGTYPE"), "%s", self.errors);
     server_stop(server);
@@ -81,7 +81,7 @@ Test(unlock, a_record_that_somebody_else_wrote)
 Test(unlock, no_message_is_sent_to_the_server)
 {
     test_server *server = tool_server(NULL);
-    server_do(server, "RPUSH", "gavel:lock:a", "mine", NULL);
+    server_do(server, "RPUSH", "gavel:lock:{a}", "mine", NULL);
     /* The connection would be descriptor 2. */
     cr_expect_eq(
         tool_run_closed(2, (const char *const[]){"gavel", "unlock", "--force", "a", NULL}), 69);
@@ -93,10 +93,10 @@ Test(unlock, without_a_terminal_only_by_force)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    server_do(server, "SET", "gavel:lock:a", RECORD, NULL);
+    server_do(server, "SET", "gavel:lock:{a}", RECORD, NULL);
     cr_expect_eq(tool_run(&self, "unlock", "a", NULL), 64);
     cr_expect(live_contains(self.errors, "--force"));
-    cr_expect(server_says(server, RECORD, "GET", "gavel:lock:a", NULL));
+    cr_expect(server_says(server, RECORD, "GET", "gavel:lock:{a}", NULL));
     server_stop(server);
 }
 
@@ -104,7 +104,7 @@ Test(unlock, yes)
 {
     rig self = begin_asking();
     cr_expect_eq(end_asking(&self, "y\n"), 0);
-    cr_expect_not(server_says(self.server, RECORD, "GET", "gavel:lock:a", NULL));
+    cr_expect_not(server_says(self.server, RECORD, "GET", "gavel:lock:{a}", NULL));
     server_stop(self.server);
 }
 
@@ -112,7 +112,7 @@ static void expect_left_alone(const char *answer)
 {
     rig self = begin_asking();
     cr_expect_eq(end_asking(&self, answer), 2);
-    cr_expect(server_says(self.server, RECORD, "GET", "gavel:lock:a", NULL));
+    cr_expect(server_says(self.server, RECORD, "GET", "gavel:lock:{a}", NULL));
     server_stop(self.server);
 }
 
@@ -135,9 +135,9 @@ Test(unlock, it_changed_hands_while_it_was_asked)
 {
     static const char other[] = "fedcba9876543210fedcba9876543210 fence=6 since=1000 pid=8 host=h";
     rig self = begin_asking();
-    server_do(self.server, "SET", "gavel:lock:a", other, NULL);
+    server_do(self.server, "SET", "gavel:lock:{a}", other, NULL);
     cr_expect_eq(end_asking(&self, "y\n"), 2);
     cr_expect(live_contains(self.tool.errors, "left alone"));
-    cr_expect(server_says(self.server, other, "GET", "gavel:lock:a", NULL));
+    cr_expect(server_says(self.server, other, "GET", "gavel:lock:{a}", NULL));
     server_stop(self.server);
 }

@@ -105,7 +105,7 @@ Test(waiting, the_server_may_go_and_come_back)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    server_do(server, "SET", "gavel:lock:a", "somebody", NULL);
+    server_do(server, "SET", "gavel:lock:{a}", "somebody", NULL);
     tool_start(&self, "lock", "a", "--", tool_puppet(), "env", NULL);
     tool_await_waiters(server, "a", 1);
     server_kill(server);

@@ -211,7 +211,7 @@ int tool_open_terminal(int *ret_master)
 void tool_await_waiters(test_server *server, const char *name, int n)
 {
     char link[128];
-    snprintf(link, sizeof(link), "wait:gavel:lock:%s", name);
+    snprintf(link, sizeof(link), "wait:gavel:lock:{%s}", name);
     int64_t last_us = live_now_us() + (int64_t)PATIENCE_MS * 1000;
     while (live_count_links(server, link) != n)
         cr_assert_lt(live_now_us(), last_us, "%d do not wait", n);

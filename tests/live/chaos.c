@@ -201,7 +201,7 @@ uint64_t chaos_n_maybe(const chaos_tally *tally)
 size_t chaos_holder(chaos_crew *crew, const char *key)
 {
     char name[128];
-    snprintf(name, sizeof(name), "gavel:gate:%s", key);
+    snprintf(name, sizeof(name), "gavel:gate:{%s}", key);
     redisReply *record = server_command(crew->server, "GET", name, NULL);
     const char *pid = record->str != NULL ? strstr(record->str, "pid=") : NULL;
     long number = pid != NULL ? strtol(pid + strlen("pid="), NULL, 10) : 0;

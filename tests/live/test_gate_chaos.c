@@ -266,7 +266,7 @@ Test(gate_chaos, scripts_are_deleted)
 
 static void delete_gate(test_server *server)
 {
-    server_do(server, "DEL", "gavel:gate:counter", "gavel:queue:counter", NULL);
+    server_do(server, "DEL", "gavel:gate:{counter}", "gavel:queue:{counter}", NULL);
 }
 
 Test(gate_chaos, the_gate_is_deleted)
@@ -276,7 +276,7 @@ Test(gate_chaos, the_gate_is_deleted)
 
 static void add_tokens(test_server *server)
 {
-    server_do(server, "RPUSH", "gavel:queue:counter", "1", "1", "1", "1", NULL);
+    server_do(server, "RPUSH", "gavel:queue:{counter}", "1", "1", "1", "1", NULL);
 }
 
 Test(gate_chaos, tokens_are_added_by_hand)
@@ -286,10 +286,10 @@ Test(gate_chaos, tokens_are_added_by_hand)
 
 static void spoil_types(test_server *server)
 {
-    server_do(server, "SET", "gavel:queue:counter", "no list", "PX", "300", NULL);
+    server_do(server, "SET", "gavel:queue:{counter}", "no list", "PX", "300", NULL);
     server_do(server, "RPUSH", "spare", "no string", NULL);
     server_do(server, "PEXPIRE", "spare", "300", NULL);
-    server_do(server, "RENAME", "spare", "gavel:gate:counter", NULL);
+    server_do(server, "RENAME", "spare", "gavel:gate:{counter}", NULL);
 }
 
 Test(gate_chaos, the_gate_is_of_another_type)

@@ -260,7 +260,7 @@ Test(gates, all_modes_get_through_among_foreign_writers)
 
 /* ---- One who waits ------------------------------------------------------------------------- */
 
-#define RECORD "gavel:gate:counter"
+#define RECORD "gavel:gate:{counter}"
 
 static const gavel_config gated_narrowly = {
     .mode = GAVEL_GATED, .max_links = 1, .max_gate_links = 1, .gate_lease_ms = 50};
@@ -268,7 +268,7 @@ static const gavel_config gated_narrowly = {
 /* As one who was let in and died has left it. */
 static void die_inside(test_server *server, const char *lease_ms)
 {
-    server_do(server, "DEL", "gavel:queue:counter", NULL);
+    server_do(server, "DEL", "gavel:queue:{counter}", NULL);
     server_do(server, "SET", RECORD, "0123456789abcdef since=0 pid=1 host=somewhere", "PX",
         lease_ms, NULL);
 }
@@ -369,8 +369,8 @@ Test(gates, who_waits_is_woken_by_a_token)
 {
     live_rig rig = live_begin(NULL, &(gavel_config){.mode = GAVEL_GATED, .gate_lease_ms = 10000});
     pthread_t thread = start_waiting(&rig, "60000");
-    cr_expect_eq(live_count_links(rig.server, "wait:gavel:gate:counter"), 1);
-    server_do(rig.server, "RPUSH", "gavel:queue:counter", "1", NULL);
+    cr_expect_eq(live_count_links(rig.server, "wait:gavel:gate:{counter}"), 1);
+    server_do(rig.server, "RPUSH", "gavel:queue:{counter}", "1", NULL);
     gavel_outcome outcome = outcome_of(thread);
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);
     cr_expect_lt(outcome.elapsed_us, 5000000);

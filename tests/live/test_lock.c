@@ -26,7 +26,7 @@ Test(lock, record_is_one_printable_line, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
     gavel_lock *lock = locking_take(rig.client, 5000);
-    redisReply *record = server_command(rig.server, "GET", "gavel:lock:l", NULL);
+    redisReply *record = server_command(rig.server, "GET", "gavel:lock:{l}", NULL);
     cr_assert_gt(record->len, 33);
     cr_expect_eq(strspn(record->str, "0123456789abcdef"), 32);
     char fence[64];
@@ -37,7 +37,7 @@ Test(lock, record_is_one_printable_line, .timeout = 60)
     for (size_t i = 0; i < record->len; i++)
         cr_expect(record->str[i] >= ' ' && record->str[i] <= '~');
     freeReplyObject(record);
-    long long ttl = server_int(rig.server, "PTTL", "gavel:lock:l", NULL);
+    long long ttl = server_int(rig.server, "PTTL", "gavel:lock:{l}", NULL);
     cr_expect(ttl > 4000 && ttl <= 5000, "%lld", ttl);
     locking_expect_released(lock, GAVEL_LOCK_RELEASED);
     live_end(&rig);
@@ -67,7 +67,7 @@ Test(lock, fence_only_grows, .timeout = 60)
 Test(lock, fence_is_above_a_number_ahead_of_the_clock, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
-    server_do(rig.server, "SET", "gavel:lock-fence:l", "4000000000000000", NULL);
+    server_do(rig.server, "SET", "gavel:lock-fence:{l}", "4000000000000000", NULL);
     gavel_lock *lock = locking_take(rig.client, 0);
     cr_expect_eq(gavel_lock_fence(lock), 4000000000000001);
     locking_expect_released(lock, GAVEL_LOCK_RELEASED);
@@ -114,7 +114,7 @@ Test(lock, lease_can_be_extended_and_shortened, .timeout = 60)
     gavel_lock *lock = locking_take(rig.client, 1000);
     cr_expect_eq(gavel_lock_extend(lock, 60000).status, GAVEL_LOCK_HELD);
     cr_expect_gt(gavel_lock_remaining_ms(lock), 50000);
-    cr_expect_gt(server_int(rig.server, "PTTL", "gavel:lock:l", NULL), 50000);
+    cr_expect_gt(server_int(rig.server, "PTTL", "gavel:lock:{l}", NULL), 50000);
     cr_expect_eq(gavel_lock_extend(lock, 2000).status, GAVEL_LOCK_HELD);
     cr_expect_leq(gavel_lock_remaining_ms(lock), 2000);
     cr_expect_eq(gavel_lock_extend(lock, 1).status, GAVEL_LOCK_INVALID);
@@ -136,7 +136,7 @@ Test(lock, guarded_command_runs_only_under_the_grant, .timeout = 60)
     gavel_lock *lock = locking_take(rig.client, 60000);
     cr_expect_eq(set_x(lock, GAVEL_STR("a \r\n%s")).status, GAVEL_LOCK_HELD);
     cr_expect(server_says(rig.server, "a \r\n%s", "GET", "x", NULL));
-    server_do(rig.server, "SET", "gavel:lock:l", "somebody else", NULL);
+    server_do(rig.server, "SET", "gavel:lock:{l}", "somebody else", NULL);
     gavel_lock_outcome lost = set_x(lock, GAVEL_STR("b"));
     cr_expect_eq(lost.status, GAVEL_LOCK_LOST);
     cr_expect_eq(lost.reason, GAVEL_LOCK_TAKEN);
@@ -144,7 +144,7 @@ Test(lock, guarded_command_runs_only_under_the_grant, .timeout = 60)
     cr_expect_eq(set_x(lock, GAVEL_STR("c")).status, GAVEL_LOCK_LOST);
     cr_expect(server_says(rig.server, "a \r\n%s", "GET", "x", NULL));
     locking_expect_released(lock, GAVEL_LOCK_LOST);
-    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:l", NULL));
+    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:{l}", NULL));
     live_end(&rig);
 }
 
@@ -223,11 +223,11 @@ Test(lock, is_refused_in_a_body, .timeout = 60)
 Test(lock, record_of_another_type_is_rejected, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
-    server_do(rig.server, "LPUSH", "gavel:lock:l", "x", NULL);
+    server_do(rig.server, "LPUSH", "gavel:lock:{l}", "x", NULL);
     gavel_lock_outcome outcome = locking_try(rig.client);
     cr_expect_eq(outcome.status, GAVEL_LOCK_REJECTED);
     cr_expect(live_contains(outcome.message, "WRONGTYPE"), "%s", outcome.message);
-    server_do(rig.server, "DEL", "gavel:lock:l", NULL);
+    server_do(rig.server, "DEL", "gavel:lock:{l}", NULL);
     locking_expect_try(rig.client, GAVEL_LOCK_HELD);
     live_end(&rig);
 }

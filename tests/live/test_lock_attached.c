@@ -138,7 +138,7 @@ Test(lock_attached, a_loss_may_be_answered_by_a_release, .timeout = 60)
     job self = {0};
     begin(&rig, &self, (gavel_lock_request){.lease_ms = 200, .on_lost = on_lost});
     run_until_done(&rig, &self, 1);
-    server_do(rig.live.server, "SET", "gavel:lock:l", "somebody else", NULL);
+    server_do(rig.live.server, "SET", "gavel:lock:{l}", "somebody else", NULL);
     ev_run(rig.loop, 0);
     cr_expect_eq(self.n_lost, 1);
     expect(&self, GAVEL_LOCK_LOST);

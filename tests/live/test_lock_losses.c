@@ -131,9 +131,9 @@ Test(lock_losses, a_takeover_is_told, .timeout = 60)
     live_rig rig = live_begin(NULL, NULL);
     locking_losses losses = {0};
     gavel_lock *lock = hold(rig.client, &losses);
-    server_do(rig.server, "SET", "gavel:lock:l", "somebody else", NULL);
+    server_do(rig.server, "SET", "gavel:lock:{l}", "somebody else", NULL);
     expect_lost(lock, &losses, GAVEL_LOCK_TAKEN);
-    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:l", NULL));
+    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:{l}", NULL));
     live_end(&rig);
 }
 
@@ -157,7 +157,7 @@ Test(lock_losses, release_finds_out_what_nobody_has_told, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
     gavel_lock *lock = locking_take(rig.client, 60000);
-    server_do(rig.server, "DEL", "gavel:lock:l", NULL);
+    server_do(rig.server, "DEL", "gavel:lock:{l}", NULL);
     gavel_lock_outcome outcome = gavel_lock_release(lock);
     cr_expect_eq(outcome.status, GAVEL_LOCK_LOST);
     cr_expect_eq(outcome.reason, GAVEL_LOCK_GONE);
@@ -168,11 +168,11 @@ Test(lock_losses, release_does_not_touch_what_somebody_else_holds, .timeout = 60
 {
     live_rig rig = live_begin(NULL, NULL);
     gavel_lock *lock = locking_take(rig.client, 60000);
-    server_do(rig.server, "SET", "gavel:lock:l", "somebody else", NULL);
+    server_do(rig.server, "SET", "gavel:lock:{l}", "somebody else", NULL);
     gavel_lock_outcome outcome = gavel_lock_release(lock);
     cr_expect_eq(outcome.status, GAVEL_LOCK_LOST);
     cr_expect_eq(outcome.reason, GAVEL_LOCK_TAKEN);
-    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:l", NULL));
+    cr_expect(server_says(rig.server, "somebody else", "GET", "gavel:lock:{l}", NULL));
     live_end(&rig);
 }
 

@@ -182,7 +182,7 @@ static void unblock(live_rig *rig)
 
 static void push_strays(live_rig *rig)
 {
-    server_do(rig->server, "RPUSH", "gavel:lock-queue:l", "stray", "another", NULL);
+    server_do(rig->server, "RPUSH", "gavel:lock-queue:{l}", "stray", "another", NULL);
     locking_await_waiters(rig->server, 1);
 }
 

@@ -356,7 +356,7 @@ static bool holds(const gavel_client *client, gavel_bytes key, int64_t now_us)
 size_t crowd_n_tokens(const crowd *c, size_t key)
 {
     char list[64];
-    snprintf(list, sizeof list, "gavel:queue:%s", names[key].data);
+    snprintf(list, sizeof list, "gavel:queue:{%s}", names[key].data);
     size_t n_tokens = sim_llen(c->world, list);
     for (size_t i = 0; i < c->n_members; i++) {
         if (!c->members[i].is_dead)

@@ -14,8 +14,8 @@ static const gavel_config gated = {.mode = GAVEL_GATED};
 /* Nobody who does not let go of it will ever hand on. */
 Test(sim_gate_faults, a_record_that_never_ends_is_got_over)
 {
-    static const char *const lines[] = {
-        "SET gavel:gate:hot0 somebody", "RPUSH gavel:gate:hot0 a list", "HSET gavel:gate:hot0 a 1"};
+    static const char *const lines[] = {"SET gavel:gate:{hot0} somebody",
+        "RPUSH gavel:gate:{hot0} a list", "HSET gavel:gate:{hot0} a 1"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         crowd *c = crowd_create(&(crowd_config){.seed = i});
         sim_do(c->world, lines[i]);
@@ -39,8 +39,8 @@ Test(sim_gate_faults, a_record_that_never_ends_and_a_dead_holder)
     crowd_join(c, &gated, 1);
     crowd_play(c, 10 * SIM_MILLISECOND);
     crowd_kill(c, first, 60 * SIM_SECOND);
-    sim_do(c->world, "SET gavel:gate:hot0 somebody");
-    sim_do(c->world, "DEL gavel:queue:hot0");
+    sim_do(c->world, "SET gavel:gate:{hot0} somebody");
+    sim_do(c->world, "DEL gavel:queue:{hot0}");
     crowd_play(c, SIM_SECOND);
     cr_expect_leq(c->longest_stall_us, 3 * CROWD_LEASE_US, "nobody committed for %d us",
         (int)c->longest_stall_us);
@@ -117,11 +117,11 @@ Test(sim_gate_faults, a_link_that_dies_behind_its_claim_is_given_up)
     gavel_read reads[] = {{.key = GAVEL_STR("counter")}};
     gavel_transaction adder = {
         .body = add_one, .reads = reads, .n_reads = 1, .deadline_ms = 30000, .max_faults = 1000};
-    sim_do(world, "SET gavel:gate:counter somebody PX 100");
+    sim_do(world, "SET gavel:gate:{counter} somebody PX 100");
     sim_set_hook(world, fall_silent, &h);
     sim_submit(world, client, &adder);
     sim_run_for(world, 10 * SIM_MILLISECOND);
-    sim_do(world, "RPUSH gavel:queue:counter 1");
+    sim_do(world, "RPUSH gavel:queue:{counter} 1");
     sim_run_for(world, 5 * SIM_SECOND);
     cr_assert(h.is_done);
     gavel_stats stats;

@@ -67,16 +67,16 @@ static gavel_config any_mode(sim_world *world)
 
 /* What somebody does to the keys of a gate, by hand. */
 static const char *const meddlings[] = {
-    "DEL gavel:gate:%s",
-    "SET gavel:gate:%s somebody PX 60",
-    "SET gavel:gate:%s 0123456789abcdef PX 150",
-    "PEXPIRE gavel:gate:%s 1",
-    "RPUSH gavel:queue:%s 1",
-    "RPUSH gavel:queue:%s x y z",
-    "LPOP gavel:queue:%s",
-    "DEL gavel:queue:%s",
-    "DEL gavel:queue:%s gavel:gate:%s",
-    "SET gavel:queue:%s text PX 80",
+    "DEL gavel:gate:{%s}",
+    "SET gavel:gate:{%s} somebody PX 60",
+    "SET gavel:gate:{%s} 0123456789abcdef PX 150",
+    "PEXPIRE gavel:gate:{%s} 1",
+    "RPUSH gavel:queue:{%s} 1",
+    "RPUSH gavel:queue:{%s} x y z",
+    "LPOP gavel:queue:{%s}",
+    "DEL gavel:queue:{%s}",
+    "DEL gavel:queue:{%s} gavel:gate:{%s}",
+    "SET gavel:queue:{%s} text PX 80",
 };
 
 static void meddle(sim_world *world, void *user)
@@ -249,11 +249,11 @@ static void play_surplus(int seed)
     crowd_play(c, 20 * SIM_MILLISECOND);
     size_t n_extra = 1 + sim_random(c->world, 6);
     for (size_t i = 0; i < n_extra; i++) {
-        sim_do(c->world, "RPUSH gavel:queue:hot0 1");
+        sim_do(c->world, "RPUSH gavel:queue:{hot0} 1");
         if (sim_random(c->world, 2) != 0)
             crowd_play(c, (int64_t)sim_random(c->world, 3000));
         if (sim_random(c->world, 4) == 0)
-            sim_do(c->world, "DEL gavel:gate:hot0");
+            sim_do(c->world, "DEL gavel:gate:{hot0}");
     }
     show(c);
     crowd_play(c, 5 * CROWD_LEASE_US);

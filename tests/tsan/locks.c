@@ -119,8 +119,8 @@ static void close_while_waiting(test_server *server)
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i].thread, NULL);
     for (int i = 0; i < 3; i++) {
-        char key[] = "gavel:lock:?";
-        key[sizeof(key) - 2] = threads[i].name.data[0];
+        char key[] = "gavel:lock:{?}";
+        *strchr(key, '?') = threads[i].name.data[0];
         redisReply *record = server_command(server, "GET", key, (char *)NULL);
         CHECK(record->str == NULL || record->str[0] == '-', "still held");
         freeReplyObject(record);

@@ -2,7 +2,7 @@
  * A stage with gates: an engine whose last lanes pass through gates. Its own records, which are
  * drawn at random, are written ME in what the peer hears:
  *
- *     hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+ *     hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
  */
 #ifndef GATE_STAGE_H
 #define GATE_STAGE_H
@@ -12,12 +12,12 @@
 #define LEASE_US INT64_C(500000)
 
 /* What a gate lane says for a transaction that reads "a", and what grants it a wait. */
-#define ENTER_A "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / "
-#define NAME_A "CLIENT SETNAME wait:g:gate:a / " /* once, before the first wait for it */
-#define WAIT_A "BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+#define ENTER_A "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / "
+#define NAME_A "CLIENT SETNAME wait:g:gate:{a} / " /* once, before the first wait for it */
+#define WAIT_A "BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 / "
 #define READ_A "WATCH a / GET a"
-#define HAND_ON_A "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500"
-#define GRANTED_A "[\"g:queue:a\", \"1\"], OK, "
+#define HAND_ON_A "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500"
+#define GRANTED_A "[\"g:queue:{a}\", \"1\"], OK, "
 
 typedef struct gate_config {
     stage_config stage;         /* its n_lanes: the ordinary ones; 0: 1 */

@@ -29,7 +29,8 @@ Test(core_gate_faults, gates_of_one_transaction_do_not_push_each_other_out)
     actor a = {.keys = "a b", .plays = "SET a 1; SET b 2"};
     enter(&s, &a);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH a b");
     stage_close(&s);
 }
@@ -47,10 +48,11 @@ Test(core_gate_faults, who_waits_for_a_lane_goes_on_when_nothing_is_handed_on)
     enter(&s, &b);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
     ends(&s, &a, GAVEL_ABORTED);
-    hears_gates(&s, 1, "UNWATCH / LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    hears_gates(
+        &s, 1, "UNWATCH / LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
     stage_close(&s);
 }
 
@@ -63,10 +65,11 @@ Test(core_gate_faults, a_body_that_wants_one_more_key_goes_on)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
     hears_gates(&s, 1,
-        "UNWATCH / LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME "
+        "UNWATCH / LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET "
+        "g:gate:{b} ME "
         "PX "
         "500 NX / WATCH a b / GET a / GET b");
     stage_close(&s);
@@ -138,12 +141,13 @@ Test(core_gate_faults, gates_that_nobody_wants_any_more_are_handed_on_before_wai
     advance(&s, 0);
     link_up(&s, 1);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH a b");
     cancel(&s, &a);
     ends(&s, &a, GAVEL_CANCELLED);
     says(&s, 1, "nil, OK, nil, nil, OK");
-    hears_gates(&s, 1, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    hears_gates(&s, 1, "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500");
     stage_close(&s);
 }
 
@@ -157,13 +161,15 @@ Test(core_gate_faults, a_refused_gate_is_not_given_back)
     advance(&s, 0);
     link_up(&s, 1);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH a b");
     says(&s, 1, "nil, nil, -WRONGTYPE no, nil, OK");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
-        "BLPOP g:queue:b 0 / "
-        "SET g:gate:b ME PX 500 / WATCH a b");
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{a} / BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 "
+        "/ "
+        "BLPOP g:queue:{b} 0 / "
+        "SET g:gate:{b} ME PX 500 / WATCH a b");
     stage_close(&s);
 }
 
@@ -177,16 +183,18 @@ Test(core_gate_faults, a_gate_granted_a_lease_ago_is_not_handed_on)
     advance(&s, 0);
     link_up(&s, 1);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH a b");
     says(&s, 1, "nil, OK, nil, nil, OK");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:b / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{b} / BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 "
+        "/ "
         "WATCH a b");
     advance(&s, LEASE_US + 1000); /* somebody else was let in at a meanwhile */
-    says(&s, 1, "OK, OK, [\"g:queue:b\", \"1\"], OK, OK");
+    says(&s, 1, "OK, OK, [\"g:queue:{b}\", \"1\"], OK, OK");
     hears_gates(
-        &s, 1, "MULTI / MSET a 1 b 2 / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+        &s, 1, "MULTI / MSET a 1 b 2 / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
 
@@ -224,17 +232,18 @@ Test(core_gate_faults, who_waits_leaves_when_gates_are_turned_off)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     enter(&s, &b);
     advance(&s, 0);
     link_up(&s, 2);
-    hears_gates(&s, 2, "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    hears_gates(&s, 2, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
     says(&s, 2, "nil, nil, OK, \"1\"");
     hears_gates(&s, 2,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:b / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{b} / BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 "
+        "/ "
         "WATCH b / GET b");
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / RPUSH g:queue:a mine / PEXPIRE g:queue:a 500 / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500 / EXEC");
     says(&s, 1, "OK, QUEUED, -NOPERM no, -NOPERM no, -EXECABORT no");
     advance(&s, 0);
     cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
@@ -252,16 +261,17 @@ Test(core_gate_faults, who_may_not_repair_does_not_wait)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "nil, nil, OK, \"1\"");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{a} / BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 "
+        "/ "
         "WATCH a / GET a");
     advance(&s, LEASE_US);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "OK, :500");
-    hears_gates(&s, 0, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    hears_gates(&s, 0, "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500");
     says(&s, 0, "-NOPERM no, -NOPERM no");
     advance(&s, 0);
     cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
@@ -278,14 +288,15 @@ Test(core_gate_faults, who_cannot_repair_does_not_wait_either)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "nil, nil, OK, \"1\"");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 / "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{a} / BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 "
+        "/ "
         "WATCH a / GET a");
     advance(&s, LEASE_US);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "-OOM command not allowed when used memory > 'maxmemory'., :-2");
     advance(&s, 0);
     cr_expect(s.engine.lanes[1].is_condemned, "a waits for a token that nobody can make");
@@ -310,7 +321,7 @@ Test(core_gate_faults, who_reads_nothing_waits_for_what_the_look_says)
     advance(&s, 0);
     if (s.engine.lanes[0].n_new_replies == 0)
         sleeps(&s);
-    hears_gates(&s, 0, "MGET g:gate:a / WATCH a");
+    hears_gates(&s, 0, "MGET g:gate:{a} / WATCH a");
     says(&s, 0, "[nil], OK");
     hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
@@ -328,7 +339,7 @@ Test(core_gate_faults, handing_on_nothing_begins_no_round_trip)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "-WRONGTYPE no, nil, OK, \"1\"");
     ends(&s, &a, GAVEL_ABORTED);
     advance(&s, 0);
@@ -368,7 +379,7 @@ Test(core_gate_faults, an_abort_inside_is_told_as_gated)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / WATCH a / GET a");
+    hears_gates(&s, 1, "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / WATCH a / GET a");
     says(&s, 1, "nil, OK, OK, \"1\"");
     cr_expect(ends(&s, &a, GAVEL_ABORTED)->is_gated);
     stage_close(&s);
@@ -384,19 +395,21 @@ Test(core_gate_faults, repairs_and_what_is_given_back_are_counted)
     advance(&s, 0);
     link_up(&s, 1);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH a b");
     says(&s, 1, "nil, nil, \"1\", nil, OK");
     hears_gates(&s, 1,
-        "RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / UNWATCH / CLIENT SETNAME wait:g:gate:a / "
-        "BLPOP g:queue:a 0 / SET g:gate:a ME "
-        "PX 500 / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / WATCH a b");
+        "RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / UNWATCH / CLIENT SETNAME "
+        "wait:g:gate:{a} / "
+        "BLPOP g:queue:{a} 0 / SET g:gate:{a} ME "
+        "PX 500 / BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 / WATCH a b");
     cr_expect_eq(s.engine.context.stats.n_commands, 5 + 9);
     advance(&s, LEASE_US);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "OK, :500");
-    hears_gates(&s, 0, "RPUSH g:queue:a mine / PEXPIRE g:queue:a 500");
+    hears_gates(&s, 0, "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500");
     cr_expect_eq(s.engine.context.stats.n_commands, 5 + 9 + 4);
     stage_close(&s);
 }

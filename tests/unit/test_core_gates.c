@@ -123,11 +123,11 @@ Test(core_gates, a_body_that_wants_more_enters_again)
     says(&s, 1, "nil, OK, OK, \"1\"");
     hears_gates(&s, 1,
         HAND_ON_A " / UNWATCH / " ENTER_A
-                  "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH a b / GET a / GET b");
+                  "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH a b / GET a / GET b");
     says(&s, 1, ":1, :1, OK, \"1\", nil, nil, OK, OK, \"1\", nil");
     hears_gates(&s, 1,
-        "SET g:gate:a ME PX 500 / MULTI / SET b 1 / " HAND_ON_A
-        " / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+        "SET g:gate:{a} ME PX 500 / MULTI / SET b 1 / " HAND_ON_A
+        " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
 
@@ -145,11 +145,11 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
     says(&s, 0, "[nil], OK, \"2\"");
     s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 3 / EXEC");
-    hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
     says(&s, 0, "[nil], OK, \"3\"");
     s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 4 / EXEC");
@@ -178,7 +178,7 @@ Test(core_gates, who_sees_a_gate_goes_there)
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
     says(&s, 0, "[\"0123456789abcdef since=1 you\"]");
     is_in(&s, &a, GAVEL__TX_READY);
     link_up(&s, 1);
@@ -203,7 +203,7 @@ Test(core_gates, a_look_that_fails_shows_no_gate)
         hears(&s, 0, "WATCH a / GET a");
         says(&s, 0, "OK, \"1\"");
         lose(&s, "MULTI / SET a 2 / EXEC");
-        hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+        hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
         says(&s, 0, looks[i]);
         says(&s, 0, "OK, \"2\"");
         hears_gates(&s, 0, "MULTI / SET a 3 / EXEC");
@@ -251,7 +251,7 @@ Test(core_gates, a_look_outlives_its_members)
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
     cancel(&s, &a);
     ends(&s, &a, GAVEL_CANCELLED);
     says(&s, 0, "[\"0123456789abcdef since=1 you\"], OK, \"2\"");
@@ -272,7 +272,7 @@ Test(core_gates, a_look_that_is_lost_with_its_link_unpins)
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:a / WATCH a / GET a");
+    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
     cr_expect_eq(gate_of(&s, "a")->n_pins, 1);
     link_down(&s, 0);
     cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
@@ -318,7 +318,7 @@ Test(core_gates, a_gate_with_a_queue_stays)
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, nil, OK, \"1\"");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:a / BLPOP g:queue:a 0 / SET g:gate:a ME PX 500 "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{a} / BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 "
         "/ " READ_A);
     advance(&s, 200000);
     says(&s, 1, "OK, OK, [\"x\", \"1\"], OK, OK, \"1\"");

@@ -40,7 +40,7 @@ Test(core_pass_ends, who_waits_too_long_sees_whether_the_holder_is_dead)
     cr_expect_leq(due_us - s.now_us, 3 * LEASE_US / 4);
     sleeps(&s);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "OK, :500");
     hears_gates(&s, 0, HAND_ON_A);
     says(&s, 0, ":1, :0");
@@ -58,7 +58,7 @@ Test(core_pass_ends, a_holder_that_lives_is_left_alone)
     sleeps(&s);
     link_up(&s, 0);
     for (int i = 0; i < 3; i++) {
-        hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+        hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
         says(&s, 0, "nil, :77");
         hears_nothing(&s, 0);
         sleeps(&s);
@@ -73,9 +73,9 @@ Test(core_pass_ends, a_record_without_an_end_gets_one)
     begin_waiting(&s, &a);
     sleeps(&s);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "nil, :-1");
-    hears_gates(&s, 0, "PEXPIRE g:gate:a 500");
+    hears_gates(&s, 0, "PEXPIRE g:gate:{a} 500");
     says(&s, 0, ":1");
     hears_nothing(&s, 0);
     stage_close(&s);
@@ -89,12 +89,12 @@ Test(core_pass_ends, a_repair_that_is_lost_is_made_again)
     begin_waiting(&s, &a);
     sleeps(&s);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     link_down(&s, 0);
     cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
     sleeps(&s);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     stage_close(&s);
 }
 
@@ -106,7 +106,7 @@ Test(core_pass_ends, a_repair_may_come_too_late)
     begin_waiting(&s, &a);
     sleeps(&s);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:a ME PX 500 NX / PTTL g:gate:a");
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 1, GRANTED_A "OK, \"5\"");
     hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
@@ -134,12 +134,12 @@ Test(core_pass_ends, a_deadline_ends_the_wait_and_closes_the_link)
     enter(&s, &b);
     advance(&s, 0);
     link_up(&s, 2);
-    hears_gates(&s, 2, "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    hears_gates(&s, 2, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
     advance(&s, 100000);
     ends(&s, &a, GAVEL_DEADLINE);
     is_closed(&s, 1, "nobody waits");
     says(&s, 2, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 2, "MULTI / SET b 2 / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+    hears_gates(&s, 2, "MULTI / SET b 2 / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     says(&s, 2, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &b, GAVEL_COMMITTED);
     stage_close(&s);
@@ -331,7 +331,8 @@ Test(core_pass_ends, a_doubt_behind_a_gate_is_settled_by_the_marker)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
     says(&s, 1, "\"1\", nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "SET g:gate:a ME PX 500 / MULTI / SET a 2 / INCR m0 / " HAND_ON_A " / EXEC");
+    hears_gates(
+        &s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / INCR m0 / " HAND_ON_A " / EXEC");
     link_down(&s, 1);
     is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     link_up(&s, 0);
@@ -418,7 +419,7 @@ Test(core_pass_ends, a_refused_name_changes_nothing)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "\"1\", nil, OK, \"1\"");
-    hears_gates(&s, 1, "SET g:gate:a ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
     says(&s, 1, "-OOM no, OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);

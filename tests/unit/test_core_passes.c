@@ -7,8 +7,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#define ENTER_AB ENTER_A "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH a b"
-#define GRANTED_B "[\"g:queue:b\", \"1\"], OK, "
+#define ENTER_AB ENTER_A "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH a b"
+#define GRANTED_B "[\"g:queue:{b}\", \"1\"], OK, "
 
 /* ---- NONE -> ENTERING -> HELD -> NONE ------------------------------------------------------- */
 
@@ -38,7 +38,7 @@ Test(core_passes, a_token_that_lies_there_lets_in)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "\"1\", nil, OK, \"1\"");
-    hears_gates(&s, 1, "SET g:gate:a ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
     says(&s, 1, "OK, OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -149,12 +149,13 @@ Test(core_passes, several_gates_are_entered_in_one_write_and_in_order)
     actor a = {.keys = "b a", .plays = "SET a 1; SET b 2"};
     begin_gated(&s, &a);
     hears_gates(&s, 1,
-        "LPOP g:queue:a / SET g:gate:a ME PX 500 NX / LPOP g:queue:b / SET g:gate:b ME PX 500 NX "
+        "LPOP g:queue:{a} / SET g:gate:{a} ME PX 500 NX / LPOP g:queue:{b} / SET g:gate:{b} ME PX "
+        "500 NX "
         "/ WATCH b a");
     says(&s, 1, "nil, OK, \"1\", nil, OK");
     hears_gates(&s, 1,
-        "SET g:gate:b ME PX 500 / MULTI / MSET a 1 b 2 / " HAND_ON_A
-        " / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+        "SET g:gate:{b} ME PX 500 / MULTI / MSET a 1 b 2 / " HAND_ON_A
+        " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     says(&s, 1, "OK, OK, QUEUED, QUEUED, QUEUED, QUEUED, QUEUED, [OK, :1, :1, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -168,12 +169,12 @@ Test(core_passes, what_lies_behind_a_taken_gate_is_given_back)
     hears_gates(&s, 1, ENTER_AB);
     says(&s, 1, "nil, nil, nil, OK, OK");
     hears_gates(&s, 1,
-        "RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / UNWATCH / " NAME_A WAIT_A
-        "BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / WATCH a b");
+        "RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / UNWATCH / " NAME_A WAIT_A
+        "BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 / WATCH a b");
     says(&s, 1, ":1, :1, OK, OK, " GRANTED_A GRANTED_B "OK");
     hears_gates(&s, 1,
         "MULTI / MSET a 1 b 2 / " HAND_ON_A
-        " / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+        " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
 
@@ -185,13 +186,14 @@ Test(core_passes, what_lies_before_a_taken_gate_is_kept)
     hears_gates(&s, 1, ENTER_AB);
     says(&s, 1, "\"1\", OK, nil, nil, OK");
     hears_gates(&s, 1,
-        "UNWATCH / CLIENT SETNAME wait:g:gate:b / BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / "
+        "UNWATCH / CLIENT SETNAME wait:g:gate:{b} / BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 "
+        "/ "
         "WATCH a b");
     cr_expect_eq(gavel__pass_blocked_on(&s.engine.lanes[1]), gate_of(&s, "b"));
     says(&s, 1, "OK, OK, " GRANTED_B "OK");
     hears_gates(&s, 1,
         "MULTI / MSET a 1 b 2 / " HAND_ON_A
-        " / RPUSH g:queue:b mine / PEXPIRE g:queue:b 500 / EXEC");
+        " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
 
@@ -203,12 +205,12 @@ Test(core_passes, repairs_are_for_the_gate_that_is_waited_for)
     begin_gated(&s, &a);
     hears_gates(&s, 1, ENTER_AB);
     says(&s, 1, "nil, nil, nil, nil, OK");
-    hears_gates(
-        &s, 1, "UNWATCH / " NAME_A WAIT_A "BLPOP g:queue:b 0 / SET g:gate:b ME PX 500 / WATCH a b");
+    hears_gates(&s, 1,
+        "UNWATCH / " NAME_A WAIT_A "BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 / WATCH a b");
     says(&s, 1, "OK, OK, " GRANTED_A);
     advance(&s, LEASE_US);
     link_up(&s, 0);
-    hears_gates(&s, 0, "SET g:gate:b ME PX 500 NX / PTTL g:gate:b");
+    hears_gates(&s, 0, "SET g:gate:{b} ME PX 500 NX / PTTL g:gate:{b}");
     stage_close(&s);
 }
 
@@ -268,7 +270,7 @@ Test(core_passes, more_gates_than_lanes_take_turns)
     hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
-    hears_gates(&s, 1, "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    hears_gates(&s, 1, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
     stage_close(&s);
 }
 
@@ -286,7 +288,7 @@ Test(core_passes, who_wants_gates_of_two_lanes_is_not_overtaken)
     enter(&s, &b);
     advance(&s, 0);
     link_up(&s, 2);
-    hears_gates(&s, 2, "LPOP g:queue:b / SET g:gate:b ME PX 500 NX / WATCH b / GET b");
+    hears_gates(&s, 2, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
     actor both = {.keys = "a b", .plays = "SET a 1; SET b 2"};
     actor younger = an_adder();
     enter(&s, &both);
@@ -424,7 +426,7 @@ Test(core_passes, a_conflict_inside_is_tried_again_at_once)
     says(&s, 1, "nil, OK, OK, \"1\"");
     hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, nil");
-    hears_gates(&s, 1, "GET g:gate:a / WATCH a / GET a");
+    hears_gates(&s, 1, "GET g:gate:{a} / WATCH a / GET a");
     cr_expect_eq(pass_of(&s), GAVEL__PASS_HELD);
     says_ours(&s, 1, "a");
     says(&s, 1, "OK, \"7\"");
@@ -448,7 +450,7 @@ Test(core_passes, a_token_too_many_ends_after_a_conflict)
         says(&s, 1, "nil, OK, OK, \"1\"");
         hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
         says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, nil");
-        hears_gates(&s, 1, "GET g:gate:a / WATCH a / GET a");
+        hears_gates(&s, 1, "GET g:gate:{a} / WATCH a / GET a");
         says(&s, 1, records[i]);
         says(&s, 1, "OK, \"7\"");
         hears_gates(&s, 1, "MULTI / SET a 8 / EXEC");
