@@ -10,9 +10,6 @@
 
 #include <assert.h>
 
-/* How many rereads in vain in a row it takes to stop them, until the next conflict. */
-const uint32_t gavel__full_prefetch_credit = 8;
-
 /* ---- Composing ----------------------------------------------------------------------------- */
 
 /*
@@ -69,35 +66,6 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__lane_end_write(lane, size_before, now_us);
     if (out->has_failed)
         round->exec_end = UINT64_MAX; /* not all of it is there to be sent */
-}
-
-void gavel__round_wake_waiters(gavel__round *round, int64_t now_us)
-{
-    for (size_t i = 0; i < round->n_claims; i++) {
-        gavel__list *waiters = &round->claims[i]->waiters;
-        while (!gavel__list_is_empty(waiters))
-            gavel__queue_make_ready(round->rounds->queue, gavel__member_of(waiters->next), now_us);
-    }
-}
-
-/* On a warm key the retry will pause, and what was read behind EXEC will be old by then. */
-static bool is_warm(const gavel__round *round)
-{
-    for (size_t i = 0; i < round->n_claims; i++) {
-        if (round->claims[i]->heat.level > 0)
-            return true;
-    }
-    return false;
-}
-
-void gavel__round_prefetch(gavel__round *round, int64_t now_us)
-{
-    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !gavel__round_is_inside(round)))
-        return;
-    round->rounds->prefetch_credit--;
-    round->has_prefetch = true;
-    gavel__round_note_values(round);
-    gavel__round_write_reads(round, now_us);
 }
 
 /* ---- Settling ------------------------------------------------------------------------------ */
@@ -166,7 +134,7 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
         lane->is_planted = false;
 }
 
-static void on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
     size_t n_members = 0;
@@ -182,13 +150,12 @@ static void on_success(gavel__round *round, const gavel_reply *reply, int64_t no
     if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
-    if (!round->has_prefetch) {
-        gavel__round_dissolve(round, now_us);
-        return;
-    }
+    if (!round->has_prefetch)
+        return GAVEL__NEXT_END;
     gavel__round_set_phase(round, GAVEL__ROUND_PREFETCHED);
     round->prefetched_us = now_us;
     gavel__round_wake_waiters(round, now_us);
+    return GAVEL__NEXT_WAIT;
 }
 
 /* ---- Refusals ------------------------------------------------------------------------------ */
@@ -219,7 +186,13 @@ static void blame(gavel__round *round, size_t place, gavel_bytes error)
         gavel__printable(error, words, sizeof(words)));
 }
 
-static void on_queued(gavel__round *round, const gavel_reply *reply)
+void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__round_note_refusal(round, reply, "MULTI was refused");
+}
+
+void gavel__round_on_queued(gavel__round *round, const gavel_reply *reply)
 {
     size_t place = round->n_queued++;
     if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
@@ -266,31 +239,27 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
     return true;
 }
 
-static void on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     /* Only EXECABORT is known to have left MULTI behind on the server's side. */
     if (!gavel__bytes_start_with(reply->text, GAVEL_STR("EXECABORT")))
         gavel__lane_condemn(round->lane, "EXEC was refused outright");
     gavel__round_note_refusal(round, reply, "EXEC was refused");
     round->lane->pass.is_handed_off = false;
-    if (round->is_gate_refused) {
-        gavel__round_keep_gates(round, now_us);
-        return;
-    }
-    bool is_over = round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us);
-    if (round->is_merge_refused && !is_over)
-        gavel__round_go_plain(round, &round->rounds->n_plain_writes, now_us);
-    else if (is_over)
-        gavel__round_dissolve(round, now_us);
-    else
-        gavel__round_on_refusal(round, now_us);
+    if (round->is_gate_refused)
+        return gavel__round_keep_gates(round, now_us);
+    if (round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us))
+        return GAVEL__NEXT_END;
+    if (round->is_merge_refused)
+        return gavel__round_go_plain(round, &round->rounds->n_plain_writes, now_us);
+    return gavel__round_on_refusal(round, now_us);
 }
 
 /*
  * MULTI was refused but a write behind it was not: it took effect by itself, unguarded. Links are
  * probed for this when they come up, so it takes a change of the server's rules in between.
  */
-static void on_bare_writes(gavel__round *round, int64_t now_us)
+static gavel__next on_bare_writes(gavel__round *round, int64_t now_us)
 {
     static const char message[] =
         "the server refused MULTI but ran writes that followed it, outside any transaction";
@@ -301,29 +270,23 @@ static void on_bare_writes(gavel__round *round, int64_t now_us)
             gavel__transaction_has_effects(member) ? GAVEL_UNKNOWN : GAVEL_REJECTED;
         gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
     }
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__NEXT_END;
 }
 
 /* ---- EXEC ---------------------------------------------------------------------------------- */
 
-static void on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (round->has_bare_writes) {
-        on_bare_writes(round, now_us);
-        return;
-    }
+    if (round->has_bare_writes)
+        return on_bare_writes(round, now_us);
     switch (reply->type) {
     case GAVEL_REPLY_NIL:
-        gavel__round_on_conflict(round, now_us);
-        return;
+        return GAVEL__NEXT_CONFLICT;
     case GAVEL_REPLY_ERROR:
-        on_exec_error(round, reply, now_us);
-        return;
+        return on_exec_error(round, reply, now_us);
     case GAVEL_REPLY_ARRAY:
-        if (reply->n_elements == n_queued_commands(round)) {
-            on_success(round, reply, now_us);
-            return;
-        }
+        if (reply->n_elements == n_queued_commands(round))
+            return on_success(round, reply, now_us);
         break;
     case GAVEL_REPLY_STATUS:
     case GAVEL_REPLY_INTEGER:
@@ -332,38 +295,5 @@ static void on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_u
     }
     /* No sense can be made of it: the link goes, and the round is in doubt like any other. */
     gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
-}
-
-void gavel__round_on_commit_reply(
-    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
-{
-    switch (kind) {
-    case GAVEL__AWAITED_MULTI:
-        if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__round_note_refusal(round, reply, "MULTI was refused");
-        break;
-    case GAVEL__AWAITED_QUEUED:
-        on_queued(round, reply);
-        break;
-    case GAVEL__AWAITED_EXEC:
-        on_exec(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_UNWATCH:
-    case GAVEL__AWAITED_PLANT:
-    case GAVEL__AWAITED_WATCH:
-    case GAVEL__AWAITED_FETCH_STRINGS:
-    case GAVEL__AWAITED_FETCH:
-    case GAVEL__AWAITED_TOUCH:
-    case GAVEL__AWAITED_ASK:
-    case GAVEL__AWAITED_NAME:
-    case GAVEL__AWAITED_TURN:
-    case GAVEL__AWAITED_RECORD:
-    case GAVEL__AWAITED_GATE:
-    case GAVEL__AWAITED_CHECK:
-    case GAVEL__AWAITED_PROBE:
-    case GAVEL__AWAITED_LOOK:
-    case GAVEL__AWAITED_QUESTION:
-        assert(false && "a reply to a read in a round that commits");
-        break;
-    }
+    return GAVEL__NEXT_WAIT;
 }

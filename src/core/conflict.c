@@ -1,7 +1,6 @@
 /*
  * Conflicts: EXEC was answered nil, so somebody has changed one of the round's keys. What is read
  * again tells which: that key is heated, and its members wait their turn; the others go on at once.
- * From commit.c, and when all is read, from read.c.
  */
 #include "core/round.h"
 
@@ -160,8 +159,8 @@ static void count_conflict(gavel__round *round, int64_t now_us)
     }
 }
 
-/* The members stay for now. */
-static void look_again(gavel__round *round, int64_t now_us)
+/* The members stay for now, and see what has changed: it is on its way, or asked for. */
+static gavel__next look_again(gavel__round *round, int64_t now_us)
 {
     bool is_on_its_way = round->has_prefetch;
     round->has_prefetch = false;
@@ -172,11 +171,9 @@ static void look_again(gavel__round *round, int64_t now_us)
         gavel__member_of(node)->outcome.n_round_trips += is_on_its_way ? 0 : 1;
     }
     if (is_on_its_way)
-        return;
-    if (gavel__list_is_empty(&round->members)) {
-        gavel__round_dissolve(round, now_us);
-        return;
-    }
+        return GAVEL__NEXT_WAIT;
+    if (gavel__list_is_empty(&round->members))
+        return GAVEL__NEXT_END;
     round->context->stats.n_round_trips++;
     gavel__round_note_values(round);
     if (gavel__round_is_inside(round)) {
@@ -185,21 +182,20 @@ static void look_again(gavel__round *round, int64_t now_us)
         round->context->stats.n_commands += gavel__pass_write_checks(lane);
         gavel__lane_end_write(lane, size_before, now_us);
     }
-    gavel__round_write_reads(round, now_us);
+    return GAVEL__NEXT_READ;
 }
 
-void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
+gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
     rounds->context->stats.n_conflicts++;
-    rounds->prefetch_credit = gavel__full_prefetch_credit;
+    rounds->prefetch_credit = GAVEL__PREFETCH_CREDIT;
     round->lane->pass.is_handed_off = false;
     if (is_shared(round) && rounds->width > 1)
         rounds->width /= 2;
     if (can_look_again(round)) {
         count_conflict(round, now_us);
-        look_again(round, now_us);
-        return;
+        return look_again(round, now_us);
     }
     unmark_all(round);
     mark_all(round);
@@ -208,5 +204,5 @@ void gavel__round_on_conflict(gavel__round *round, int64_t now_us)
     gavel__round_put_gates_up(round, now_us);
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_pause(rounds->queue, gavel__member_of(round->members.next), resume_us, now_us);
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__NEXT_END;
 }

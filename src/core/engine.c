@@ -29,7 +29,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
     engine->rounds.width = config->round_limits.max_width;
-    engine->rounds.prefetch_credit = gavel__full_prefetch_credit;
+    engine->rounds.prefetch_credit = GAVEL__PREFETCH_CREDIT;
     gavel__questions_init(&engine->questions);
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
@@ -401,14 +401,6 @@ static gavel__lane *lane_for_questions(gavel__engine *engine)
     return NULL;
 }
 
-/* Counts what was written for gates. */
-static void end_gate_write(
-    gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before)
-{
-    gavel__lane_end_write(lane, size_before, engine->advanced_us);
-    engine->context.stats.n_commands += lane->n_new_replies - n_replies_before;
-}
-
 /* Whoever waits too long for a gate sees whether its holder is dead. */
 static void probe_gates(gavel__engine *engine, int64_t now_us)
 {
@@ -422,7 +414,7 @@ static void probe_gates(gavel__engine *engine, int64_t now_us)
         size_t size_before = lane->out->size;
         size_t n_replies_before = lane->n_new_replies;
         gavel__pass_write_probe(lane, &engine->gates, waiting, now_us);
-        end_gate_write(engine, lane, size_before, n_replies_before);
+        gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
     }
 }
 
@@ -435,40 +427,7 @@ static void hand_orphans_off(gavel__engine *engine, int64_t now_us)
     size_t size_before = lane->out->size;
     size_t n_replies_before = lane->n_new_replies;
     gavel__pass_write_orphans(lane, &engine->gates, now_us);
-    end_gate_write(engine, lane, size_before, n_replies_before);
-}
-
-/* The last claim was answered, and not all of the gates are ours. */
-static void wait_for_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
-{
-    gavel__round *round = lane->round;
-    if (round != NULL && !gavel__list_is_empty(&round->members)) {
-        gavel__round_wait_for_gates(round, now_us);
-        return;
-    }
-    if (round != NULL)
-        gavel__round_dissolve(round, now_us);
-    gavel__engine_hand_off(engine, lane, now_us);
-}
-
-static void on_record(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
-{
-    size_t size_before = lane->out->size;
-    size_t n_replies_before = lane->n_new_replies;
-    bool hold_back = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
-    end_gate_write(engine, lane, size_before, n_replies_before);
-    if (hold_back)
-        wait_for_gates(engine, lane, now_us);
-}
-
-static void on_probe(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
-{
-    size_t size_before = lane->out->size;
-    size_t n_replies_before = lane->n_new_replies;
-    gavel__pass_on_probe(lane, &engine->gates, reply, now_us);
-    end_gate_write(engine, lane, size_before, n_replies_before);
+    gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
 }
 
 bool gavel__engine_keeps_gates(const gavel__engine *engine)
@@ -557,64 +516,6 @@ static void want_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
     lane->state = GAVEL__LANE_WANTED;
     if (lane->dial_us < now_us)
         lane->dial_us = now_us;
-}
-
-/* ---- Replies ------------------------------------------------------------------------------- */
-
-static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
-{
-    if (lane->written_us == 0)
-        return;
-    uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
-    uint64_t *smoothed_us = &engine->context.round_trip_us;
-    *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
-    lane->written_us = 0;
-}
-
-/* What must be answered with OK, whatever becomes of the round. */
-static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
-{
-    bool wants_ok = kind == GAVEL__AWAITED_UNWATCH || kind == GAVEL__AWAITED_WATCH ||
-                    kind == GAVEL__AWAITED_MULTI || kind == GAVEL__AWAITED_PLANT;
-    if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
-        return true;
-    return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
-}
-
-void gavel__engine_on_reply(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
-{
-    if (lane->is_condemned)
-        return;
-    measure_round_trip(engine, lane, now_us);
-    if (gavel__inflight_is_empty(&lane->inflight)) {
-        gavel__lane_condemn(lane, "a reply came that nothing had asked for");
-        return;
-    }
-    gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
-    gavel__inflight_advance(&lane->inflight);
-    if (awaited.kind == GAVEL__AWAITED_EXEC || awaited.kind == GAVEL__AWAITED_ASK)
-        lane->n_failures = 0;
-    if (!is_sound(awaited.kind, reply))
-        gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
-    else if (awaited.kind == GAVEL__AWAITED_QUESTION)
-        gavel__question_on_reply(awaited.question, reply, now_us);
-    else if (awaited.kind == GAVEL__AWAITED_TOUCH)
-        gavel__engine_on_touched(lane, reply);
-    else if (awaited.kind == GAVEL__AWAITED_ASK)
-        gavel__engine_on_asked(engine, lane, reply, now_us);
-    else if (awaited.kind == GAVEL__AWAITED_TURN)
-        gavel__pass_on_turn(lane, &engine->gates, reply);
-    else if (awaited.kind == GAVEL__AWAITED_RECORD)
-        on_record(engine, lane, reply, now_us);
-    else if (awaited.kind == GAVEL__AWAITED_GATE && reply->type == GAVEL_REPLY_ERROR)
-        gavel__gates_on_refusal(&engine->gates, reply->text);
-    else if (awaited.kind == GAVEL__AWAITED_CHECK)
-        gavel__pass_on_check(lane, reply);
-    else if (awaited.kind == GAVEL__AWAITED_PROBE)
-        on_probe(engine, lane, reply, now_us);
-    else if (awaited.round != NULL)
-        gavel__round_on_reply(awaited.round, awaited.kind, reply, now_us);
 }
 
 /* ---- Advancing ------------------------------------------------------------------------------ */

@@ -97,7 +97,7 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
-/* ---- Between engine.c, schedule.c and doubt.c ---------------------------------------------- */
+/* ---- Between engine.c, replies.c, schedule.c and doubt.c ------------------------------------- */
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
@@ -105,6 +105,10 @@ void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
 /* Hands off the gates that the lane holds: nobody here wants them any more, or others have waited
  * long enough. */
 void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
+
+/* Counts what was written to a lane for gates. */
+void gavel__engine_end_gate_write(
+    gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before);
 
 /* A round whose EXEC was sent and whose link is lost: what becomes of it is asked or UNKNOWN. */
 void gavel__engine_on_doubt(

@@ -128,7 +128,7 @@ void gavel__round_write_hand_off(gavel__round *round, int64_t now_us)
 
 /* The gates cannot be handed off. Nothing depends on that: the members run again, and who waits is
  * let in when the lease is over. */
-void gavel__round_keep_gates(gavel__round *round, int64_t now_us)
+gavel__next gavel__round_keep_gates(gavel__round *round, int64_t now_us)
 {
     gavel__pass *pass = &round->lane->pass;
     for (size_t i = 0; i < pass->n_gates; i++)
@@ -136,5 +136,5 @@ void gavel__round_keep_gates(gavel__round *round, int64_t now_us)
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_make_ready(
             round->rounds->queue, gavel__member_of(round->members.next), now_us);
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__NEXT_END;
 }

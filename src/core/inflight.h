@@ -16,25 +16,34 @@ struct gavel__question;
 struct gavel__round;
 
 typedef enum gavel__awaited_kind {
-    GAVEL__AWAITED_UNWATCH,       /* OK */
-    GAVEL__AWAITED_PLANT,         /* SET of the marker, after a long rest: OK */
-    GAVEL__AWAITED_WATCH,         /* OK */
-    GAVEL__AWAITED_FETCH_STRINGS, /* the reply to MGET */
-    GAVEL__AWAITED_FETCH,         /* the reply to a read */
-    GAVEL__AWAITED_MULTI,         /* OK */
-    GAVEL__AWAITED_QUEUED,        /* QUEUED, or why not */
-    GAVEL__AWAITED_EXEC,          /* an array, nil, or why not */
-    GAVEL__AWAITED_TOUCH,         /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
-    GAVEL__AWAITED_ASK,           /* GET of it */
-    GAVEL__AWAITED_NAME,          /* CLIENT SETNAME, for people: whatever the answer */
-    GAVEL__AWAITED_TURN,          /* LPOP or BLPOP of a gate's queue */
-    GAVEL__AWAITED_RECORD,        /* SET of its record */
-    GAVEL__AWAITED_GATE,          /* what else is done to a gate: whatever the answer */
-    GAVEL__AWAITED_CHECK,         /* GET of a record, after a conflict */
-    GAVEL__AWAITED_PROBE,         /* SET of a record, if there is none; PTTL of it */
-    GAVEL__AWAITED_LOOK,          /* MGET of records, before a gate was met */
-    GAVEL__AWAITED_QUESTION       /* whatever it has asked */
+    /* Of a round, and of interest only while there is one. */
+    GAVEL__AWAITED_PLANT,           /* SET of the marker, after a long rest: OK */
+    GAVEL__AWAITED_LOOK,            /* MGET of records, before a gate was met */
+    GAVEL__AWAITED_WATCH,           /* OK */
+    GAVEL__AWAITED_FETCH_STRINGS,   /* the reply to MGET */
+    GAVEL__AWAITED_FETCH,           /* the reply to a read */
+    GAVEL__AWAITED_SNAPSHOT_QUEUED, /* in a snapshot: QUEUED, or why not */
+    GAVEL__AWAITED_SNAPSHOT,        /* its EXEC: what was read, or why not */
+    GAVEL__AWAITED_MULTI,           /* OK */
+    GAVEL__AWAITED_QUEUED,          /* QUEUED, or why not */
+    GAVEL__AWAITED_EXEC,            /* an array, nil, or why not */
+    /* Of the link, whatever becomes of rounds. */
+    GAVEL__AWAITED_UNWATCH, /* OK */
+    GAVEL__AWAITED_NAME,    /* CLIENT SETNAME, for people: whatever the answer */
+    GAVEL__AWAITED_TURN,    /* LPOP or BLPOP of a gate's queue */
+    GAVEL__AWAITED_RECORD,  /* SET of its record */
+    GAVEL__AWAITED_GATE,    /* what else is done to a gate: whatever the answer */
+    GAVEL__AWAITED_CHECK,   /* GET of a record, after a conflict */
+    GAVEL__AWAITED_TOUCH,   /* PEXPIRE of a lost link's marker: 1, or 0 if it is gone */
+    GAVEL__AWAITED_ASK,     /* GET of it */
+    GAVEL__AWAITED_PROBE,   /* SET of a record, if there is none; PTTL of it */
+    GAVEL__AWAITED_QUESTION /* whatever it has asked */
 } gavel__awaited_kind;
+
+static inline bool gavel__awaited_is_of_round(gavel__awaited_kind kind)
+{
+    return kind <= GAVEL__AWAITED_EXEC;
+}
 
 /* Replies in a row that answer the same. */
 typedef struct gavel__awaited {

@@ -134,9 +134,9 @@ static void write_snapshot(gavel__round *round)
     write_unwatch(round);
     write_plain(lane->out, "MULTI");
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
-    write_fetches(round, GAVEL__AWAITED_QUEUED);
+    write_fetches(round, GAVEL__AWAITED_SNAPSHOT_QUEUED);
     write_plain(lane->out, "EXEC");
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_SNAPSHOT, 1, round);
     lane->n_new_replies += 2;
     lane->is_watching = false;
     round->context->stats.n_commands += 2;
@@ -179,39 +179,48 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
         lane->written_us = 0; /* that is no round trip */
 }
 
-void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
-{
-    gavel__inflight_disown(&round->lane->inflight, round);
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->outcome.n_round_trips++;
-    round->context->stats.n_round_trips++;
-    gavel__round_write_reads(round, now_us);
-}
-
-void gavel__round_begin(gavel__round *round, int64_t now_us)
-{
-    gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    if (round->is_snapshot && round->n_fetches == 0) {
-        gavel__round_run(round, now_us); /* they will name what they want to read */
-        return;
-    }
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->outcome.n_round_trips++;
-    if (round->lane->round == round)
-        round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
-    gavel__round_write_reads(round, now_us);
-}
-
 /* ---- Replies -------------------------------------------------------------------------------- */
 
-void gavel__round_run_when_read(gavel__round *round, int64_t now_us)
+gavel__next gavel__round_run_when_read(const gavel__round *round)
 {
-    if (round->phase != GAVEL__ROUND_READING || !round->is_watched ||
-        round->n_fetched < round->n_fetches)
-        return;
-    if (round->is_narrowing)
-        gavel__round_narrow(round, now_us);
-    gavel__round_run(round, now_us);
+    bool is_read = round->is_watched && round->n_fetched == round->n_fetches;
+    return round->phase == GAVEL__ROUND_READING && is_read ? GAVEL__NEXT_RUN : GAVEL__NEXT_WAIT;
+}
+
+static gavel__next run_out_of_memory(gavel__round *round, int64_t now_us)
+{
+    gavel__round_fail(round, "no memory for what was read", now_us);
+    return GAVEL__NEXT_END;
+}
+
+static gavel__next refuse(
+    gavel__round *round, const gavel_reply *error, const char *what, int64_t now_us)
+{
+    gavel__round_note_refusal(round, error, what);
+    return gavel__round_on_refusal(round, now_us);
+}
+
+/* An error that is no answer to a read, but says that the server cannot serve now. */
+static bool is_fault(const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_ERROR &&
+           gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP;
+}
+
+gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type != GAVEL_REPLY_ERROR)
+        return GAVEL__NEXT_WAIT;
+    round->lane->is_planted = false;
+    return refuse(round, reply, "the marker was refused", now_us);
+}
+
+gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        return refuse(round, reply, "WATCH was refused", now_us);
+    round->is_watched = true;
+    return gavel__round_run_when_read(round);
 }
 
 /* MGET's reply comes before all others; these are for the rest. */
@@ -222,22 +231,15 @@ static gavel__fetch *next_single_fetch(gavel__round *round)
     return round->fetches[round->next_fetch++];
 }
 
-static void on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP) {
-        gavel__round_note_refusal(round, reply, "a read was refused");
-        gavel__round_on_refusal(round, now_us);
-        return;
-    }
+    if (is_fault(reply))
+        return refuse(round, reply, "a read was refused", now_us);
     gavel__fetch *fetch = next_single_fetch(round);
-    if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply)) {
-        gavel__round_fail(round, "no memory for what was read", now_us);
-        gavel__round_dissolve(round, now_us);
-        return;
-    }
+    if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply))
+        return run_out_of_memory(round, now_us);
     round->n_fetched++;
-    gavel__round_run_when_read(round, now_us);
+    return gavel__round_run_when_read(round);
 }
 
 /* What MGET answered for one string. False: it would not say, or there is no memory. */
@@ -247,132 +249,50 @@ static bool take_string(gavel__round *round, gavel__fetch *fetch, const gavel_re
            gavel__arena_copy_reply(&round->values, reply, &fetch->reply);
 }
 
-/* The reply to MGET: every string, or else the members run again without it. */
-static void on_fetched_strings(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+/* Every string, or else the members run again without MGET. */
+gavel__next gavel__round_on_fetched_strings(
+    gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP) {
-        gavel__round_note_refusal(round, reply, "a read was refused");
-        gavel__round_on_refusal(round, now_us);
-        return;
-    }
+    if (is_fault(reply))
+        return refuse(round, reply, "a read was refused", now_us);
     size_t n_taken = 0;
     bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_merged;
     for (size_t i = 0; is_sound && i < round->n_fetches; i++) {
         if (round->fetches[i]->is_string)
             is_sound = take_string(round, round->fetches[i], &reply->elements[n_taken++]);
     }
-    if (!is_sound) {
-        gavel__round_go_plain(round, &round->rounds->n_plain_reads, now_us);
-        return;
-    }
+    if (!is_sound)
+        return gavel__round_go_plain(round, &round->rounds->n_plain_reads, now_us);
     round->n_fetched += round->n_merged;
-    gavel__round_run_when_read(round, now_us);
+    return gavel__round_run_when_read(round);
 }
 
-static void on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+/* ---- Snapshots ----------------------------------------------------------------------------- */
+
+void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
-    if (reply->type == GAVEL_REPLY_ERROR) {
-        gavel__round_note_refusal(round, reply, "WATCH was refused");
-        gavel__round_on_refusal(round, now_us);
-        return;
-    }
-    round->is_watched = true;
-    gavel__round_run_when_read(round, now_us);
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__round_note_refusal(round, reply, "a read was refused");
 }
 
-/* A snapshot's EXEC: its elements are what the reads would have answered. */
-static void on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+/* The elements are what the reads would have answered. */
+gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != round->n_fetches) {
-        if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__round_note_refusal(round, reply, "a read was refused");
-        if (!round->refusal.is_set) {
-            gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
-            gavel__round_fail(round, round->lane->message, now_us);
-            gavel__round_dissolve(round, now_us);
-            return;
-        }
-        gavel__round_on_refusal(round, now_us);
-        return;
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__round_note_refusal(round, reply, "a read was refused");
+    bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_fetches;
+    if (!is_sound && round->refusal.is_set)
+        return gavel__round_on_refusal(round, now_us);
+    if (!is_sound) {
+        gavel__lane_condemn(round->lane, "EXEC was answered with something unexpected");
+        gavel__round_fail(round, round->lane->message, now_us);
+        return GAVEL__NEXT_END;
     }
     for (size_t i = 0; i < round->n_fetches; i++) {
         if (!gavel__arena_copy_reply(
-                &round->values, &reply->elements[i], &round->fetches[i]->reply)) {
-            gavel__round_fail(round, "no memory for what was read", now_us);
-            gavel__round_dissolve(round, now_us);
-            return;
-        }
+                &round->values, &reply->elements[i], &round->fetches[i]->reply))
+            return run_out_of_memory(round, now_us);
     }
-    gavel__round_run(round, now_us);
-}
-
-static void on_read_reply(
-    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
-{
-    switch (kind) {
-    case GAVEL__AWAITED_WATCH:
-        on_watched(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_FETCH:
-        on_fetched(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_FETCH_STRINGS:
-        on_fetched_strings(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_EXEC:
-        on_snapshot(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_PLANT:
-        if (reply->type == GAVEL_REPLY_ERROR) {
-            round->lane->is_planted = false;
-            gavel__round_note_refusal(round, reply, "the marker was refused");
-            gavel__round_on_refusal(round, now_us);
-        }
-        break;
-    case GAVEL__AWAITED_MULTI:
-    case GAVEL__AWAITED_QUEUED:
-        if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__round_note_refusal(round, reply, "a read was refused");
-        break;
-    case GAVEL__AWAITED_LOOK:
-        gavel__round_on_look(round, reply, now_us);
-        break;
-    case GAVEL__AWAITED_UNWATCH:
-    case GAVEL__AWAITED_TOUCH:
-    case GAVEL__AWAITED_ASK:
-    case GAVEL__AWAITED_NAME:
-    case GAVEL__AWAITED_TURN:
-    case GAVEL__AWAITED_RECORD:
-    case GAVEL__AWAITED_GATE:
-    case GAVEL__AWAITED_CHECK:
-    case GAVEL__AWAITED_PROBE:
-    case GAVEL__AWAITED_QUESTION:
-        break; /* never of a round that reads */
-    }
-}
-
-void gavel__round_on_reply(
-    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us)
-{
-    if (round->phase == GAVEL__ROUND_READING || round->phase == GAVEL__ROUND_PREFETCHED)
-        on_read_reply(round, kind, reply, now_us);
-    else
-        gavel__round_on_commit_reply(round, kind, reply, now_us);
-}
-
-void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)
-{
-    /* All values in one reply may have been more than a link takes. */
-    if (round->n_merged > 0 && round->n_fetched == 0)
-        gavel__avoid_shortcut(&round->rounds->n_plain_reads);
-    gavel__round_fail(round, message, now_us);
-    gavel__round_dissolve(round, now_us);
-}
-
-bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
-{
-    if (round->phase != GAVEL__ROUND_COMMITTING || round->writes.n_requests == 0)
-        return false;
-    return round->has_bare_writes || n_sent >= round->exec_end;
+    round->n_fetched = round->n_fetches;
+    return gavel__round_run_when_read(round);
 }

@@ -39,7 +39,7 @@ void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us)
             round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
 }
 
-void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
+gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 {
     switch (round->refusal.remedy) {
     case GAVEL__REMEDY_TRY_AGAIN:
@@ -53,7 +53,7 @@ void gavel__round_on_refusal(gavel__round *round, int64_t now_us)
         single_out(round, now_us);
         break;
     }
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__NEXT_END;
 }
 
 /* ---- Shortcuts ----------------------------------------------------------------------------- */
@@ -74,11 +74,11 @@ void gavel__avoid_shortcut(uint32_t *n_plain_rounds)
     *n_plain_rounds = n_plain_rounds_after_failure;
 }
 
-void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
+gavel__next gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
 {
     gavel__avoid_shortcut(n_plain_rounds);
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_make_ready(
             round->rounds->queue, gavel__member_of(round->members.next), now_us);
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__NEXT_END;
 }

@@ -1,6 +1,5 @@
 /*
- * Rounds: making them, taking members in, claiming their keys. Reading is in read.c, the bodies'
- * turn in run.c, and what follows, from MULTI on, in commit.c and conflict.c.
+ * Rounds: making them, taking members in, claiming their keys. What moves them on is in progress.c.
  */
 #include "core/round.h"
 
@@ -274,11 +273,11 @@ bool gavel__round_join(gavel__round *round, gavel__transaction *transaction)
     return true;
 }
 
-void gavel__round_resume(gavel__round *round, int64_t now_us)
+void gavel__round_wake_waiters(gavel__round *round, int64_t now_us)
 {
-    gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    round->has_prefetch = false;
-    round->is_stale = true;
-    round->rounds->prefetch_credit = gavel__full_prefetch_credit;
-    gavel__round_run_when_read(round, now_us);
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__list *waiters = &round->claims[i]->waiters;
+        while (!gavel__list_is_empty(waiters))
+            gavel__queue_make_ready(round->rounds->queue, gavel__member_of(waiters->next), now_us);
+    }
 }

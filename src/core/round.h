@@ -9,8 +9,9 @@
  *                                                            v link lost after EXEC was sent
  *                                                        IN_DOUBT --> IDLE       marker read
  *
- * A round is a function of the replies: they come in by gavel__round_on_reply, commands go out to
- * its lane, its members go back to the queue. A snapshot round is for transactions that only read:
+ * A round is a function of the replies: each is taken by a step, which says what comes next;
+ * gavel__round_drive in progress.c is the drawing as code. Commands go out to its lane, its members
+ * go back to the queue. A snapshot round is for transactions that only read:
  * their reads alone between MULTI and EXEC (or a single one by itself) are one snapshot, which
  * nobody can spoil, so it needs no WATCH.
  */
@@ -131,9 +132,9 @@ gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool
 bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int64_t now_us);
 
 /*
- * Takes a transaction into a round that stands, if it watches and reads exactly the same: it then
- * costs a single round trip. False: it does not fit. When all have joined, the round resumes, and
- * runs the bodies at once if what it reads is there.
+ * Takes a transaction into a round that has prefetched, if it watches and reads exactly the same:
+ * it then costs a single round trip. False: it does not fit. When all have joined, the round
+ * resumes, and runs the bodies at once if what it reads is there.
  */
 bool gavel__round_join(gavel__round *round, gavel__transaction *transaction);
 void gavel__round_resume(gavel__round *round, int64_t now_us);
@@ -152,12 +153,24 @@ void gavel__round_prefetch(gavel__round *round, int64_t now_us);
 /* Those who wait for the round's keys are ready. */
 void gavel__round_wake_waiters(gavel__round *round, int64_t now_us);
 
-/* What rounds->prefetch_credit starts with. */
-extern const uint32_t gavel__full_prefetch_credit;
+/* What rounds->prefetch_credit starts with: how many in vain in a row it takes to stop. */
+#define GAVEL__PREFETCH_CREDIT 8
 
-/* A reply to the given step of the round. Runs bodies, writes the commit, settles members. */
-void gavel__round_on_reply(
-    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us);
+/* What a round needs next. Each step below returns it; gavel__round_drive sees to it. */
+typedef enum gavel__next {
+    GAVEL__NEXT_WAIT,     /* nothing, until more replies come or somebody joins */
+    GAVEL__NEXT_READ,     /* WATCH and the reads are to be written */
+    GAVEL__NEXT_RUN,      /* all is read: the bodies' turn */
+    GAVEL__NEXT_COMMIT,   /* members are left whom EXEC has to prove */
+    GAVEL__NEXT_CONFLICT, /* EXEC was answered nil */
+    GAVEL__NEXT_END       /* all members have left: the round is dissolved */
+} gavel__next;
+
+/* Goes on until it has to wait, or the round is dissolved. */
+void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us);
+
+/* Asks for the lane's gates again, by waiting; then WATCH and reads as before. */
+void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us);
 
 /* Its lane is gone, before EXEC could take effect: the members run again. */
 void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us);
@@ -168,34 +181,48 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent);
 /* Lets its keys go, forgets its replies to come, is idle. Members must have left. */
 void gavel__round_dissolve(gavel__round *round, int64_t now_us);
 
-/* ---- Between round.c, read.c, run.c, commit.c, conflict.c, gating.c and refusal.c ----------- */
-
 /* The only way from one phase to another; asserts that the drawing above has that arrow. */
 void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
 
-/* Runs the members' bodies; then commits, or is dissolved. */
-void gavel__round_run(gavel__round *round, int64_t now_us);
+/* ---- The steps: they know this header, and not one another --------------------------------- */
+
+/* WATCH and reads, once more (behind EXEC) or for the first time. */
+void gavel__round_write_reads(gavel__round *round, int64_t now_us);
+
+/* RUN, if all is read and there is somebody to run for. */
+gavel__next gavel__round_run_when_read(const gavel__round *round);
+
+/* The replies to the marker's planting, WATCH, MGET, the other reads. */
+gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+gavel__next gavel__round_on_fetched_strings(
+    gavel__round *round, const gavel_reply *reply, int64_t now_us);
+gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+
+/* In a snapshot: QUEUED, and EXEC's, which brings all that was read. */
+void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply);
+gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+
+/* Runs the members' bodies. Those that need no EXEC have left then. */
+gavel__next gavel__round_run(gavel__round *round, int64_t now_us);
 
 /* Composes MULTI, the writes, the marker and EXEC; ends in COMMITTING. */
 void gavel__round_commit(gavel__round *round, int64_t now_us);
 
-/* A reply while COMMITTING. */
-void gavel__round_on_commit_reply(
-    gavel__round *round, gavel__awaited_kind kind, const gavel_reply *reply, int64_t now_us);
+/* The replies to these. */
+void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply);
+void gavel__round_on_queued(gavel__round *round, const gavel_reply *reply);
+gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
 /* EXEC was answered nil. */
-void gavel__round_on_conflict(gavel__round *round, int64_t now_us);
+gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us);
 
 /* Remembers what was read, and, when all is read again, makes those wait whose keys have changed.
  */
 void gavel__round_note_values(gavel__round *round);
 void gavel__round_narrow(gavel__round *round, int64_t now_us);
 
-/* Runs the members if all is read; a round that stands has nobody to run for yet. */
-void gavel__round_run_when_read(gavel__round *round, int64_t now_us);
-
-/* WATCH and reads, once more (behind EXEC) or for the first time. */
-void gavel__round_write_reads(gavel__round *round, int64_t now_us);
+/* ---- What the steps stand on: gating.c, refusal.c ------------------------------------------ */
 
 /* Whether the round's lane has passed through gates: then nobody here waits for others. */
 static inline bool gavel__round_is_inside(const gavel__round *round)
@@ -213,13 +240,10 @@ void gavel__round_put_gates_up(gavel__round *round, int64_t now_us);
 void gavel__round_write_hand_off(gavel__round *round, int64_t now_us);
 
 /* The gates cannot be handed off: the members run again. */
-void gavel__round_keep_gates(gavel__round *round, int64_t now_us);
+gavel__next gavel__round_keep_gates(gavel__round *round, int64_t now_us);
 
 /* Members whose keys are behind gates that are up leave, to pass through them. */
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us);
-
-/* Asks for the lane's gates again, by waiting; then WATCH and reads as before. */
-void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us);
 
 /* What MGET of the records of warm keys' gates says: those that are up are to be passed through. */
 void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us);
@@ -228,7 +252,7 @@ void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t
 void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us);
 
 /* The server refused in a way that names no member: pause, reconnect, narrow down, or give up. */
-void gavel__round_on_refusal(gavel__round *round, int64_t now_us);
+gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us);
 
 /* Notes the first error. */
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what);
@@ -241,7 +265,7 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
  */
 bool gavel__use_shortcut(uint32_t *n_plain_rounds);
 void gavel__avoid_shortcut(uint32_t *n_plain_rounds);
-void gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
+gavel__next gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
 
 /* The only member, or NULL: none or several. */
 gavel__transaction *gavel__round_only_member(const gavel__round *round);

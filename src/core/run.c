@@ -188,7 +188,7 @@ static void run_members(gavel__round *round, int64_t now_us)
     put_back(round, node, now_us);
 }
 
-void gavel__round_run(gavel__round *round, int64_t now_us)
+gavel__next gavel__round_run(gavel__round *round, int64_t now_us)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
         round->claims[i]->last_write = 0;
@@ -196,8 +196,5 @@ void gavel__round_run(gavel__round *round, int64_t now_us)
     }
     gavel__writes_clear(&round->writes);
     run_members(round, now_us);
-    if (gavel__list_is_empty(&round->members))
-        gavel__round_dissolve(round, now_us);
-    else
-        gavel__round_commit(round, now_us);
+    return gavel__list_is_empty(&round->members) ? GAVEL__NEXT_END : GAVEL__NEXT_COMMIT;
 }

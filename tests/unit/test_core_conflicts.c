@@ -77,7 +77,7 @@ Test(core_conflicts, rereads_in_vain_use_up_a_credit_that_a_conflict_restores)
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
     actor a[20];
-    for (unsigned i = 0; i < gavel__full_prefetch_credit; i++) {
+    for (unsigned i = 0; i < GAVEL__PREFETCH_CREDIT; i++) {
         bool is_even = i % 2 == 0;
         a[i] = is_even ? (actor){.keys = "a", .plays = "SET a 1"}
                        : (actor){.keys = "b", .plays = "SET b 1"};
@@ -97,7 +97,7 @@ Test(core_conflicts, rereads_in_vain_use_up_a_credit_that_a_conflict_restores)
     says(&s, 0, "OK, OK");
     hears(&s, 0, "MULTI / SET c 1 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq(s.engine.rounds.prefetch_credit, gavel__full_prefetch_credit);
+    cr_assert_eq(s.engine.rounds.prefetch_credit, GAVEL__PREFETCH_CREDIT);
     stage_close(&s);
 }
 

@@ -1,0 +1,108 @@
+/*
+ * Progress: what moves a round from one phase to the next: its beginning, each reply, the loss of
+ * its link. The drawing in round.h as code; for the engine and its schedule.
+ *
+ * The steps (read.c, run.c, commit.c, conflict.c) do not know one another: each returns what comes
+ * next, and only here a round is led on, and dissolved when nothing is left to do.
+ */
+#include "core/round.h"
+
+void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
+{
+    while (next != GAVEL__NEXT_WAIT) {
+        switch (next) {
+        case GAVEL__NEXT_WAIT:
+            break;
+        case GAVEL__NEXT_READ:
+            gavel__round_write_reads(round, now_us);
+            next = GAVEL__NEXT_WAIT;
+            break;
+        case GAVEL__NEXT_RUN:
+            if (round->is_narrowing)
+                gavel__round_narrow(round, now_us);
+            next = gavel__round_run(round, now_us);
+            break;
+        case GAVEL__NEXT_COMMIT:
+            gavel__round_commit(round, now_us);
+            next = GAVEL__NEXT_WAIT;
+            break;
+        case GAVEL__NEXT_CONFLICT:
+            next = gavel__round_on_conflict(round, now_us);
+            break;
+        case GAVEL__NEXT_END:
+            gavel__round_dissolve(round, now_us);
+            return;
+        }
+    }
+}
+
+void gavel__round_begin(gavel__round *round, int64_t now_us)
+{
+    gavel__round_set_phase(round, GAVEL__ROUND_READING);
+    if (round->is_snapshot && round->n_fetches == 0) {
+        /* They will name what they want to read. */
+        gavel__round_drive(round, GAVEL__NEXT_RUN, now_us);
+        return;
+    }
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    if (round->lane->round == round)
+        round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
+    gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
+}
+
+void gavel__round_resume(gavel__round *round, int64_t now_us)
+{
+    gavel__round_set_phase(round, GAVEL__ROUND_READING);
+    round->has_prefetch = false;
+    round->is_stale = true;
+    round->rounds->prefetch_credit = GAVEL__PREFETCH_CREDIT;
+    gavel__round_drive(round, gavel__round_run_when_read(round), now_us);
+}
+
+void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
+{
+    gavel__inflight_disown(&round->lane->inflight, round);
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    round->context->stats.n_round_trips++;
+    gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
+}
+
+void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)
+{
+    /* All values in one reply may have been more than a link takes. */
+    if (round->n_merged > 0 && round->n_fetched == 0)
+        gavel__avoid_shortcut(&round->rounds->n_plain_reads);
+    gavel__round_fail(round, message, now_us);
+    gavel__round_drive(round, GAVEL__NEXT_END, now_us);
+}
+
+bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
+{
+    if (round->phase != GAVEL__ROUND_COMMITTING || round->writes.n_requests == 0)
+        return false;
+    return round->has_bare_writes || n_sent >= round->exec_end;
+}
+
+/* ---- Prefetching --------------------------------------------------------------------------- */
+
+/* On a warm key the retry will pause, and what was read behind EXEC will be old by then. */
+static bool is_warm(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i]->heat.level > 0)
+            return true;
+    }
+    return false;
+}
+
+void gavel__round_prefetch(gavel__round *round, int64_t now_us)
+{
+    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !gavel__round_is_inside(round)))
+        return;
+    round->rounds->prefetch_credit--;
+    round->has_prefetch = true;
+    gavel__round_note_values(round);
+    gavel__round_write_reads(round, now_us);
+}

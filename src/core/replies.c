@@ -1,0 +1,154 @@
+/*
+ * Replies: each handed to the step that it is for, of its round, its lane, or a question. One part
+ * of the engine, for its links.
+ */
+#include "core/engine.h"
+
+#include "base/text.h"
+
+/* ---- Gates --------------------------------------------------------------------------------- */
+
+void gavel__engine_end_gate_write(
+    gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before)
+{
+    gavel__lane_end_write(lane, size_before, engine->advanced_us);
+    engine->context.stats.n_commands += lane->n_new_replies - n_replies_before;
+}
+
+/* The last claim was answered, and not all of the gates are ours. */
+static void wait_for_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    gavel__round *round = lane->round;
+    if (round != NULL && !gavel__list_is_empty(&round->members)) {
+        gavel__round_wait_for_gates(round, now_us);
+        return;
+    }
+    if (round != NULL)
+        gavel__round_dissolve(round, now_us);
+    gavel__engine_hand_off(engine, lane, now_us);
+}
+
+static void on_record(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    size_t n_replies_before = lane->n_new_replies;
+    bool hold_back = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
+    gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
+    if (hold_back)
+        wait_for_gates(engine, lane, now_us);
+}
+
+static void on_probe(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    size_t n_replies_before = lane->n_new_replies;
+    gavel__pass_on_probe(lane, &engine->gates, reply, now_us);
+    gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
+}
+
+/* ---- All of them --------------------------------------------------------------------------- */
+
+static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    if (lane->written_us == 0)
+        return;
+    uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
+    uint64_t *smoothed_us = &engine->context.round_trip_us;
+    *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
+    lane->written_us = 0;
+}
+
+/* What must be answered with OK, whatever becomes of the round. */
+static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
+{
+    bool wants_ok = kind == GAVEL__AWAITED_UNWATCH || kind == GAVEL__AWAITED_WATCH ||
+                    kind == GAVEL__AWAITED_MULTI || kind == GAVEL__AWAITED_PLANT;
+    if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
+        return true;
+    return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
+}
+
+/* Hands a reply to the step that it is for; what its round needs next. */
+static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__awaited *awaited,
+    const gavel_reply *reply, int64_t now_us)
+{
+    gavel__round *round = awaited->round;
+    switch (awaited->kind) {
+    case GAVEL__AWAITED_UNWATCH:
+    case GAVEL__AWAITED_NAME:
+        break;
+    case GAVEL__AWAITED_PLANT:
+        return gavel__round_on_planted(round, reply, now_us);
+    case GAVEL__AWAITED_LOOK:
+        gavel__round_on_look(round, reply, now_us);
+        break;
+    case GAVEL__AWAITED_WATCH:
+        return gavel__round_on_watched(round, reply, now_us);
+    case GAVEL__AWAITED_FETCH_STRINGS:
+        return gavel__round_on_fetched_strings(round, reply, now_us);
+    case GAVEL__AWAITED_FETCH:
+        return gavel__round_on_fetched(round, reply, now_us);
+    case GAVEL__AWAITED_SNAPSHOT_QUEUED:
+        gavel__round_on_snapshot_queued(round, reply);
+        break;
+    case GAVEL__AWAITED_SNAPSHOT:
+        return gavel__round_on_snapshot(round, reply, now_us);
+    case GAVEL__AWAITED_MULTI:
+        gavel__round_on_multi(round, reply);
+        break;
+    case GAVEL__AWAITED_QUEUED:
+        gavel__round_on_queued(round, reply);
+        break;
+    case GAVEL__AWAITED_EXEC:
+        return gavel__round_on_exec(round, reply, now_us);
+    case GAVEL__AWAITED_TURN:
+        gavel__pass_on_turn(lane, &engine->gates, reply);
+        break;
+    case GAVEL__AWAITED_RECORD:
+        on_record(engine, lane, reply, now_us);
+        break;
+    case GAVEL__AWAITED_GATE:
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__gates_on_refusal(&engine->gates, reply->text);
+        break;
+    case GAVEL__AWAITED_CHECK:
+        gavel__pass_on_check(lane, reply);
+        break;
+    case GAVEL__AWAITED_TOUCH:
+        gavel__engine_on_touched(lane, reply);
+        break;
+    case GAVEL__AWAITED_ASK:
+        gavel__engine_on_asked(engine, lane, reply, now_us);
+        break;
+    case GAVEL__AWAITED_PROBE:
+        on_probe(engine, lane, reply, now_us);
+        break;
+    case GAVEL__AWAITED_QUESTION:
+        gavel__question_on_reply(awaited->question, reply, now_us);
+        break;
+    }
+    return GAVEL__NEXT_WAIT;
+}
+
+void gavel__engine_on_reply(
+    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+{
+    if (lane->is_condemned)
+        return;
+    measure_round_trip(engine, lane, now_us);
+    if (gavel__inflight_is_empty(&lane->inflight)) {
+        gavel__lane_condemn(lane, "a reply came that nothing had asked for");
+        return;
+    }
+    gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
+    gavel__inflight_advance(&lane->inflight);
+    if (awaited.kind == GAVEL__AWAITED_EXEC || awaited.kind == GAVEL__AWAITED_SNAPSHOT ||
+        awaited.kind == GAVEL__AWAITED_ASK)
+        lane->n_failures = 0;
+    if (!is_sound(awaited.kind, reply))
+        gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
+    else if (awaited.round != NULL || !gavel__awaited_is_of_round(awaited.kind))
+        gavel__round_drive(awaited.round, take(engine, lane, &awaited, reply, now_us), now_us);
+}
