@@ -107,13 +107,13 @@ typedef struct gavel_config {
     uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
     bool has_no_markers;         /* false: a lost reply to EXEC is resolved by the link's marker */
     uint32_t marker_ttl_ms;      /* 0: 900000. At least 600000; deadlines: at most half of it */
-    uint64_t id_ttl_ms;          /* 0: a day. How long an id is remembered */
-    const char *key_prefix;      /* NULL: "gavel:". Of the keys that gavel itself writes; at most
-                                    64 bytes, no brace among them */
-    const char *name;            /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
-    size_t max_reply_bytes;      /* 0: 64 MiB. A larger reply closes the link */
-    uint64_t seed;               /* 0: from the system. Of the jitter, for replaying */
-    gavel_allocator allocator;   /* resize NULL: malloc's */
+    uint64_t id_ttl_ms;          /* 0: a day. How long an id is remembered; at most 100 years */
+    /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
+    const char *key_prefix;
+    const char *name;          /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    size_t max_reply_bytes;    /* 0: 64 MiB. A larger reply closes the link */
+    uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
+    gavel_allocator allocator; /* resize NULL: malloc's */
     gavel_hooks hooks;
     uint32_t max_waiting_links; /* 0: 16. Connections that wait for locks, one a name, at most 256;
                                    beyond that a wait begins when another has ended */

@@ -8,6 +8,7 @@
 #include "base/fork.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "client/config.h"
 #include "core/guard.h"
 
 #include <stdarg.h>
@@ -15,25 +16,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static const uint32_t default_max_links = 4;
-static const uint32_t default_max_gates = 4;
-static const uint32_t default_gate_lease_ms = 500;
-static const uint32_t min_gate_lease_ms = 50;
-static const uint32_t default_max_queued = 65536;
-static const uint32_t default_connect_timeout_ms = 1000;
-static const uint32_t default_command_timeout_ms = 1000;
-static const uint32_t default_marker_ttl_ms = 900000;
-static const uint32_t min_marker_ttl_ms = 600000;
-static const uint64_t default_id_ttl_ms = 86400000;
-static const size_t default_max_reply_bytes = (size_t)64 << 20;
-static const size_t max_prefix_bytes = 64;
-static const uint32_t default_max_round_width = 64;
-static const uint32_t default_max_round_keys = 128;
-static const size_t default_max_round_bytes = (size_t)1 << 20;
-static const uint32_t default_max_round_body_us = 1000;
-static const uint32_t default_max_waiting_links = 16;
-static const uint32_t max_max_waiting_links = 256;
 
 const char *gavel_version(void)
 {
@@ -78,48 +60,6 @@ static bool fail(gavel_error *ret_error, const char *message)
     return false;
 }
 
-static bool is_printable_word(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text <= ' ' || *text > '~')
-            return false;
-    }
-    return true;
-}
-
-static uint32_t or_default(uint32_t value, uint32_t fallback)
-{
-    return value != 0 ? value : fallback;
-}
-
-static bool check_config(const gavel_config *config, gavel_error *ret_error)
-{
-    if (config->max_links > GAVEL__MAX_LANES)
-        return fail(ret_error, "config: max_links is more than 64");
-    if (or_default(config->max_links, default_max_links) +
-            or_default(config->max_gate_links, default_max_gates) >
-        GAVEL__MAX_LANES)
-        return fail(ret_error, "config: max_links and max_gate_links together are more than 64");
-    if (config->gate_lease_ms != 0 && config->gate_lease_ms < min_gate_lease_ms)
-        return fail(ret_error, "config: gate_lease_ms is less than 50");
-    if (config->mode > GAVEL_GATED)
-        return fail(ret_error, "config: mode is none of gavel_mode");
-    if (config->max_waiting_links > max_max_waiting_links)
-        return fail(ret_error, "config: max_waiting_links is more than 256");
-    if (config->marker_ttl_ms != 0 && config->marker_ttl_ms < min_marker_ttl_ms)
-        return fail(ret_error, "config: marker_ttl_ms is less than 600000: a late EXEC could "
-                               "outlive its marker");
-    if (config->max_round_keys > GAVEL_MAX_KEYS)
-        return fail(ret_error, "config: max_round_keys is more than 512");
-    if (config->key_prefix != NULL && strlen(config->key_prefix) > max_prefix_bytes)
-        return fail(ret_error, "config: key_prefix has more than 64 bytes");
-    if (config->key_prefix != NULL && strpbrk(config->key_prefix, "{}") != NULL)
-        return fail(ret_error, "config: key_prefix holds a brace, as only hash tags behind it may");
-    if (config->name != NULL && !is_printable_word(config->name))
-        return fail(ret_error, "config: name has a blank or an unprintable byte");
-    return true;
-}
-
 static char *copy_string(const gavel_allocator *allocator, const char *string)
 {
     size_t size = strlen(string) + 1;
@@ -133,7 +73,7 @@ static int64_t marker_ttl_us(const gavel_config *config)
 {
     if (config->has_no_markers)
         return 0;
-    return (int64_t)or_default(config->marker_ttl_ms, default_marker_ttl_ms) * 1000;
+    return (int64_t)config->marker_ttl_ms * 1000;
 }
 
 static void configure_links(gavel_client *client, const gavel_config *config)
@@ -144,13 +84,10 @@ static void configure_links(gavel_client *client, const gavel_config *config)
         .name = client->name,
         .dial = client->platform.dial,
         .dialler = client->platform.user,
-        .connect_timeout_us =
-            (int64_t)or_default(config->connect_timeout_ms, default_connect_timeout_ms) * 1000,
-        .command_timeout_us =
-            (int64_t)or_default(config->command_timeout_ms, default_command_timeout_ms) * 1000,
+        .connect_timeout_us = (int64_t)config->connect_timeout_ms * 1000,
+        .command_timeout_us = (int64_t)config->command_timeout_ms * 1000,
         .marker_ttl_us = marker_ttl_us(config),
-        .max_reply_bytes =
-            config->max_reply_bytes != 0 ? config->max_reply_bytes : default_max_reply_bytes,
+        .max_reply_bytes = config->max_reply_bytes,
     };
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
         client->connections[i].client = client;
@@ -170,11 +107,10 @@ static int64_t read_clock(void *clock)
 static gavel__round_limits round_limits(gavel_client *client, const gavel_config *config)
 {
     return (gavel__round_limits){
-        .max_width = or_default(config->max_round_width, default_max_round_width),
-        .max_keys = or_default(config->max_round_keys, default_max_round_keys),
-        .max_bytes =
-            config->max_round_bytes != 0 ? config->max_round_bytes : default_max_round_bytes,
-        .max_body_us = or_default(config->max_round_body_us, default_max_round_body_us),
+        .max_width = config->max_round_width,
+        .max_keys = config->max_round_keys,
+        .max_bytes = config->max_round_bytes,
+        .max_body_us = config->max_round_body_us,
         .read_clock = read_clock,
         .clock = client,
     };
@@ -183,30 +119,28 @@ static gavel__round_limits round_limits(gavel_client *client, const gavel_config
 static void configure_engine(gavel_client *client, const gavel_config *config)
 {
     const gavel__platform *platform = &client->platform;
-    uint32_t n_gate_lanes = or_default(config->max_gate_links, default_max_gates);
+    uint32_t n_gate_lanes = config->max_gate_links;
     if (config->mode == GAVEL_OPTIMISTIC)
         n_gate_lanes = 0;
-    uint64_t id_ttl_ms = config->id_ttl_ms != 0 ? config->id_ttl_ms : default_id_ttl_ms;
     gavel__engine_config engine_config = {
         .allocator = &client->allocator,
         .hooks = client->hooks,
         .key_prefix = client->key_prefix,
         .server = client->address.label,
-        .n_lanes = or_default(config->max_links, default_max_links) + n_gate_lanes,
+        .n_lanes = config->max_links + n_gate_lanes,
         .n_gate_lanes = n_gate_lanes,
         .is_adaptive = config->mode == GAVEL_ADAPTIVE,
         .has_returning_callers = !platform->is_blocking,
         .gates =
             {
                 .holder = client->holder,
-                .lease_us =
-                    (int64_t)or_default(config->gate_lease_ms, default_gate_lease_ms) * 1000,
+                .lease_us = (int64_t)config->gate_lease_ms * 1000,
                 .are_always_up = config->mode == GAVEL_GATED,
             },
-        .max_queued = or_default(config->max_queued, default_max_queued),
+        .max_queued = config->max_queued,
         .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),
-        .id_ttl_ms = id_ttl_ms < INT64_MAX ? (int64_t)id_ttl_ms : INT64_MAX,
+        .id_ttl_ms = (int64_t)config->id_ttl_ms,
         .identity = {platform->entropy(platform->user), platform->entropy(platform->user)},
     };
     uint64_t seed = platform->entropy(platform->user);
@@ -236,9 +170,8 @@ static bool set_up(
         return false;
     if (client->address.is_tls && !gavel__has_tls())
         return fail(ret_error, "rediss://: this build of gavel has no TLS (hiredis_ssl)");
-    client->key_prefix =
-        copy_string(allocator, config->key_prefix != NULL ? config->key_prefix : "gavel:");
-    client->name = copy_string(allocator, config->name != NULL ? config->name : "gavel");
+    client->key_prefix = copy_string(allocator, config->key_prefix);
+    client->name = copy_string(allocator, config->name);
     if (client->key_prefix == NULL || client->name == NULL)
         return fail(ret_error, "no memory");
     configure_engine(client, config);
@@ -265,41 +198,46 @@ static void init_renewer_cond(gavel_client *client)
     pthread_condattr_destroy(&attributes);
 }
 
-gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
-    const gavel_config *config, gavel_error *ret_error)
+/* NULL: no memory. */
+static gavel_client *create(const gavel__platform *platform, const gavel_config *config)
 {
-    static const gavel_config defaults;
-    gavel_error unused;
-    if (ret_error == NULL)
-        ret_error = &unused;
-    if (config == NULL)
-        config = &defaults;
-    if (url == NULL) {
-        fail(ret_error, "no URL");
+    gavel_client *client = gavel__alloc(&config->allocator, 1, sizeof(*client));
+    if (client == NULL)
         return NULL;
-    }
-    if (!check_config(config, ret_error))
-        return NULL;
-    const gavel_allocator *allocator =
-        config->allocator.resize != NULL ? &config->allocator : &gavel__system_allocator;
-    gavel_client *client = gavel__alloc(allocator, 1, sizeof(*client));
-    if (client == NULL) {
-        fail(ret_error, "no memory");
-        return NULL;
-    }
-    client->allocator = *allocator;
+    client->allocator = config->allocator;
     client->platform = *platform;
     client->hooks = config->hooks;
     gavel__format(client->holder, sizeof(client->holder), "%s",
         platform->holder != NULL ? platform->holder : "somebody");
     client->fork_generation = gavel__fork_generation();
     client->armed_us = GAVEL__NEVER;
-    client->max_waiting_links = or_default(config->max_waiting_links, default_max_waiting_links);
+    client->max_waiting_links = config->max_waiting_links;
     gavel__list_init(&client->waiters);
     pthread_mutex_init(&client->mutex, NULL);
     pthread_cond_init(&client->left, NULL);
     init_renewer_cond(client);
-    if (!set_up(client, url, config, ret_error)) {
+    return client;
+}
+
+gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
+    const gavel_config *config, gavel_error *ret_error)
+{
+    gavel_error unused;
+    gavel_config complete;
+    if (ret_error == NULL)
+        ret_error = &unused;
+    if (url == NULL) {
+        fail(ret_error, "no URL");
+        return NULL;
+    }
+    if (!gavel__config_complete(config, &complete, ret_error))
+        return NULL;
+    gavel_client *client = create(platform, &complete);
+    if (client == NULL) {
+        fail(ret_error, "no memory");
+        return NULL;
+    }
+    if (!set_up(client, url, &complete, ret_error)) {
         gavel__client_destroy(client);
         return NULL;
     }

@@ -58,6 +58,8 @@ Test(misuse, a_bad_config_is_told)
 {
     const char *url = "redis://127.0.0.1";
     expect_not_opened(url, &(gavel_config){.max_links = 65}, "max_links");
+    expect_not_opened(url, &(gavel_config){.max_gate_links = UINT32_MAX}, "max_gate_links");
+    expect_not_opened(url, &(gavel_config){.id_ttl_ms = UINT64_MAX}, "id_ttl_ms");
     expect_not_opened(url, &(gavel_config){.marker_ttl_ms = 1000}, "marker_ttl_ms");
     expect_not_opened(url, &(gavel_config){.name = "two words"}, "name");
     expect_not_opened(url, &(gavel_config){.name = "line\n"}, "name");

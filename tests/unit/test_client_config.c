@@ -1,0 +1,128 @@
+/* Configurations: each option at both ends of its bounds and beyond, and what is checked besides.
+ */
+#include "client/config.h"
+
+#include "base/memory.h"
+#include "core/engine.h"
+
+#include <criterion/criterion.h>
+
+#include <string.h>
+
+/* The largest value that the field can hold. */
+static uint64_t widest(const gavel__config_field *field)
+{
+    return field->size == sizeof(uint64_t) ? UINT64_MAX : UINT32_MAX;
+}
+
+static void set(gavel_config *config, const gavel__config_field *field, uint64_t value)
+{
+    uint32_t narrow = (uint32_t)value;
+    const void *from = field->size == sizeof(value) ? (void *)&value : (void *)&narrow;
+    memcpy((char *)config + field->offset, from, field->size);
+}
+
+static uint64_t get(const gavel_config *config, const gavel__config_field *field)
+{
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+    memcpy(field->size == sizeof(wide) ? (void *)&wide : (void *)&narrow,
+        (const char *)config + field->offset, field->size);
+    return field->size == sizeof(wide) ? wide : narrow;
+}
+
+/* Whether the field may be that; all others are such that their sums with it are no matter. */
+static bool takes(const gavel__config_field *field, uint64_t value, gavel_error *ret_error)
+{
+    gavel_config complete;
+    gavel_config config = {.max_links = 1, .max_gate_links = 1};
+    set(&config, field, value);
+    bool is_taken = gavel__config_complete(&config, &complete, ret_error);
+    if (is_taken)
+        cr_expect_eq(get(&complete, field), value, "%s", field->name);
+    return is_taken;
+}
+
+static void expect_refused(const gavel_config *config, const char *message)
+{
+    gavel_config complete;
+    gavel_error error = {{0}};
+    cr_expect_not(gavel__config_complete(config, &complete, &error), "%s", message);
+    cr_expect_str_eq(error.message, message);
+}
+
+Test(client_config, every_field_is_bounded_at_both_ends)
+{
+    gavel_error error;
+    size_t n_fields = 0;
+    for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
+        bool is_summed =
+            strcmp(field->name, "max_links") == 0 || strcmp(field->name, "max_gate_links") == 0;
+        cr_expect(takes(field, field->min, &error), "%s: %s", field->name, error.message);
+        cr_expect(takes(field, field->max - is_summed, &error), "%s", error.message);
+        if (field->min > 1) {
+            cr_expect_not(takes(field, field->min - 1, &error), "%s", field->name);
+            cr_expect(strstr(error.message, " is less than ") != NULL, "%s", error.message);
+        }
+        if (field->max < widest(field)) {
+            cr_expect_not(takes(field, field->max + 1, &error), "%s", field->name);
+            cr_expect_not(takes(field, widest(field), &error), "%s", field->name);
+            cr_expect(strstr(error.message, " is more than ") != NULL, "%s", error.message);
+            cr_expect(strstr(error.message, field->name) != NULL, "%s", error.message);
+        }
+        n_fields++;
+    }
+    cr_expect_eq(n_fields, 14);
+}
+
+Test(client_config, zero_is_the_default)
+{
+    gavel_config complete;
+    gavel_config zero = {.seed = 0};
+    gavel_error error;
+    for (int i = 0; i < 2; i++) {
+        cr_assert(gavel__config_complete(i == 0 ? NULL : &zero, &complete, &error));
+        for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++)
+            cr_expect_eq(get(&complete, field), field->fallback, "%s", field->name);
+        cr_expect_str_eq(complete.key_prefix, "gavel:");
+        cr_expect_str_eq(complete.name, "gavel");
+        cr_expect_eq(complete.allocator.resize, gavel__system_allocator.resize);
+        cr_expect_eq(complete.seed, 0);
+    }
+}
+
+/* Options are checked one by one before they are added up. */
+Test(client_config, sums_do_not_overflow)
+{
+    expect_refused(
+        &(gavel_config){.max_gate_links = UINT32_MAX}, "config: max_gate_links is more than 64");
+    expect_refused(&(gavel_config){.max_links = UINT32_MAX, .max_gate_links = 5},
+        "config: max_links is more than 64");
+    expect_refused(&(gavel_config){.max_links = 60, .max_gate_links = 5},
+        "config: max_links and max_gate_links together are more than 64");
+    expect_refused(&(gavel_config){.max_links = GAVEL__MAX_LANES},
+        "config: max_links and max_gate_links together are more than 64");
+}
+
+Test(client_config, words)
+{
+    char prefix[66];
+    memset(prefix, 'x', 65);
+    prefix[65] = '\0';
+    expect_refused(
+        &(gavel_config){.key_prefix = prefix}, "config: key_prefix has more than 64 bytes");
+    const char *const braces[] = {"{", "app}:", "{app}:"};
+    for (size_t i = 0; i < 3; i++)
+        expect_refused(&(gavel_config){.key_prefix = braces[i]},
+            "config: key_prefix holds a brace, as only hash tags behind it may");
+    expect_refused(
+        &(gavel_config){.name = "two words"}, "config: name has a blank or an unprintable byte");
+    expect_refused(&(gavel_config){.mode = (gavel_mode)3}, "config: mode is none of gavel_mode");
+    expect_refused(&(gavel_config){.marker_ttl_ms = 599999},
+        "config: marker_ttl_ms is less than 600000: a late EXEC could outlive its marker");
+    prefix[64] = '\0';
+    gavel_config complete;
+    gavel_error error;
+    cr_expect(gavel__config_complete(
+        &(gavel_config){.key_prefix = prefix, .name = ""}, &complete, &error));
+}
