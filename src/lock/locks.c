@@ -4,6 +4,7 @@
 #include "lock/locks.h"
 
 #include "base/text.h"
+#include "core/transaction.h"
 #include "lock/parts.h"
 
 static const uint32_t default_lease_ms = 10000;
@@ -226,22 +227,21 @@ gavel__lock_op *gavel__locks_extend(
     return op;
 }
 
-/* NULL: the command is complete in *ret_command. */
+/* NULL: the command is complete in *ret_command. One that ends where its keys would begin has none:
+ * TIME, say. */
 static const char *resolve(const gavel_command *command, gavel_command *ret_command)
 {
     if (command->args == NULL || command->n_args == 0)
         return "the command has no name";
     if (command->n_args > GAVEL_LOCK_ARGS_MAX)
         return "the command has more than 4096 arguments";
-    *ret_command = *command;
-    if (ret_command->first_key == 0)
-        ret_command->first_key = 1;
-    if (ret_command->first_key > command->n_args)
-        return "the command has no such key";
-    size_t n_behind = command->n_args - ret_command->first_key;
-    if (ret_command->n_keys == 0)
-        ret_command->n_keys = n_behind > 0 ? 1 : 0;
-    return ret_command->n_keys <= n_behind ? NULL : "the command has no such key";
+    size_t first_key = command->first_key != 0 ? command->first_key : 1;
+    if (first_key == command->n_args && command->n_keys == 0) {
+        *ret_command = *command;
+        ret_command->first_key = first_key;
+        return NULL;
+    }
+    return gavel__command_resolve(command, ret_command) ? NULL : "the command has no such key";
 }
 
 gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,
