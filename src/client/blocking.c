@@ -50,6 +50,8 @@ static gavel__connection *only_busy_link(gavel_client *client)
     size_t n_connections = gavel__client_n_connections(client);
     for (size_t i = 0; i < n_connections; i++) {
         gavel__connection *connection = gavel__client_connection(client, i);
+        if (connection->lane == NULL)
+            continue;
         if (connection->lane->state == GAVEL__LANE_WANTED ||
             connection->lane->state == GAVEL__LANE_DIALLING)
             return NULL;

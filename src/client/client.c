@@ -92,7 +92,6 @@ static void configure_links(gavel_client *client, const gavel_config *config)
     for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
         client->connections[i].client = client;
         client->connections[i].link_config = &client->link_config;
-        client->connections[i].lane = &client->engine.lanes[i];
         client->connections[i].handler = &gavel__engine_handler;
         client->connections[i].watch.fd = -1;
     }

@@ -31,7 +31,7 @@ typedef struct gavel__connection {
     gavel_client *client;
     gavel__link *link; /* NULL: never needed yet */
     const gavel__link_config *link_config;
-    gavel__lane *lane;
+    gavel__lane *lane; /* NULL: there is none yet */
     const gavel__handler *handler;
     gavel__watch watch;
     bool is_slept_on; /* by a thread in gavel__link_wait: the loop must not read from it */

@@ -161,6 +161,18 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
         flush(connection, now_us);
 }
 
+/* The engine makes its lanes when it first wants them. */
+static void serve_links(gavel_client *client, int64_t now_us)
+{
+    for (gavel__lane *lane = client->engine.lanes.first; lane != NULL; lane = lane->following) {
+        gavel__connection *connection = &client->connections[lane->index];
+        connection->lane = lane;
+        serve_link(connection, now_us);
+    }
+    for (size_t i = 0; i < client->locks.n_lanes; i++)
+        serve_link(&client->lock_connections[i], now_us);
+}
+
 /* ---- To the callers ------------------------------------------------------------------------ */
 
 static void tell_outcome(gavel_client *client, gavel__transaction *transaction)
@@ -261,9 +273,7 @@ bool gavel__client_pump(gavel_client *client)
         client->has_news = false;
         gavel__client_advance_locks(client);
         gavel__engine_advance(&client->engine, now_us);
-        size_t n_connections = gavel__client_n_connections(client);
-        for (size_t i = 0; i < n_connections; i++)
-            serve_link(gavel__client_connection(client, i), now_us);
+        serve_links(client, now_us);
         tell_outcomes(client);
         if (gavel__engine_keeps_gates(&client->engine))
             client->has_news = true;

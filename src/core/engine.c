@@ -36,17 +36,15 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
     gavel__list_init(&engine->doubts);
     gavel__list_init(&engine->unused);
-    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++)
-        engine->lanes[i].index = i;
-    for (uint32_t i = 0; i < config->n_gate_lanes; i++)
-        engine->lanes[config->n_lanes - 1 - i].is_gate_lane = true;
+    engine->lanes = (gavel__lanes){.allocator = config->allocator,
+        .n_max = config->n_lanes,
+        .n_gate_lanes = config->n_gate_lanes};
 }
 
 void gavel__engine_finish(gavel__engine *engine)
 {
     assert(engine->queue.n_open == 0);
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        gavel__lane *lane = &engine->lanes[i];
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->next != NULL)
             gavel__round_dissolve(lane->next, 0);
         if (lane->round != NULL)
@@ -57,6 +55,7 @@ void gavel__engine_finish(gavel__engine *engine)
         lane->asked = NULL;
     }
     gavel__engine_drop_doubts(engine, 0);
+    gavel__lanes_finish(&engine->lanes);
     gavel__rounds_finish(&engine->rounds);
     gavel__gates_finish(&engine->gates);
     gavel__queue_finish(&engine->queue);
@@ -256,12 +255,15 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
 /* How long to do without gates when no link for them can be had. */
 static const int64_t without_gates_us = 1000000;
 
+/* And when to see whether there is memory for a lane. */
+static const int64_t no_memory_pause_us = 20000;
+
 /* ---- Links --------------------------------------------------------------------------------- */
 
 static bool has_lane(const gavel__engine *engine, gavel__lane_state state)
 {
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        if (engine->lanes[i].state == state)
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == state)
             return true;
     }
     return false;
@@ -358,8 +360,8 @@ static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool wa
 
 static bool has_gate_lane(const gavel__engine *engine)
 {
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        if (engine->lanes[i].is_gate_lane && engine->lanes[i].state == GAVEL__LANE_UP)
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->is_gate_lane && lane->state == GAVEL__LANE_UP)
             return true;
     }
     return false;
@@ -393,8 +395,7 @@ void gavel__engine_on_link_down(
 /* An ordinary lane on which a question can be put, now or soon; or NULL. */
 static gavel__lane *lane_for_questions(gavel__engine *engine)
 {
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        gavel__lane *lane = &engine->lanes[i];
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_UP && !lane->is_condemned && !lane->is_gate_lane)
             return lane;
     }
@@ -404,8 +405,8 @@ static gavel__lane *lane_for_questions(gavel__engine *engine)
 /* Whoever waits too long for a gate sees whether its holder is dead. */
 static void probe_gates(gavel__engine *engine, int64_t now_us)
 {
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        gavel__lane *waiting = &engine->lanes[i];
+    for (gavel__lane *waiting = engine->lanes.first; waiting != NULL;
+         waiting = waiting->following) {
         if (gavel__pass_blocked_on(waiting) == NULL || waiting->probe_us > now_us)
             continue;
         gavel__lane *lane = lane_for_questions(engine);
@@ -434,8 +435,7 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
 {
     if (gavel__gates_is_empty(&engine->gates))
         return false;
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        const gavel__lane *lane = &engine->lanes[i];
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_PREFETCHED;
         if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->is_condemned)
             return true;
@@ -453,8 +453,7 @@ static bool has_question(const gavel__engine *engine)
         return true;
     if (gavel__gates_is_empty(&engine->gates))
         return false;
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        const gavel__lane *lane = &engine->lanes[i];
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (gavel__pass_blocked_on(lane) != NULL && lane->probe_us <= engine->advanced_us)
             return true;
     }
@@ -484,25 +483,36 @@ static bool has_work_for(gavel__engine *engine, bool is_gate_lane)
     }
     if (is_gate_lane)
         return false;
-    if (gavel__questions_want_lane(&engine->questions, engine->lanes, engine->config.n_lanes))
+    if (gavel__questions_want_lane(&engine->questions, &engine->lanes))
         return true;
     return has_question(engine) && lane_for_questions(engine) == NULL;
 }
 
-/* One that is down, unless one of its kind is on its way; or NULL. */
-static gavel__lane *lane_to_dial(gavel__engine *engine, bool is_gate_lane)
+/* The place of one that is down, unless one of its kind is on its way; or n_max. */
+static uint32_t place_to_dial(const gavel__lanes *lanes, bool is_gate_lane)
 {
-    gavel__lane *down = NULL;
-    for (uint32_t i = engine->config.n_lanes; i-- > 0;) {
-        gavel__lane *lane = &engine->lanes[i];
-        if (lane->is_gate_lane != is_gate_lane)
-            continue;
-        if (lane->state == GAVEL__LANE_WANTED || lane->state == GAVEL__LANE_DIALLING)
-            return NULL;
-        if (lane->state == GAVEL__LANE_DOWN)
-            down = lane;
+    uint32_t n_links = lanes->n_max - lanes->n_gate_lanes;
+    uint32_t end = is_gate_lane ? lanes->n_max : n_links;
+    uint32_t place = lanes->n_max;
+    for (uint32_t i = is_gate_lane ? n_links : 0; i < end; i++) {
+        const gavel__lane *lane = gavel__lanes_find(lanes, i);
+        if (lane != NULL &&
+            (lane->state == GAVEL__LANE_WANTED || lane->state == GAVEL__LANE_DIALLING))
+            return lanes->n_max;
+        if (place == lanes->n_max && (lane == NULL || lane->state == GAVEL__LANE_DOWN))
+            place = i;
     }
-    return down;
+    return place;
+}
+
+/* There is no memory for a lane: without any, it is as if the server could not be reached. */
+static void on_no_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
+{
+    engine->make_lane_us = now_us + no_memory_pause_us;
+    if (is_gate_lane && !has_gate_lane(engine))
+        gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
+    if (!is_gate_lane && !has_lane(engine, GAVEL__LANE_UP))
+        on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
@@ -510,9 +520,14 @@ static void want_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
 {
     if (!has_work_for(engine, is_gate_lane)) /* mostly, and quickly */
         return;
-    gavel__lane *lane = lane_to_dial(engine, is_gate_lane);
-    if (lane == NULL)
+    uint32_t place = place_to_dial(&engine->lanes, is_gate_lane);
+    if (place == engine->lanes.n_max || now_us < engine->make_lane_us)
         return;
+    gavel__lane *lane = gavel__lanes_make(&engine->lanes, place);
+    if (lane == NULL) {
+        on_no_lane(engine, is_gate_lane, now_us);
+        return;
+    }
     lane->state = GAVEL__LANE_WANTED;
     if (lane->dial_us < now_us)
         lane->dial_us = now_us;
@@ -530,7 +545,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
         probe_gates(engine, now_us);
         hand_orphans_off(engine, now_us);
     }
-    gavel__questions_serve(&engine->questions, engine->lanes, engine->config.n_lanes, now_us);
+    gavel__questions_serve(&engine->questions, &engine->lanes, now_us);
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
 }
@@ -541,8 +556,9 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
     const gavel__heap_node *first = gavel__heap_first(&engine->queue.timers);
     if (first != NULL)
         due_us = first->due_us;
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        const gavel__lane *lane = &engine->lanes[i];
+    if (engine->make_lane_us > engine->advanced_us && engine->make_lane_us < due_us)
+        due_us = engine->make_lane_us;
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
         /* What is due already waits for a link, not for time. */

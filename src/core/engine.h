@@ -13,6 +13,7 @@
 #include "core/question.h"
 #include "core/round.h"
 
+/* Of an engine. */
 #define GAVEL__MAX_LANES 64
 
 typedef struct gavel__engine_config {
@@ -41,7 +42,8 @@ typedef struct gavel__engine {
     gavel__gates gates;
     gavel__rounds rounds;
     gavel__questions questions;
-    gavel__lane lanes[GAVEL__MAX_LANES];
+    gavel__lanes lanes;
+    int64_t make_lane_us;              /* there was no memory for one: not again before */
     gavel__list doubts;                /* rounds IN_DOUBT */
     uint64_t n_markers;                /* named so far */
     int64_t advanced_us;               /* when gavel__engine_advance was last called */

@@ -5,6 +5,52 @@
 
 #include "base/text.h"
 
+#include <assert.h>
+
+/* ---- All of them --------------------------------------------------------------------------- */
+
+/* Where the pointer to the lane at this index is, or would be. */
+static gavel__lane *const *place_of(const gavel__lanes *lanes, uint32_t index)
+{
+    gavel__lane *const *place = &lanes->first;
+    while (*place != NULL && (*place)->index < index)
+        place = &(*place)->following;
+    return place;
+}
+
+gavel__lane *gavel__lanes_find(const gavel__lanes *lanes, uint32_t index)
+{
+    gavel__lane *lane = *place_of(lanes, index);
+    return lane != NULL && lane->index == index ? lane : NULL;
+}
+
+gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index)
+{
+    assert(index < lanes->n_max);
+    gavel__lane **place = (gavel__lane **)place_of(lanes, index);
+    if (*place != NULL && (*place)->index == index)
+        return *place;
+    gavel__lane *lane = gavel__alloc(lanes->allocator, 1, sizeof(*lane));
+    if (lane == NULL)
+        return NULL;
+    lane->index = index;
+    lane->is_gate_lane = index >= lanes->n_max - lanes->n_gate_lanes;
+    lane->following = *place;
+    *place = lane;
+    return lane;
+}
+
+void gavel__lanes_finish(gavel__lanes *lanes)
+{
+    while (lanes->first != NULL) {
+        gavel__lane *lane = lanes->first;
+        lanes->first = lane->following;
+        gavel__free(lanes->allocator, lane);
+    }
+}
+
+/* ---- One of them --------------------------------------------------------------------------- */
+
 void gavel__lane_condemn(gavel__lane *lane, const char *message)
 {
     if (lane->is_condemned)

@@ -22,7 +22,8 @@ typedef enum gavel__lane_state {
 } gavel__lane_state;
 
 typedef struct gavel__lane {
-    uint32_t index;
+    struct gavel__lane *following; /* the next one by index that there is, or NULL */
+    uint32_t index;                /* its place for good: links first, then waiting links */
     gavel__lane_state state;
     gavel__buffer *out;   /* the link's, while UP */
     uint64_t n_appended;  /* bytes of commands since UP */
@@ -51,6 +52,23 @@ typedef struct gavel__lane {
     int64_t planted_us;              /* since then it lives for its ttl */
     uint64_t number;                 /* of the last round that committed, or as planted */
 } gavel__lane;
+
+/* All lanes of a server. Each is made when it is first wanted. */
+typedef struct gavel__lanes {
+    const gavel_allocator *allocator; /* borrowed */
+    uint32_t n_max;                   /* how many there can be */
+    uint32_t n_gate_lanes;            /* of these, the last ones */
+    gavel__lane *first;               /* by index */
+} gavel__lanes;
+
+/* The lane at this index, or NULL: it was never wanted. */
+gavel__lane *gavel__lanes_find(const gavel__lanes *lanes, uint32_t index);
+
+/* The same, made if there was none. NULL: no memory. */
+gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index);
+
+/* Frees them; nothing may be under way. */
+void gavel__lanes_finish(gavel__lanes *lanes);
 
 /* The lane's link is to be closed. */
 void gavel__lane_condemn(gavel__lane *lane, const char *message);

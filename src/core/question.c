@@ -66,13 +66,13 @@ void gavel__questions_init(gavel__questions *questions)
 }
 
 /* The lane that has the least to answer before it; NULL: none is up. */
-static gavel__lane *find_lane(gavel__lane *lanes, uint32_t n_lanes)
+static gavel__lane *find_lane(const gavel__lanes *lanes)
 {
     gavel__lane *found = NULL;
-    for (uint32_t i = 0; i < n_lanes; i++) {
-        if (gavel__lane_can_ask(&lanes[i]) &&
-            (found == NULL || lanes[i].inflight.n_replies < found->inflight.n_replies))
-            found = &lanes[i];
+    for (gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following) {
+        if (gavel__lane_can_ask(lane) &&
+            (found == NULL || lane->inflight.n_replies < found->inflight.n_replies))
+            found = lane;
     }
     return found;
 }
@@ -100,27 +100,19 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
 }
 
-void gavel__questions_serve(
-    gavel__questions *questions, gavel__lane *lanes, uint32_t n_lanes, int64_t now_us)
+void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
     while (!gavel__list_is_empty(&questions->pending)) {
-        gavel__lane *lane = find_lane(lanes, n_lanes);
+        gavel__lane *lane = find_lane(lanes);
         if (lane == NULL)
             return;
         write(GAVEL__CONTAINER(questions->pending.next, gavel__question, node), lane, now_us);
     }
 }
 
-bool gavel__questions_want_lane(
-    const gavel__questions *questions, const gavel__lane *lanes, uint32_t n_lanes)
+bool gavel__questions_want_lane(const gavel__questions *questions, const gavel__lanes *lanes)
 {
-    if (gavel__list_is_empty(&questions->pending))
-        return false;
-    for (uint32_t i = 0; i < n_lanes; i++) {
-        if (gavel__lane_can_ask(&lanes[i]))
-            return false;
-    }
-    return true;
+    return !gavel__list_is_empty(&questions->pending) && find_lane(lanes) == NULL;
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */

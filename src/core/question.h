@@ -28,6 +28,7 @@
 #include <gavel/reply.h>
 
 struct gavel__lane;
+struct gavel__lanes;
 
 typedef struct gavel__question gavel__question;
 
@@ -92,11 +93,11 @@ void gavel__questions_init(gavel__questions *questions);
 
 /* Writes what is pending, as far as there are lanes. */
 void gavel__questions_serve(
-    gavel__questions *questions, struct gavel__lane *lanes, uint32_t n_lanes, int64_t now_us);
+    gavel__questions *questions, const struct gavel__lanes *lanes, int64_t now_us);
 
 /* Whether a question waits for an ordinary lane, and none is up. */
 bool gavel__questions_want_lane(
-    const gavel__questions *questions, const struct gavel__lane *lanes, uint32_t n_lanes);
+    const gavel__questions *questions, const struct gavel__lanes *lanes);
 
 /* A reply to a question, on this lane, which closes if the reply says that it is of no use. */
 void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us);

@@ -368,12 +368,12 @@ void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
 {
     if (!gavel__gates_is_empty(&engine->gates))
         park_behind_gates(engine);
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++) {
-        if (engine->lanes[i].is_gate_lane)
-            fill_gate_lane(engine, &engine->lanes[i], now_us);
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->is_gate_lane)
+            fill_gate_lane(engine, lane, now_us);
         else
-            fill_lane(engine, &engine->lanes[i], now_us);
+            fill_lane(engine, lane, now_us);
     }
-    for (uint32_t i = 0; i < engine->config.n_lanes; i++)
-        follow_up(engine, &engine->lanes[i], now_us);
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+        follow_up(engine, lane, now_us);
 }

@@ -340,8 +340,9 @@ void crowd_judge(const crowd *c)
 
 static bool holds(const gavel_client *client, gavel_bytes key, int64_t now_us)
 {
-    for (size_t i = 0; i < client->engine.config.n_lanes; i++) {
-        const gavel__pass *pass = &client->engine.lanes[i].pass;
+    for (const gavel__lane *lane = client->engine.lanes.first; lane != NULL;
+         lane = lane->following) {
+        const gavel__pass *pass = &lane->pass;
         if (pass->state != GAVEL__PASS_HELD || pass->is_handed_off ||
             now_us - pass->granted_us >= CROWD_LEASE_US)
             continue;

@@ -58,7 +58,7 @@ void begin_waiting(stage *s, actor *a)
 
 gavel__pass_state pass_of(const stage *s)
 {
-    return s->engine.lanes[1].pass.state;
+    return lane_of(s, 1)->pass.state;
 }
 
 /* ---- Hearing ------------------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ static size_t count_commands(const char *text)
 void gate_stage_hears(stage *s, uint32_t place, const char *commands, int line)
 {
     advance(s, 0);
-    const gavel__lane *lane = &s->engine.lanes[place];
+    const gavel__lane *lane = lane_of(s, place);
     cr_assert(!lane->is_condemned, "line %d: the link is to be closed (%s)", line, lane->message);
     const char *text = without_records(stage_peek(s, place));
     cr_assert_str_eq(text, commands, "line %d: heard\n    %s\nnot\n    %s", line, text, commands);

@@ -339,16 +339,18 @@ void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line)
 
 /* ---- Links --------------------------------------------------------------------------------- */
 
-static gavel__lane *lane_at(stage *s, uint32_t lane)
+gavel__lane *lane_of(const stage *s, uint32_t place)
 {
-    cr_assert_lt(lane, s->engine.config.n_lanes);
-    return &s->engine.lanes[lane];
+    static gavel__lane down; /* and stays so */
+    cr_assert_lt(place, s->engine.config.n_lanes);
+    gavel__lane *lane = gavel__lanes_find(&s->engine.lanes, place);
+    return lane != NULL ? lane : &down;
 }
 
 static void begin_dial(stage *s, uint32_t place, int line)
 {
-    gavel__lane *lane = lane_at(s, place);
     advance(s, 0);
+    gavel__lane *lane = lane_of(s, place);
     cr_assert_eq((int)lane->state, (int)GAVEL__LANE_WANTED, "line %d: link %u is not wanted", line,
         (unsigned)place);
     if (lane->dial_us > s->now_us)
@@ -372,7 +374,7 @@ static size_t dial_of(gavel_bytes marker)
 void stage_link_up(stage *s, uint32_t place, int line)
 {
     begin_dial(s, place, line);
-    gavel__lane *lane = lane_at(s, place);
+    gavel__lane *lane = lane_of(s, place);
     gavel__buffer_clear(&s->outs[place]);
     gavel__engine_on_link_up(&s->engine, lane, &s->outs[place]);
 }
@@ -383,12 +385,12 @@ void stage_link_refused(stage *s, uint32_t place, bool is_final, const char *ser
     gavel__loss loss = {.is_final = is_final,
         .is_refused = server_error != NULL,
         .message = server_error != NULL ? server_error : "connection refused"};
-    gavel__engine_on_link_down(&s->engine, lane_at(s, place), &loss, s->now_us);
+    gavel__engine_on_link_down(&s->engine, lane_of(s, place), &loss, s->now_us);
 }
 
 void link_down_within(stage *s, uint32_t place, uint64_t n)
 {
-    gavel__lane *lane = lane_at(s, place);
+    gavel__lane *lane = lane_of(s, place);
     gavel__loss loss = {.n_sent = lane->n_sent + n, .message = "connection reset"};
     gavel__engine_on_link_down(&s->engine, lane, &loss, s->now_us);
 }
@@ -400,8 +402,8 @@ void link_down(stage *s, uint32_t place)
 
 void stage_is_closed(stage *s, uint32_t place, const char *message, int line)
 {
-    gavel__lane *lane = lane_at(s, place);
     advance(s, 0);
+    gavel__lane *lane = lane_of(s, place);
     cr_assert(lane->is_condemned, "line %d: link %u is not to be closed", line, (unsigned)place);
     cr_assert_not_null(strstr(lane->message, message), "line %d: link %u is closed for \"%s\"",
         line, (unsigned)place, lane->message);
@@ -508,7 +510,7 @@ const char *stage_peek(stage *s, uint32_t place)
 void stage_composes(stage *s, uint32_t place, const char *commands, int line)
 {
     advance(s, 0);
-    gavel__lane *lane = lane_at(s, place);
+    gavel__lane *lane = lane_of(s, place);
     const listing *l = list_commands(s, place);
     cr_assert_str_eq(
         l->text, commands, "line %d: heard\n    %s\nnot\n    %s", line, l->text, commands);
@@ -519,7 +521,7 @@ void stage_composes(stage *s, uint32_t place, const char *commands, int line)
 
 static void send_all(stage *s, uint32_t place)
 {
-    gavel__lane *lane = lane_at(s, place);
+    gavel__lane *lane = lane_of(s, place);
     lane->n_sent += s->outs[place].size;
     lane->n_new_replies = 0;
     cr_assert_eq(lane->n_sent, lane->n_appended, "bytes are miscounted");
@@ -529,7 +531,7 @@ static void send_all(stage *s, uint32_t place)
 void stage_hears(stage *s, uint32_t place, const char *commands, int line)
 {
     stage_composes(s, place, commands, line);
-    const gavel__lane *lane = lane_at(s, place);
+    const gavel__lane *lane = lane_of(s, place);
     cr_assert(s->outs[place].size == 0 || !lane->is_condemned,
         "line %d: the link is to be closed, so nothing is sent (%s)", line, lane->message);
     send_all(s, place);
@@ -642,7 +644,7 @@ void says(stage *s, uint32_t place, const char *replies)
         gavel__arena_init(&arena, &gavel__system_allocator);
         gavel_reply reply = {.type = GAVEL_REPLY_NIL};
         take_reply(s, &arena, &at, &reply);
-        gavel__engine_on_reply(&s->engine, lane_at(s, place), &reply, s->now_us);
+        gavel__engine_on_reply(&s->engine, lane_of(s, place), &reply, s->now_us);
         gavel__arena_finish(&arena);
     }
 }

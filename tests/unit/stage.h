@@ -107,6 +107,9 @@ void stage_collect(stage *s);
 
 /* ---- The links and the server -------------------------------------------------------------- */
 
+/* The lane at this place; one that is DOWN, if it was never wanted. */
+gavel__lane *lane_of(const stage *s, uint32_t place);
+
 /* Asserts that the lane is wanted, and connects it. */
 void stage_link_up(stage *s, uint32_t lane, int line);
 

@@ -148,12 +148,12 @@ Test(core_doubts, an_error_is_no_answer_and_it_is_asked_again)
         ask(&s);
         says(&s, 0, answers[i]);
         is_in(&s, &a, GAVEL__TX_IN_DOUBT);
-        if (s.engine.lanes[0].is_condemned)
+        if (lane_of(&s, 0)->is_condemned)
             is_closed(&s, 0, "");
         else
             hears_nothing(&s, 0);
         sleeps(&s);
-        if (s.engine.lanes[0].state != GAVEL__LANE_UP)
+        if (lane_of(&s, 0)->state != GAVEL__LANE_UP)
             link_up(&s, 0);
         hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
         says(&s, 0, ":1, \"n0+1\"");
@@ -292,8 +292,8 @@ Test(core_doubts, with_no_link_in_sight_the_engine_sleeps)
     link_refused(&s, 0, false, NULL);
     is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     sleeps(&s);
-    cr_assert_eq((int)s.engine.lanes[0].state, (int)GAVEL__LANE_WANTED);
-    (void)gavel__engine_begin_dial(&s.engine, &s.engine.lanes[0]);
+    cr_assert_eq((int)lane_of(&s, 0)->state, (int)GAVEL__LANE_WANTED);
+    (void)gavel__engine_begin_dial(&s.engine, lane_of(&s, 0));
     advance(&s, 10);
     sleeps(&s); /* to the deadline: nothing is due before the link is up */
     ends(&s, &a, GAVEL_UNKNOWN);

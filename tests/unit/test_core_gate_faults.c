@@ -97,7 +97,7 @@ Test(core_gate_faults, a_doubt_is_asked_while_another_gate_lane_is_up)
     link_down(&s, 1);
     is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     cr_expect_eq(
-        (int)s.engine.lanes[0].state, (int)GAVEL__LANE_WANTED, "nobody asks what became of EXEC");
+        (int)lane_of(&s, 0)->state, (int)GAVEL__LANE_WANTED, "nobody asks what became of EXEC");
     stage_close(&s);
 }
 
@@ -112,8 +112,8 @@ Test(core_gate_faults, a_link_that_was_closed_for_want_of_waiters_is_dialled_at_
         *a = (actor){.reads = "a", .plays = "ADD a 1", .request.deadline_ms = 50};
         enter(&s, a);
         advance(&s, 0);
-        cr_expect_leq(s.engine.lanes[1].dial_us, s.now_us, "the %d. time it pauses for %d us", i,
-            (int)(s.engine.lanes[1].dial_us - s.now_us));
+        cr_expect_leq(lane_of(&s, 1)->dial_us, s.now_us, "the %d. time it pauses for %d us", i,
+            (int)(lane_of(&s, 1)->dial_us - s.now_us));
         link_up(&s, 1);
         advance(&s, 0);
         (void)stage_listen(&s, 1);
@@ -247,7 +247,7 @@ Test(core_gate_faults, who_waits_leaves_when_gates_are_turned_off)
     says(&s, 1, "OK, QUEUED, -NOPERM no, -NOPERM no, -EXECABORT no");
     advance(&s, 0);
     cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
-    cr_expect(s.engine.lanes[2].is_condemned || b.transaction->state != GAVEL__TX_READING,
+    cr_expect(lane_of(&s, 2)->is_condemned || b.transaction->state != GAVEL__TX_READING,
         "b waits for a token that nobody may push");
     stage_close(&s);
 }
@@ -275,7 +275,7 @@ Test(core_gate_faults, who_may_not_repair_does_not_wait)
     says(&s, 0, "-NOPERM no, -NOPERM no");
     advance(&s, 0);
     cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
-    cr_expect(s.engine.lanes[1].is_condemned, "a waits for a token that nobody may push");
+    cr_expect(lane_of(&s, 1)->is_condemned, "a waits for a token that nobody may push");
     stage_close(&s);
 }
 
@@ -299,7 +299,7 @@ Test(core_gate_faults, who_cannot_repair_does_not_wait_either)
     hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "-OOM command not allowed when used memory > 'maxmemory'., :-2");
     advance(&s, 0);
-    cr_expect(s.engine.lanes[1].is_condemned, "a waits for a token that nobody can make");
+    cr_expect(lane_of(&s, 1)->is_condemned, "a waits for a token that nobody can make");
     stage_close(&s);
 }
 
@@ -319,7 +319,7 @@ Test(core_gate_faults, who_reads_nothing_waits_for_what_the_look_says)
     hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
     advance(&s, 0);
-    if (s.engine.lanes[0].n_new_replies == 0)
+    if (lane_of(&s, 0)->n_new_replies == 0)
         sleeps(&s);
     hears_gates(&s, 0, "MGET g:gate:{a} / WATCH a");
     says(&s, 0, "[nil], OK");
@@ -344,7 +344,7 @@ Test(core_gate_faults, handing_on_nothing_begins_no_round_trip)
     ends(&s, &a, GAVEL_ABORTED);
     advance(&s, 0);
     hears_nothing(&s, 1);
-    cr_expect_eq(s.engine.lanes[1].written_us, 0);
+    cr_expect_eq(lane_of(&s, 1)->written_us, 0);
     stage_close(&s);
 }
 
@@ -363,8 +363,8 @@ Test(core_gate_faults, a_lack_of_memory_does_not_bind_a_lane)
         s.memory.n_left = n_left;
         advance(&s, 0);
         s.memory.n_left = MEMORY_ENOUGH;
-        if (a.is_told && !s.engine.lanes[1].is_condemned)
-            cr_expect_eq(s.engine.lanes[1].pass.n_gates, 0, "with %zu allocations", n_left);
+        if (a.is_told && !lane_of(&s, 1)->is_condemned)
+            cr_expect_eq(lane_of(&s, 1)->pass.n_gates, 0, "with %zu allocations", n_left);
         stage_close(&s);
     }
 }

@@ -18,7 +18,7 @@ static void lose(stage *s, const char *exec)
     hears(s, 0, exec);
     says(s, 0, "OK, QUEUED, nil");
     advance(s, 0);
-    if (s->engine.lanes[0].n_new_replies == 0 && s->engine.lanes[1].state == GAVEL__LANE_DOWN)
+    if (lane_of(s, 0)->n_new_replies == 0 && lane_of(s, 1)->state == GAVEL__LANE_DOWN)
         sleeps(s);
 }
 
@@ -35,7 +35,7 @@ Test(core_gates, who_only_reads_passes_by)
     hears(&s, 0, "GET a");
     says(&s, 0, "\"1\"");
     cr_expect_not(ends(&s, &a, GAVEL_COMMITTED)->is_gated);
-    cr_expect_eq((int)s.engine.lanes[1].state, (int)GAVEL__LANE_DOWN);
+    cr_expect_eq((int)lane_of(&s, 1)->state, (int)GAVEL__LANE_DOWN);
     stage_close(&s);
 }
 
@@ -153,7 +153,7 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     says(&s, 0, "[nil], OK, \"3\"");
     s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 4 / EXEC");
-    if (s.engine.lanes[1].state == GAVEL__LANE_DOWN)
+    if (lane_of(&s, 1)->state == GAVEL__LANE_DOWN)
         sleeps(&s);
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
@@ -257,7 +257,7 @@ Test(core_gates, a_look_outlives_its_members)
     says(&s, 0, "[\"0123456789abcdef since=1 you\"], OK, \"2\"");
     advance(&s, 0);
     cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
-    cr_expect_eq(s.engine.lanes[0].round, NULL);
+    cr_expect_eq(lane_of(&s, 0)->round, NULL);
     stage_close(&s);
 }
 
@@ -350,7 +350,7 @@ Test(core_gates, a_login_that_may_not_use_gates_does_without)
         says(&s, 1, "OK, \"1\"");
         advance(&s, 0);
         (void)stage_listen(&s, 1);
-        bool hands_on = s.engine.lanes[1].round->n_hand_off > 0;
+        bool hands_on = lane_of(&s, 1)->round->n_hand_off > 0;
         says(&s, 1, hands_on ? "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]" : "OK, QUEUED, [OK]");
         ends(&s, &a, GAVEL_COMMITTED);
         advance(&s, 3600000000);

@@ -153,8 +153,8 @@ Test(core_ids, without_markers_an_id_tells_in_the_next_attempt)
     gavel_bytes record = {"g1\0r", 4};
     gavel_reply ok = {.type = GAVEL_REPLY_STATUS, .text = GAVEL_STR("OK")};
     gavel_reply found = {.type = GAVEL_REPLY_STRING, .text = record};
-    gavel__engine_on_reply(&s.engine, &s.engine.lanes[0], &ok, s.now_us);
-    gavel__engine_on_reply(&s.engine, &s.engine.lanes[0], &found, s.now_us);
+    gavel__engine_on_reply(&s.engine, lane_of(&s, 0), &ok, s.now_us);
+    gavel__engine_on_reply(&s.engine, lane_of(&s, 0), &found, s.now_us);
     cr_assert(ends(&s, &a, GAVEL_COMMITTED)->is_duplicate);
     cr_assert_eq(a.outcome.result_size, 1);
     stage_close(&s);

@@ -324,7 +324,7 @@ Test(core_limits, closing_for_good_tells_unknown_only_of_what_was_sent)
     ends(&s, &a, GAVEL_UNKNOWN);
     ends_saying(&s, &b, GAVEL_CANCELLED, "the client was closed");
     ends(&s, &c, GAVEL_CANCELLED);
-    cr_assert(s.engine.lanes[1].is_condemned);
+    cr_assert(lane_of(&s, 1)->is_condemned);
     stage_close(&s);
 }
 

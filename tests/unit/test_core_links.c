@@ -208,7 +208,7 @@ Test(core_links, one_link_is_dialled_at_a_time_and_only_for_work_that_none_takes
         enter(&s, &a[i]);
     }
     advance(&s, 0);
-    cr_assert_eq((int)s.engine.lanes[1].state, (int)GAVEL__LANE_DOWN);
+    cr_assert_eq((int)lane_of(&s, 1)->state, (int)GAVEL__LANE_DOWN);
     link_up(&s, 0);
     hears(&s, 0, "WATCH a");
     link_up(&s, 1);
@@ -229,11 +229,57 @@ Test(core_links, the_pauses_between_dials_grow)
     int64_t before_us = 0;
     for (int i = 0; i < 12; i++) {
         before_us = s.now_us;
-        while (s.engine.lanes[0].state != GAVEL__LANE_WANTED)
+        while (lane_of(&s, 0)->state != GAVEL__LANE_WANTED)
             advance(&s, 1000);
         link_refused(&s, 0, false, NULL);
     }
     cr_assert_geq(s.now_us - before_us, 500000);
     cr_assert_leq(s.now_us - before_us, 1100000);
+    stage_close(&s);
+}
+
+/* ---- Memory for lanes ---------------------------------------------------------------------- */
+
+Test(core_links, an_engine_that_has_not_dialled_holds_no_lane)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 2});
+    cr_assert_null(s.engine.lanes.first);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    cr_assert_null(s.engine.lanes.first->following);
+    stage_close(&s);
+}
+
+Test(core_links, without_memory_for_a_lane_it_is_tried_again_and_then_told)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = {.max_faults = 2}};
+    enter(&s, &a);
+    s.memory.n_left = 0;
+    advance(&s, 0);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    for (int i = 0; i < 100 && !a.is_told; i++)
+        sleeps(&s);
+    s.memory.n_left = MEMORY_ENOUGH;
+    ends_saying(&s, &a, GAVEL_NOT_SENT, "no memory for a link");
+    stage_close(&s);
+}
+
+Test(core_links, a_lane_is_made_when_there_is_memory_again)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    s.memory.n_left = 0;
+    advance(&s, 0);
+    s.memory.n_left = MEMORY_ENOUGH;
+    while (lane_of(&s, 0)->state == GAVEL__LANE_DOWN)
+        sleeps(&s);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
     stage_close(&s);
 }

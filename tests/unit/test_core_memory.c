@@ -247,7 +247,7 @@ static void serve(stage *s, server *v, uint32_t lane)
 /* One step of one link. True: something was done. */
 static bool step(stage *s, server *v, uint32_t place)
 {
-    const gavel__lane *lane = &s->engine.lanes[place];
+    const gavel__lane *lane = lane_of(s, place);
     if (lane->state == GAVEL__LANE_WANTED && lane->dial_us <= s->now_us) {
         v->is_in_multi[place] = false;
         link_up(s, place);

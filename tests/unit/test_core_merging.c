@@ -273,7 +273,7 @@ Test(core_merging, an_array_of_as_many_replies_as_bodies_wrote_makes_no_sense)
         if (i ==
             0) { /* as many as there should be; but the marker is wrong, so it is planted anew */
             ends(&s, &a, GAVEL_COMMITTED);
-            cr_assert_not(s.engine.lanes[0].is_planted);
+            cr_assert_not(lane_of(&s, 0)->is_planted);
         } else {
             is_closed(&s, 0, "EXEC was answered with something unexpected");
             is_in(&s, &a, GAVEL__TX_IN_DOUBT);

@@ -228,7 +228,7 @@ static void expect_a_new_attempt(stage *s, actor *a)
     sleeps(s);
     link_up(s, 1);
     advance(s, 0);
-    cr_expect_neq(s->engine.lanes[1].n_new_replies, 0);
+    cr_expect_neq(lane_of(s, 1)->n_new_replies, 0);
     cr_expect_eq(a->outcome.status, 0);
 }
 
@@ -465,12 +465,12 @@ static void play_gate_lane(stage *s, const actor *a)
         "OK, OK, [\"x\", \"1\"], OK, [\"x\", \"1\"], OK, OK, \"1\", \"1\"",
         "OK, QUEUED, QUEUED, QUEUED, QUEUED, QUEUED, [OK, :1, :1, :1, :1]"};
     advance(s, 0);
-    if (a->is_told || s->engine.lanes[1].state != GAVEL__LANE_WANTED)
+    if (a->is_told || lane_of(s, 1)->state != GAVEL__LANE_WANTED)
         return;
     link_up(s, 1);
     for (size_t i = 0; i < 3; i++) {
         advance(s, 0);
-        if (a->is_told || s->engine.lanes[1].is_condemned || s->outs[1].size == 0)
+        if (a->is_told || lane_of(s, 1)->is_condemned || s->outs[1].size == 0)
             return;
         (void)stage_listen(s, 1);
         says(s, 1, replies[i]);

@@ -90,7 +90,7 @@ Test(core_passes, a_gate_that_is_taken_is_waited_for_on_the_server)
     actor a;
     begin_waiting(&s, &a);
     cr_expect_eq(pass_of(&s), GAVEL__PASS_WAITING);
-    cr_expect_eq(s.engine.lanes[1].written_us, 0, "to wait is no round trip");
+    cr_expect_eq(lane_of(&s, 1)->written_us, 0, "to wait is no round trip");
     advance(&s, 200000);
     hears_nothing(&s, 1);
     says(&s, 1, GRANTED_A "OK, \"5\"");
@@ -189,7 +189,7 @@ Test(core_passes, what_lies_before_a_taken_gate_is_kept)
         "UNWATCH / CLIENT SETNAME wait:g:gate:{b} / BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 "
         "/ "
         "WATCH a b");
-    cr_expect_eq(gavel__pass_blocked_on(&s.engine.lanes[1]), gate_of(&s, "b"));
+    cr_expect_eq(gavel__pass_blocked_on(lane_of(&s, 1)), gate_of(&s, "b"));
     says(&s, 1, "OK, OK, " GRANTED_B "OK");
     hears_gates(&s, 1,
         "MULTI / MSET a 1 b 2 / " HAND_ON_A
@@ -220,7 +220,7 @@ Test(core_passes, more_than_eight_gates_are_left_to_watch)
     actor a = {.keys = "a b c d e f g h i j", .plays = "SET a 1"};
     begin_gated(&s, &a);
     advance(&s, 0);
-    cr_expect_eq(s.engine.lanes[1].pass.n_gates, 8);
+    cr_expect_eq(lane_of(&s, 1)->pass.n_gates, 8);
     (void)stage_listen(&s, 1);
     says(&s, 1, "nil, OK, nil, OK, nil, OK, nil, OK, nil, OK, nil, OK, nil, OK, nil, OK, OK");
     cr_expect_eq(pass_of(&s), GAVEL__PASS_HELD);
@@ -299,9 +299,9 @@ Test(core_passes, who_wants_gates_of_two_lanes_is_not_overtaken)
     says(&s, 2, "nil, nil, OK, \"1\""); /* b is waited for */
     advance(&s, 0);
     (void)stage_listen(&s, 2);
-    while (s.engine.lanes[1].round != NULL) { /* whoever shares what is held of a */
+    while (lane_of(&s, 1)->round != NULL) { /* whoever shares what is held of a */
         says(&s, 1, "OK, QUEUED, ");
-        size_t n = s.engine.lanes[1].round->n_hand_off;
+        size_t n = lane_of(&s, 1)->round->n_hand_off;
         says(&s, 1, n > 0 ? "QUEUED, QUEUED, [OK, :1, :1]" : "[OK]");
         advance(&s, 0);
         (void)stage_listen(&s, 1);
@@ -310,7 +310,7 @@ Test(core_passes, who_wants_gates_of_two_lanes_is_not_overtaken)
     actor youngest = an_adder();
     enter(&s, &youngest);
     advance(&s, 0);
-    cr_expect_eq(s.engine.lanes[1].round, NULL, "somebody younger has taken the gate of a");
+    cr_expect_eq(lane_of(&s, 1)->round, NULL, "somebody younger has taken the gate of a");
     stage_close(&s);
 }
 
@@ -401,7 +401,7 @@ Test(core_passes, callers_that_do_not_come_back_are_not_waited_for)
     hears_gates(&s, 1, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
     says(&s, 1, "OK, QUEUED, [OK]");
     gavel__engine_advance(&s.engine, s.now_us);
-    cr_expect_eq(s.engine.lanes[1].n_new_replies, 0, "the caller has not been told yet");
+    cr_expect_eq(lane_of(&s, 1)->n_new_replies, 0, "the caller has not been told yet");
     cr_expect(gavel__engine_keeps_gates(&s.engine));
     stage_collect(&s);
     hears_gates(&s, 1, HAND_ON_A);
