@@ -274,12 +274,11 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
     lane->state = GAVEL__LANE_DIALLING;
     lane->marker_size = 0;
     if (engine->config.marker_ttl_us > 0) {
-        /* A name of its own for each connection: what an older one left behind means nothing. */
-        gavel__format(lane->marker, sizeof(lane->marker), "%sm:%016llx%016llx:%llx",
-            engine->config.key_prefix, (unsigned long long)engine->config.identity[0],
-            (unsigned long long)engine->config.identity[1],
-            (unsigned long long)engine->n_markers++);
-        lane->marker_size = strlen(lane->marker);
+        /* A name of its own for each connection: what an older one left behind means nothing. The
+         * slot is any one: a single server has them all. */
+        gavel_bytes name = gavel__name_of_marker(gavel_str(engine->config.key_prefix), 0,
+            engine->config.identity, engine->n_markers++, lane->marker);
+        lane->marker_size = name.size;
     }
     return (gavel_bytes){lane->marker, lane->marker_size};
 }

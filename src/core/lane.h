@@ -8,11 +8,9 @@
 #include "base/buffer.h"
 #include "core/pass.h"
 #include "core/inflight.h"
+#include "core/names.h"
 
 #include <gavel/outcome.h>
-
-/* The longest name of a marker: the prefix, at most 64 bytes, and a unique rest. */
-#define GAVEL__MARKER_SIZE 128
 
 typedef enum gavel__lane_state {
     GAVEL__LANE_DOWN,
