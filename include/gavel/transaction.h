@@ -93,7 +93,9 @@ typedef struct gavel_transaction {
     /*
      * The caller's own id: two transactions with one id commit once, by whichever process and
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
-     * and the first one's result. data NULL: none. At most GAVEL_ID_MAX bytes.
+     * and the first one's result. data NULL: none. At most GAVEL_ID_MAX bytes. Whoever comes again
+     * declares the same keys (by `keys` and `reads`, in any order): they say in which Cluster slot
+     * the id is remembered, so that under others it can be another id.
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is

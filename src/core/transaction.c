@@ -7,6 +7,8 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "core/commands.h"
+#include "core/names.h"
+#include "core/slot.h"
 
 #include <assert.h>
 #include <string.h>
@@ -222,6 +224,23 @@ static bool add_declared_read(
     return accept(transaction, added, command.args[command.first_key]);
 }
 
+/* In the least slot of the declared keys: whoever comes with the same ones, in any order, finds it.
+ * False: no memory. */
+static bool name_id(gavel__transaction *transaction, gavel_bytes id, gavel_bytes key_prefix)
+{
+    assert(transaction->n_keys > 0);
+    char *storage = gavel__arena_alloc(&transaction->arena, id.size + GAVEL__NAME_ROOM, 1);
+    if (storage == NULL)
+        return false;
+    uint16_t slot = gavel__slot_of(transaction->keys[0]);
+    for (size_t i = 1; i < transaction->n_keys; i++) {
+        uint16_t other = gavel__slot_of(transaction->keys[i]);
+        slot = other < slot ? other : slot;
+    }
+    transaction->id_key = gavel__name_of_id(key_prefix, slot, id, storage);
+    return true;
+}
+
 static bool add_id(gavel__transaction *transaction, const gavel_transaction *request,
     const gavel__limits *limits, gavel__buffer *scratch)
 {
@@ -233,13 +252,7 @@ static bool add_id(gavel__transaction *transaction, const gavel_transaction *req
         return refuse(transaction, "a digest has at most 64 bytes");
     if (transaction->is_read_only)
         return refuse(transaction, "a read-only transaction has nothing to keep under an id");
-    gavel__buffer_clear(scratch);
-    gavel__buffer_append(scratch, limits->key_prefix);
-    gavel__buffer_append(scratch, (gavel_bytes){"id:", 3});
-    gavel__buffer_append(scratch, request->id);
-    if (scratch->has_failed ||
-        !gavel__arena_copy(&transaction->arena, (gavel_bytes){scratch->data, scratch->size},
-            &transaction->id_key) ||
+    if (!name_id(transaction, request->id, limits->key_prefix) ||
         (request->digest.data != NULL &&
             !gavel__arena_copy(&transaction->arena, request->digest, &transaction->digest)))
         return accept(transaction, GAVEL__ADDED_NO_MEMORY, request->id);

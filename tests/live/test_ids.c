@@ -135,7 +135,7 @@ Test(ids, an_id_is_forgotten_in_time)
     gavel_config config = {.id_ttl_ms = 1234000, .key_prefix = "app:"};
     live_rig rig = live_begin(NULL, &config);
     run_with_id(rig.client, GAVEL_STR("payment"), NO_DIGEST);
-    long long ttl_ms = server_int(rig.server, "PTTL", "app:id:payment", NULL);
+    long long ttl_ms = server_int(rig.server, "PTTL", "app:id:{gfba}payment", NULL);
     cr_expect(ttl_ms > 1200000 && ttl_ms <= 1234000, "%lld", ttl_ms);
     live_end(&rig);
 }
@@ -155,8 +155,8 @@ Test(ids, what_did_not_commit_is_not_remembered)
 Test(ids, a_key_that_holds_something_else_is_told)
 {
     live_rig rig = live_begin(NULL, NULL);
-    server_do(rig.server, "SET", "gavel:id:string", "no record", NULL);
-    server_do(rig.server, "RPUSH", "gavel:id:list", "no record", NULL);
+    server_do(rig.server, "SET", "gavel:id:{gfba}string", "no record", NULL);
+    server_do(rig.server, "RPUSH", "gavel:id:{gfba}list", "no record", NULL);
     gavel_outcome outcome = run_with_id(rig.client, GAVEL_STR("string"), NO_DIGEST);
     cr_expect_not(gavel_is_committed(&outcome));
     cr_expect(live_contains(outcome.message, "id"), "%s", outcome.message);

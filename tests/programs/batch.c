@@ -19,8 +19,9 @@
 #define N_IDS 3
 #define N_FOCUS 3
 
-const char *const batch_keys[] = {
-    "int0", "int1", "text0", "hash0", "hash1", "list0", "set0", "zset0", "undeclared", NULL};
+/* All of one slot, so that an id has one record whatever its program declares. */
+const char *const batch_keys[] = {"int0{t}", "int1{t}", "text0{t}", "hash0{t}", "hash1{t}",
+    "list0{t}", "set0{t}", "zset0{t}", "undeclared{t}", NULL};
 const char *const batch_fields[] = {"f0", "f1", "f2", NULL};
 const char *const batch_ids[] = {"a", "b", "c", NULL};
 

@@ -7,6 +7,9 @@
 #include "play.h"
 #include "prose.h"
 
+#include "core/names.h"
+#include "core/slot.h"
+
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -67,8 +70,10 @@ static void say_all_data(gavel__buffer *text, const programs_world *world)
 {
     say_keys(text, world);
     for (size_t i = 0; batch_ids[i] != NULL; i++) {
-        char key[32];
-        snprintf(key, sizeof key, "gavel:id:%s", batch_ids[i]);
+        char key[GAVEL__NAME_ROOM + 8];
+        gavel_bytes name = gavel__name_of_id(GAVEL_STR("gavel:"),
+            gavel__slot_of(gavel_str(batch_keys[0])), gavel_str(batch_ids[i]), key);
+        key[name.size] = '\0';
         say_key(text, world, key);
     }
     prose_say(text, "  keys in all: %d\n", (int)world->count_keys(world->self));

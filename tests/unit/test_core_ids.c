@@ -18,9 +18,9 @@ Test(core_ids, an_id_is_recorded_with_the_commit)
     actor a = {.reads = "a", .id = "x1", .digest = "dd", .plays = "ADD a 1; RESULT done"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x1 / GET a / GET g:id:x1");
+    hears(&s, 0, "WATCH a g:id:{`dca}x1 / GET a / GET g:id:{`dca}x1");
     says(&s, 0, "OK, \"1\", nil");
-    hears(&s, 0, "MULTI / SET a 2 / SET g:id:x1 g1\\x02dddone PX 86400000 / EXEC");
+    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x1 g1\\x02dddone PX 86400000 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
     const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_not(outcome->is_duplicate);
@@ -38,7 +38,7 @@ Test(core_ids, a_second_submission_is_told_of_the_first)
     actor c = {.reads = "a", .id = "x1", .digest = "dd", .plays = "ADD a 1"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x1 / GET a / GET g:id:x1");
+    hears(&s, 0, "WATCH a g:id:{`dca}x1 / GET a / GET g:id:{`dca}x1");
     says(&s, 0,
         "OK, \"1\", \"g1\x02"
         "ddpaid\"");
@@ -48,13 +48,13 @@ Test(core_ids, a_second_submission_is_told_of_the_first)
         (gavel_bytes){outcome->result, outcome->result_size}, GAVEL_STR("paid")));
     cr_assert_eq(a.n_runs, 0);
     enter(&s, &b);
-    hears(&s, 0, "UNWATCH / WATCH a g:id:x1 / GET a / GET g:id:x1");
+    hears(&s, 0, "UNWATCH / WATCH a g:id:{`dca}x1 / GET a / GET g:id:{`dca}x1");
     says(&s, 0,
         "OK, OK, \"1\", \"g1\x02"
         "ddpaid\"");
     ends_saying(&s, &b, GAVEL_INVALID, "with another digest");
     enter(&s, &c);
-    hears(&s, 0, "UNWATCH / WATCH a g:id:x1 / GET a / GET g:id:x1");
+    hears(&s, 0, "UNWATCH / WATCH a g:id:{`dca}x1 / GET a / GET g:id:{`dca}x1");
     says(&s, 0, "OK, OK, \"1\", -WRONGTYPE");
     ends_saying(&s, &c, GAVEL_REJECTED, "the key of the id cannot be read");
     stage_close(&s);
@@ -69,10 +69,11 @@ Test(core_ids, the_same_id_twice_in_one_round_commits_once)
     enter(&s, &a);
     enter(&s, &b);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
     hears(&s, 0,
-        "MULTI / SET a 1 / SET g:id:x g1\\x00one PX 86400000 / EXEC / WATCH a g:id:x / GET g:id:x");
+        "MULTI / SET a 1 / SET g:id:{`dca}x g1\\x00one PX 86400000 / EXEC / WATCH a g:id:{`dca}x / "
+        "GET g:id:{`dca}x");
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(b.n_runs, 0);
@@ -89,9 +90,9 @@ Test(core_ids, the_same_id_twice_in_one_round_commits_the_second_if_the_first_ab
     enter(&s, &a);
     enter(&s, &b);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
-    hears(&s, 0, "MULTI / SET a 2 / SET g:id:x g1\\x00 PX 86400000 / EXEC");
+    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
     ends(&s, &a, GAVEL_ABORTED);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
     ends(&s, &b, GAVEL_COMMITTED);
@@ -106,9 +107,9 @@ Test(core_ids, an_abort_under_an_id_that_was_read_first_is_proved)
     actor a = {.keys = "a", .id = "x", .plays = "GET a; ABORT 1"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
-    hears(&s, 0, "UNWATCH / WATCH a g:id:x / GET g:id:x / GET a");
+    hears(&s, 0, "UNWATCH / WATCH a g:id:{`dca}x / GET g:id:{`dca}x / GET a");
     says(&s, 0, "OK, OK, nil, \"spent\"");
     hears(&s, 0, "MULTI / EXEC");
     stage_close(&s);
@@ -118,10 +119,10 @@ Test(core_ids, the_key_of_an_id_is_not_the_bodys)
 {
     stage s;
     stage_open(&s, &plain);
-    actor a = {.keys = "a", .id = "x", .plays = "SET g:id:x forged"};
+    actor a = {.keys = "a", .id = "x", .plays = "SET g:id:{`dca}x forged"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
     ends_saying(&s, &a, GAVEL_INVALID, "a write to a key that was not declared");
     stage_close(&s);
@@ -135,14 +136,14 @@ static void lose_exec_with_id(stage *s, actor *a)
     stage_open(s, &plain);
     enter(s, a);
     link_up(s, 0);
-    hears(s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(s, 0, "OK, nil");
-    hears(s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00r PX 86400000 / EXEC");
+    hears(s, 0, "MULTI / SET a 1 / SET g:id:{`dca}x g1\\x00r PX 86400000 / EXEC");
     link_down(s, 0);
     is_in(s, a, GAVEL__TX_PAUSED);
     sleeps(s);
     link_up(s, 0);
-    hears(s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
 }
 
 Test(core_ids, without_markers_an_id_tells_in_the_next_attempt)
@@ -168,7 +169,7 @@ Test(core_ids, without_markers_and_without_a_record_the_id_commits_or_is_unknown
         actor a = {.keys = "a", .id = "x", .plays = "SET a 1; RESULT r"};
         lose_exec_with_id(&s, &a);
         says(&s, 0, "OK, nil");
-        hears(&s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00r PX 86400000 / EXEC");
+        hears(&s, 0, "MULTI / SET a 1 / SET g:id:{`dca}x g1\\x00r PX 86400000 / EXEC");
         cancel(&s, &a);
         says(&s, 0, i == 0 ? "OK, QUEUED, QUEUED, nil" : "OK, QUEUED, QUEUED, [OK, OK]");
         ends(&s, &a, i == 0 ? GAVEL_UNKNOWN : GAVEL_COMMITTED);
@@ -183,9 +184,9 @@ Test(core_ids, once_an_id_is_in_doubt_every_other_end_is_unknown)
     actor a = {.keys = "a", .id = "x", .plays = "SET a 1", .request = {.max_faults = 1}};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a g:id:x / GET g:id:x");
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
-    hears(&s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00 PX 86400000 / EXEC");
+    hears(&s, 0, "MULTI / SET a 1 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
     link_down(&s, 0);
     is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
@@ -202,16 +203,16 @@ Test(core_ids, an_id_tells_where_the_marker_is_gone)
     actor a = {.keys = "a", .id = "x", .plays = "SET a 1"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a g:id:x m0 / GET g:id:x");
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a g:id:{`dca}x m0 / GET g:id:{`dca}x");
     says(&s, 0, "OK, OK, nil");
-    hears(&s, 0, "MULTI / SET a 1 / SET g:id:x g1\\x00 PX 86400000 / INCR m0 / EXEC");
+    hears(&s, 0, "MULTI / SET a 1 / SET g:id:{`dca}x g1\\x00 PX 86400000 / INCR m0 / EXEC");
     link_down(&s, 0);
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
     says(&s, 0, ":0, nil");
     is_in(&s, &a, GAVEL__TX_PAUSED);
     sleeps(&s);
-    hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a g:id:x m1 / GET g:id:x");
+    hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a g:id:{`dca}x m1 / GET g:id:{`dca}x");
     cancel(&s, &a);
     ends(&s, &a, GAVEL_UNKNOWN);
     stage_close(&s);
