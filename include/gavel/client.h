@@ -72,14 +72,15 @@ typedef struct gavel_hooks {
 
 /*
  * What to do where several processes want the same keys. Every write commits through WATCH in all
- * of them; they differ in who goes first.
+ * of them; they differ in which one goes first.
  *
- *     adaptive     races, as long as that pays; who keeps losing queues at the key's gate
+ *     adaptive     races, as long as that pays; a transaction that keeps losing queues at the key's
+ *                  gate
  *     optimistic   only races: a transaction may lose until its attempts or its time run out
  *     gated        queues always: for keys that are known to be hot
  *
  * A gate is a queue on the server that all processes share. Its waiters are woken in order of
- * arrival and cost nothing meanwhile; a holder that dies is got over when its lease ends.
+ * arrival and cost nothing meanwhile; a holder that dies holds them up until its lease ends.
  */
 typedef enum gavel_mode { GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC, GAVEL_GATED } gavel_mode;
 
@@ -93,6 +94,9 @@ typedef struct gavel_config {
     /* 0: 4. Connections beside max_links: one for each gate that is waited for or held at the same
      * time; at most 64 together with max_links. */
     uint32_t max_gate_links;
+    /* 0: 16. Connections beside these that wait for locks, one a name, at most 256: beyond that a
+     * wait begins when another has ended. */
+    uint32_t max_waiting_links;
     uint32_t gate_lease_ms; /* 0: 500. At least 50. For how long a dead holder holds others up */
     uint32_t max_queued;    /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */
     /*
@@ -115,8 +119,6 @@ typedef struct gavel_config {
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
     gavel_hooks hooks;
-    uint32_t max_waiting_links; /* 0: 16. Connections that wait for locks, one a name, at most 256;
-                                   beyond that a wait begins when another has ended */
 } gavel_config;
 
 /* Why gavel_open failed, for people. Holds no password. */

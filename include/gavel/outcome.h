@@ -66,12 +66,14 @@ typedef struct gavel_outcome {
     uint32_t n_faults;      /* attempts lost to a broken link or a server that could not serve */
     uint32_t n_round_trips; /* waited for on behalf of this transaction */
     int64_t elapsed_us;     /* from the call to the outcome, in microseconds */
-    bool is_from_marker;    /* the reply to EXEC was lost, and the marker told that it was made; an
-                               error of a single write among the replies is lost as well */
-    bool is_gated;          /* the last attempt went through the gates of hot keys */
-    bool is_duplicate;      /* COMMITTED earlier, under the same id: by another submission, or by an
-                               attempt of this one whose reply was lost */
-    size_t result_size;     /* the bytes in `result` */
+    /* The reply to EXEC was lost, and the marker told that it was made. If a single one of the
+     * writes failed, that is lost as well. */
+    bool is_from_marker;
+    bool is_gated; /* the last attempt went through the gates of hot keys */
+    /* COMMITTED earlier, under the same id: by another submission, or by an attempt of this one
+     * whose reply was lost. */
+    bool is_duplicate;
+    size_t result_size;               /* the bytes in `result` */
     char result[GAVEL_RESULT_MAX];    /* what the body set; a duplicate's: what the first one set */
     char message[GAVEL_MESSAGE_SIZE]; /* why, for people: names the key or the server; may be "" */
     const gavel_reply *replies; /* to the writes, in order; only with keep_replies, else NULL */

@@ -63,8 +63,8 @@ typedef struct gavel_command {
 typedef struct gavel_read {
     gavel_bytes key;
     gavel_bytes field; /* data NULL: the string at the key; else that field of the hash */
-    const gavel_command
-        *command; /* not NULL: this command, as for gavel_query; key and field unused */
+    /* Not NULL: the reply to this command, as for gavel_query; key and field are not used. */
+    const gavel_command *command;
 } gavel_read;
 
 /*
@@ -86,8 +86,9 @@ typedef struct gavel_transaction {
     uint32_t max_attempts;  /* 0: no bound of its own. Runs of the body, whatever ends them */
     uint32_t max_conflicts; /* 0: 10000. Attempts lost to others before CONFLICT */
     uint32_t max_faults;    /* 0: 8. Attempts lost to links and servers before NOT_SENT */
-    bool is_read_only; /* the body only reads: a snapshot, never a conflict; one round trip, two
-                          where one of many strings turns out to be absent */
+    /* The body only reads: a snapshot, never a conflict. One round trip; two where one of many
+     * strings turns out to be absent. */
+    bool is_read_only;
     bool is_solo;      /* in a round of its own: shares its EXEC with no other transaction */
     bool keep_replies; /* hand the replies to the writes out in the outcome */
     /*
@@ -176,8 +177,9 @@ GAVEL_EXPORT bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field);
 
 /*
  * Any other command that writes. gavel does not model what it does: a read of one of its keys
- * later in the same attempt fails. Commands that steer the connection or the transaction (WATCH,
- * MULTI, EXEC, SELECT, AUTH, SUBSCRIBE and their like) are refused.
+ * later in the same attempt fails. Control commands, which concern the connection or the
+ * transaction rather than the data (WATCH, MULTI, EXEC, SELECT, AUTH, SUBSCRIBE and their like),
+ * are refused.
  */
 GAVEL_EXPORT bool gavel_write(gavel_tx *tx, const gavel_command *command);
 
