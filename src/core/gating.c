@@ -1,51 +1,10 @@
 /*
- * Rounds and gates: looking for those that others have put up, putting one up, and handing off.
+ * Rounds and gates: putting one up, leaving for it, and handing off.
  * The rest of a round knows WATCH and EXEC only.
  */
 #include "core/round.h"
 
-#include "base/resp.h"
-
-/* ---- Looking ------------------------------------------------------------------------------- */
-
-/* Whether the gate of a key is worth a look: others write to the key, and no gate is known. */
-static bool is_worth_a_look(const gavel__round *round, const gavel__key *key, int64_t now_us)
-{
-    const gavel__gates *gates = round->rounds->gates;
-    if (key->heat.level <= 0)
-        return false;
-    const gavel__gate *gate = gavel__gates_find(gates, key->node.key, key->node.hash);
-    return gate == NULL || (!gavel__gate_is_up(gate, now_us) && gate->n_pins == 0);
-}
-
-/* One MGET of the records of warm keys: has somebody put up a gate? */
-void gavel__round_write_look(gavel__round *round, int64_t now_us)
-{
-    gavel__lane *lane = round->lane;
-    gavel__gates *gates = round->rounds->gates;
-    if (!round->rounds->is_adaptive || lane->is_gate_lane || round->n_looked > 0 ||
-        gavel__gates_are_off(gates, now_us))
-        return;
-    for (size_t i = 0; i < round->n_claims && round->n_looked < GAVEL__PASS_MAX; i++) {
-        const gavel__key *key = round->claims[i];
-        if (!is_worth_a_look(round, key, now_us))
-            continue;
-        gavel__gate *gate = gavel__gates_make(gates, key->node.key, key->node.hash, now_us);
-        if (gate == NULL)
-            break;
-        gate->n_pins++;
-        round->looked[round->n_looked++] = gate;
-    }
-    if (round->n_looked == 0)
-        return;
-    gavel__resp_begin(lane->out, 1 + round->n_looked);
-    gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
-    for (size_t i = 0; i < round->n_looked; i++)
-        gavel__resp_arg(lane->out, round->looked[i]->record);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_LOOK, 1, round);
-    lane->n_new_replies++;
-    round->context->stats.n_commands++;
-}
+/* ---- Putting up ---------------------------------------------------------------------------- */
 
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
 {
@@ -59,20 +18,6 @@ void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
             gavel__queue_make_ready(round->rounds->queue, member, now_us);
     }
 }
-
-void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us)
-{
-    for (size_t i = 0; i < round->n_looked; i++) {
-        if (reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements &&
-            reply->elements[i].type == GAVEL_REPLY_STRING)
-            gavel__gate_raise(round->looked[i], now_us);
-        round->looked[i]->n_pins--;
-    }
-    round->n_looked = 0;
-    gavel__round_leave_for_gates(round, now_us);
-}
-
-/* ---- Putting up ---------------------------------------------------------------------------- */
 
 /* Who has lost so often races no more. */
 static const uint32_t max_lost_races = 3;

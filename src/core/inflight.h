@@ -18,7 +18,6 @@ struct gavel__round;
 typedef enum gavel__awaited_kind {
     /* Of a round, and of interest only while there is one. */
     GAVEL__AWAITED_PLANT,           /* SET of the marker, after a long rest: OK */
-    GAVEL__AWAITED_LOOK,            /* MGET of records, before a gate was met */
     GAVEL__AWAITED_WATCH,           /* OK */
     GAVEL__AWAITED_FETCH_STRINGS,   /* the reply to MGET */
     GAVEL__AWAITED_FETCH,           /* the reply to a read */

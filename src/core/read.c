@@ -168,7 +168,6 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
     } else {
         write_claims(round, now_us);
         plant_marker(round, now_us);
-        gavel__round_write_look(round, now_us);
         write_watch(round);
         size_t n = n_strings(round);
         round->n_merged = is_for_mget(round, n) ? n : 0;

@@ -81,9 +81,6 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
         break;
     case GAVEL__AWAITED_PLANT:
         return gavel__round_on_planted(round, reply, now_us);
-    case GAVEL__AWAITED_LOOK:
-        gavel__round_on_look(round, reply, now_us);
-        break;
     case GAVEL__AWAITED_WATCH:
         return gavel__round_on_watched(round, reply, now_us);
     case GAVEL__AWAITED_FETCH_STRINGS:

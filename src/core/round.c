@@ -127,8 +127,6 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->has_bare_writes = false;
     round->is_merge_refused = false;
     round->is_gate_refused = false;
-    while (round->n_looked > 0)
-        round->looked[--round->n_looked]->n_pins--;
     round->is_touched = false;
     round->is_fenced = false;
     round->refusal.is_set = false;

@@ -104,8 +104,6 @@ typedef struct gavel__round {
     size_t n_merged;   /* of the fetches, by one MGET */
     size_t next_fetch; /* the place of the next reply to one that was not merged, or before it */
     gavel__writes writes;
-    gavel__gate *looked[GAVEL__PASS_MAX]; /* gates that it looks at while it reads */
-    size_t n_looked;
     size_t n_hand_off; /* commands of its EXEC that hand gates on */
     size_t n_queued;   /* answers to queueing seen */
     uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
@@ -230,9 +228,6 @@ static inline bool gavel__round_is_inside(const gavel__round *round)
     return round->lane->pass.state == GAVEL__PASS_HELD;
 }
 
-/* One MGET of the records of warm keys: has somebody put up a gate? */
-void gavel__round_write_look(gavel__round *round, int64_t now_us);
-
 /* Puts gates up before the changed keys of those who keep losing. */
 void gavel__round_put_gates_up(gavel__round *round, int64_t now_us);
 
@@ -244,9 +239,6 @@ gavel__next gavel__round_keep_gates(gavel__round *round, int64_t now_us);
 
 /* Members whose keys are behind gates that are up leave, to pass through them. */
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us);
-
-/* What MGET of the records of warm keys' gates says: those that are up are to be passed through. */
-void gavel__round_on_look(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
 /* The attempt is lost to a link or a server: a fault for every member. */
 void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us);

@@ -303,32 +303,6 @@ Test(core_gate_faults, who_cannot_repair_does_not_wait_either)
     stage_close(&s);
 }
 
-/* ---- Looking ------------------------------------------------------------------------------- */
-
-/* With nothing to read but the gate, what the look says must be there before WATCH's answer. */
-Test(core_gate_faults, who_reads_nothing_waits_for_what_the_look_says)
-{
-    stage s;
-    gate_stage_open(&s, &(gate_config){.is_adaptive = true, .stage.has_no_reread = true});
-    actor a = {.keys = "a", .plays = "SET a 1"};
-    enter(&s, &a);
-    advance(&s, 0);
-    link_up(&s, 0);
-    hears_gates(&s, 0, "WATCH a");
-    says(&s, 0, "OK");
-    hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
-    says(&s, 0, "OK, QUEUED, nil");
-    advance(&s, 0);
-    if (lane_of(&s, 0)->n_new_replies == 0)
-        sleeps(&s);
-    hears_gates(&s, 0, "MGET g:gate:{a} / WATCH a");
-    says(&s, 0, "[nil], OK");
-    hears_gates(&s, 0, "MULTI / SET a 1 / EXEC");
-    says(&s, 0, "OK, QUEUED, [OK]");
-    ends(&s, &a, GAVEL_COMMITTED);
-    stage_close(&s);
-}
-
 /* ---- Time ---------------------------------------------------------------------------------- */
 
 Test(core_gate_faults, handing_on_nothing_begins_no_round_trip)

@@ -133,7 +133,7 @@ Test(core_gates, a_body_that_wants_more_enters_again)
 
 /* ---- Going up ------------------------------------------------------------------------------- */
 
-/* Who has lost three times races no more; before that, gates are only looked at. */
+/* Who has lost three times races no more. */
 Test(core_gates, who_keeps_losing_puts_a_gate_up)
 {
     stage s;
@@ -145,12 +145,12 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"1\"");
     lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-    says(&s, 0, "[nil], OK, \"2\"");
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"2\"");
     s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 3 / EXEC");
-    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-    says(&s, 0, "[nil], OK, \"3\"");
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"3\"");
     s.engine.rounds.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 4 / EXEC");
     if (lane_of(&s, 1)->state == GAVEL__LANE_DOWN)
@@ -164,52 +164,6 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     cr_expect(outcome->is_gated);
     cr_expect_eq(outcome->n_conflicts, 3);
     stage_close(&s);
-}
-
-/* The conflicts of this client stay its own business as long as others do not queue. */
-Test(core_gates, who_sees_a_gate_goes_there)
-{
-    stage s;
-    gate_stage_open(&s, &adaptive);
-    actor a = an_adder();
-    enter(&s, &a);
-    advance(&s, 0);
-    link_up(&s, 0);
-    hears(&s, 0, "WATCH a / GET a");
-    says(&s, 0, "OK, \"1\"");
-    lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-    says(&s, 0, "[\"0123456789abcdef since=1 you\"]");
-    is_in(&s, &a, GAVEL__TX_READY);
-    link_up(&s, 1);
-    says(&s, 0, "OK, \"2\"");
-    hears_gates(&s, 1, ENTER_A READ_A);
-    hears_nothing(&s, 0);
-    cr_expect_eq(a.n_runs, 1);
-    stage_close(&s);
-}
-
-/* What MGET says of other types, or that it is refused, is no gate. */
-Test(core_gates, a_look_that_fails_shows_no_gate)
-{
-    static const char *const looks[] = {"[nil]", "-NOPERM no", "nil", "[]", ":1"};
-    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
-        stage s;
-        gate_stage_open(&s, &adaptive);
-        actor a = an_adder();
-        enter(&s, &a);
-        advance(&s, 0);
-        link_up(&s, 0);
-        hears(&s, 0, "WATCH a / GET a");
-        says(&s, 0, "OK, \"1\"");
-        lose(&s, "MULTI / SET a 2 / EXEC");
-        hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-        says(&s, 0, looks[i]);
-        says(&s, 0, "OK, \"2\"");
-        hears_gates(&s, 0, "MULTI / SET a 3 / EXEC");
-        cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
-        stage_close(&s);
-    }
 }
 
 /* Only the members whose keys are behind the gate leave. */
@@ -236,46 +190,6 @@ Test(core_gates, those_without_a_gate_stay)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &b, GAVEL_COMMITTED);
     hears_gates(&s, 1, ENTER_A READ_A);
-    stage_close(&s);
-}
-
-/* The members have gone before the look was answered; the round ends when all is. */
-Test(core_gates, a_look_outlives_its_members)
-{
-    stage s;
-    gate_stage_open(&s, &adaptive);
-    actor a = an_adder();
-    enter(&s, &a);
-    advance(&s, 0);
-    link_up(&s, 0);
-    hears(&s, 0, "WATCH a / GET a");
-    says(&s, 0, "OK, \"1\"");
-    lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-    cancel(&s, &a);
-    ends(&s, &a, GAVEL_CANCELLED);
-    says(&s, 0, "[\"0123456789abcdef since=1 you\"], OK, \"2\"");
-    advance(&s, 0);
-    cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
-    cr_expect_eq(lane_of(&s, 0)->round, NULL);
-    stage_close(&s);
-}
-
-Test(core_gates, a_look_that_is_lost_with_its_link_unpins)
-{
-    stage s;
-    gate_stage_open(&s, &adaptive);
-    actor a = an_adder();
-    enter(&s, &a);
-    advance(&s, 0);
-    link_up(&s, 0);
-    hears(&s, 0, "WATCH a / GET a");
-    says(&s, 0, "OK, \"1\"");
-    lose(&s, "MULTI / SET a 2 / EXEC");
-    hears(&s, 0, "MGET g:gate:{a} / WATCH a / GET a");
-    cr_expect_eq(gate_of(&s, "a")->n_pins, 1);
-    link_down(&s, 0);
-    cr_expect_eq(gate_of(&s, "a")->n_pins, 0);
     stage_close(&s);
 }
 
