@@ -129,6 +129,16 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     return GAVEL__NEXT_WAIT;
 }
 
+/* Whether a link that has brought this was of use: if it is lost, it is made anew at once. */
+static bool shows_use(gavel__awaited_kind kind, const gavel_reply *reply)
+{
+    bool is_read = kind == GAVEL__AWAITED_FETCH || kind == GAVEL__AWAITED_FETCH_STRINGS;
+    if (is_read && reply->type != GAVEL_REPLY_ERROR)
+        return true;
+    return kind == GAVEL__AWAITED_EXEC || kind == GAVEL__AWAITED_SNAPSHOT ||
+           kind == GAVEL__AWAITED_ASK;
+}
+
 void gavel__engine_on_reply(
     gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
 {
@@ -141,8 +151,7 @@ void gavel__engine_on_reply(
     }
     gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
     gavel__inflight_advance(&lane->inflight);
-    if (awaited.kind == GAVEL__AWAITED_EXEC || awaited.kind == GAVEL__AWAITED_SNAPSHOT ||
-        awaited.kind == GAVEL__AWAITED_ASK)
+    if (shows_use(awaited.kind, reply))
         lane->n_failures = 0;
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");

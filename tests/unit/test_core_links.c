@@ -240,6 +240,26 @@ Test(core_links, the_pauses_between_dials_grow)
 
 /* ---- Memory for lanes ---------------------------------------------------------------------- */
 
+/* A server that closes idle connections, and a client that only reads. */
+Test(core_links, a_link_that_answered_a_read_is_made_anew_at_once)
+{
+    stage s;
+    stage_open(&s, &plain);
+    for (int i = 0; i < 12; i++) {
+        actor reader = {.reads = "a", .plays = "GET a"};
+        enter(&s, &reader);
+        advance(&s, 0);
+        cr_assert_eq(lane_of(&s, 0)->state, GAVEL__LANE_WANTED);
+        cr_expect_leq(lane_of(&s, 0)->dial_us, s.now_us, "after %d losses", i);
+        link_up(&s, 0);
+        hears(&s, 0, "WATCH a / GET a");
+        says(&s, 0, "OK, \"1\"");
+        ends(&s, &reader, GAVEL_COMMITTED);
+        link_down(&s, 0);
+    }
+    stage_close(&s);
+}
+
 Test(core_links, an_engine_that_has_not_dialled_holds_no_lane)
 {
     stage s;
