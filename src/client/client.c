@@ -118,16 +118,16 @@ static gavel__round_limits round_limits(gavel_client *client, const gavel_config
 static void configure_engine(gavel_client *client, const gavel_config *config)
 {
     const gavel__platform *platform = &client->platform;
-    uint32_t n_gate_lanes = config->max_gate_links;
+    uint32_t max_gate_links = config->max_gate_links;
     if (config->mode == GAVEL_OPTIMISTIC)
-        n_gate_lanes = 0;
+        max_gate_links = 0;
     gavel__engine_config engine_config = {
         .allocator = &client->allocator,
         .hooks = client->hooks,
         .key_prefix = client->key_prefix,
         .server = client->address.label,
-        .n_lanes = config->max_links + n_gate_lanes,
-        .n_gate_lanes = n_gate_lanes,
+        .max_links = config->max_links,
+        .max_gate_links = max_gate_links,
         .is_adaptive = config->mode == GAVEL_ADAPTIVE,
         .has_returning_callers = !platform->is_blocking,
         .gates =

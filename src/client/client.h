@@ -166,12 +166,12 @@ void gavel__renewer_end_waits(gavel_client *client);
 /* All connections there are. */
 static inline size_t gavel__client_n_connections(const gavel_client *client)
 {
-    return client->engine.config.n_lanes + client->locks.n_lanes;
+    return gavel__lanes_max(&client->engine.lanes) + client->locks.n_lanes;
 }
 
 static inline gavel__connection *gavel__client_connection(gavel_client *client, size_t i)
 {
-    size_t n_lanes = client->engine.config.n_lanes;
+    size_t n_lanes = gavel__lanes_max(&client->engine.lanes);
     return i < n_lanes ? &client->connections[i] : &client->lock_connections[i - n_lanes];
 }
 

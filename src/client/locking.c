@@ -94,7 +94,7 @@ static bool make_locks(gavel_client *client)
         .key_prefix = client->key_prefix,
         .holder = client->holder,
         .n_waiting_lanes = client->max_waiting_links,
-        .first_index = client->engine.config.n_lanes,
+        .first_index = gavel__lanes_max(&client->engine.lanes),
         .timeout_us =
             client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
         .seed = client->engine.config.seed ^ platform->entropy(platform->user),

@@ -37,8 +37,9 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__list_init(&engine->doubts);
     gavel__list_init(&engine->unused);
     engine->lanes = (gavel__lanes){.allocator = config->allocator,
-        .n_max = config->n_lanes,
-        .n_gate_lanes = config->n_gate_lanes};
+        .n_links = config->max_links,
+        .max_passing = config->max_gate_links,
+        .max_blocking = config->max_waiting_links};
 }
 
 void gavel__engine_finish(gavel__engine *engine)
@@ -357,10 +358,11 @@ static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool wa
     return gavel__backoff_fault_us(lane->n_failures, &engine->context.random);
 }
 
+/* Whether a lane is up that passes through gates, or could. */
 static bool has_gate_lane(const gavel__engine *engine)
 {
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->is_gate_lane && lane->state == GAVEL__LANE_UP)
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->is_waiting_lane && lane->state == GAVEL__LANE_UP && lane->blocking == NULL)
             return true;
     }
     return false;
@@ -385,7 +387,7 @@ void gavel__engine_on_link_down(
     gavel__questions_on_link_down(&lost, loss, now_us);
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, loss, dialled_us, now_us);
-    else if (!was_up && lane->is_gate_lane && !has_gate_lane(engine))
+    else if (!was_up && lane->is_waiting_lane && !has_gate_lane(engine))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
 }
 
@@ -395,7 +397,7 @@ void gavel__engine_on_link_down(
 static gavel__lane *lane_for_questions(gavel__engine *engine)
 {
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP && !lane->is_condemned && !lane->is_gate_lane)
+        if (lane->state == GAVEL__LANE_UP && !lane->is_condemned && !lane->is_waiting_lane)
             return lane;
     }
     return NULL;
@@ -469,62 +471,69 @@ static bool are_free(gavel__gate *const *gates, size_t n_gates)
     return true;
 }
 
-/* Whether there is work for one more lane of this kind. */
-static bool has_work_for(gavel__engine *engine, bool is_gate_lane)
+/* Whether transactions are ready that race, or, with `is_waiting_lane`, that could begin to pass
+ * through their gates. */
+static bool has_rounds_for(gavel__engine *engine, bool is_waiting_lane)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
     int64_t now_us = engine->advanced_us;
+    if (is_waiting_lane && !gavel__lanes_may_pass(&engine->lanes))
+        return false;
     for (gavel__list *node = engine->queue.ready.next; node != &engine->queue.ready;
          node = node->next) {
         size_t n_gates = gavel__gates_of(&engine->gates, gavel__member_of(node), now_us, gates);
-        if ((n_gates > 0) == is_gate_lane && are_free(gates, n_gates))
+        if ((n_gates > 0) == is_waiting_lane && are_free(gates, n_gates))
             return true;
     }
-    if (is_gate_lane)
-        return false;
-    if (gavel__questions_want_lane(&engine->questions, &engine->lanes))
-        return true;
-    return has_question(engine) && lane_for_questions(engine) == NULL;
+    return false;
 }
 
-/* The place of one that is down, unless one of its kind is on its way; or n_max. */
-static uint32_t place_to_dial(const gavel__lanes *lanes, bool is_gate_lane)
+/* Whether there is work for one more lane of this kind. */
+static bool has_work_for(gavel__engine *engine, bool is_waiting_lane)
 {
-    uint32_t n_links = lanes->n_max - lanes->n_gate_lanes;
-    uint32_t end = is_gate_lane ? lanes->n_max : n_links;
-    uint32_t place = lanes->n_max;
-    for (uint32_t i = is_gate_lane ? n_links : 0; i < end; i++) {
+    return has_rounds_for(engine, is_waiting_lane) ||
+           gavel__questions_want_lane(&engine->questions, &engine->lanes, is_waiting_lane) ||
+           (!is_waiting_lane && has_question(engine) && lane_for_questions(engine) == NULL);
+}
+
+/* The place of one that is down, unless one of its kind is on its way; or that behind the last. */
+static uint32_t place_to_dial(const gavel__lanes *lanes, bool is_waiting_lane)
+{
+    uint32_t n_max = gavel__lanes_max(lanes);
+    uint32_t end = is_waiting_lane ? n_max : lanes->n_links;
+    uint32_t place = n_max;
+    for (uint32_t i = is_waiting_lane ? lanes->n_links : 0; i < end; i++) {
         const gavel__lane *lane = gavel__lanes_find(lanes, i);
         if (lane != NULL &&
             (lane->state == GAVEL__LANE_WANTED || lane->state == GAVEL__LANE_DIALLING))
-            return lanes->n_max;
-        if (place == lanes->n_max && (lane == NULL || lane->state == GAVEL__LANE_DOWN))
+            return n_max;
+        if (place == n_max && (lane == NULL || lane->state == GAVEL__LANE_DOWN))
             place = i;
     }
     return place;
 }
 
 /* There is no memory for a lane: without any, it is as if the server could not be reached. */
-static void on_no_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
+static void on_no_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_us)
 {
     engine->make_lane_us = now_us + no_memory_pause_us;
-    if (is_gate_lane && !has_gate_lane(engine))
+    if (is_waiting_lane && !has_gate_lane(engine))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
-    if (!is_gate_lane && !has_lane(engine, GAVEL__LANE_UP))
+    if (!is_waiting_lane && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
-static void want_lane(gavel__engine *engine, bool is_gate_lane, int64_t now_us)
+static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_us)
 {
-    if (!has_work_for(engine, is_gate_lane)) /* mostly, and quickly */
+    if (!has_work_for(engine, is_waiting_lane)) /* mostly, and quickly */
         return;
-    uint32_t place = place_to_dial(&engine->lanes, is_gate_lane);
-    if (place == engine->lanes.n_max || now_us < engine->make_lane_us)
+    uint32_t place = place_to_dial(&engine->lanes, is_waiting_lane);
+    if (place == gavel__lanes_max(&engine->lanes) || now_us < engine->make_lane_us)
         return;
     gavel__lane *lane = gavel__lanes_make(&engine->lanes, place);
     if (lane == NULL) {
-        on_no_lane(engine, is_gate_lane, now_us);
+        on_no_lane(engine, is_waiting_lane, now_us);
         return;
     }
     lane->state = GAVEL__LANE_WANTED;

@@ -21,8 +21,9 @@ typedef struct gavel__engine_config {
     gavel_hooks hooks;
     const char *key_prefix;     /* borrowed; at most 64 bytes */
     const char *server;         /* borrowed; its address, for messages */
-    uint32_t n_lanes;           /* in all */
-    uint32_t n_gate_lanes;      /* of these, the last ones: for rounds that pass through gates */
+    uint32_t max_links;         /* for rounds that race, and questions */
+    uint32_t max_gate_links;    /* for rounds that pass through gates: waiting lanes */
+    uint32_t max_waiting_links; /* for questions that block: likewise */
     bool is_adaptive;           /* whoever keeps losing goes through the gate of the key */
     bool has_returning_callers; /* outcomes are told by callbacks, which may submit at once */
     gavel__gates_config gates;  /* its allocator, prefix and seeds are filled in */

@@ -9,7 +9,7 @@
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
 {
     gavel__gate *unused[GAVEL__PASS_MAX];
-    if (round->lane->is_gate_lane)
+    if (round->lane->is_waiting_lane)
         return;
     for (gavel__list *node = round->members.next; node != &round->members;) {
         gavel__transaction *member = gavel__member_of(node);

@@ -26,7 +26,7 @@ gavel__lane *gavel__lanes_find(const gavel__lanes *lanes, uint32_t index)
 
 gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index)
 {
-    assert(index < lanes->n_max);
+    assert(index < gavel__lanes_max(lanes));
     gavel__lane **place = (gavel__lane **)place_of(lanes, index);
     if (*place != NULL && (*place)->index == index)
         return *place;
@@ -34,10 +34,26 @@ gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index)
     if (lane == NULL)
         return NULL;
     lane->index = index;
-    lane->is_gate_lane = index >= lanes->n_max - lanes->n_gate_lanes;
+    lane->is_waiting_lane = index >= lanes->n_links;
     lane->following = *place;
     *place = lane;
     return lane;
+}
+
+bool gavel__lanes_may_pass(const gavel__lanes *lanes)
+{
+    uint32_t n_passing = 0;
+    for (const gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following)
+        n_passing += gavel__lane_is_passing(lane);
+    return n_passing < lanes->max_passing;
+}
+
+bool gavel__lanes_may_block(const gavel__lanes *lanes)
+{
+    uint32_t n_blocking = 0;
+    for (const gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following)
+        n_blocking += lane->blocking != NULL;
+    return n_blocking < lanes->max_blocking;
 }
 
 void gavel__lanes_finish(gavel__lanes *lanes)
@@ -57,6 +73,14 @@ void gavel__lane_condemn(gavel__lane *lane, const char *message)
         return;
     lane->is_condemned = true;
     gavel__format(lane->message, sizeof(lane->message), "%s", message);
+}
+
+void gavel__lane_retire(gavel__lane *lane)
+{
+    if (lane->is_condemned)
+        return;
+    gavel__lane_condemn(lane, "nobody waits any more");
+    lane->is_retired = true;
 }
 
 bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us)

@@ -32,9 +32,10 @@ typedef struct gavel__lane {
     struct gavel__round *round; /* reading or committing */
     struct gavel__round *next;  /* reading, behind the EXEC of `round` */
     struct gavel__round *asked; /* in doubt on another lane: this one asks for its marker */
-    bool is_gate_lane; /* for rounds that pass through gates; the others are for the rest */
+    bool is_waiting_lane;       /* of the pool for what may wait: passes and questions that block */
     gavel__pass pass;
-    int64_t probe_us;     /* WAITING: when to see whether the holder is dead */
+    struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
+    int64_t probe_us;                 /* WAITING: when to see whether the holder is dead */
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
     gavel__gate *probed;  /* this lane asks for it, for the sake of one that waits */
     bool is_probe_begun;  /* the first of its two replies has come */
@@ -54,8 +55,9 @@ typedef struct gavel__lane {
 /* All lanes of a server. Each is made when it is first wanted. */
 typedef struct gavel__lanes {
     const gavel_allocator *allocator; /* borrowed */
-    uint32_t n_max;                   /* how many there can be */
-    uint32_t n_gate_lanes;            /* of these, the last ones */
+    uint32_t n_links;                 /* how many there can be for rounds that race */
+    uint32_t max_passing;             /* and behind these, for those that pass through gates */
+    uint32_t max_blocking;            /* and for questions that block */
     gavel__lane *first;               /* by index */
 } gavel__lanes;
 
@@ -65,11 +67,25 @@ gavel__lane *gavel__lanes_find(const gavel__lanes *lanes, uint32_t index);
 /* The same, made if there was none. NULL: no memory. */
 gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index);
 
+/* How many lanes there can be. */
+static inline uint32_t gavel__lanes_max(const gavel__lanes *lanes)
+{
+    return lanes->n_links + lanes->max_passing + lanes->max_blocking;
+}
+
+/* Whether one more of the waiting lanes may be used by a pass, or by a question that blocks. */
+bool gavel__lanes_may_pass(const gavel__lanes *lanes);
+bool gavel__lanes_may_block(const gavel__lanes *lanes);
+
 /* Frees them; nothing may be under way. */
 void gavel__lanes_finish(gavel__lanes *lanes);
 
 /* The lane's link is to be closed. */
 void gavel__lane_condemn(gavel__lane *lane, const char *message);
+
+/* The same, and not for a fault: it stands in a queue of the server's, and nobody waits any more.
+ */
+void gavel__lane_retire(gavel__lane *lane);
 
 /* Counts what was appended to `out` since it had this size. Condemns the lane if memory ran out. */
 void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us);
@@ -80,11 +96,29 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
  */
 bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
 
+/* Whether its connection may stand in a queue of the server's: then its silence is no fault. */
+static inline bool gavel__lane_is_blocked(const gavel__lane *lane)
+{
+    return lane->pass.state == GAVEL__PASS_WAITING || lane->blocking != NULL;
+}
+
 /* Whether a question could be put here: it is answered as soon as the server comes to it. */
 static inline bool gavel__lane_can_ask(const gavel__lane *lane)
 {
-    return lane->state == GAVEL__LANE_UP && !lane->is_condemned &&
-           lane->pass.state != GAVEL__PASS_WAITING;
+    return lane->state == GAVEL__LANE_UP && !lane->is_condemned && !gavel__lane_is_blocked(lane);
+}
+
+/* Whether a pass has the waiting lane. */
+static inline bool gavel__lane_is_passing(const gavel__lane *lane)
+{
+    return lane->is_waiting_lane && (lane->pass.n_gates > 0 || lane->round != NULL);
+}
+
+/* Whether nobody has the waiting lane, and it is there to be used. */
+static inline bool gavel__lane_is_spare(const gavel__lane *lane)
+{
+    return lane->is_waiting_lane && lane->state == GAVEL__LANE_UP && !lane->is_condemned &&
+           lane->blocking == NULL && !gavel__lane_is_passing(lane);
 }
 
 /* Whether a round could begin to read here now. */

@@ -38,20 +38,27 @@ static void set_state(gavel__question *question, gavel__question_state state)
     question->state = state;
     if (state != GAVEL__QUESTION_PENDING)
         gavel__list_remove(&question->node);
-    if (state != GAVEL__QUESTION_ASKED)
+    if (state != GAVEL__QUESTION_ASKED && question->lane != NULL) {
+        if (question->is_blocking)
+            question->lane->blocking = NULL;
         question->lane = NULL;
+    }
 }
 
 void gavel__question_ask(gavel__questions *questions, gavel__question *question)
 {
     set_state(question, GAVEL__QUESTION_PENDING);
-    gavel__list_append(&questions->pending, &question->node);
+    gavel__list_append(question->is_blocking ? &questions->pending_blocking : &questions->pending,
+        &question->node);
 }
 
 bool gavel__question_withdraw(gavel__question *question)
 {
-    if (question->state == GAVEL__QUESTION_ASKED)
+    if (question->state == GAVEL__QUESTION_ASKED) {
+        if (question->is_blocking)
+            gavel__lane_retire(question->lane);
         return false;
+    }
     if (question->state == GAVEL__QUESTION_PENDING)
         set_state(question, GAVEL__QUESTION_IDLE);
     return true;
@@ -63,6 +70,7 @@ void gavel__questions_init(gavel__questions *questions)
 {
     *questions = (gavel__questions){.trouble = ""};
     gavel__list_init(&questions->pending);
+    gavel__list_init(&questions->pending_blocking);
 }
 
 /* The lane that has the least to answer before it; NULL: none is up. */
@@ -77,6 +85,17 @@ static gavel__lane *find_lane(const gavel__lanes *lanes)
     return found;
 }
 
+/* A waiting lane that nobody has, if one more may block; NULL: none. */
+static gavel__lane *find_spare_lane(const gavel__lanes *lanes)
+{
+    if (!gavel__lanes_may_block(lanes))
+        return NULL;
+    gavel__lane *lane = lanes->first;
+    while (lane != NULL && !gavel__lane_is_spare(lane))
+        lane = lane->following;
+    return lane;
+}
+
 static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
 {
     size_t size_before = lane->out->size;
@@ -88,6 +107,10 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
     set_state(question, GAVEL__QUESTION_ASKED);
     question->lane = lane;
+    if (question->is_blocking) {
+        lane->blocking = question;
+        lane->named_after = 0; /* it may name itself otherwise */
+    }
     question->n_replies = n_replies;
     question->n_answered = 0;
     lane->n_appended += lane->out->size - size_before;
@@ -100,18 +123,34 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
 }
 
-void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
+static gavel__lane *lane_for(const gavel__lanes *lanes, bool is_blocking)
 {
-    while (!gavel__list_is_empty(&questions->pending)) {
-        gavel__lane *lane = find_lane(lanes);
+    return is_blocking ? find_spare_lane(lanes) : find_lane(lanes);
+}
+
+static void serve(
+    gavel__list *pending, const gavel__lanes *lanes, bool are_blocking, int64_t now_us)
+{
+    while (!gavel__list_is_empty(pending)) {
+        gavel__lane *lane = lane_for(lanes, are_blocking);
         if (lane == NULL)
             return;
-        write(GAVEL__CONTAINER(questions->pending.next, gavel__question, node), lane, now_us);
+        write(GAVEL__CONTAINER(pending->next, gavel__question, node), lane, now_us);
     }
 }
 
-bool gavel__questions_want_lane(const gavel__questions *questions, const gavel__lanes *lanes)
+void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
+    serve(&questions->pending, lanes, false, now_us);
+    serve(&questions->pending_blocking, lanes, true, now_us);
+}
+
+bool gavel__questions_want_lane(
+    const gavel__questions *questions, const gavel__lanes *lanes, bool is_blocking)
+{
+    if (is_blocking)
+        return !gavel__list_is_empty(&questions->pending_blocking) &&
+               gavel__lanes_may_block(lanes) && find_spare_lane(lanes) == NULL;
     return !gavel__list_is_empty(&questions->pending) && find_lane(lanes) == NULL;
 }
 
@@ -154,6 +193,7 @@ void gavel__questions_on_unreachable(
     gavel__list hopeless; /* they may be asked again from inside */
     gavel__list_init(&hopeless);
     gavel__list_append_all(&hopeless, &questions->pending);
+    gavel__list_append_all(&hopeless, &questions->pending_blocking);
     while (!gavel__list_is_empty(&hopeless)) {
         gavel__question *question = GAVEL__CONTAINER(hopeless.next, gavel__question, node);
         set_state(question, GAVEL__QUESTION_IDLE);

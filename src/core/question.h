@@ -63,6 +63,7 @@ struct gavel__question {
     gavel__list node; /* PENDING: among those */
     const gavel__question_ops *ops;
     gavel__question_state state;
+    bool is_blocking;         /* to be set before it is asked */
     struct gavel__lane *lane; /* ASKED: where */
     size_t n_replies;         /* ASKED: all in all */
     size_t n_answered;        /* ASKED: of these */
@@ -71,6 +72,7 @@ struct gavel__question {
 
 typedef struct gavel__questions {
     gavel__list pending;              /* in order */
+    gavel__list pending_blocking;     /* likewise */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
 } gavel__questions;
 
@@ -95,9 +97,10 @@ void gavel__questions_init(gavel__questions *questions);
 void gavel__questions_serve(
     gavel__questions *questions, const struct gavel__lanes *lanes, int64_t now_us);
 
-/* Whether a question waits for an ordinary lane, and none is up. */
+/* Whether a question waits for a lane, and none is up that could take it; one that blocks, for a
+ * waiting lane. */
 bool gavel__questions_want_lane(
-    const gavel__questions *questions, const struct gavel__lanes *lanes);
+    const gavel__questions *questions, const struct gavel__lanes *lanes, bool is_blocking);
 
 /* A reply to a question, on this lane, which closes if the reply says that it is of no use. */
 void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us);

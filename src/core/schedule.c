@@ -182,7 +182,7 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
         gavel__gate *gates[GAVEL__PASS_MAX];
         size_t n_gates = gavel__gates_of(&engine->gates, transaction, now_us, gates);
         gavel__place place = {lane, draft.round, n_gates == 0};
-        if ((n_gates > 0) != lane->is_gate_lane || !bind_gates(lane, &draft, gates, n_gates))
+        if ((n_gates > 0) != lane->is_waiting_lane || !bind_gates(lane, &draft, gates, n_gates))
             continue;
         if (hold_back(engine, transaction, &place)) {
             unbind(lane, &draft);
@@ -294,13 +294,14 @@ static void leave_queue(gavel__engine *engine, gavel__lane *lane, int64_t now_us
         gavel__queue_make_ready(&engine->queue, gavel__member_of(members->next), now_us);
     if (!gavel__list_is_empty(members))
         return;
-    gavel__lane_condemn(lane, "nobody waits for the gate any more");
-    lane->is_retired = true;
+    gavel__lane_retire(lane);
 }
 
 static void fill_gate_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    if (lane->state != GAVEL__LANE_UP || lane->is_condemned)
+    if (lane->state != GAVEL__LANE_UP || lane->is_condemned || lane->blocking != NULL)
+        return;
+    if (!gavel__lane_is_passing(lane) && !gavel__lanes_may_pass(&engine->lanes))
         return;
     if (gavel__pass_blocked_on(lane) != NULL) {
         leave_queue(engine, lane, now_us);
@@ -369,7 +370,7 @@ void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
     if (!gavel__gates_is_empty(&engine->gates))
         park_behind_gates(engine);
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->is_gate_lane)
+        if (lane->is_waiting_lane)
             fill_gate_lane(engine, lane, now_us);
         else
             fill_lane(engine, lane, now_us);

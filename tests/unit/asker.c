@@ -84,14 +84,14 @@ asker asker_init(const char *commands)
 {
     static const gavel__question_ops ops = {write, on_reply, on_loss};
     asker a = {.commands = commands};
-    a.question.ops = &ops; /* its list is made in asks(): this one is copied */
+    gavel__question_init(&a.question, &ops); /* and its list in asks(): this one is copied */
     return a;
 }
 
 void asks(stage *s, asker *a)
 {
     if (a->questions == NULL)
-        gavel__question_init(&a->question, a->question.ops);
+        gavel__list_init(&a->question.node);
     a->questions = &s->engine.questions;
     gavel__question_ask(a->questions, &a->question);
     advance(s, 0);

@@ -15,9 +15,10 @@ void gate_stage_open(stage *s, const gate_config *config)
     stage_open(s, &config->stage);
     gavel__engine_config engine_config = s->engine.config;
     gavel__engine_finish(&s->engine);
-    engine_config.n_gate_lanes = config->n_gate_lanes > 0 ? config->n_gate_lanes : 1;
-    engine_config.n_lanes += engine_config.n_gate_lanes;
-    cr_assert_leq(engine_config.n_lanes, STAGE_MAX_LANES);
+    engine_config.max_gate_links = config->n_gate_lanes > 0 ? config->n_gate_lanes : 1;
+    cr_assert_leq(
+        engine_config.max_links + engine_config.max_gate_links + engine_config.max_waiting_links,
+        STAGE_MAX_LANES);
     engine_config.is_adaptive = config->is_adaptive;
     engine_config.has_returning_callers = config->has_returning_callers;
     engine_config.gates = (gavel__gates_config){

@@ -35,7 +35,8 @@ void stage_open(stage *s, const stage_config *config)
         .hooks = {.on_event = count_event, .user = s},
         .key_prefix = "g:",
         .server = "the stage",
-        .n_lanes = config->n_lanes > 0 ? config->n_lanes : 1,
+        .max_links = config->n_lanes > 0 ? config->n_lanes : 1,
+        .max_waiting_links = config->n_waiting_lanes,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
         .round_limits = {.max_width = config->max_width > 0 ? config->max_width : 64,
             .max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,
@@ -342,7 +343,7 @@ void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line)
 gavel__lane *lane_of(const stage *s, uint32_t place)
 {
     static gavel__lane down; /* and stays so */
-    cr_assert_lt(place, s->engine.config.n_lanes);
+    cr_assert_lt(place, gavel__lanes_max(&s->engine.lanes));
     gavel__lane *lane = gavel__lanes_find(&s->engine.lanes, place);
     return lane != NULL ? lane : &down;
 }

@@ -24,13 +24,14 @@ enum { STAGE_MAX_KEYS = 16, STAGE_MAX_LANES = 4, STAGE_MAX_DIALS = 64, STAGE_MAX
 
 typedef struct stage_config {
     bool has_markers;
-    bool has_no_reread;  /* no credit for reads behind EXEC, until a conflict gives it back */
-    bool has_any_memory; /* the test's own n_left, instead of enough */
-    uint32_t n_lanes;    /* 0: 1 */
-    uint32_t max_queued; /* 0: 1000 */
-    uint32_t max_width;  /* 0: 64 */
-    uint32_t max_keys;   /* 0: 512 */
-    size_t max_bytes;    /* 0: no limit */
+    bool has_no_reread;       /* no credit for reads behind EXEC, until a conflict gives it back */
+    bool has_any_memory;      /* the test's own n_left, instead of enough */
+    uint32_t n_lanes;         /* 0: 1 */
+    uint32_t n_waiting_lanes; /* of the pool, for questions that block */
+    uint32_t max_queued;      /* 0: 1000 */
+    uint32_t max_width;       /* 0: 64 */
+    uint32_t max_keys;        /* 0: 512 */
+    size_t max_bytes;         /* 0: no limit */
     int64_t max_body_us; /* 0: no limit; the stage's clock stands still unless a body moves it */
     size_t n_left;
 } stage_config;

@@ -267,3 +267,115 @@ Test(core_questions, a_lane_that_waits_for_a_gate_is_asked_nothing)
     hears(&s, 0, "GET x");
     stage_close(&s);
 }
+
+/* ---- Questions that block ------------------------------------------------------------------ */
+
+static const stage_config with_pool = {.n_lanes = 1, .n_waiting_lanes = 2, .has_no_reread = true};
+
+static asker a_waiter(void)
+{
+    asker a = asker_init("CLIENT SETNAME x / BLPOP q 0");
+    a.question.is_blocking = true;
+    return a;
+}
+
+Test(core_questions, one_that_blocks_has_a_waiting_lane_for_itself)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w = a_waiter();
+    asks(&s, &w);
+    cr_assert_eq((int)lane_of(&s, 0)->state, (int)GAVEL__LANE_DOWN, "for what is answered at once");
+    link_up(&s, 1);
+    hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    cr_assert(gavel__lane_is_blocked(lane_of(&s, 1)), "its silence is no fault");
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    hears_nothing(&s, 1);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    says(&s, 1, "OK, [\"q\", \"1\"]");
+    cr_assert_not(gavel__lane_is_blocked(lane_of(&s, 1)));
+    asks(&s, &w);
+    hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    stage_close(&s);
+}
+
+Test(core_questions, those_that_block_wait_for_their_turn_at_the_pool)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        w[i] = a_waiter();
+        asks(&s, &w[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        link_up(&s, 1 + i);
+        hears(&s, 1 + i, "CLIENT SETNAME x / BLPOP q 0");
+    }
+    cr_assert_eq(w[2].question.state, GAVEL__QUESTION_PENDING);
+    says(&s, 2, "OK, nil");
+    hears(&s, 2, "CLIENT SETNAME x / BLPOP q 0");
+    cr_assert_eq(w[2].question.state, GAVEL__QUESTION_ASKED);
+    stage_close(&s);
+}
+
+/* A connection leaves the server's queue by closing. That is no fault: it comes back at once. */
+Test(core_questions, the_link_of_one_that_is_withdrawn_is_closed)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w = a_waiter();
+    asks(&s, &w);
+    for (int i = 0; i < 5; i++) {
+        link_up(&s, 1);
+        hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+        cr_assert_not(gavel__question_withdraw(&w.question));
+        is_closed(&s, 1, "nobody waits any more");
+        cr_assert_eq(w.question.state, GAVEL__QUESTION_IDLE);
+        cr_assert_eq(w.n_losses, (size_t)i + 1);
+        asks(&s, &w);
+        cr_assert_leq(lane_of(&s, 1)->dial_us, s.now_us, "the %d. time it pauses", i);
+    }
+    stage_close(&s);
+}
+
+/* The pool is for both, and each has its own bound. */
+Test(core_questions, neither_gates_nor_questions_take_more_of_the_pool_than_is_theirs)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.stage = {.n_waiting_lanes = 1}, .n_gate_lanes = 1});
+    asker w = a_waiter();
+    asker x = a_waiter();
+    asks(&s, &w);
+    asks(&s, &x);
+    link_up(&s, 1);
+    hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    cr_assert_eq((int)lane_of(&s, 2)->state, (int)GAVEL__LANE_DOWN, "one may block, not two");
+    actor a = an_adder();
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    link_up(&s, 2);
+    hears_gates(&s, 2, ENTER_A READ_A);
+    enter(&s, &b);
+    says(&s, 1, "OK, nil");
+    hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    cr_assert_eq(x.question.state, GAVEL__QUESTION_ASKED);
+    says(&s, 1, "OK, nil");
+    hears_nothing(&s, 1); /* b has to wait until a has passed */
+    stage_close(&s);
+}
+
+Test(core_questions, a_final_refusal_is_told_to_those_that_block_as_well)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w = a_waiter();
+    asks(&s, &w);
+    link_refused(&s, 1, true, "-WRONGPASS");
+    cr_assert_eq(w.n_losses, 1);
+    cr_assert(w.is_final);
+    stage_close(&s);
+}
