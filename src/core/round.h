@@ -3,17 +3,26 @@
  *
  *     IDLE --begin--> READING --last reply--> (bodies run) --+--> IDLE      nothing to prove
  *                        ^                                   v
- *                        +-- nil, read again behind it -- COMMITTING --> IDLE    settled
- *                        +---- a member joins ---- STANDING <-- (read again behind it)
- *                                                            |
- *                                                            v link lost after EXEC was sent
- *                                                        IN_DOUBT --> IDLE       marker read
+ *                        +-- nil, and read again ------ COMMITTING --> IDLE    settled
+ *                        |                                |     |
+ *                        +-- members join -- PREFETCHED <-+     v link lost after EXEC was sent
+ *                                                |           IN_DOUBT --> IDLE    marker read
+ *                                                +--> IDLE      nobody joins
+ *
+ *     READING     on a lane, as its `round`, or as `next` behind an EXEC; holds its members' keys
+ *                 (a snapshot holds none); what it has asked for is in flight
+ *     COMMITTING  as its lane's `round`; up to `exec_end` its EXEC is written; members are to be
+ *                 told by its reply. All may have left: then the reply matters to nobody
+ *     PREFETCHED  as its lane's `round`, without members; what is read again is here or in flight
+ *     IN_DOUBT    on no lane; holds its members' keys until the marker is read
+ *
+ * Link loss leads from READING, PREFETCHED and COMMITTING to IDLE where EXEC was not sent.
  *
  * A round is a function of the replies: each is taken by a step, which says what comes next;
  * gavel__round_drive in progress.c is the drawing as code. Commands go out to its lane, its members
- * go back to the queue. A snapshot round is for transactions that only read:
- * their reads alone between MULTI and EXEC (or a single one by itself) are one snapshot, which
- * nobody can spoil, so it needs no WATCH.
+ * go back to the queue. A snapshot round is for transactions that only read: their reads alone
+ * between MULTI and EXEC (or a single one by itself) are one snapshot, which nobody can spoil, so
+ * it needs no WATCH.
  */
 #ifndef GAVEL__ROUND_H
 #define GAVEL__ROUND_H

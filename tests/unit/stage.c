@@ -4,6 +4,7 @@
 #include "stage.h"
 
 #include "base/text.h"
+#include "core/check.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -295,12 +296,14 @@ void cancel(stage *s, actor *a)
 {
     cr_assert_not_null(a->transaction);
     gavel__engine_cancel(&s->engine, a->transaction, s->now_us);
+    gavel__engine_check(&s->engine);
 }
 
 void advance(stage *s, int64_t us)
 {
     s->now_us += us;
     gavel__engine_advance(&s->engine, s->now_us);
+    gavel__engine_check(&s->engine);
     stage_collect(s);
 }
 
@@ -394,6 +397,7 @@ void link_down_within(stage *s, uint32_t place, uint64_t n)
     gavel__lane *lane = lane_of(s, place);
     gavel__loss loss = {.n_sent = lane->n_sent + n, .message = "connection reset"};
     gavel__engine_on_link_down(&s->engine, lane, &loss, s->now_us);
+    gavel__engine_check(&s->engine);
 }
 
 void link_down(stage *s, uint32_t place)
@@ -646,6 +650,7 @@ void says(stage *s, uint32_t place, const char *replies)
         gavel_reply reply = {.type = GAVEL_REPLY_NIL};
         take_reply(s, &arena, &at, &reply);
         gavel__engine_on_reply(&s->engine, lane_of(s, place), &reply, s->now_us);
+        gavel__engine_check(&s->engine);
         gavel__arena_finish(&arena);
     }
 }

@@ -1,0 +1,97 @@
+/*
+ * Checks: what holds between two calls of the engine, as the drawings and the comments say it. For
+ * tests, which call it after every event; nothing of this is done in a program's run.
+ */
+#include "core/check.h"
+
+#include <assert.h>
+
+/* ---- Rounds -------------------------------------------------------------------------------- */
+
+static bool is_claimed_by(const gavel__round *round, const gavel__key *key)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i] == key)
+            return true;
+    }
+    return false;
+}
+
+static void check_claims(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        const gavel__key *key = round->claims[i];
+        assert(key->n_claims == 1 || key->n_claims == 2);
+        assert(key->round == round || key->earlier == round);
+    }
+}
+
+static void check_member(
+    const gavel__round *round, const gavel__transaction *member, gavel__tx_state state)
+{
+    assert(member->round == round);
+    assert(member->state == state);
+    assert(member->is_read_only == round->is_snapshot);
+    for (size_t i = 0; i < member->n_keys; i++) {
+        const gavel__key *key = member->holds[i].key;
+        assert(key == NULL || round->is_snapshot || is_claimed_by(round, key));
+    }
+    assert(round->phase != GAVEL__ROUND_COMMITTING ||
+           member->first_write + member->n_writes <= round->writes.n_requests);
+}
+
+static void check_members(const gavel__round *round, gavel__tx_state state)
+{
+    const gavel__list *members = &round->members;
+    for (gavel__list *node = members->next; node != members; node = node->next)
+        check_member(round, gavel__member_of(node), state);
+}
+
+static void check_round(const gavel__round *round)
+{
+    assert(round->n_merged <= round->n_fetches && round->n_fetched <= round->n_fetches);
+    check_claims(round);
+    switch (round->phase) {
+    case GAVEL__ROUND_READING:
+        assert(!round->has_prefetch);
+        check_members(round, GAVEL__TX_READING);
+        break;
+    case GAVEL__ROUND_COMMITTING:
+        assert(!round->is_snapshot && !round->is_narrowing && round->exec_end > 0);
+        check_members(round, GAVEL__TX_COMMITTING);
+        break;
+    case GAVEL__ROUND_PREFETCHED:
+        assert(round->has_prefetch && !round->is_snapshot);
+        assert(gavel__list_is_empty(&round->members));
+        break;
+    case GAVEL__ROUND_IN_DOUBT:
+    case GAVEL__ROUND_IDLE:
+        assert(false && "this one is on no lane");
+        break;
+    }
+}
+
+/* ---- Lanes --------------------------------------------------------------------------------- */
+
+static void check_lane(const gavel__lane *lane)
+{
+    const gavel__round *round = lane->round;
+    const gavel__round *next = lane->next;
+    assert(lane->state == GAVEL__LANE_UP || (round == NULL && lane->out == NULL));
+    assert(lane->state == GAVEL__LANE_UP || gavel__inflight_is_empty(&lane->inflight));
+    assert(next == NULL || (round != NULL && round->phase == GAVEL__ROUND_COMMITTING));
+    if (round != NULL) {
+        assert(round->lane == lane);
+        check_round(round);
+    }
+    if (next != NULL) {
+        assert(next->lane == lane && next->phase == GAVEL__ROUND_READING);
+        check_round(next);
+    }
+}
+
+void gavel__engine_check(const gavel__engine *engine)
+{
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+        check_lane(lane);
+}
