@@ -5,6 +5,9 @@
  */
 #include "sim_internal.h"
 
+#include "client/client.h"
+#include "core/check.h"
+
 /* How long a blocking client may sleep before the run is declared stuck. */
 #define STUCK_AFTER_US (3600 * SIM_SECOND)
 
@@ -137,6 +140,13 @@ static sim_watch *take_pending(sim_loop *loop)
     return chosen;
 }
 
+/* What its client says of itself, between two events, is true. */
+static void check(const sim_loop *loop)
+{
+    const gavel_client *client = loop->owner.owner;
+    gavel__engine_check(&client->engine);
+}
+
 /* The callbacks of one turn. */
 static void serve(sim_loop *loop)
 {
@@ -144,8 +154,10 @@ static void serve(sim_loop *loop)
     if (loop->due_us <= loop->world->now_us)
         loop->due_us = GAVEL__NEVER;
     mark_pending(loop);
-    for (sim_watch *kept = take_pending(loop); kept != NULL; kept = take_pending(loop))
+    for (sim_watch *kept = take_pending(loop); kept != NULL; kept = take_pending(loop)) {
+        check(loop);
         kept->watch->on_ready(kept->watch, is_readable(kept), is_writable(kept));
+    }
 }
 
 /* The next attached loop that has not had its part of this phase. A callback of one loop may create
@@ -166,8 +178,10 @@ void sim__loops_turn(sim_world *world)
 {
     bool is_kept_awake = false;
     uint64_t phase = ++world->n_phases;
-    for (sim_loop *loop; (loop = next_attached(world, phase)) != NULL;)
+    for (sim_loop *loop; (loop = next_attached(world, phase)) != NULL;) {
+        check(loop);
         is_kept_awake |= loop->owner.on_turn(loop->owner.owner); /* May have destroyed it. */
+    }
     phase = ++world->n_phases;
     for (sim_loop *loop; (loop = next_attached(world, phase)) != NULL;) {
         if (!is_ready(loop))
