@@ -106,7 +106,6 @@ static int64_t read_clock(void *clock)
 static gavel__round_limits round_limits(gavel_client *client, const gavel_config *config)
 {
     return (gavel__round_limits){
-        .max_width = config->max_round_width,
         .max_keys = config->max_round_keys,
         .max_bytes = config->max_round_bytes,
         .max_body_us = config->max_round_body_us,
@@ -128,8 +127,12 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .server = client->address.label,
         .max_links = config->max_links,
         .max_gate_links = max_gate_links,
-        .is_adaptive = config->mode == GAVEL_ADAPTIVE,
-        .has_returning_callers = !platform->is_blocking,
+        .policy =
+            {
+                .max_width = config->max_round_width,
+                .is_adaptive = config->mode == GAVEL_ADAPTIVE,
+                .has_returning_callers = !platform->is_blocking,
+            },
         .gates =
             {
                 .holder = client->holder,

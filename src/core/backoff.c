@@ -1,41 +1,14 @@
 /*
- * Backoff and heat: see the header for the reasons.
+ * Backoff: see the header for the reasons.
  */
 #include "core/backoff.h"
 
-static const double max_level = 16;
 static const double widest_window_us = 2000000;
 static const double wide_window_us = 100000;
 static const double wide_window_round_trips = 16;
 static const int64_t min_round_trip_us = 20;
 static const int64_t first_fault_pause_us = 5000;
 static const int64_t max_fault_pause_us = 1000000;
-static const int64_t half_life_us = 1000000;
-
-void gavel__heat_cool(gavel__heat *heat, int64_t now_us)
-{
-    while (heat->level > 0 && now_us - heat->touched_us >= half_life_us) {
-        heat->level = heat->level < 1 ? 0 : heat->level / 2;
-        heat->touched_us += half_life_us;
-    }
-    if (heat->level < 0.5)
-        heat->level = 0;
-}
-
-void gavel__heat_on_conflict(gavel__heat *heat, int64_t now_us)
-{
-    gavel__heat_cool(heat, now_us);
-    if (heat->level < max_level)
-        heat->level += 1;
-    heat->touched_us = now_us;
-}
-
-void gavel__heat_on_success(gavel__heat *heat, int64_t now_us)
-{
-    gavel__heat_cool(heat, now_us);
-    heat->level = heat->level > 0.5 ? heat->level - 0.5 : 0;
-    heat->touched_us = now_us;
-}
 
 /* Uniform in 0 .. window: "full jitter". */
 static int64_t jitter(int64_t window_us, gavel__random *random)

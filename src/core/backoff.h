@@ -12,22 +12,6 @@
 
 #include "base/random.h"
 
-/*
- * The heat of one key. The level estimates, as a power of two, how many writers there are: one
- * more for a conflict, half of one less for a success, so that it settles where about two thirds
- * of the attempts succeed; and halved for every second without use.
- */
-typedef struct gavel__heat {
-    double level;
-    int64_t touched_us; /* when `level` was last brought up to date */
-} gavel__heat;
-
-/* Lets time pass. A level below a half becomes 0: the key is cold. */
-void gavel__heat_cool(gavel__heat *heat, int64_t now_us);
-
-void gavel__heat_on_conflict(gavel__heat *heat, int64_t now_us);
-void gavel__heat_on_success(gavel__heat *heat, int64_t now_us);
-
 /* A pause after a conflict at this level, in microseconds: 0 up to level 1. */
 int64_t gavel__backoff_conflict_us(double level, int64_t round_trip_us, gavel__random *random);
 

@@ -48,7 +48,8 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     }
     stats->n_commands += gavel__pass_write_names(lane, round->rounds->gates, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
-    gavel__writes_compose(&round->writes, gavel__use_shortcut(&round->rounds->n_plain_writes), out);
+    gavel__writes_compose(
+        &round->writes, gavel__policy_take_shortcut(round->policy, GAVEL__SHORTCUT_MSET), out);
     if (lane->marker_size > 0 && round->writes.n_requests > 0)
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);
@@ -136,14 +137,12 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
 
 static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    gavel__rounds *rounds = round->rounds;
     size_t n_members = 0;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         n_members++;
-    if (n_members >= rounds->width && rounds->width < rounds->limits.max_width)
-        rounds->width++;
+    gavel__policy_on_commit(round->policy, n_members);
     for (size_t i = 0; i < round->n_claims; i++) {
-        if (round->claims[i]->heat.level > 0)
+        if (gavel__heat_is_warm(&round->claims[i]->heat))
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
     check_marker(round, reply);
@@ -251,7 +250,7 @@ static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, 
     if (round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us))
         return GAVEL__NEXT_END;
     if (round->is_merge_refused)
-        return gavel__round_go_plain(round, &round->rounds->n_plain_writes, now_us);
+        return gavel__round_go_plain(round, GAVEL__SHORTCUT_MSET, now_us);
     return gavel__round_on_refusal(round, now_us);
 }
 

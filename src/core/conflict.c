@@ -82,7 +82,6 @@ static void mark_all(gavel__round *round)
 /* Heats the marked keys, and says when they may be tried again: inside their gates at once. */
 static int64_t heat_keys(gavel__round *round, int64_t now_us)
 {
-    gavel__queue *queue = round->rounds->queue;
     double level = 0;
     for (size_t i = 0; i < round->n_claims; i++) {
         gavel__heat *heat = &round->claims[i]->heat;
@@ -95,11 +94,10 @@ static int64_t heat_keys(gavel__round *round, int64_t now_us)
     if (gavel__round_is_inside(round))
         return now_us;
     int64_t resume_us =
-        now_us + gavel__backoff_conflict_us(
-                     level, (int64_t)queue->context->round_trip_us, &queue->context->random);
+        now_us + gavel__policy_conflict_pause_us(round->policy, level, &round->context->random);
     for (size_t i = 0; i < round->n_claims; i++) {
         if (round->claims[i]->is_changed)
-            round->claims[i]->resume_us = resume_us;
+            round->claims[i]->heat.resume_us = resume_us;
     }
     return resume_us;
 }
@@ -189,10 +187,8 @@ gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
     rounds->context->stats.n_conflicts++;
-    rounds->prefetch_credit = GAVEL__PREFETCH_CREDIT;
     round->lane->pass.is_handed_off = false;
-    if (is_shared(round) && rounds->width > 1)
-        rounds->width /= 2;
+    gavel__policy_on_conflict(round->policy, is_shared(round));
     if (can_look_again(round)) {
         count_conflict(round, now_us);
         return look_again(round, now_us);

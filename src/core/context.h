@@ -17,7 +17,6 @@ typedef struct gavel__context {
     gavel_hooks hooks;                /* on_event may be NULL */
     gavel__random random;             /* for jitter, tables, numbers of markers */
     gavel_stats stats;
-    uint64_t round_trip_us; /* measured, smoothed; 0: not yet */
 } gavel__context;
 
 void gavel__context_init(gavel__context *context, const gavel_allocator *allocator,

@@ -5,6 +5,7 @@
 #include "core/engine.h"
 
 #include "base/text.h"
+#include "core/backoff.h"
 
 #include <assert.h>
 #include <string.h>
@@ -21,15 +22,13 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->config.gates.seed = gavel__random_next(&engine->context.random);
     engine->config.gates.hash_seed = engine->queue.keys.map.seed; /* hashes are used for both */
     gavel__gates_init(&engine->gates, &engine->config.gates);
+    gavel__policy_init(&engine->policy, &config->policy);
     gavel__rounds_init(&engine->rounds, &engine->queue);
     engine->rounds.gates = &engine->gates;
-    engine->rounds.is_adaptive = config->is_adaptive;
-    engine->rounds.has_returning_callers = config->has_returning_callers;
+    engine->rounds.policy = &engine->policy;
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
-    engine->rounds.width = config->round_limits.max_width;
-    engine->rounds.prefetch_credit = GAVEL__PREFETCH_CREDIT;
     gavel__questions_init(&engine->questions);
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */

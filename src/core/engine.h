@@ -24,9 +24,8 @@ typedef struct gavel__engine_config {
     uint32_t max_links;         /* for rounds that race, and questions */
     uint32_t max_gate_links;    /* for rounds that pass through gates: waiting lanes */
     uint32_t max_waiting_links; /* for questions that block: likewise */
-    bool is_adaptive;           /* whoever keeps losing goes through the gate of the key */
-    bool has_returning_callers; /* outcomes are told by callbacks, which may submit at once */
-    gavel__gates_config gates;  /* its allocator, prefix and seeds are filled in */
+    gavel__policy_config policy;
+    gavel__gates_config gates; /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;
     gavel__round_limits round_limits;
     int64_t marker_ttl_us; /* 0: no markers */
@@ -38,6 +37,7 @@ typedef struct gavel__engine_config {
 typedef struct gavel__engine {
     gavel__engine_config config;
     gavel__context context;
+    gavel__policy policy;
     gavel__limits limits;
     gavel__queue queue;
     gavel__gates gates;

@@ -19,19 +19,15 @@ void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
     }
 }
 
-/* Who has lost so often races no more. */
-static const uint32_t max_lost_races = 3;
-
 /* Puts gates up before the marked keys of those who keep losing. */
 void gavel__round_put_gates_up(gavel__round *round, int64_t now_us)
 {
     gavel__gates *gates = round->rounds->gates;
-    if (!round->rounds->is_adaptive || gavel__gates_are_off(gates, now_us) ||
-        gavel__round_is_inside(round))
+    if (gavel__gates_are_off(gates, now_us) || gavel__round_is_inside(round))
         return;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         const gavel__transaction *member = gavel__member_of(node);
-        if (member->outcome.n_conflicts < max_lost_races)
+        if (!gavel__policy_wants_gate(round->policy, member->outcome.n_conflicts))
             continue;
         for (size_t i = 0; i < member->n_keys; i++) {
             const gavel__key *key = member->holds[i].key;
@@ -54,7 +50,7 @@ static bool has_more_to_do(const gavel__round *round)
         if (!gavel__list_is_empty(&round->claims[i]->waiters))
             return true;
     }
-    return round->rounds->has_returning_callers && round->rounds->prefetch_credit > 0;
+    return gavel__policy_expects_return(round->policy);
 }
 
 /* Hands the lane's gates off within the EXEC, unless another round is served first. */

@@ -133,7 +133,7 @@ void gavel__keys_release(
     if (--key->n_claims > 0)
         return;
     gavel__list_append_all(ret_waiters, &key->waiters);
-    if (key->heat.level <= 0) {
+    if (!gavel__heat_is_warm(&key->heat)) {
         forget(keys, key);
         return;
     }

@@ -9,7 +9,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
-#include "core/backoff.h"
+#include "core/policy.h"
 
 struct gavel__round;
 
@@ -27,8 +27,7 @@ typedef struct gavel__key {
         is_fetched_as_hash; /* in the running round: a read has shown that it is a hash or absent */
     bool is_changed;        /* in a round that met a conflict: by this key */
     gavel__heat heat;
-    int64_t resume_us; /* nobody here tries it before */
-    gavel__list idle;  /* among the keys that are kept only for their heat, or the free ones */
+    gavel__list idle; /* among the keys that are kept only for their heat, or the free ones */
 } gavel__key;
 
 typedef struct gavel__keys {

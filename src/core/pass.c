@@ -6,12 +6,9 @@
 
 #include "base/resp.h"
 #include "base/text.h"
+#include "core/policy.h"
 
 #include <assert.h>
-
-/* Others wait meanwhile: so many rounds, and so much time, are a fair share. */
-static const uint32_t max_rounds_served = 4;
-static const int64_t max_served_us = 5000;
 
 /* ---- What a lane passes through ------------------------------------------------------------ */
 
@@ -263,7 +260,7 @@ size_t gavel__pass_write_hand_off(gavel__lane *lane, gavel__gates *gates, int64_
 bool gavel__pass_is_share_used(const gavel__lane *lane, int64_t now_us)
 {
     const gavel__pass *pass = &lane->pass;
-    return pass->n_served >= max_rounds_served || now_us - pass->granted_us >= max_served_us;
+    return gavel__policy_is_share_used(pass->n_served, now_us - pass->granted_us);
 }
 
 void gavel__pass_lose(gavel__lane *lane, gavel__gates *gates, bool may_be_handed_off)

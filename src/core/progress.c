@@ -56,7 +56,7 @@ void gavel__round_resume(gavel__round *round, int64_t now_us)
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     round->has_prefetch = false;
     round->is_stale = true;
-    round->rounds->prefetch_credit = GAVEL__PREFETCH_CREDIT;
+    gavel__policy_on_prefetch_used(round->policy);
     gavel__round_drive(round, gavel__round_run_when_read(round), now_us);
 }
 
@@ -73,7 +73,7 @@ void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_
 {
     /* All values in one reply may have been more than a link takes. */
     if (round->n_merged > 0 && round->n_fetched == 0)
-        gavel__avoid_shortcut(&round->rounds->n_plain_reads);
+        gavel__policy_on_shortcut_failed(round->policy, GAVEL__SHORTCUT_MGET);
     gavel__round_fail(round, message, now_us);
     gavel__round_drive(round, GAVEL__NEXT_END, now_us);
 }
@@ -87,11 +87,10 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
 
 /* ---- Prefetching --------------------------------------------------------------------------- */
 
-/* On a warm key the retry will pause, and what was read behind EXEC will be old by then. */
 static bool is_warm(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
-        if (round->claims[i]->heat.level > 0)
+        if (gavel__heat_is_warm(&round->claims[i]->heat))
             return true;
     }
     return false;
@@ -99,9 +98,8 @@ static bool is_warm(const gavel__round *round)
 
 void gavel__round_prefetch(gavel__round *round, int64_t now_us)
 {
-    if (round->rounds->prefetch_credit == 0 || (is_warm(round) && !gavel__round_is_inside(round)))
+    if (!gavel__policy_take_prefetch(round->policy, is_warm(round), gavel__round_is_inside(round)))
         return;
-    round->rounds->prefetch_credit--;
     round->has_prefetch = true;
     gavel__round_note_values(round);
     gavel__round_write_reads(round, now_us);

@@ -5,6 +5,7 @@
 
 #include "base/histogram.h"
 #include "base/text.h"
+#include "core/backoff.h"
 
 #include <string.h>
 

@@ -85,7 +85,7 @@ static size_t n_strings(const gavel__round *round)
 /* Whether so many strings are to be asked for by one MGET. */
 static bool is_for_mget(gavel__round *round, size_t n)
 {
-    return n >= min_mget && gavel__use_shortcut(&round->rounds->n_plain_reads);
+    return n >= min_mget && gavel__policy_take_shortcut(round->policy, GAVEL__SHORTCUT_MGET);
 }
 
 static void write_mget(gavel__round *round)
@@ -261,7 +261,7 @@ gavel__next gavel__round_on_fetched_strings(
             is_sound = take_string(round, round->fetches[i], &reply->elements[n_taken++]);
     }
     if (!is_sound)
-        return gavel__round_go_plain(round, &round->rounds->n_plain_reads, now_us);
+        return gavel__round_go_plain(round, GAVEL__SHORTCUT_MGET, now_us);
     round->n_fetched += round->n_merged;
     return gavel__round_run_when_read(round);
 }

@@ -58,25 +58,9 @@ gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 
 /* ---- Shortcuts ----------------------------------------------------------------------------- */
 
-/* How long shortcuts are left alone after one has failed, in rounds. */
-static const uint32_t n_plain_rounds_after_failure = 256;
-
-bool gavel__use_shortcut(uint32_t *n_plain_rounds)
+gavel__next gavel__round_go_plain(gavel__round *round, gavel__shortcut shortcut, int64_t now_us)
 {
-    if (*n_plain_rounds == 0)
-        return true;
-    --*n_plain_rounds;
-    return false;
-}
-
-void gavel__avoid_shortcut(uint32_t *n_plain_rounds)
-{
-    *n_plain_rounds = n_plain_rounds_after_failure;
-}
-
-gavel__next gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us)
-{
-    gavel__avoid_shortcut(n_plain_rounds);
+    gavel__policy_on_shortcut_failed(round->policy, shortcut);
     while (!gavel__list_is_empty(&round->members))
         gavel__queue_make_ready(
             round->rounds->queue, gavel__member_of(round->members.next), now_us);

@@ -54,9 +54,7 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
 {
     if (lane->written_us == 0)
         return;
-    uint64_t sample_us = (uint64_t)(now_us - lane->written_us);
-    uint64_t *smoothed_us = &engine->context.round_trip_us;
-    *smoothed_us = *smoothed_us == 0 ? sample_us : (7 * *smoothed_us + sample_us) / 8;
+    gavel__policy_on_round_trip(&engine->policy, now_us - lane->written_us);
     lane->written_us = 0;
 }
 

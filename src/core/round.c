@@ -47,6 +47,7 @@ static gavel__round *make_round(gavel__rounds *rounds)
         return NULL;
     round->rounds = rounds;
     round->context = rounds->context;
+    round->policy = rounds->policy;
     gavel__list_init(&round->node);
     gavel__list_init(&round->members);
     gavel__arena_init(&round->arena, allocator);

@@ -58,7 +58,6 @@ typedef struct gavel__refusal {
 
 /* What a round may grow to. */
 typedef struct gavel__round_limits {
-    uint32_t max_width;                 /* transactions */
     uint32_t max_keys;                  /* of several transactions together */
     size_t max_bytes;                   /* of the writes of several transactions together */
     int64_t max_body_us;                /* of the bodies of several transactions together */
@@ -69,25 +68,21 @@ typedef struct gavel__round_limits {
 /* What all the rounds of an engine share. */
 typedef struct gavel__rounds {
     gavel__context *context;
+    gavel__policy *policy;
     gavel__queue *queue;
     gavel__gates *gates;
-    bool is_adaptive;           /* whoever keeps losing goes through the gate */
-    bool has_returning_callers; /* outcomes are told by callbacks, which may submit at once */
-    gavel__list idle;           /* rounds to be used again */
+    gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;
     gavel__round_limits limits;
-    uint32_t width; /* now: halved by a conflict, one more for a full round that commits */
-    uint32_t prefetch_credit; /* left to reads behind EXEC that may turn out to be in vain */
-    uint32_t n_plain_reads;   /* rounds to come that do without MGET */
-    uint32_t n_plain_writes;  /* and without MSET */
 } gavel__rounds;
 
 typedef struct gavel__round {
     gavel__list node; /* among the idle ones, or those in doubt */
     gavel__rounds *rounds;
-    gavel__context *context; /* the rounds' */
+    gavel__context *context; /* the rounds', as the policy */
+    gavel__policy *policy;
     gavel__lane *lane;
     gavel__round_phase phase;
     bool is_snapshot;
@@ -159,9 +154,6 @@ void gavel__round_prefetch(gavel__round *round, int64_t now_us);
 
 /* Those who wait for the round's keys are ready. */
 void gavel__round_wake_waiters(gavel__round *round, int64_t now_us);
-
-/* What rounds->prefetch_credit starts with: how many in vain in a row it takes to stop. */
-#define GAVEL__PREFETCH_CREDIT 8
 
 /* What a round needs next. Each step below returns it; gavel__round_drive sees to it. */
 typedef enum gavel__next {
@@ -258,15 +250,8 @@ gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us);
 /* Notes the first error. */
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what);
 
-/*
- * Whether a round may ask by MGET and write by MSET, which cost the server less than one command
- * for each. They say less, too: MGET answers nil where another type lives, and a refused MSET does
- * not name the member whose fault it is. Then the members run again in rounds that do without, for
- * a while.
- */
-bool gavel__use_shortcut(uint32_t *n_plain_rounds);
-void gavel__avoid_shortcut(uint32_t *n_plain_rounds);
-gavel__next gavel__round_go_plain(gavel__round *round, uint32_t *n_plain_rounds, int64_t now_us);
+/* A shortcut has failed: the members run again without it. */
+gavel__next gavel__round_go_plain(gavel__round *round, gavel__shortcut shortcut, int64_t now_us);
 
 /* The only member, or NULL: none or several. */
 gavel__transaction *gavel__round_only_member(const gavel__round *round);

@@ -53,9 +53,8 @@ static bool needs_proof(const gavel__round *round, const gavel_tx *tx)
 static void on_retry(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
-    double level = transaction->outcome.n_conflicts + 2;
-    int64_t pause_us = gavel__backoff_conflict_us(
-        level < 12 ? level : 12, (int64_t)queue->context->round_trip_us, &queue->context->random);
+    int64_t pause_us = gavel__policy_retry_pause_us(
+        round->policy, transaction->outcome.n_conflicts, &round->context->random);
     gavel__queue_on_conflict(queue, transaction, now_us + pause_us, now_us);
 }
 

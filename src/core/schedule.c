@@ -48,8 +48,8 @@ static bool hold_back(
             gavel__queue_park(&engine->queue, transaction, key);
             return true;
         }
-        if (key->resume_us > now_us && !transaction->has_paused && place->races) {
-            gavel__queue_pause(&engine->queue, transaction, key->resume_us, now_us);
+        if (key->heat.resume_us > now_us && !transaction->has_paused && place->races) {
+            gavel__queue_pause(&engine->queue, transaction, key->heat.resume_us, now_us);
             return transaction->state != GAVEL__TX_READY;
         }
     }
@@ -83,7 +83,7 @@ static size_t max_with_new_keys(const gavel__engine *engine)
 /* Whether there is room for one more, whoever it is. */
 static bool has_room(const gavel__engine *engine, const gavel__draft *draft)
 {
-    return !draft->is_full && draft->n_members < engine->rounds.width &&
+    return !draft->is_full && draft->n_members < gavel__policy_width(&engine->policy) &&
            draft->n_with_new_keys < max_with_new_keys(engine);
 }
 
@@ -224,7 +224,7 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
         (gavel__list_is_empty(ready) && gavel__list_is_empty(&engine->doubts)))
         return;
     uint32_t n_members = 0;
-    while (n_members < engine->rounds.width && can_be_joined(engine, lane, round) &&
+    while (n_members < gavel__policy_width(&engine->policy) && can_be_joined(engine, lane, round) &&
            !gavel__list_is_empty(ready) && gavel__round_join(round, gavel__member_of(ready->next)))
         n_members++;
     if (n_members > 0)

@@ -19,14 +19,14 @@ void gate_stage_open(stage *s, const gate_config *config)
     cr_assert_leq(
         engine_config.max_links + engine_config.max_gate_links + engine_config.max_waiting_links,
         STAGE_MAX_LANES);
-    engine_config.is_adaptive = config->is_adaptive;
-    engine_config.has_returning_callers = config->has_returning_callers;
+    engine_config.policy.is_adaptive = config->is_adaptive;
+    engine_config.policy.has_returning_callers = config->has_returning_callers;
     engine_config.gates = (gavel__gates_config){
         .holder = holder, .lease_us = LEASE_US, .are_always_up = !config->is_adaptive};
     gavel__engine_init(&s->engine, &engine_config);
     gavel__format(s->engine.gates.turn, sizeof(s->engine.gates.turn), "mine");
     if (config->stage.has_no_reread)
-        s->engine.rounds.prefetch_credit = 0;
+        s->engine.policy.prefetch_credit = 0;
 }
 
 actor an_adder(void)

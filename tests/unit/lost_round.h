@@ -38,7 +38,7 @@ static inline void lose(stage *s, actor *a, actor *b)
     says(s, 0, "OK, \"1\", \"1\"");
     hears(s, 0, "MULTI / MSET a 2 b 2 / EXEC");
     says(s, 0, "OK, QUEUED, nil");
-    s->engine.rounds.prefetch_credit = 0; /* the conflict has restored it */
+    s->engine.policy.prefetch_credit = 0; /* the conflict has restored it */
 }
 
 #endif

@@ -39,8 +39,8 @@ void stage_open(stage *s, const stage_config *config)
         .max_links = config->n_lanes > 0 ? config->n_lanes : 1,
         .max_waiting_links = config->n_waiting_lanes,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
-        .round_limits = {.max_width = config->max_width > 0 ? config->max_width : 64,
-            .max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,
+        .policy = {.max_width = config->max_width > 0 ? config->max_width : 64},
+        .round_limits = {.max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,
             .max_bytes = config->max_bytes > 0 ? config->max_bytes : SIZE_MAX,
             .max_body_us = config->max_body_us > 0 ? config->max_body_us : INT64_MAX,
             .read_clock = read_clock,
@@ -52,7 +52,7 @@ void stage_open(stage *s, const stage_config *config)
     };
     gavel__engine_init(&s->engine, &engine_config);
     if (config->has_no_reread)
-        s->engine.rounds.prefetch_credit = 0;
+        s->engine.policy.prefetch_credit = 0;
     for (size_t i = 0; i < STAGE_MAX_LANES; i++)
         gavel__buffer_init(&s->outs[i], &s->allocator);
 }

@@ -1,73 +1,11 @@
 /*
- * Heat and pauses: when keys get hot and cold, and that pauses are spread as they should be.
+ * Pauses: that they are spread as they should be.
  */
 #include "core/backoff.h"
 
 #include <criterion/criterion.h>
 
 enum { N_DRAWS = 20000 };
-
-static const int64_t second_us = 1000000;
-
-static bool is_near(double value, double wanted)
-{
-    return value > wanted - 1e-9 && value < wanted + 1e-9;
-}
-
-/* ---- Heat ---------------------------------------------------------------------------------- */
-
-Test(core_backoff, a_conflict_heats_by_one_and_a_success_cools_by_half)
-{
-    gavel__heat heat = {0, 0};
-    int64_t now_us = 77 * second_us;
-    gavel__heat_on_conflict(&heat, now_us);
-    cr_assert(is_near(heat.level, 1));
-    gavel__heat_on_conflict(&heat, now_us);
-    cr_assert(is_near(heat.level, 2));
-    gavel__heat_on_success(&heat, now_us);
-    cr_assert(is_near(heat.level, 1.5));
-    gavel__heat_on_success(&heat, now_us);
-    gavel__heat_on_success(&heat, now_us);
-    gavel__heat_on_success(&heat, now_us);
-    cr_assert(is_near(heat.level, 0));
-    gavel__heat_on_success(&heat, now_us);
-    cr_assert(is_near(heat.level, 0), "it does not become negative");
-}
-
-Test(core_backoff, heat_is_bounded)
-{
-    gavel__heat heat = {0, 0};
-    for (int i = 0; i < 1000; i++)
-        gavel__heat_on_conflict(&heat, second_us);
-    cr_assert(heat.level >= 16 && heat.level < 17, "%f", heat.level);
-    gavel__heat_on_success(&heat, second_us);
-    gavel__heat_on_conflict(&heat, second_us);
-    cr_assert(heat.level < 17, "%f", heat.level);
-}
-
-Test(core_backoff, heat_is_halved_for_every_second_of_rest)
-{
-    gavel__heat heat = {8, 5 * second_us};
-    gavel__heat_cool(&heat, 6 * second_us - 1);
-    cr_assert(is_near(heat.level, 8));
-    gavel__heat_cool(&heat, 6 * second_us);
-    cr_assert(is_near(heat.level, 4));
-    gavel__heat_cool(&heat, 6 * second_us);
-    cr_assert(is_near(heat.level, 4), "the same second does not count twice");
-    gavel__heat_cool(&heat, 8 * second_us + second_us / 2);
-    cr_assert(is_near(heat.level, 1));
-    gavel__heat_cool(&heat, 9 * second_us);
-    cr_assert(is_near(heat.level, 0.5), "the rest of a second is not lost");
-    gavel__heat_cool(&heat, 10 * second_us);
-    cr_assert(is_near(heat.level, 0), "below a half it is cold");
-}
-
-Test(core_backoff, a_long_rest_cools_at_once)
-{
-    gavel__heat heat = {16, 0};
-    gavel__heat_cool(&heat, INT64_MAX);
-    cr_assert(is_near(heat.level, 0));
-}
 
 /* ---- Pauses -------------------------------------------------------------------------------- */
 

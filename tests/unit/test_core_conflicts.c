@@ -25,7 +25,7 @@ static void heat(stage *s, actor *a, unsigned n_conflicts)
     for (unsigned i = 0; i < n_conflicts; i++) {
         hears(s, 0, "MULTI / SET a 2 / EXEC");
         says(s, 0, "OK, QUEUED, nil");
-        s->engine.rounds.prefetch_credit = 0;
+        s->engine.policy.prefetch_credit = 0;
         if (i + 1 == n_conflicts)
             break;
         advance(s, 0);
@@ -97,7 +97,7 @@ Test(core_conflicts, rereads_in_vain_use_up_a_credit_that_a_conflict_restores)
     says(&s, 0, "OK, OK");
     hears(&s, 0, "MULTI / SET c 1 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq(s.engine.rounds.prefetch_credit, GAVEL__PREFETCH_CREDIT);
+    cr_assert_eq(s.engine.policy.prefetch_credit, GAVEL__PREFETCH_CREDIT);
     stage_close(&s);
 }
 
@@ -110,7 +110,7 @@ Test(core_conflicts, a_second_conflict_in_a_row_makes_it_pause)
     hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
     says(&s, 0, "OK, QUEUED, nil, OK, \"5\"");
     hears(&s, 0, "MULTI / SET a 6 / EXEC");
-    s.engine.context.round_trip_us = 1000; /* so that the pause is seen */
+    s.engine.policy.round_trip_us = 1000; /* so that the pause is seen */
     says(&s, 0, "OK, QUEUED, nil");
     is_in(&s, &a, GAVEL__TX_PAUSED);
     int64_t pause_us = a.transaction->resume_us - s.now_us;
@@ -132,7 +132,7 @@ Test(core_conflicts, a_newcomer_to_a_hot_key_keeps_the_pause_too)
     stage s;
     stage_open(&s, &plain);
     actor a;
-    s.engine.context.round_trip_us = 100000;
+    s.engine.policy.round_trip_us = 100000;
     heat(&s, &a, 3);
     actor b = {.keys = "a", .plays = "SET a 1"};
     actor c = {.keys = "c", .plays = "SET c 1"};
@@ -156,12 +156,12 @@ Test(core_conflicts, a_pause_does_not_outlast_the_last_chance)
     stage s;
     stage_open(&s, &plain);
     actor a;
-    s.engine.context.round_trip_us = 1000000;
+    s.engine.policy.round_trip_us = 1000000;
     heat(&s, &a, 4);
     gavel__key *key = gavel__keys_find(
         &s.engine.queue.keys, gavel__keys_name(&s.engine.queue.keys, GAVEL_STR("a")));
     cr_assert_not_null(key);
-    key->resume_us = s.now_us + 1000000;
+    key->heat.resume_us = s.now_us + 1000000;
     actor b = {.keys = "a", .plays = "SET a 1", .request = {.deadline_ms = 100}};
     enter(&s, &b);
     is_in(&s, &b, GAVEL__TX_PAUSED);
@@ -300,7 +300,7 @@ Test(core_conflicts, one_conflict_costs_each_member_one_and_halves_the_width)
         cr_assert_eq(ends(&s, &a[i], GAVEL_CONFLICT)->n_conflicts, 1);
     says(&s, 0, "OK"); /* to the reread, that nobody waits for any more */
     hears_nothing(&s, 0);
-    cr_assert_eq(s.engine.rounds.width, 2);
+    cr_assert_eq(s.engine.policy.width, 2);
     actor b[2] = {{.keys = "e", .plays = "SET e 1"}, {.keys = "f", .plays = "SET f 1"}};
     enter(&s, &b[0]);
     enter(&s, &b[1]);
@@ -310,7 +310,7 @@ Test(core_conflicts, one_conflict_costs_each_member_one_and_halves_the_width)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &b[0], GAVEL_COMMITTED);
     ends(&s, &b[1], GAVEL_COMMITTED);
-    cr_assert_eq(s.engine.rounds.width, 3, "a full round that commits widens the next");
+    cr_assert_eq(s.engine.policy.width, 3, "a full round that commits widens the next");
     stage_close(&s);
 }
 
@@ -327,6 +327,6 @@ Test(core_conflicts, a_lost_round_that_nobody_shared_leaves_the_width)
     advance(&s, 10000);
     ends(&s, &a, GAVEL_UNKNOWN);
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq(s.engine.rounds.width, 64);
+    cr_assert_eq(s.engine.policy.width, 64);
     stage_close(&s);
 }

@@ -147,11 +147,11 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     lose(&s, "MULTI / SET a 2 / EXEC");
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"2\"");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 3 / EXEC");
     hears(&s, 0, "WATCH a / GET a");
     says(&s, 0, "OK, \"3\"");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     lose(&s, "MULTI / SET a 4 / EXEC");
     if (lane_of(&s, 1)->state == GAVEL__LANE_DOWN)
         sleeps(&s);

@@ -380,7 +380,8 @@ Test(core_merging, a_refused_command_beside_mset_is_its_owners_alone)
         says(&s, 0, execabort);
         ends_saying(&s, &a[i == 0 ? 0 : 1], GAVEL_REJECTED, words[i]);
         is_in(&s, &a[i == 0 ? 1 : 0], GAVEL__TX_READING);
-        cr_assert_eq(s.engine.rounds.n_plain_writes, 0, "MSET was not to blame");
+        cr_assert_eq(
+            s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MSET], 0, "MSET was not to blame");
         stage_close(&s);
     }
 }
@@ -424,7 +425,7 @@ Test(core_merging, a_refused_marker_behind_mset_is_no_refused_mset)
     hears(&s, 0, "MULTI / MSET a 1 b 1 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, -NOPERM incr");
     says(&s, 0, execabort);
-    cr_assert_eq(s.engine.rounds.n_plain_writes, 0);
+    cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MSET], 0);
     hears(&s, 0, "WATCH a m0");
     stage_close(&s);
 }
@@ -445,7 +446,7 @@ Test(core_merging, a_server_that_cannot_serve_now_is_no_reason_to_do_without)
         is_in(&s, &a[0], GAVEL__TX_PAUSED);
         is_in(&s, &a[1], GAVEL__TX_PAUSED);
         cr_assert_eq(a[0].transaction->outcome.n_faults, 1);
-        cr_assert_eq(s.engine.rounds.n_plain_writes, 0);
+        cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MSET], 0);
         stage_close(&s);
     }
 }
@@ -459,7 +460,7 @@ Test(core_merging, a_refused_exec_singles_out_as_ever)
     begin(&s, a, 2, "WATCH a b");
     hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC");
     says(&s, 0, "OK, QUEUED, -EXECABORT Transaction discarded because of: OOM command not allowed");
-    cr_assert_eq(s.engine.rounds.n_plain_writes, 0);
+    cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MSET], 0);
     hears(&s, 0, "WATCH a");
     stage_close(&s);
 }

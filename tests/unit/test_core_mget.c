@@ -126,7 +126,7 @@ Test(core_mget, the_keys_of_ids_are_asked_for_one_by_one)
         "g:id:{jjm`}5");
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"1\"], nil, nil, nil, nil, nil");
     advance(&s, 0);
-    cr_assert_eq(s.engine.rounds.n_plain_reads, 0);
+    cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MGET], 0);
     const char *heard = stage_peek(&s, 0);
     cr_assert_eq(
         strncmp(heard, "MULTI / MSET a 2 b 2 c 2 d 2 e 2 / SET g:id:{`dca}1 ", 52), 0, "%s", heard);
@@ -221,7 +221,7 @@ Test(core_mget, a_server_that_cannot_serve_now_is_no_reason_to_do_without)
         says(&s, 0, words[i]);
         is_in(&s, &a, GAVEL__TX_PAUSED);
         cr_assert_eq(a.transaction->outcome.n_faults, 1);
-        cr_assert_eq(s.engine.rounds.n_plain_reads, 0);
+        cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MGET], 0);
         if (i == 2)
             is_closed(&s, 0, "NOAUTH");
         stage_close(&s);
@@ -395,7 +395,7 @@ Test(core_mget, when_a_round_reads_again_to_see_what_has_changed)
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\"]");
     hears(&s, 0, "MULTI / MSET a 2 c 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c d / MGET a b c d");
     says(&s, 0, "OK, [\"1\", nil, \"1\", \"1\"]");
     hears(&s, 0, "UNWATCH / WATCH a b c d / GET a / GET b / GET c / GET d");

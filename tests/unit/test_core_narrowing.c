@@ -17,7 +17,7 @@ static void lose_twice(stage *s, actor *a, actor *b)
     hears(s, 0, "WATCH a b / GET a / GET b");
     says(s, 0, "OK, \"1\", \"5\"");
     hears(s, 0, "MULTI / MSET a 2 b 6 / EXEC");
-    s->engine.context.round_trip_us = 100000; /* so that a pause is seen */
+    s->engine.policy.round_trip_us = 100000; /* so that a pause is seen */
     says(s, 0, "OK, QUEUED, nil");
     hears(s, 0, "WATCH a b / GET a / GET b");
     says(s, 0, "OK, \"1\", \"7\"");
@@ -113,9 +113,9 @@ Test(core_narrowing, a_key_whose_members_have_left_does_not_heat_those_of_others
         says(&s, 0, values);
         advance(&s, 0);
         (void)stage_listen(&s, 0);
-        s.engine.context.round_trip_us = 100000;
+        s.engine.policy.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.prefetch_credit = 0;
+        s.engine.policy.prefetch_credit = 0;
     }
     is_in(&s, &a[1], GAVEL__TX_PAUSED);
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
@@ -136,7 +136,7 @@ Test(core_narrowing, if_all_are_hit_all_pause_and_the_link_is_free)
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"4\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 5 b 6 / EXEC");
-    s.engine.context.round_trip_us = 100000;
+    s.engine.policy.round_trip_us = 100000;
     says(&s, 0, "OK, QUEUED, nil");
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"6\", \"7\"");
@@ -280,7 +280,7 @@ Test(core_narrowing, one_key_of_many_is_found)
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"1\", \"1\"]");
     hears(&s, 0, "MULTI / MSET k0 2 k1 2 k2 2 k3 2 k4 2 k5 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH k0 k1 k2 k3 k4 k5 / MGET k0 k1 k2 k3 k4 k5");
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"8\", \"1\"]");
     for (size_t i = 0; i < N; i++)

@@ -136,7 +136,7 @@ Test(core_prefetching, those_whose_budget_is_spent_leave_and_the_others_go_on)
     hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
     ends(&s, &b, GAVEL_CONFLICT);
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
@@ -192,7 +192,7 @@ Test(core_prefetching, members_may_be_cancelled_or_meet_their_deadline_meanwhile
         says(&s, 0, "OK, \"1\", \"1\"");
         hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.prefetch_credit = 0;
+        s.engine.policy.prefetch_credit = 0;
         hears(&s, 0, "WATCH a b / GET a / GET b");
         if (i == 0)
             cancel(&s, &b);
@@ -244,7 +244,7 @@ Test(core_prefetching, who_was_cancelled_during_exec_does_not_read_again)
     cancel(&s, &b);
     says(&s, 0, "OK, QUEUED, nil");
     ends(&s, &b, GAVEL_CANCELLED);
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
@@ -325,16 +325,16 @@ Test(core_prefetching, a_member_may_have_reads_that_were_never_fetched)
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
     cr_assert_gt(a.transaction->n_reads, 2);
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"4\", \"1\"");
     cr_assert_eq(heat_of(&s, "a"), 0);
     cr_assert_eq(heat_of(&s, "b"), 2);
     cr_assert_eq(heat_of(&s, "c"), 0);
     hears(&s, 0, "MULTI / SET c 2 / EXEC");
-    s.engine.context.round_trip_us = 100000;
+    s.engine.policy.round_trip_us = 100000;
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"5\", \"1\"");
     is_in(&s, &a, GAVEL__TX_PAUSED);
@@ -359,9 +359,9 @@ Test(core_prefetching, such_a_member_is_not_hit_by_another_ones_key)
         hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
         says(&s, 0, answers[i]);
         hears(&s, 0, i == 0 ? "MULTI / SET c 2 / EXEC" : "MULTI / SET c 3 / EXEC");
-        s.engine.context.round_trip_us = 100000;
+        s.engine.policy.round_trip_us = 100000;
         says(&s, 0, "OK, QUEUED, nil");
-        s.engine.rounds.prefetch_credit = 0;
+        s.engine.policy.prefetch_credit = 0;
     }
     hears(&s, 0, "WATCH a b c / GET a / GET b / GET c");
     says(&s, 0, "OK, \"1\", \"1\", \"3\"");
@@ -409,7 +409,7 @@ Test(core_prefetching, a_body_may_want_more_in_the_retry)
     says(&s, 0, "OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
     says(&s, 0, "OK, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"4\", \"1\"");
     hears(&s, 0, "MULTI / SET b 2 / EXEC / WATCH a x / GET a / GET x");
@@ -434,7 +434,7 @@ Test(core_prefetching, a_round_that_reads_again_keeps_its_marker)
     says(&s, 0, "OK, OK, \"1\", \"1\"");
     hears(&s, 0, "MULTI / MSET a 2 b 2 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, nil");
-    s.engine.rounds.prefetch_credit = 0;
+    s.engine.policy.prefetch_credit = 0;
     hears(&s, 0, "WATCH a b m0 / GET a / GET b");
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 2 b 6 / INCR m0 / EXEC");
