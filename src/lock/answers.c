@@ -215,7 +215,7 @@ static void on_timeout(gavel__lock_op *op, gavel__lock_call *call, int64_t now_u
         gavel__lock_op_settle(op, GAVEL_LOCK_NOT_SENT, trouble, now_us);
 }
 
-void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us)
+static void on_deadline(gavel__lock_op *op, int64_t now_us)
 {
     switch (op->kind) {
     case GAVEL__LOCK_OP_ACQUIRE:
@@ -241,7 +241,7 @@ static void on_held_timer(gavel_lock *lock, int64_t now_us)
     gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
 }
 
-void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)
+static void on_timer(gavel_lock *lock, int64_t now_us)
 {
     switch (lock->state) {
     case GAVEL__LOCK_STATE_WAITING:
@@ -258,11 +258,29 @@ void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us)
             break;
         }
         if (lock->release.state == GAVEL__LOCK_OP_OPEN)
-            gavel__lock_op_on_deadline(&lock->release, now_us);
+            on_deadline(&lock->release, now_us);
         gavel__lock_settle_down(lock);
         break;
     case GAVEL__LOCK_STATE_ENDED:
         break;
+    }
+}
+
+void gavel__locks_expire(gavel__locks *locks, int64_t now_us)
+{
+    gavel__heap_node *node;
+    while ((node = gavel__heap_first(&locks->lock_timers)) != NULL && node->due_us <= now_us) {
+        gavel__heap_remove(&locks->lock_timers, node);
+        on_timer(GAVEL__CONTAINER(node, gavel_lock, timer), now_us);
+    }
+}
+
+void gavel__locks_end_overdue(gavel__locks *locks, int64_t now_us)
+{
+    gavel__heap_node *node;
+    while ((node = gavel__heap_first(&locks->op_timers)) != NULL && node->due_us <= now_us) {
+        gavel__heap_remove(&locks->op_timers, node);
+        on_deadline(GAVEL__CONTAINER(node, gavel__lock_op, timer), now_us);
     }
 }
 

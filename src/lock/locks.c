@@ -397,28 +397,10 @@ void gavel__locks_on_link_down(
         gavel__lock_line_on_down(locks, of_lane(lane), now_us);
 }
 
-void gavel__locks_expire(gavel__locks *locks, int64_t now_us)
-{
-    gavel__heap_node *node;
-    while ((node = gavel__heap_first(&locks->lock_timers)) != NULL && node->due_us <= now_us) {
-        gavel__heap_remove(&locks->lock_timers, node);
-        gavel__lock_on_timer(GAVEL__CONTAINER(node, gavel_lock, timer), now_us);
-    }
-}
-
-static void end_overdue(gavel__locks *locks, int64_t now_us)
-{
-    gavel__heap_node *node;
-    while ((node = gavel__heap_first(&locks->op_timers)) != NULL && node->due_us <= now_us) {
-        gavel__heap_remove(&locks->op_timers, node);
-        gavel__lock_op_on_deadline(GAVEL__CONTAINER(node, gavel__lock_op, timer), now_us);
-    }
-}
-
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us)
 {
     gavel__locks_expire(locks, now_us);
-    end_overdue(locks, now_us);
+    gavel__locks_end_overdue(locks, now_us);
     gavel__lock_control_advance(locks, now_us);
     for (uint32_t i = 0; i < locks->n_lanes; i++) {
         gavel__lock_lane *lane = &locks->lanes[i];

@@ -140,7 +140,7 @@ void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
 void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us);
 void gavel__lock_control_on_down(
     gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us);
-void gavel__lock_on_timer(gavel_lock *lock, int64_t now_us);
-void gavel__lock_op_on_deadline(gavel__lock_op *op, int64_t now_us);
+/* Operations whose deadline has passed. */
+void gavel__locks_end_overdue(gavel__locks *locks, int64_t now_us);
 
 #endif
