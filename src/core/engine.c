@@ -379,8 +379,10 @@ void gavel__engine_on_link_down(
     engine->context.stats.n_links_down++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(engine, lane, loss, now_us);
-    if (!has_lane(engine, GAVEL__LANE_UP))
+    if (!has_lane(engine, GAVEL__LANE_UP)) {
+        engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
+    }
     gavel__inflight lost = lane->inflight;
     lane->inflight = (gavel__inflight){.n = 0};
     gavel__questions_on_link_down(&lost, loss, now_us);

@@ -74,6 +74,7 @@ typedef struct gavel__questions {
     gavel__list pending;              /* in order */
     gavel__list pending_blocking;     /* likewise */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
+    uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
 } gavel__questions;
 
 /* ---- For those who ask --------------------------------------------------------------------- */
