@@ -41,8 +41,8 @@ static void on_up(gavel__connection *connection)
     gavel_client *client = connection->client;
     gavel__context_tell(
         &client->engine.context, GAVEL_EVENT_LINK_UP, connection->lane->index, NULL, "");
-    gavel__locks_on_link_up(&client->locks, connection->lane, gavel__link_out(connection->link),
-        gavel__client_lease_now_us(client));
+    gavel__locks_on_link_up(
+        connection->lane, gavel__link_out(connection->link), gavel__client_lease_now_us(client));
 }
 
 static void on_reply(gavel__connection *connection, const gavel_reply *reply)
@@ -57,10 +57,7 @@ static void on_down(gavel__connection *connection, const gavel__loss *loss)
     gavel_client *client = connection->client;
     gavel__context_tell(&client->engine.context, GAVEL_EVENT_LINK_DOWN, connection->lane->index,
         NULL, loss->message);
-    gavel__lock_link_loss lock_loss = {
-        loss->n_sent, loss->is_final, loss->is_refused, loss->message};
-    gavel__locks_on_link_down(
-        &client->locks, connection->lane, &lock_loss, gavel__client_lease_now_us(client));
+    gavel__locks_on_link_down(&client->locks, connection->lane, gavel__client_lease_now_us(client));
 }
 
 static const gavel__handler locks_handler = {begin_dial, on_up, on_reply, on_down};
@@ -78,9 +75,14 @@ static void init_lock_connections(gavel_client *client)
             .lane = &client->locks.lanes[i].lane,
             .handler = &locks_handler,
             .watch = {.fd = -1},
-            .has_no_timeout = i > 0,
+            .has_no_timeout = true,
         };
     }
+}
+
+static int64_t read_clock(void *clock)
+{
+    return gavel__client_lease_now_us(clock);
 }
 
 /* With the first lock; a client that has none pays nothing. False: no memory. */
@@ -91,6 +93,9 @@ static bool make_locks(gavel_client *client)
     const gavel__platform *platform = &client->platform;
     gavel__locks_config config = {
         .allocator = &client->allocator,
+        .questions = &client->engine.questions,
+        .read_clock = read_clock,
+        .clock = client,
         .key_prefix = client->key_prefix,
         .holder = client->holder,
         .n_waiting_lanes = client->max_waiting_links,
@@ -100,7 +105,7 @@ static bool make_locks(gavel_client *client)
         .seed = client->engine.config.seed ^ platform->entropy(platform->user),
     };
     gavel__connection *connections =
-        gavel__alloc(&client->allocator, 1 + config.n_waiting_lanes, sizeof(gavel__connection));
+        gavel__alloc(&client->allocator, config.n_waiting_lanes, sizeof(gavel__connection));
     if (connections == NULL || !gavel__locks_init(&client->locks, &config)) {
         gavel__free(&client->allocator, connections);
         client->locks.n_lanes = 0;

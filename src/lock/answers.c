@@ -32,6 +32,7 @@ static void free_op(gavel__lock_op *op)
     gavel_lock *lock = op->lock;
     gavel__locks *locks = lock->locks;
     gavel__list_remove(&op->lock_node);
+    gavel__list_remove(&op->call.node);
     gavel__heap_remove(&locks->op_timers, &op->timer);
     gavel__buffer_finish(&op->wire);
     gavel__free(locks->config.allocator, op);
@@ -61,7 +62,7 @@ static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answe
         break;
     case GAVEL__LOCK_VERDICT_ERROR:
     case GAVEL__LOCK_VERDICT_NONSENSE:
-        gavel__lock_on_error(lock, answer->text);
+        gavel__lock_note_error(lock, answer->text);
         gavel__lock_op_settle(op, GAVEL_LOCK_REJECTED, lock->message, now_us);
         break;
     }
@@ -91,13 +92,17 @@ static void on_op_lost_call(gavel__lock_op *op, bool was_sent, int64_t now_us)
         gavel__lock_op_settle(
             op, GAVEL_LOCK_UNKNOWN, "the command was sent, and its answer was lost", now_us);
     else
-        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_CALL_USER);
+        gavel__lock_call_request(&op->call, GAVEL__LOCK_CALL_USER);
 }
 
-/* ---- Replies ------------------------------------------------------------------------------- */
+/* ---- Questions ----------------------------------------------------------------------------- */
 
-static void hand_out(
-    gavel__locks *locks, gavel__lock_call *call, const gavel_reply *reply, int64_t now_us)
+static gavel__lock_call *call_of(gavel__question *question)
+{
+    return GAVEL__CONTAINER(question, gavel__lock_call, question);
+}
+
+static void hand_out(gavel__lock_call *call, const gavel_reply *reply, int64_t now_us)
 {
     gavel__lock_answer answer;
     switch (call->kind) {
@@ -115,7 +120,7 @@ static void hand_out(
         gavel__lock_on_released(call->lock, &answer, now_us);
         break;
     case GAVEL__LOCK_CALL_HAND_OFF:
-        gavel__lock_line_on_handed_off(locks, call->line, now_us);
+        gavel__lock_line_on_handed_off(call->line, now_us);
         break;
     case GAVEL__LOCK_CALL_USER:
         answer = gavel__lock_read(reply);
@@ -124,29 +129,26 @@ static void hand_out(
     }
 }
 
-void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us)
+static void on_reply(
+    gavel__question *question, size_t i, const gavel_reply *reply, int64_t engine_now_us)
 {
-    gavel__list *calls = &locks->lanes[0].calls;
-    if (gavel__list_is_empty(calls))
-        return; /* the link expects no more replies than there are calls */
-    gavel__lock_call *call = GAVEL__CONTAINER(calls->next, gavel__lock_call, node);
-    if (call->kind == GAVEL__LOCK_CALL_PROBE && !call->has_offered) {
-        call->has_offered = true;
+    gavel__lock_call *call = call_of(question);
+    gavel__lock_line *line = call->line;
+    (void)engine_now_us;
+    int64_t now_us = gavel__locks_now_us(line->locks);
+    gavel__locks_expire(line->locks, now_us);
+    if (call->kind == GAVEL__LOCK_CALL_PROBE && i == 0) {
         if (reply->type == GAVEL_REPLY_ERROR)
             gavel__lock_line_on_refused_offer(call->lock, reply->text);
         return;
     }
-    gavel__list_remove(&call->node);
-    call->state = GAVEL__LOCK_CALL_IDLE;
-    hand_out(locks, call, reply, now_us);
+    gavel__lock_call_come_back(call);
+    hand_out(call, reply, now_us);
+    gavel__lock_line_go_ahead(line);
 }
 
-/* ---- Losing the link ----------------------------------------------------------------------- */
-
-static void hand_back(gavel__locks *locks, gavel__lock_call *call, uint64_t n_sent, int64_t now_us)
+static void hand_back(gavel__lock_call *call, bool was_sent, int64_t now_us)
 {
-    bool was_sent = call->end_byte <= n_sent;
-    call->state = GAVEL__LOCK_CALL_IDLE;
     switch (call->kind) {
     case GAVEL__LOCK_CALL_PROBE:
     case GAVEL__LOCK_CALL_TAKE:
@@ -157,7 +159,7 @@ static void hand_back(gavel__locks *locks, gavel__lock_call *call, uint64_t n_se
         gavel__lock_on_lost_call(call->lock, was_sent, now_us);
         break;
     case GAVEL__LOCK_CALL_HAND_OFF:
-        gavel__lock_line_on_handed_off(locks, call->line, now_us);
+        gavel__lock_line_on_handed_off(call->line, now_us);
         break;
     case GAVEL__LOCK_CALL_USER:
         on_op_lost_call(call->op, was_sent, now_us);
@@ -165,51 +167,70 @@ static void hand_back(gavel__locks *locks, gavel__lock_call *call, uint64_t n_se
     }
 }
 
-/* Trying again cannot help those who wait, or there is no time for it. Who holds a lock keeps
- * trying: a lease is left. */
-static void fail_hopeless(gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us)
+static void fail(gavel_lock *lock, gavel_lock_status status, const char *message, int64_t now_us)
+{
+    gavel__lock_fail(
+        lock, lock->acquire.is_doubtful ? GAVEL_LOCK_UNKNOWN : status, message, now_us);
+}
+
+/* Trying again cannot help those who wait. Whoever holds a lock keeps trying: a lease is left. */
+static void fail_waiting(gavel__lock_line *line, const gavel__loss *loss, int64_t now_us)
 {
     gavel_lock_status status = loss->is_refused ? GAVEL_LOCK_REJECTED : GAVEL_LOCK_NOT_SENT;
+    gavel__list *next;
+    for (gavel__list *node = line->waiting.next; node != &line->waiting; node = next) {
+        next = node->next;
+        fail(GAVEL__CONTAINER(node, gavel_lock, line_node), status, loss->message, now_us);
+    }
+}
+
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t engine_now_us)
+{
+    gavel__lock_call *call = call_of(question);
+    gavel__lock_line *line = call->line;
+    (void)engine_now_us;
+    int64_t now_us = gavel__locks_now_us(line->locks);
+    gavel__lock_call_come_back(call);
+    if (loss->is_final)
+        fail_waiting(line, loss, now_us);
+    hand_back(call, was_sent, now_us);
+    gavel__lock_line_go_ahead(line);
+}
+
+const gavel__question_ops gavel__lock_call_ops = {gavel__lock_call_write, on_reply, on_loss};
+
+static bool is_vain_try(const gavel_lock *lock)
+{
+    const gavel__lock_call *call = &lock->call;
+    return lock->state == GAVEL__LOCK_STATE_WAITING && lock->is_try &&
+           call->state == GAVEL__LOCK_CALL_OUT && !gavel__lock_call_is_sent(call) &&
+           call->n_dials < lock->locks->config.questions->n_failed_dials;
+}
+
+void gavel__locks_end_tries(gavel__locks *locks, int64_t now_us)
+{
+    const gavel__questions *questions = locks->config.questions;
+    if (locks->n_dials == questions->n_failed_dials)
+        return;
+    locks->n_dials = questions->n_failed_dials;
     gavel__list *next;
     for (gavel__list *node = locks->all.next; node != &locks->all; node = next) {
         gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
         next = node->next;
-        if (lock->state != GAVEL__LOCK_STATE_WAITING)
-            continue;
-        if (!loss->is_final && !lock->is_try)
-            continue;
-        gavel__lock_fail(lock,
-            lock->acquire.is_doubtful ? GAVEL_LOCK_UNKNOWN
-            : loss->is_final          ? status
-                                      : GAVEL_LOCK_NOT_SENT,
-            loss->message, now_us);
+        if (is_vain_try(lock))
+            fail(lock, GAVEL_LOCK_NOT_SENT, questions->trouble, now_us);
     }
-}
-
-void gavel__lock_control_on_down(
-    gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us)
-{
-    gavel__lock_lane *control = &locks->lanes[0];
-    bool was_up = control->lane.state == GAVEL__LANE_UP;
-    gavel__list calls;
-    gavel__list_init(&calls);
-    gavel__list_append_all(&calls, &control->calls);
-    gavel__lock_lane_reset(locks, control, now_us);
-    gavel__format(locks->trouble, sizeof(locks->trouble), "%s", loss->message);
-    for (gavel__list *node; (node = gavel__list_pop(&calls)) != NULL;)
-        hand_back(locks, GAVEL__CONTAINER(node, gavel__lock_call, node), loss->n_sent, now_us);
-    if (loss->is_final || !was_up)
-        fail_hopeless(locks, loss, now_us);
 }
 
 /* ---- Time ---------------------------------------------------------------------------------- */
 
 static void on_timeout(gavel__lock_op *op, gavel__lock_call *call, int64_t now_us)
 {
-    bool is_sent = op->is_doubtful || call->state == GAVEL__LOCK_CALL_IN_FLIGHT;
-    gavel__locks *locks = op->lock->locks;
-    const char *trouble = locks->trouble[0] != '\0' ? locks->trouble : "no connection in time";
-    if (is_sent)
+    const char *trouble = op->lock->locks->config.questions->trouble;
+    if (trouble[0] == '\0')
+        trouble = "no connection in time";
+    if (op->is_doubtful || gavel__lock_call_is_sent(call))
         gavel__lock_op_settle(op, GAVEL_LOCK_UNKNOWN, "no answer in time", now_us);
     else
         gavel__lock_op_settle(op, GAVEL_LOCK_NOT_SENT, trouble, now_us);
@@ -237,7 +258,7 @@ static void on_held_timer(gavel_lock *lock, int64_t now_us)
     if (gavel__lock_expire(lock, now_us))
         return;
     if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RENEW);
+        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RENEW);
     gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
 }
 
@@ -246,7 +267,7 @@ static void on_timer(gavel_lock *lock, int64_t now_us)
     switch (lock->state) {
     case GAVEL__LOCK_STATE_WAITING:
         lock->must_probe = true;
-        gavel__lock_line_go_on(lock->locks, lock->line, now_us);
+        gavel__lock_line_go_on(lock->line, now_us);
         break;
     case GAVEL__LOCK_STATE_GRANTED:
         on_held_timer(lock, now_us);

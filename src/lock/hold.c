@@ -57,7 +57,7 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
 
 void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
 {
-    assert(lock->line == NULL);
+    assert(gavel__list_is_empty(&lock->line_node));
     lock->fence = fence;
     lock->message[0] = '\0';
     set_state(lock, GAVEL__LOCK_STATE_GRANTED);
@@ -69,7 +69,7 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
 void gavel__lock_release(gavel_lock *lock, int64_t now_us)
 {
     if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RELEASE);
+        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RELEASE);
     gavel__lock_wake_at(lock, lock->lingers_until_us);
 }
 
@@ -86,7 +86,7 @@ void gavel__lock_settle_down(gavel_lock *lock)
 
 void gavel__lock_end(gavel_lock *lock, int64_t now_us)
 {
-    assert(lock->line == NULL);
+    assert(gavel__list_is_empty(&lock->line_node));
     bool was_held = lock->state == GAVEL__LOCK_STATE_GRANTED;
     gavel__list_remove(&lock->lost_node);
     gavel__lock_call_withdraw(&lock->call);
@@ -118,7 +118,7 @@ void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer,
         break;
     case GAVEL__LOCK_VERDICT_ERROR:
     case GAVEL__LOCK_VERDICT_NONSENSE:
-        if (gavel__lock_on_error(lock, answer->text)) {
+        if (gavel__lock_note_error(lock, answer->text)) {
             gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
             return;
         }
@@ -139,9 +139,8 @@ void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us
     gavel__lock_call_withdraw(&lock->call);
     for (gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next) {
         gavel__lock_op *op = GAVEL__CONTAINER(node, gavel__lock_op, lock_node);
-        if (op->state != GAVEL__LOCK_OP_OPEN || op->call.state == GAVEL__LOCK_CALL_IN_FLIGHT)
+        if (op->state != GAVEL__LOCK_OP_OPEN || !gavel__lock_call_withdraw(&op->call))
             continue;
-        gavel__lock_call_withdraw(&op->call);
         gavel__lock_op_settle_lost(op, reason, now_us);
     }
     gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
@@ -186,7 +185,7 @@ void gavel__lock_on_renewed(
     case GAVEL__LOCK_VERDICT_ERROR:
     case GAVEL__LOCK_VERDICT_NONSENSE:
         /* Whatever it is, it may be better before the lease is over. */
-        gavel__lock_on_error(lock, answer->text);
+        gavel__lock_note_error(lock, answer->text);
         gavel__lock_renew_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
         break;
     }
@@ -199,7 +198,7 @@ void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
             lock->release.is_doubtful = true;
         gavel__lock_release(lock, now_us);
     } else if (lock->state == GAVEL__LOCK_STATE_GRANTED) {
-        gavel__lock_call_request(lock->locks, &lock->call, GAVEL__LOCK_CALL_RENEW);
+        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RENEW);
     } else {
         gavel__lock_try_free(lock);
     }
@@ -219,7 +218,10 @@ void gavel__lock_try_free(gavel_lock *lock)
         !is_over(&lock->acquire) || !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
         return;
     gavel__list_remove(&lock->node);
+    gavel__list_remove(&lock->call.node);
     gavel__heap_remove(&locks->lock_timers, &lock->timer);
+    if (lock->line != NULL)
+        gavel__lock_line_let_go(lock->line);
     gavel__free(locks->config.allocator, lock);
     locks->n_locks--;
 }

@@ -11,6 +11,7 @@
 #include "lock/parts.h"
 
 #include "base/text.h"
+#include "core/backoff.h"
 
 /* How long to leave the server alone at most and at least, while somebody holds the lock. The one
  * that was handed the lock may die of it at any time, and only a probe tells. */
@@ -35,7 +36,7 @@ static bool is_idle(const gavel__lock_lane *lane)
 static gavel__lock_lane *find_lane(gavel__locks *locks)
 {
     gavel__lock_lane *found = NULL;
-    for (uint32_t i = 1; i < locks->n_lanes; i++) {
+    for (uint32_t i = 0; i < locks->n_lanes; i++) {
         gavel__lock_lane *lane = &locks->lanes[i];
         if (!is_idle(lane))
             continue;
@@ -64,7 +65,7 @@ static void pass_lane_on(gavel__locks *locks, int64_t now_us)
     if (gavel__list_is_empty(&locks->laneless) || find_lane(locks) == NULL)
         return;
     gavel__lock_line_go_on(
-        locks, GAVEL__CONTAINER(locks->laneless.next, gavel__lock_line, laneless), now_us);
+        GAVEL__CONTAINER(locks->laneless.next, gavel__lock_line, laneless), now_us);
 }
 
 /* A lane that stands in the server's queue can only leave it by being closed. */
@@ -96,90 +97,61 @@ static void wait_in_queue(gavel__locks *locks, gavel__lock_line *line)
     gavel__lock_keys_init(&keys, locks->config.key_prefix, line->map_node.key);
     size_t size_before = lane->lane.out->size;
     gavel__lock_write_wait(lane->lane.out, &keys);
-    gavel__lock_lane_wrote(lane, size_before, 2);
+    lane->lane.n_appended += lane->lane.out->size - size_before;
+    lane->lane.n_new_replies += 2;
     lane->n_skipped = 1;
     lane->is_blocked = true;
 }
 
 /* ---- Lines --------------------------------------------------------------------------------- */
 
-static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
-{
-    gavel__lock_line *line = gavel__alloc(locks->config.allocator, 1, sizeof(*line) + name.size);
-    if (line == NULL)
-        return NULL;
-    gavel__list_init(&line->waiting);
-    gavel__list_init(&line->laneless);
-    gavel__lock_call_init(&line->hand_off, NULL, NULL);
-    line->hand_off.line = line;
-    memcpy(line->name, name.data, name.size);
-    if (gavel__map_insert(&locks->lines, (gavel_bytes){line->name, name.size}, &line->map_node))
-        return line;
-    gavel__free(locks->config.allocator, line);
-    return NULL;
-}
-
 /* Nobody waits here any more: what was handed off to them goes to the next client. */
-static void wind_up(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
+static void wind_up(gavel__lock_line *line, int64_t now_us)
 {
-    drop_lane(locks, line, now_us);
-    if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE)
-        return;
-    if (line->turn_size > 0 && !locks->is_closing) {
-        gavel__lock_call_request(locks, &line->hand_off, GAVEL__LOCK_CALL_HAND_OFF);
-        return;
-    }
-    gavel__map_remove(&locks->lines, &line->map_node);
-    gavel__free(locks->config.allocator, line);
+    drop_lane(line->locks, line, now_us);
+    if (line->turn_size > 0 && !line->locks->is_closing &&
+        line->hand_off.state == GAVEL__LOCK_CALL_IDLE)
+        gavel__lock_call_request(&line->hand_off, GAVEL__LOCK_CALL_HAND_OFF);
 }
 
-void gavel__lock_line_on_handed_off(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
+void gavel__lock_line_on_handed_off(gavel__lock_line *line, int64_t now_us)
 {
     line->turn_size = 0;
-    gavel__lock_line_go_on(locks, line, now_us);
+    gavel__lock_line_go_on(line, now_us);
 }
 
-void gavel__lock_line_go_on(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
+void gavel__lock_line_go_on(gavel__lock_line *line, int64_t now_us)
 {
     gavel_lock *lock = first_of(line);
     if (lock == NULL) {
-        wind_up(locks, line, now_us);
+        wind_up(line, now_us);
         return;
     }
-    if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE) {
-        gavel__lock_call_withdraw(&line->hand_off);
-        if (line->hand_off.state != GAVEL__LOCK_CALL_IDLE)
-            return; /* the turn has gone to the next; then it goes on here */
-    }
+    if (!gavel__lock_call_withdraw(&line->hand_off))
+        return; /* the turn has gone to the next; then it goes on here */
     if (lock->call.state != GAVEL__LOCK_CALL_IDLE)
         return;
     if (line->turn_size > 0) {
-        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_CALL_TAKE);
+        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_TAKE);
     } else if (lock->must_probe) {
         lock->must_probe = false;
-        gavel__lock_call_request(locks, &lock->call, GAVEL__LOCK_CALL_PROBE);
+        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_PROBE);
     } else {
         if (line->lane == NULL)
-            take_lane(locks, line);
+            take_lane(line->locks, line);
         if (line->lane != NULL)
-            wait_in_queue(locks, line);
+            wait_in_queue(line->locks, line);
     }
 }
 
-bool gavel__lock_line_join(gavel__locks *locks, gavel_lock *lock, int64_t now_us)
+void gavel__lock_line_join(gavel_lock *lock, int64_t now_us)
 {
-    gavel__map_node *node = gavel__map_find(&locks->lines, lock->name);
-    gavel__lock_line *line = node != NULL ? GAVEL__CONTAINER(node, gavel__lock_line, map_node)
-                                          : make_line(locks, lock->name);
-    if (line == NULL)
-        return false;
-    lock->line = line;
+    gavel__lock_line *line = lock->line;
     gavel__list_append(&line->waiting, &lock->line_node);
     if (first_of(line) != lock)
-        return true;
+        return;
     lock->must_probe = true;
-    gavel__lock_line_go_on(locks, line, now_us);
-    return true;
+    gavel__lock_line_go_on(line, now_us);
 }
 
 /* While the lane stands in the queue there is nothing to be asked; only that it may have died
@@ -198,13 +170,12 @@ void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us)
     gavel__lock_line *line = lock->line;
     bool was_first = first_of(line) == lock;
     gavel__list_remove(&lock->line_node);
-    lock->line = NULL;
     gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
     if (!was_first)
         return;
     if (first_of(line) != NULL)
         move_up(first_of(line), is_granted, now_us);
-    gavel__lock_line_go_on(lock->locks, line, now_us);
+    gavel__lock_line_go_on(line, now_us);
 }
 
 /* ---- Ends of a request --------------------------------------------------------------------- */
@@ -216,7 +187,7 @@ void gavel__lock_fail(
     lock->is_lingering = lock->acquire.is_doubtful;
     char text[GAVEL_MESSAGE_SIZE];
     gavel__format(text, sizeof(text), "%s", message != NULL ? message : lock->message);
-    if (lock->line != NULL)
+    if (!gavel__list_is_empty(&lock->line_node))
         gavel__lock_line_leave(lock, false, now_us);
     gavel__lock_end(lock, now_us);
     gavel__lock_op_settle(&lock->acquire, status, text, now_us);
@@ -228,7 +199,7 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
     bool is_first = first_of(lock->line) == lock;
     if (!op->is_cancelled)
         op->is_overdue = true;
-    if (lock->call.state == GAVEL__LOCK_CALL_IN_FLIGHT)
+    if (gavel__lock_call_is_sent(&lock->call))
         return; /* the answer decides, or the loss of the link */
     if (op->is_cancelled)
         gavel__lock_fail(lock, GAVEL_LOCK_CANCELLED, "taken back", now_us);
@@ -242,7 +213,7 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
         gavel__lock_fail(
             lock, lock->was_answered ? GAVEL_LOCK_BUSY : GAVEL_LOCK_NOT_SENT, NULL, now_us);
     else
-        gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, lock->locks->trouble, now_us);
+        gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, lock->locks->config.questions->trouble, now_us);
 }
 
 /* ---- Answers ------------------------------------------------------------------------------- */
@@ -272,7 +243,6 @@ static void wait_on(gavel_lock *lock, int64_t remaining_ms, int64_t now_us)
 
 static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
 {
-    gavel__locks *locks = lock->locks;
     gavel__lock_line *line = lock->line;
     if (answer->verdict == GAVEL__LOCK_VERDICT_FOREIGN) {
         note_holder(lock, answer->text);
@@ -288,7 +258,7 @@ static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t 
     if (lock->is_try || lock->acquire.is_overdue || lock->acquire.is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
-        gavel__lock_line_go_on(locks, line, now_us);
+        gavel__lock_line_go_on(line, now_us);
 }
 
 static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
@@ -323,7 +293,7 @@ static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_
     } else if (is_late) {
         op->is_doubtful = true;
         lock->must_probe = true;
-        gavel__lock_line_go_on(lock->locks, lock->line, now_us);
+        gavel__lock_line_go_on(lock->line, now_us);
     } else {
         grant(lock, fence, sent_us, now_us);
     }
@@ -355,7 +325,7 @@ void gavel__lock_line_on_answer(
         break;
     case GAVEL__LOCK_VERDICT_ERROR:
     case GAVEL__LOCK_VERDICT_NONSENSE:
-        on_error(lock, gavel__lock_on_error(lock, answer->text), now_us);
+        on_error(lock, gavel__lock_note_error(lock, answer->text), now_us);
         break;
     }
 }
@@ -363,7 +333,7 @@ void gavel__lock_line_on_answer(
 void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words)
 {
     lock->has_fault = true;
-    lock->is_lasting = !gavel__lock_on_error(lock, words);
+    lock->is_lasting = !gavel__lock_note_error(lock, words);
 }
 
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
@@ -379,7 +349,7 @@ void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_
     if (op->is_overdue || op->is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
-        gavel__lock_line_go_on(lock->locks, lock->line, now_us);
+        gavel__lock_line_go_on(lock->line, now_us);
 }
 
 /* ---- The lane that waits ------------------------------------------------------------------- */
@@ -389,14 +359,13 @@ static void on_queue_error(gavel__lock_lane *lane, gavel_bytes words, int64_t no
     gavel_lock *lock = first_of(lane->line);
     if (lock == NULL)
         return;
-    if (gavel__lock_on_error(lock, words))
+    if (gavel__lock_note_error(lock, words))
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
-    else if (lock->call.state != GAVEL__LOCK_CALL_IN_FLIGHT)
+    else if (!gavel__lock_call_is_sent(&lock->call))
         gavel__lock_fail(lock, GAVEL_LOCK_REJECTED, NULL, now_us);
 }
 
-void gavel__lock_line_on_reply(
-    gavel__locks *locks, gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us)
+void gavel__lock_line_on_reply(gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us)
 {
     if (lane->n_skipped > 0) {
         lane->n_skipped--;
@@ -415,13 +384,28 @@ void gavel__lock_line_on_reply(
         line->turn_size = reply->elements[1].text.size;
         memcpy(line->turn, reply->elements[1].text.data, line->turn_size);
     }
-    gavel__lock_line_go_on(locks, line, now_us);
+    gavel__lock_line_go_on(line, now_us);
+}
+
+/* The lane is DOWN: when it may be dialled next. */
+static void reset(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us)
+{
+    lane->lane.state = GAVEL__LANE_DOWN;
+    lane->lane.is_condemned = false;
+    lane->lane.n_new_replies = 0;
+    lane->lane.out = NULL;
+    lane->is_blocked = false;
+    lane->n_skipped = 0;
+    lane->retry_us = now_us;
+    if (lane->lane.n_failures > 0)
+        lane->retry_us += gavel__backoff_fault_us(lane->lane.n_failures, &locks->random);
+    lane->lane.n_failures++;
 }
 
 void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us)
 {
     gavel__lock_line *line = lane->line;
-    gavel__lock_lane_reset(locks, lane, now_us);
+    reset(locks, lane, now_us);
     if (line == NULL) {
         pass_lane_on(locks, now_us);
         return;
@@ -430,5 +414,5 @@ void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64
     gavel_lock *lock = first_of(line);
     if (lock != NULL)
         lock->must_probe = true;
-    gavel__lock_line_go_on(locks, line, now_us);
+    gavel__lock_line_go_on(line, now_us);
 }

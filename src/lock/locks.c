@@ -17,19 +17,20 @@ static const uint32_t default_deadline_ms = 5000;
 
 bool gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config)
 {
-    *locks = (gavel__locks){.config = *config, .n_lanes = 1 + config->n_waiting_lanes};
+    *locks = (gavel__locks){.config = *config,
+        .call_ops = &gavel__lock_call_ops,
+        .n_lanes = config->n_waiting_lanes,
+        .n_dials = config->questions->n_failed_dials};
     locks->lanes = gavel__alloc(config->allocator, locks->n_lanes, sizeof(*locks->lanes));
     if (locks->lanes == NULL)
         return false;
     for (uint32_t i = 0; i < locks->n_lanes; i++) {
         locks->lanes[i].lane.index = config->first_index + i;
-        gavel__list_init(&locks->lanes[i].calls);
     }
     gavel__random_seed(&locks->random, config->seed);
     gavel__map_init(&locks->lines, config->allocator, gavel__random_next(&locks->random));
     gavel__heap_init(&locks->lock_timers, config->allocator);
     gavel__heap_init(&locks->op_timers, config->allocator);
-    gavel__list_init(&locks->pending);
     gavel__list_init(&locks->laneless);
     gavel__list_init(&locks->all);
     gavel__list_init(&locks->lost);
@@ -97,12 +98,12 @@ static void write_hex(const uint64_t random[2], char hex[GAVEL__LOCK_OWNER_SIZE]
         hex[i] = digits[random[i / 16] >> (i % 16 * 4) & 15];
 }
 
-static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
+static gavel_lock *make_lock(gavel__locks *locks)
 {
     if (!gavel__heap_reserve(&locks->lock_timers, locks->n_locks + 1) ||
         !gavel__heap_reserve(&locks->op_timers, locks->n_ops + locks->n_locks + 2))
         return NULL;
-    gavel_lock *lock = gavel__alloc(locks->config.allocator, 1, sizeof(*lock) + name.size);
+    gavel_lock *lock = gavel__alloc(locks->config.allocator, 1, sizeof(*lock));
     if (lock == NULL)
         return NULL;
     lock->locks = locks;
@@ -110,17 +111,14 @@ static gavel_lock *make_lock(gavel__locks *locks, gavel_bytes name)
     lock->release.kind = GAVEL__LOCK_OP_RELEASE;
     lock->acquire.lock = lock;
     lock->release.lock = lock;
-    gavel__lock_call_init(&lock->call, lock, NULL);
+    gavel__lock_call_init(&lock->call, locks);
+    lock->call.lock = lock;
     gavel__list_init(&lock->acquire.node);
     gavel__list_init(&lock->release.node);
     gavel__list_init(&lock->ops);
     gavel__list_init(&lock->line_node);
     gavel__list_init(&lock->lost_node);
     atomic_init(&lock->good_until_us, 0);
-    char *behind = (char *)(lock + 1);
-    if (name.size > 0)
-        memcpy(behind, name.data, name.size);
-    lock->name = (gavel_bytes){behind, name.size};
     gavel__list_append(&locks->all, &lock->node);
     locks->n_locks++;
     return lock;
@@ -143,9 +141,12 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
     const gavel__lock_caller *caller, int64_t now_us)
 {
     const char *fault = fault_of(request);
-    gavel_lock *lock = make_lock(locks, fault != NULL ? GAVEL_STR("") : request->name);
+    gavel_lock *lock = make_lock(locks);
     if (lock == NULL)
         return NULL;
+    if (fault == NULL)
+        lock->line = gavel__lock_line_enter(locks, request->name);
+    lock->call.line = lock->line;
     lock->is_try = request->is_try;
     lock->is_fixed = request->is_fixed;
     lock->lease_ms = request->lease_ms != 0 ? request->lease_ms : default_lease_ms;
@@ -158,9 +159,11 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
     gavel__heap_set(&locks->op_timers, &lock->acquire.timer, now_us + wait_us(locks, request));
     if (fault != NULL)
         gavel__lock_fail(lock, GAVEL_LOCK_INVALID, fault, now_us);
-    else if (!gavel__lock_line_join(locks, lock, now_us))
+    else if (lock->line == NULL)
         gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, "no memory", now_us);
-    else if (lock->is_try && is_behind_others(lock))
+    else
+        gavel__lock_line_join(lock, now_us);
+    if (lock->is_try && lock->state == GAVEL__LOCK_STATE_WAITING && is_behind_others(lock))
         gavel__lock_give_up(lock, now_us);
     return lock;
 }
@@ -194,7 +197,10 @@ static gavel__lock_op *make_op(gavel_lock *lock, gavel__lock_op_kind kind)
     op->lock = lock;
     gavel__list_init(&op->node);
     gavel__list_init(&op->lock_node);
-    gavel__lock_call_init(&op->call, lock, op);
+    gavel__lock_call_init(&op->call, locks);
+    op->call.line = lock->line;
+    op->call.lock = lock;
+    op->call.op = op;
     gavel__buffer_init(&op->wire, locks->config.allocator);
     return op;
 }
@@ -210,7 +216,7 @@ static void begin(gavel__lock_op *op, const char *fault, int64_t timeout_us, int
     else if (gavel__lock_expire(lock, now_us) || lock->state != GAVEL__LOCK_STATE_GRANTED)
         gavel__lock_op_settle_lost(op, lock->reason, now_us);
     else
-        gavel__lock_call_request(lock->locks, &op->call, GAVEL__LOCK_CALL_USER);
+        gavel__lock_call_request(&op->call, GAVEL__LOCK_CALL_USER);
 }
 
 gavel__lock_op *gavel__locks_extend(
@@ -256,7 +262,7 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
     op->keep_reply = command->keep_reply;
     if (fault == NULL) {
         gavel__lock_keys keys;
-        gavel__lock_keys_init(&keys, lock->locks->config.key_prefix, lock->name);
+        gavel__lock_keys_init(&keys, lock->locks->config.key_prefix, lock->line->map_node.key);
         gavel__lock_write_do(
             &op->wire, &keys, (gavel_bytes){lock->owner, sizeof(lock->owner)}, &resolved);
     }
@@ -297,7 +303,7 @@ static void take_grant_back(gavel_lock *lock)
 
 static void close_op(gavel__lock_op *op, bool is_final, int64_t now_us)
 {
-    bool is_sent = op->is_doubtful || op->call.state == GAVEL__LOCK_CALL_IN_FLIGHT;
+    bool is_sent = op->is_doubtful || gavel__lock_call_is_sent(&op->call);
     if (op->state != GAVEL__LOCK_OP_OPEN || (is_sent && !is_final))
         return;
     gavel__lock_op_settle(
@@ -316,7 +322,8 @@ static void close_request(gavel_lock *lock, bool is_final, int64_t now_us)
 /* Its script is sent as long as there is a link. */
 static void close_release(gavel_lock *lock, int64_t now_us)
 {
-    bool is_up = lock->locks->lanes[0].lane.state == GAVEL__LANE_UP;
+    bool is_up = lock->locks->config.questions->trouble[0] == '\0';
+    gavel__lock_call_hurry(&lock->call);
     gavel__lock_op_settle(&lock->release,
         is_up || lock->release.is_doubtful ? GAVEL_LOCK_UNKNOWN : GAVEL_LOCK_NOT_SENT,
         "the client is closing", now_us);
@@ -334,6 +341,8 @@ static void close_lock(gavel_lock *lock, bool is_final, int64_t now_us)
     case GAVEL__LOCK_STATE_FORFEITED:
         take_grant_back(lock);
         gavel__locks_release(lock, &(gavel__lock_caller){.done = NULL}, now_us);
+        if (is_final)
+            gavel__lock_call_hurry(&lock->call);
         break;
     case GAVEL__LOCK_STATE_ENDING:
         if (is_final)
@@ -362,8 +371,7 @@ static gavel__lock_lane *of_lane(gavel__lane *lane)
     return GAVEL__CONTAINER(lane, gavel__lock_lane, lane);
 }
 
-void gavel__locks_on_link_up(
-    gavel__locks *locks, gavel__lane *lane, gavel__buffer *out, int64_t now_us)
+void gavel__locks_on_link_up(gavel__lane *lane, gavel__buffer *out, int64_t now_us)
 {
     gavel__lock_lane *self = of_lane(lane);
     lane->state = GAVEL__LANE_UP;
@@ -372,36 +380,27 @@ void gavel__locks_on_link_up(
     lane->n_sent = 0;
     lane->n_failures = 0;
     self->is_wanted = false;
-    if (self == &locks->lanes[0])
-        locks->trouble[0] = '\0';
-    else if (self->line != NULL)
-        gavel__lock_line_go_on(locks, self->line, now_us);
+    if (self->line != NULL)
+        gavel__lock_line_go_on(self->line, now_us);
 }
 
 void gavel__locks_on_reply(
     gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
 {
     gavel__locks_expire(locks, now_us);
-    if (of_lane(lane) == &locks->lanes[0])
-        gavel__lock_control_on_reply(locks, reply, now_us);
-    else
-        gavel__lock_line_on_reply(locks, of_lane(lane), reply, now_us);
+    gavel__lock_line_on_reply(of_lane(lane), reply, now_us);
 }
 
-void gavel__locks_on_link_down(
-    gavel__locks *locks, gavel__lane *lane, const gavel__lock_link_loss *loss, int64_t now_us)
+void gavel__locks_on_link_down(gavel__locks *locks, gavel__lane *lane, int64_t now_us)
 {
-    if (of_lane(lane) == &locks->lanes[0])
-        gavel__lock_control_on_down(locks, loss, now_us);
-    else
-        gavel__lock_line_on_down(locks, of_lane(lane), now_us);
+    gavel__lock_line_on_down(locks, of_lane(lane), now_us);
 }
 
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us)
 {
     gavel__locks_expire(locks, now_us);
     gavel__locks_end_overdue(locks, now_us);
-    gavel__lock_control_advance(locks, now_us);
+    gavel__locks_end_tries(locks, now_us);
     for (uint32_t i = 0; i < locks->n_lanes; i++) {
         gavel__lock_lane *lane = &locks->lanes[i];
         if (lane->is_wanted && lane->lane.state == GAVEL__LANE_DOWN && lane->retry_us <= now_us) {
@@ -442,6 +441,6 @@ gavel_lock *gavel__locks_take_lost(gavel__locks *locks)
 
 bool gavel__locks_are_idle(const gavel__locks *locks)
 {
-    return gavel__list_is_empty(&locks->pending) && gavel__list_is_empty(&locks->lanes[0].calls) &&
-           gavel__list_is_empty(&locks->lost) && gavel__list_is_empty(&locks->done);
+    return locks->n_calls == 0 && gavel__list_is_empty(&locks->lost) &&
+           gavel__list_is_empty(&locks->done);
 }

@@ -1,19 +1,19 @@
 /*
  * Locks: a client's requests, waits and grants. The locks' face to the client.
  *
- * As the engine, this does no I/O, reads no clock and draws no randomness: bytes, replies, time and
- * random bits come in as arguments; what goes out is commands in the lanes' buffers, lanes that are
- * to be connected or closed, losses and outcomes to be told. After any number of calls that tell it
- * something the client calls gavel__locks_advance, and then looks at these.
+ * As the engine, this does no I/O and draws no randomness: bytes, replies, time and random bits
+ * come in as arguments; what goes out is questions, lanes that are to be connected or closed,
+ * losses and outcomes to be told. After any number of calls that tell it something the client calls
+ * gavel__locks_advance, and then looks at these.
  *
- * `now_us` is of one clock throughout, which also counts while the machine sleeps.
+ * Its time is not the engine's: it also counts while the machine sleeps. Here `now_us` is of this
+ * clock throughout, and the answers to questions, which bring the engine's, are looked at by
+ * config.read_clock.
  *
- *     gavel_lock          one request, and then the grant:  WAITING -> HELD -> ENDING -> ENDED
- *     gavel__lock_line    who waits here for one name, and the one lane that waits for them all
- *     gavel__lock_op      what a caller is to be told about
- *     gavel__lock_call    a script on its way to the server and back, on the control lane
- *
- * Lane 0 is the control lane: all scripts go there, in order. The others wait, each for one name.
+ *     gavel_lock          one request, and then the grant; hold.c has its states
+ *     gavel__lock_line    one name here: who waits for it, the one lane that waits for them all,
+ * and what is asked of the server gavel__lock_op      what a caller is to be told about
+ *     gavel__lock_call    a script on its way to the server and back
  */
 #ifndef GAVEL__LOCKS_H
 #define GAVEL__LOCKS_H
@@ -23,6 +23,7 @@
 #include "base/map.h"
 #include "base/random.h"
 #include "core/lane.h"
+#include "core/question.h"
 #include "lock/scripts.h"
 
 #include <stdatomic.h>
@@ -41,22 +42,23 @@ typedef enum gavel__lock_call_kind {
     GAVEL__LOCK_CALL_USER      /* an operation of the user's: extend, do */
 } gavel__lock_call_kind;
 
+/* call.c has the drawing, and what holds in each. */
 typedef enum gavel__lock_call_state {
     GAVEL__LOCK_CALL_IDLE,
-    GAVEL__LOCK_CALL_PENDING, /* until the control lane is up */
-    GAVEL__LOCK_CALL_IN_FLIGHT
+    GAVEL__LOCK_CALL_QUEUED,
+    GAVEL__LOCK_CALL_OUT
 } gavel__lock_call_state;
 
 typedef struct gavel__lock_call {
-    gavel__list node; /* among the pending, or those in flight */
+    gavel__question question;
+    gavel__list node; /* among the line's */
     gavel__lock_call_state state;
     gavel__lock_call_kind kind;
-    bool has_offered;  /* ASK: the first reply has come */
-    int64_t sent_us;   /* when it was written */
-    uint64_t end_byte; /* of the lane's bytes: it cannot have been run before these were sent */
-    struct gavel_lock *lock; /* whose it is; NULL: of `line` */
-    struct gavel__lock_op *op;
+    int64_t sent_us;  /* OUT: when it was written, if it was */
+    uint64_t n_dials; /* OUT: that had failed when it was asked */
     gavel__lock_line *line;
+    struct gavel_lock *lock; /* whose it is; NULL: the line's own */
+    struct gavel__lock_op *op;
 } gavel__lock_call;
 
 typedef enum gavel__lock_op_kind {
@@ -114,8 +116,8 @@ struct gavel_lock {
     gavel__list ops; /* EXTEND, DO that are not told, or whose call is not back */
     gavel__lock_call call;
 
-    gavel__lock_line *line; /* WAITING: where; else NULL */
-    gavel__list line_node;
+    gavel__lock_line *line; /* of its name; NULL: the request was refused, or there was no memory */
+    gavel__list line_node;  /* WAITING: among those who wait there */
     bool is_try;
     bool must_probe;   /* WAITING, first in line: the server is to be probed next */
     bool was_answered; /* WAITING: somebody else holds it, the server says */
@@ -136,24 +138,25 @@ struct gavel_lock {
     char message[GAVEL_MESSAGE_SIZE]; /* of the last trouble */
     char owner[GAVEL__LOCK_OWNER_SIZE];
     char turn[GAVEL__LOCK_TURN_SIZE]; /* that its offer or release hands to the next */
-    gavel_bytes name;                 /* behind this struct */
 };
 
-/* One lane and what the locks know of it. */
+/* One lane that waits, and what the locks know of it. */
 typedef struct gavel__lock_lane {
     gavel__lane lane;
     bool is_wanted; /* to be connected, from retry_us on */
     int64_t retry_us;
-    gavel__list calls;      /* control: in flight, in order */
-    gavel__lock_line *line; /* waiting: for whom; NULL: nobody */
-    bool is_blocked;        /* waiting: BLPOP was written and not answered */
-    size_t n_skipped;       /* waiting: replies to come that do not matter */
+    gavel__lock_line *line; /* for whom it waits; NULL: nobody */
+    bool is_blocked;        /* BLPOP was written and not answered */
+    size_t n_skipped;       /* replies to come that do not matter */
 } gavel__lock_lane;
 
-/* Those of this client who wait for one name, in order of arrival. */
+/* One name, as long as there are locks of it here or something of it is under way. */
 struct gavel__lock_line {
     gavel__map_node map_node;
-    gavel__list waiting;    /* of gavel_lock; only the first deals with the server */
+    gavel__locks *locks;
+    size_t n_users;         /* the locks of this name, and whoever looks at what came back */
+    gavel__list waiting;    /* of gavel_lock, in order of arrival; only the first asks the server */
+    gavel__list calls;      /* not IDLE, in order; only the first is OUT */
     gavel__lock_lane *lane; /* NULL: none yet */
     gavel__list laneless;   /* among those who want one */
     char turn[GAVEL__LOCK_TURN_SIZE * 2];
@@ -164,8 +167,11 @@ struct gavel__lock_line {
 
 typedef struct gavel__locks_config {
     const gavel_allocator *allocator; /* borrowed, as all of these */
+    gavel__questions *questions;
     const char *key_prefix;
-    const char *holder; /* printable, for the record: "pid=7 host=x" */
+    const char *holder;                 /* printable, for the record: "pid=7 host=x" */
+    int64_t (*read_clock)(void *clock); /* counts while the machine sleeps, too */
+    void *clock;
     uint32_t n_waiting_lanes;
     uint32_t first_index; /* of the lanes, for logs */
     int64_t timeout_us;   /* for a connection and an answer */
@@ -174,10 +180,10 @@ typedef struct gavel__locks_config {
 
 struct gavel__locks {
     gavel__locks_config config;
-    gavel__lock_lane *lanes; /* 1 + n_waiting_lanes */
+    const gavel__question_ops *call_ops;
+    gavel__lock_lane *lanes;
     uint32_t n_lanes;
     gavel__random random;
-    gavel__list pending; /* calls */
     gavel__map lines;
     gavel__list laneless; /* lines */
     gavel__list all;      /* locks */
@@ -186,12 +192,18 @@ struct gavel__locks {
     gavel__heap lock_timers;
     gavel__heap op_timers;
     size_t n_locks;
-    size_t n_ops;  /* OPEN */
-    size_t n_held; /* GRANTED */
+    size_t n_ops;   /* OPEN */
+    size_t n_held;  /* GRANTED */
+    size_t n_calls; /* not IDLE */
     uint64_t n_tickets;
+    uint64_t n_dials; /* that had failed when tries were last looked at */
     bool is_closing;
-    char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no control lane; "" if there is one */
 };
+
+static inline int64_t gavel__locks_now_us(const gavel__locks *locks)
+{
+    return locks->config.read_clock(locks->config.clock);
+}
 
 /* ---- For the client ------------------------------------------------------------------------ */
 
@@ -235,26 +247,16 @@ void gavel__locks_close(gavel__locks *locks, bool is_final, int64_t now_us);
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-void gavel__locks_on_link_up(
-    gavel__locks *locks, gavel__lane *lane, gavel__buffer *out, int64_t now_us);
+void gavel__locks_on_link_up(gavel__lane *lane, gavel__buffer *out, int64_t now_us);
 void gavel__locks_on_reply(
     gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
 
-/* `is_final`: trying again cannot help; `is_refused`: by the server, in the message's words. */
-typedef struct gavel__lock_link_loss {
-    uint64_t n_sent; /* bytes of commands handed to the kernel */
-    bool is_final;
-    bool is_refused;
-    const char *message;
-} gavel__lock_link_loss;
-
-void gavel__locks_on_link_down(
-    gavel__locks *locks, gavel__lane *lane, const gavel__lock_link_loss *loss, int64_t now_us);
+void gavel__locks_on_link_down(gavel__locks *locks, gavel__lane *lane, int64_t now_us);
 
 /* Locks whose lease has passed are lost: to be told before anything else is done. */
 void gavel__locks_expire(gavel__locks *locks, int64_t now_us);
 
-/* Timers, commands, lanes to be dialled. */
+/* Timers, and lanes to be dialled. */
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us);
 
 /* When gavel__locks_advance wants to be called again. */
@@ -267,8 +269,8 @@ gavel_lock *gavel__locks_take_lost(gavel__locks *locks);
 gavel__lock_op *gavel__locks_take_done(gavel__locks *locks);
 void gavel__locks_drop_op(gavel__lock_op *op);
 
-/* Whether nothing is asked of the server, and nothing to be told: until the next timer nobody has
- * to look after the control lane. */
+/* Whether nothing is asked of the server, but waiting, and nothing to be told: until the next timer
+ * nobody has to look after the links. */
 bool gavel__locks_are_idle(const gavel__locks *locks);
 
 /* Whether somebody waits to be told, or holds a lock. */

@@ -5,7 +5,7 @@
  *     answers.c
  *     line.c
  *     hold.c
- *     control.c    op.c
+ *     call.c       op.c
  *     scripts.c    lease.c
  */
 #ifndef GAVEL__LOCK_PARTS_H
@@ -16,54 +16,68 @@
 /* A pause before what failed is tried again. */
 #define GAVEL__LOCK_PAUSE_US 50000
 
-/* ---- control.c: scripts and the control lane ----------------------------------------------- */
+/* ---- call.c: the scripts of one name, one after another ------------------------------------- */
 
-void gavel__lock_call_init(gavel__lock_call *call, gavel_lock *lock, gavel__lock_op *op);
+/* The line of that name, made if there is none, for one user more. NULL: no memory. */
+gavel__lock_line *gavel__lock_line_enter(gavel__locks *locks, gavel_bytes name);
 
-/* The call, which must be IDLE, is sent when the control lane is up, after those before it. */
-void gavel__lock_call_request(
-    gavel__locks *locks, gavel__lock_call *call, gavel__lock_call_kind kind);
+/* One user less. It is freed with the last one, when nothing of it is under way. */
+void gavel__lock_line_let_go(gavel__lock_line *line);
 
-/* Takes back a PENDING call, or any other; one in flight stays so. */
-void gavel__lock_call_withdraw(gavel__lock_call *call);
+/* Whoever makes it says then whose it is. */
+void gavel__lock_call_init(gavel__lock_call *call, gavel__locks *locks);
 
-/* Writes what is pending, or wants the lane for it. */
-void gavel__lock_control_advance(gavel__locks *locks, int64_t now_us);
+/* Asks the server, after those of the same name before it; a renewal as soon as may be. The call
+ * must be IDLE. */
+void gavel__lock_call_request(gavel__lock_call *call, gavel__lock_call_kind kind);
+
+/* True: it is IDLE. False: it is sent, and stays so. */
+bool gavel__lock_call_withdraw(gavel__lock_call *call);
+
+/* Whether it was sent, and what comes back was not looked at yet. */
+bool gavel__lock_call_is_sent(const gavel__lock_call *call);
+
+/* It does not wait for others before it: there will be no time for it. Takes any call. */
+void gavel__lock_call_hurry(gavel__lock_call *call);
+
+/*
+ * What came back of it is being looked at: it is IDLE, and keeps its place, should it be requested
+ * anew. Then its line goes ahead with the next, and may be gone.
+ */
+void gavel__lock_call_come_back(gavel__lock_call *call);
+void gavel__lock_line_go_ahead(gavel__lock_line *line);
+
+/* The question's text. */
+size_t gavel__lock_call_write(gavel__question *question, gavel__buffer *out, int64_t now_us);
 
 /* An error of the server's to this lock's call: its words are noted. True: it may pass, try again
- * after a pause. The control lane may be closed for it. */
-bool gavel__lock_on_error(gavel_lock *lock, gavel_bytes words);
-
-/* The lane is DOWN: when it may be dialled next. Its commands and replies are gone. */
-void gavel__lock_lane_reset(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us);
-
-/* After appending to the lane's buffer, which had `size_before` bytes. */
-void gavel__lock_lane_wrote(gavel__lock_lane *lane, size_t size_before, size_t n_replies);
+ * after a pause. */
+bool gavel__lock_note_error(gavel_lock *lock, gavel_bytes words);
 
 /* ---- line.c: waiting ----------------------------------------------------------------------- */
 
-/* False: no memory. The lock is the last in its name's line. */
-bool gavel__lock_line_join(gavel__locks *locks, gavel_lock *lock, int64_t now_us);
+/* The lock is the last in its line. */
+void gavel__lock_line_join(gavel_lock *lock, int64_t now_us);
 
 /* The lock waits no more, or is about to be granted: then the next one will wait for its end. */
 void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us);
 
-/* Goes on with what the first in line needs; the line may be gone after this. */
-void gavel__lock_line_go_on(gavel__locks *locks, gavel__lock_line *line, int64_t now_us);
+/* Goes on with what the first in line needs. */
+void gavel__lock_line_go_on(gavel__lock_line *line, int64_t now_us);
 
-/* The answer to ASK or CLAIM. */
+/* The answer to PROBE or TAKE. */
 void gavel__lock_line_on_answer(
     gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
 
-/* The first of the replies to ASK is an error. */
+/* The first of the replies to PROBE is an error. */
 void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words);
 
-/* Nobody knows what became of ASK or CLAIM, or it was not sent. */
+/* Nobody knows what became of PROBE or TAKE, or it was not sent. */
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
-void gavel__lock_line_on_handed_off(gavel__locks *locks, gavel__lock_line *line, int64_t now_us);
-void gavel__lock_line_on_reply(
-    gavel__locks *locks, gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us);
+/* Whatever became of HAND_OFF. */
+void gavel__lock_line_on_handed_off(gavel__lock_line *line, int64_t now_us);
+void gavel__lock_line_on_reply(gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us);
 void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us);
 
 /* The request is over: its line is left, its outcome settled. What the server may have granted is
@@ -84,7 +98,7 @@ void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us
 /* LOST, if the lease has passed on our clock. */
 bool gavel__lock_expire(gavel_lock *lock, int64_t now_us);
 
-/* The answer to RENEW or GIVE_BACK; ERROR etc. too. */
+/* The answer to RENEW or RELEASE; ERROR etc. too. */
 void gavel__lock_on_renewed(
     gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
 void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
@@ -137,10 +151,13 @@ void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
 
 /* ---- answers.c: what comes back ------------------------------------------------------------ */
 
-void gavel__lock_control_on_reply(gavel__locks *locks, const gavel_reply *reply, int64_t now_us);
-void gavel__lock_control_on_down(
-    gavel__locks *locks, const gavel__lock_link_loss *loss, int64_t now_us);
+extern const gavel__question_ops gavel__lock_call_ops;
+
 /* Operations whose deadline has passed. */
 void gavel__locks_end_overdue(gavel__locks *locks, int64_t now_us);
+
+/* Connecting has failed: those who try, and do not wait, are told, if they wait for a link since
+ * before that. */
+void gavel__locks_end_tries(gavel__locks *locks, int64_t now_us);
 
 #endif

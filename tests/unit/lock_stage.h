@@ -11,11 +11,16 @@
 
 #include <criterion/criterion.h>
 
+/* The engine's clock is another one: whatever looks at it is wrong by years. */
+static const int64_t stage_engine_now_us = 77;
+
 #define STAGE_LEASE_MS 9000
 #define STAGE_TIMEOUT_US 2000000
 
 typedef struct lock_stage {
     gavel__locks locks;
+    gavel__questions questions;
+    gavel__lane ordinary; /* lane 0: for questions; the others are the locks' */
     faulty_memory memory;
     gavel_allocator allocator;
     gavel__buffer out[3]; /* what was written to each lane */
@@ -32,13 +37,27 @@ static inline void stage_on_done(const gavel_lock_outcome *outcome, void *user)
     stage->n_told++;
 }
 
+static inline int64_t stage_read_clock(void *clock)
+{
+    return ((const lock_stage *)clock)->now_us;
+}
+
+static inline gavel__lane *stage_lane(lock_stage *stage, size_t i)
+{
+    return i == 0 ? &stage->ordinary : &stage->locks.lanes[i - 1].lane;
+}
+
 static inline bool stage_begin(lock_stage *stage, size_t n_allocations)
 {
     *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
     stage->allocator = faulty_allocator(&stage->memory);
+    gavel__questions_init(&stage->questions);
     for (size_t i = 0; i < 3; i++)
         gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
     return gavel__locks_init(&stage->locks, &(gavel__locks_config){.allocator = &stage->allocator,
+                                                .questions = &stage->questions,
+                                                .read_clock = stage_read_clock,
+                                                .clock = stage,
                                                 .key_prefix = "gavel:",
                                                 .holder = "pid=1 host=stage",
                                                 .n_waiting_lanes = 2,
@@ -57,7 +76,12 @@ static inline void stage_end(lock_stage *stage)
 /* What the client does when it has told the locks something. */
 static inline void stage_settle(lock_stage *stage)
 {
+    const gavel__lanes lanes = {.first = &stage->ordinary};
     gavel__locks_advance(&stage->locks, stage->now_us);
+    gavel__questions_serve(&stage->questions, &lanes, stage_engine_now_us);
+    if (stage->ordinary.state == GAVEL__LANE_DOWN &&
+        gavel__questions_want_lane(&stage->questions, &lanes))
+        stage->ordinary.state = GAVEL__LANE_WANTED;
     while (gavel__locks_take_lost(&stage->locks) != NULL)
         stage->n_lost++;
     for (gavel__lock_op *op; (op = gavel__locks_take_done(&stage->locks)) != NULL;) {
@@ -95,25 +119,49 @@ static inline void stage_release(lock_stage *stage, gavel_lock *lock)
 /* A lane that is wanted comes up. */
 static inline void stage_up(lock_stage *stage, size_t i)
 {
-    cr_assert_eq(stage->locks.lanes[i].lane.state, GAVEL__LANE_WANTED);
+    gavel__lane *lane = stage_lane(stage, i);
+    cr_assert_eq(lane->state, GAVEL__LANE_WANTED);
     gavel__buffer_clear(&stage->out[i]);
-    gavel__locks_on_link_up(
-        &stage->locks, &stage->locks.lanes[i].lane, &stage->out[i], stage->now_us);
+    if (i > 0) {
+        gavel__locks_on_link_up(lane, &stage->out[i], stage->now_us);
+    } else {
+        *lane = (gavel__lane){.state = GAVEL__LANE_UP, .out = &stage->out[0]};
+        stage->questions.trouble[0] = '\0';
+    }
     stage_settle(stage);
+}
+
+/* As the engine does it. */
+static inline void stage_lose(lock_stage *stage, const gavel__loss *loss)
+{
+    gavel__inflight lost = stage->ordinary.inflight;
+    stage->questions.n_failed_dials += stage->ordinary.state != GAVEL__LANE_UP;
+    stage->ordinary = (gavel__lane){.state = GAVEL__LANE_DOWN};
+    gavel__questions_on_unreachable(&stage->questions, loss, stage_engine_now_us);
+    gavel__questions_on_link_down(&lost, loss, stage_engine_now_us);
 }
 
 /* A lane is lost; all that was written had left, or nothing of it. */
 static inline void stage_down(lock_stage *stage, size_t i, bool was_sent)
 {
-    gavel__lock_link_loss loss = {
-        .n_sent = was_sent ? UINT64_MAX - 1 : 0, .message = "cut by the test"};
-    gavel__locks_on_link_down(&stage->locks, &stage->locks.lanes[i].lane, &loss, stage->now_us);
+    gavel__loss loss = {.n_sent = was_sent ? UINT64_MAX - 1 : 0, .message = "cut by the test"};
+    if (i > 0)
+        gavel__locks_on_link_down(&stage->locks, stage_lane(stage, i), stage->now_us);
+    else
+        stage_lose(stage, &loss);
     stage_settle(stage);
 }
 
 static inline void stage_reply(lock_stage *stage, size_t i, const gavel_reply *reply)
 {
-    gavel__locks_on_reply(&stage->locks, &stage->locks.lanes[i].lane, reply, stage->now_us);
+    gavel__lane *lane = stage_lane(stage, i);
+    if (i > 0) {
+        gavel__locks_on_reply(&stage->locks, lane, reply, stage->now_us);
+    } else {
+        gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
+        gavel__inflight_advance(&lane->inflight);
+        gavel__question_on_reply(awaited.question, reply, stage_engine_now_us);
+    }
     stage_settle(stage);
 }
 
@@ -160,7 +208,7 @@ static inline void stage_hand_off(lock_stage *stage, size_t i, const char *turn)
 static inline gavel_lock *stage_hold(lock_stage *stage)
 {
     gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = 1000});
-    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
+    if (stage->ordinary.state != GAVEL__LANE_UP)
         stage_up(stage, 0);
     stage_reply_int(stage, 0, 1);
     stage_grant(stage, "77");

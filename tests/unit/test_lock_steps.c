@@ -113,11 +113,11 @@ Test(lock_steps, a_try_is_over_when_there_is_no_connection)
 static gavel_lock *wait_in_queue(lock_stage *stage, uint32_t wait_ms)
 {
     gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = wait_ms});
-    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
+    if (stage->ordinary.state != GAVEL__LANE_UP)
         stage_up(stage, 0);
     stage_reply_int(stage, 0, 0);
     stage_refuse(stage);
-    if (stage->locks.lanes[1].lane.state != GAVEL__LANE_UP)
+    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
         stage_up(stage, 1);
     cr_expect(stage_wrote(stage, 1, "BLPOP"));
     stage_reply_text(stage, 1, GAVEL_REPLY_STATUS, "OK");
@@ -129,13 +129,17 @@ Test(lock_steps, a_waiter_is_silent_until_it_is_handed_the_lock)
 {
     lock_stage stage;
     cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
-    wait_in_queue(&stage, 60000);
+    gavel_lock *lock = wait_in_queue(&stage, 60000);
     stage_pass(&stage, 1000000);
     cr_expect_eq(stage.out[0].size, 0);
     stage_hand_off(&stage, 1, "some-turn");
     cr_expect(stage_wrote(&stage, 0, "some-turn"));
     stage_grant(&stage, "78");
     EXPECT_TOLD(stage, 1, HELD);
+    cr_expect(gavel__list_is_empty(&lock->line->waiting));
+    stage_release(&stage, lock);
+    stage_reply_int(&stage, 0, 1);
+    EXPECT_TOLD(stage, 2, RELEASED);
     cr_expect_eq(stage.locks.lines.n_nodes, 0);
     stage_end(&stage);
 }
@@ -165,9 +169,9 @@ Test(lock_steps, at_the_deadline_the_waiting_link_is_closed)
     cr_expect_eq(stage.n_told, 0);
     stage_pass(&stage, 1);
     EXPECT_TOLD(stage, 1, BUSY);
-    cr_expect(stage.locks.lanes[1].lane.is_condemned);
+    cr_expect(stage.locks.lanes[0].lane.is_condemned);
     stage_down(&stage, 1, true);
-    cr_expect_not(stage.locks.lanes[1].lane.is_condemned);
+    cr_expect_not(stage.locks.lanes[0].lane.is_condemned);
     stage_end(&stage);
 }
 
@@ -195,7 +199,7 @@ Test(lock_steps, a_waiter_asks_again_in_case_the_holder_has_died)
     stage_reply_int(&stage, 0, 1);
     stage_grant(&stage, "79"); /* nobody stood in the queue: our own lane has died unnoticed */
     EXPECT_TOLD(stage, 1, HELD);
-    cr_expect(stage.locks.lanes[1].lane.is_condemned);
+    cr_expect(stage.locks.lanes[0].lane.is_condemned);
     stage_end(&stage);
 }
 
@@ -320,6 +324,14 @@ static void begin_do(lock_stage *stage, gavel_lock *lock)
     stage_settle(stage);
 }
 
+static void reply_done(lock_stage *stage)
+{
+    const gavel_reply parts[] = {{.type = GAVEL_REPLY_INTEGER, .integer = 1},
+        {.type = GAVEL_REPLY_STATUS, .text = GAVEL_STR("OK")}};
+    stage_reply(
+        stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+}
+
 Test(lock_steps, a_command_whose_answer_is_lost_is_not_sent_twice)
 {
     lock_stage stage;
@@ -340,10 +352,7 @@ Test(lock_steps, a_command_that_did_not_leave_is_sent_on_the_next_link)
     stage_down(&stage, 0, false);
     cr_expect_eq(stage.n_told, 1);
     stage_up(&stage, 0);
-    const gavel_reply parts[] = {{.type = GAVEL_REPLY_INTEGER, .integer = 1},
-        {.type = GAVEL_REPLY_STATUS, .text = GAVEL_STR("OK")}};
-    stage_reply(
-        &stage, 0, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+    reply_done(&stage);
     EXPECT_TOLD(stage, 2, HELD);
     stage_end(&stage);
 }
@@ -373,6 +382,102 @@ Test(lock_steps, a_late_answer_to_a_command_is_dropped)
     stage_reply_int(&stage, 0, 0);
     cr_expect_eq(stage.n_told, 2);
     cr_expect_eq(stage.n_lost, 1, "but it tells of the loss");
+    stage_end(&stage);
+}
+
+/* ---- Order --------------------------------------------------------------------------------- */
+
+Test(lock_steps, a_release_leaves_when_what_was_begun_before_it_is_answered)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    gavel__buffer_clear(&stage.out[0]);
+    begin_do(&stage, lock);
+    stage_release(&stage, lock);
+    cr_expect_not(stage_wrote(&stage, 0, "RPUSH"));
+    reply_done(&stage);
+    EXPECT_TOLD(stage, 2, HELD);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_reply_int(&stage, 0, 1);
+    EXPECT_TOLD(stage, 3, RELEASED);
+    stage_end(&stage);
+}
+
+Test(lock_steps, what_did_not_leave_keeps_its_place_on_the_next_link)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    stage_release(&stage, lock);
+    stage_down(&stage, 0, false);
+    stage_up(&stage, 0);
+    cr_expect_not(stage_wrote(&stage, 0, "RPUSH"));
+    reply_done(&stage);
+    EXPECT_TOLD(stage, 2, HELD);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_end(&stage);
+}
+
+Test(lock_steps, whoever_comes_next_here_finds_the_lock_released)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_release(&stage, stage_hold(&stage));
+    gavel__buffer_clear(&stage.out[0]);
+    stage_acquire(&stage, (gavel_lock_request){.is_try = true});
+    cr_expect_eq(stage.out[0].size, 0);
+    stage_reply_int(&stage, 0, 1);
+    EXPECT_TOLD(stage, 2, RELEASED);
+    cr_expect(stage_wrote(&stage, 0, "EXISTS"));
+    stage_end(&stage);
+}
+
+Test(lock_steps, a_renewal_waits_for_one_answer_only)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    gavel_lock *lock = stage_hold(&stage);
+    for (int i = 0; i < 3; i++)
+        begin_do(&stage, lock);
+    stage.now_us += lease_us / 3;
+    gavel__buffer_clear(&stage.out[0]);
+    stage_settle(&stage);
+    cr_expect_eq(stage.out[0].size, 0);
+    reply_done(&stage);
+    cr_expect(stage_wrote(&stage, 0, "PEXPIRE"));
+    stage_reply_int(&stage, 0, 1);
+    cr_expect_not(stage_wrote(&stage, 0, "PEXPIRE"));
+    stage_end(&stage);
+}
+
+Test(lock_steps, where_no_link_will_do_all_who_wait_are_told)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    for (int i = 0; i < 3; i++)
+        stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
+    stage_lose(&stage,
+        &(gavel__loss){.is_final = true, .is_refused = true, .message = "WRONGPASS of the test"});
+    stage_settle(&stage);
+    EXPECT_TOLD(stage, 3, REJECTED);
+    cr_expect_eq(stage.locks.n_locks, 0);
+    stage_end(&stage);
+}
+
+Test(lock_steps, whoever_holds_a_lock_goes_on_where_no_link_will_do)
+{
+    lock_stage stage;
+    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_hold(&stage);
+    stage_down(&stage, 0, true);
+    stage_pass(&stage, lease_us / 3);
+    stage_lose(&stage, &(gavel__loss){.is_final = true, .message = "for good"});
+    stage_settle(&stage);
+    cr_expect_eq(stage.n_lost, 0);
+    stage_up(&stage, 0);
+    cr_expect(stage_wrote(&stage, 0, "PEXPIRE"));
     stage_end(&stage);
 }
 
