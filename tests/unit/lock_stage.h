@@ -80,7 +80,7 @@ static inline void stage_settle(lock_stage *stage)
     gavel__locks_advance(&stage->locks, stage->now_us);
     gavel__questions_serve(&stage->questions, &lanes, stage_engine_now_us);
     if (stage->ordinary.state == GAVEL__LANE_DOWN &&
-        gavel__questions_want_lane(&stage->questions, &lanes))
+        gavel__questions_want_lane(&stage->questions, &lanes, false))
         stage->ordinary.state = GAVEL__LANE_WANTED;
     while (gavel__locks_take_lost(&stage->locks) != NULL)
         stage->n_lost++;
