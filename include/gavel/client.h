@@ -107,7 +107,7 @@ typedef struct gavel_config {
     uint32_t max_round_keys;  /* 0: 128. At most 512 */
     size_t max_round_bytes;   /* 0: 1 MiB. Of writes: what is beyond runs again in the next round */
     uint32_t max_round_body_us;  /* 0: 1000. Of bodies, one after another: the rest runs later */
-    uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in */
+    uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in, for each address */
     uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
     bool has_no_markers;         /* false: a lost reply to EXEC is resolved by the link's marker */
     uint32_t marker_ttl_ms;      /* 0: 900000. At least 600000; deadlines: at most half of it */
@@ -132,10 +132,12 @@ typedef struct gavel_error {
  *     redis://[user[:password]@]host[:port][/db]     rediss://... the same over TLS
  *     unix:///path/of/socket[?db=n]
  *
- * User, password and path are percent-decoded. An IPv6 host stands in brackets. Does not connect,
- * so an unreachable server is told by the first transaction. `config` may be NULL; it is copied,
- * with its strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL
- * or config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
+ * User, password and path are percent-decoded. An IPv6 host stands in brackets. Of a host with
+ * several addresses each is tried; a name is looked up by a thread of gavel's own, which ends with
+ * the answer, and which nobody waits for. Does not connect, so an unreachable server is told by
+ * the first transaction. `config` may be NULL; it is copied, with its strings. Returns NULL, with
+ * the reason in *ret_error unless that is NULL, for a bad URL or config, TLS in a build without
+ * it, or no memory. For an attached client: in the loop's thread.
  *
  * A client does not survive fork(): in the child every call on it is refused, and gavel_close frees
  * it, unless another thread was inside it at that moment: then it is left as it is.

@@ -39,7 +39,10 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     (void)link;
     cli_server *server = owner;
     server->is_down = true;
-    cli_say("%s", loss->message);
+    if (loss->is_final)
+        server->n_endpoints_left = 0;
+    if (server->n_endpoints_left == 0)
+        cli_say("%s", loss->message);
 }
 
 /* For poll. The due time may be any number. */
@@ -65,8 +68,31 @@ static void turn(cli_server *server)
         gavel__link_on_time(link, now_us());
 }
 
+/* How many; 0: there is none, and that was said. */
+static size_t find_endpoints(
+    const gavel__address *address, gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX])
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    if (gavel__endpoint_of(address, &endpoints[0]))
+        return 1;
+    size_t n = gavel__endpoints_look_up(address->host, address->port, endpoints, message);
+    if (n == 0)
+        cli_say("%s: %s", address->label, message);
+    return n;
+}
+
+static bool come_up(cli_server *server, const gavel__endpoint *endpoint)
+{
+    server->is_down = false;
+    gavel__link_connect(server->link, endpoint, GAVEL_STR(""), now_us());
+    while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
+        turn(server);
+    return !server->is_down;
+}
+
 bool cli_server_open(cli_server *server, const gavel__address *address)
 {
+    gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX];
     *server = (cli_server){.link = NULL};
     const gavel__link_config config = {
         .allocator = &gavel__system_allocator,
@@ -84,10 +110,14 @@ bool cli_server_open(cli_server *server, const gavel__address *address)
         cli_say("no memory");
         return false;
     }
-    gavel__link_connect(server->link, GAVEL_STR(""), now_us());
-    while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
-        turn(server);
-    return !server->is_down;
+    size_t n = find_endpoints(address, endpoints);
+    for (size_t i = 0; i < n; i++) {
+        server->n_endpoints_left = n - 1 - i;
+        if (come_up(server, &endpoints[i]) || server->n_endpoints_left == 0)
+            break;
+    }
+    server->n_endpoints_left = 0;
+    return n > 0 && !server->is_down;
 }
 
 void cli_server_close(cli_server *server)

@@ -12,6 +12,7 @@ typedef void cli_on_reply(size_t i, const gavel_reply *reply, void *user);
 typedef struct cli_server {
     gavel__link *link;
     bool is_down;
+    size_t n_endpoints_left; /* to be tried, while it is not up */
     cli_on_reply *on_reply;
     void *user;
     size_t n_replies; /* since cli_server_ask began */

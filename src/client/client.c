@@ -150,6 +150,24 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
     gavel__engine_init(&client->engine, &engine_config);
 }
 
+static void wake_loop(void *waker)
+{
+    gavel__loop *loop = ((gavel_client *)waker)->loop;
+    loop->ops->wake(loop);
+}
+
+static void configure_directory(gavel_client *client)
+{
+    client->directory = (gavel__directory){
+        .address = &client->address,
+        .look_up = client->platform.look_up,
+        .resolver = client->platform.user,
+        .wake = wake_loop,
+        .waker = client,
+    };
+    gavel__directory_init(&client->directory);
+}
+
 static bool on_turn(void *owner);
 
 static void lock(void *owner)
@@ -176,6 +194,7 @@ static bool set_up(
     client->name = copy_string(allocator, config->name);
     if (client->key_prefix == NULL || client->name == NULL)
         return fail(ret_error, "no memory");
+    configure_directory(client);
     configure_engine(client, config);
     configure_links(client, config);
     gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
@@ -294,6 +313,7 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
     gavel__platform platform = {
         .create_loop = create_real_loop,
         .dial = gavel__dial_socket,
+        .look_up = gavel__look_up_on_thread,
         .entropy = system_entropy,
         .wall_us = system_wall_us,
         .holder = holder,
@@ -315,6 +335,8 @@ void gavel__client_destroy(gavel_client *client)
         gavel__link_destroy(client->connections[i].link);
     }
     gavel__client_free_locks(client);
+    gavel__directory_finish(
+        &client->directory, client->fork_generation != gavel__fork_generation());
     if (client->loop != NULL)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)

@@ -8,6 +8,7 @@
 #ifndef GAVEL__CLIENT_H
 #define GAVEL__CLIENT_H
 
+#include "client/directory.h"
 #include "client/platform.h"
 #include "core/engine.h"
 #include "lock/locks.h"
@@ -19,7 +20,8 @@ struct gavel__connection;
 
 /* Whoever has a connection's lane and hears what happens on its link: the engine, or the locks. */
 typedef struct gavel__handler {
-    /* The lane is to be DIALLING; the key of its marker, or none. */
+    /* An endpoint is to be dialled: the lane is to be DIALLING. The key of the connection's marker,
+     * a new one each time, or none; it lives until the next call. */
     gavel_bytes (*begin_dial)(struct gavel__connection *connection);
     void (*on_up)(struct gavel__connection *connection);
     void (*on_reply)(struct gavel__connection *connection, const gavel_reply *reply);
@@ -34,7 +36,10 @@ typedef struct gavel__connection {
     gavel__lane *lane; /* NULL: there is none yet */
     const gavel__handler *handler;
     gavel__watch watch;
-    bool is_slept_on; /* by a thread in gavel__link_wait: the loop must not read from it */
+    gavel__route route;   /* where the lane, DIALLING, has been */
+    gavel_bytes marker;   /* for the next endpoint */
+    bool awaits_endpoint; /* the next one to be dialled; the link is DOWN until then */
+    bool is_slept_on;     /* by a thread in gavel__link_wait: the loop must not read from it */
     /* Its silence is no fault, and nobody sleeps on it alone: it waits for a lock. */
     bool has_no_timeout;
 } gavel__connection;
@@ -57,6 +62,7 @@ struct gavel_client {
     gavel_allocator allocator;
     gavel__platform platform;
     gavel__address address;
+    gavel__directory directory;
     char *key_prefix;
     char *name;
     char holder[128]; /* who we are, in records of gates and locks */

@@ -5,6 +5,7 @@
 #ifndef GAVEL__PLATFORM_H
 #define GAVEL__PLATFORM_H
 
+#include "client/directory.h"
 #include "loop/loop.h"
 #include "redis/transport.h"
 
@@ -12,6 +13,7 @@ typedef struct gavel__platform {
     gavel__loop *(*create_loop)(
         void *user, const gavel__loop_owner *owner, const gavel_allocator *allocator);
     gavel__dial *dial;               /* its `dialler` is `user` */
+    gavel__look_up *look_up;         /* of host names; NULL where there are none */
     uint64_t (*entropy)(void *user); /* unpredictable: names markers, seeds hashes and jitter */
     int64_t (*wall_us)(void *user);  /* the time of day, since 1970; NULL: 0. For people */
     const char *holder;              /* who we are, in records: "pid=N host=TEXT"; copied */

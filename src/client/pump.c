@@ -42,6 +42,7 @@ static void on_up(gavel__link *link, void *owner)
     (void)link;
     gavel__connection *connection = owner;
     connection->client->has_news = true;
+    gavel__directory_on_good(&connection->client->directory, &connection->route);
     gavel__client_log(
         connection->client, GAVEL_LOG_DEBUG, "link %u: up", (unsigned)connection->lane->index);
     connection->handler->on_up(connection);
@@ -65,14 +66,35 @@ static void unwatch(gavel__connection *connection)
 static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
 {
     connection->client->has_news = true;
+    connection->awaits_endpoint = false;
     gavel__client_log(connection->client, GAVEL_LOG_INFO, "link %u: down: %s",
         (unsigned)connection->lane->index, loss->message);
     unwatch(connection);
     connection->handler->on_down(connection, loss);
 }
 
+/* Whether another of the server's endpoints is to be tried before the lane hears of a loss. */
+static bool goes_elsewhere(gavel__connection *connection, const gavel__link_loss *loss)
+{
+    gavel_client *client = connection->client;
+    if (connection->lane->state != GAVEL__LANE_DIALLING || loss->is_final)
+        return false;
+    return gavel__directory_on_failure(&client->directory, &connection->route);
+}
+
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
 {
+    gavel__connection *connection = owner;
+    if (goes_elsewhere(connection, loss)) {
+        gavel__client_log(connection->client, GAVEL_LOG_INFO,
+            "link %u: %s; trying the next address", (unsigned)connection->lane->index,
+            loss->message);
+        connection->awaits_endpoint = true;
+        connection->marker = connection->handler->begin_dial(connection);
+        connection->client->has_news = true;
+        unwatch(connection);
+        return;
+    }
     tell_loss(owner, &(gavel__loss){.n_sent = gavel__link_n_sent_bytes(link),
                          .is_final = loss->is_final,
                          .is_refused = loss->server_error.data != NULL,
@@ -104,14 +126,43 @@ static bool make_link(gavel__connection *connection)
     return connection->link != NULL;
 }
 
+static void tell_no_endpoint(gavel__connection *connection)
+{
+    const gavel_client *client = connection->client;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(
+        message, sizeof(message), "%s: %s", client->address.label, client->directory.message);
+    tell_loss(connection, &(gavel__loss){.message = message});
+}
+
+/* Dials the next endpoint, if it is known by now. */
+static void go_on_dialling(gavel__connection *connection, int64_t now_us)
+{
+    gavel__endpoint endpoint;
+    switch (gavel__directory_next(
+        &connection->client->directory, &connection->route, now_us, &endpoint)) {
+    case GAVEL__DIRECTORY_ANSWER_LATER:
+        break;
+    case GAVEL__DIRECTORY_ANSWER_NONE:
+        tell_no_endpoint(connection);
+        break;
+    case GAVEL__DIRECTORY_ANSWER_ENDPOINT:
+        connection->awaits_endpoint = false;
+        gavel__link_connect(connection->link, &endpoint, connection->marker, now_us);
+        break;
+    }
+}
+
 static void dial(gavel__connection *connection, int64_t now_us)
 {
-    gavel_bytes marker = connection->handler->begin_dial(connection);
+    connection->marker = connection->handler->begin_dial(connection);
     if (connection->link == NULL && !make_link(connection)) {
         tell_loss(connection, &(gavel__loss){.message = "no memory for a link"});
         return;
     }
-    gavel__link_connect(connection->link, marker, now_us);
+    connection->awaits_endpoint = true;
+    gavel__directory_begin(&connection->client->directory, &connection->route, now_us);
+    go_on_dialling(connection, now_us);
 }
 
 static void close_condemned(gavel__connection *connection)
@@ -155,6 +206,8 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
         gavel__link_on_time(connection->link, now_us);
         lane->n_sent = gavel__link_n_sent_bytes(connection->link);
     }
+    if (connection->awaits_endpoint)
+        go_on_dialling(connection, now_us);
     if (lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us)
         dial(connection, now_us);
     if (lane->state == GAVEL__LANE_UP && lane->n_new_replies > 0)

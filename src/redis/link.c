@@ -27,6 +27,7 @@ struct gavel__link {
     gavel__link_config config;
     gavel__link_events events;
     gavel__link_state state;
+    gavel__endpoint endpoint;    /* last dialled */
     gavel__transport *transport; /* NULL while DOWN */
     unsigned n_endings;          /* of connections, ever */
 
@@ -89,15 +90,19 @@ void gavel__link_disconnect(gavel__link *link)
     link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
 }
 
-/* Puts the server's name in front of a loss's message. */
+/* Puts the server's name in front of a loss's message, and which of its addresses it was. */
 static void name_server(const gavel__link *link, gavel__link_loss *loss)
 {
     char reason[GAVEL_MESSAGE_SIZE];
-    const char *label = link->config.address->label;
-    const char *dots = strlen(label) > LABEL_SHOWN_MAX ? "..." : "";
+    char number[GAVEL__ENDPOINT_TEXT_SIZE];
+    const gavel__address *address = link->config.address;
+    const char *dots = strlen(address->label) > LABEL_SHOWN_MAX ? "..." : "";
     strcpy(reason, loss->message);
-    gavel__format(
-        loss->message, sizeof(loss->message), "%.*s%s: %s", LABEL_SHOWN_MAX, label, dots, reason);
+    gavel__endpoint_print(&link->endpoint, number);
+    bool has_number = number[0] != '\0' && strcmp(number, address->host) != 0;
+    gavel__format(loss->message, sizeof(loss->message), "%.*s%s%s%s%s: %s", LABEL_SHOWN_MAX,
+        address->label, dots, has_number ? " (" : "", has_number ? number : "",
+        has_number ? ")" : "", reason);
 }
 
 /* The end of a connection that the owner did not ask for. `loss` does not name the server yet. */
@@ -182,20 +187,23 @@ static void go_on_dialling(gavel__link *link, int64_t now_us)
     }
 }
 
-void gavel__link_connect(gavel__link *link, gavel_bytes marker, int64_t now_us)
+void gavel__link_connect(
+    gavel__link *link, const gavel__endpoint *endpoint, gavel_bytes marker, int64_t now_us)
 {
     set_state(link, GAVEL__LINK_DIALLING);
     gavel__buffer_clear(&link->out);
     link->n_sent_bytes = 0;
     link->has_failed_sending = false;
     link->since_us = now_us;
+    link->endpoint = *endpoint;
     if (!keep_marker(link, marker) || !gavel__reader_start(&link->reader)) {
         lose(link, "out of memory");
         return;
     }
     const gavel__link_config *config = &link->config;
     gavel_error error = {{0}};
-    link->transport = config->dial(config->dialler, config->address, config->allocator, &error);
+    gavel__destination destination = {config->address, &link->endpoint};
+    link->transport = config->dial(config->dialler, destination, config->allocator, &error);
     if (link->transport == NULL)
         lose(link, error.message);
     else

@@ -66,10 +66,11 @@ gavel__link *gavel__link_create(const gavel__link_config *config, const gavel__l
 void gavel__link_destroy(gavel__link *link);
 
 /*
- * Begins to connect; the link must be DOWN. `marker` is the key to be planted with the value 0
- * (copied). May call on_down before it returns.
+ * Begins to connect; the link must be DOWN. connect_timeout begins now. `marker` is the key to be
+ * planted with the value 0. Both are copied. May call on_down before it returns.
  */
-void gavel__link_connect(gavel__link *link, gavel_bytes marker, int64_t now_us);
+void gavel__link_connect(
+    gavel__link *link, const gavel__endpoint *endpoint, gavel_bytes marker, int64_t now_us);
 
 /* Closes, says nothing, is DOWN. What was not sent is lost, and so are replies to come. Safe inside
  * the link's callbacks: nothing more is handed out. */

@@ -2,12 +2,12 @@
  * Transports: a stream of bytes to a server.
  *
  * The link speaks to a server only through this, so that tests put a simulated server in its
- * place. The real one (transport_socket.c) connects through hiredis.
+ * place. The real one is in transport_socket.c.
  */
 #ifndef GAVEL__TRANSPORT_H
 #define GAVEL__TRANSPORT_H
 
-#include "redis/url.h"
+#include "redis/endpoint.h"
 
 #include <stddef.h>
 
@@ -53,14 +53,19 @@ typedef struct gavel__transport_ops {
     void (*close)(gavel__transport *transport);
 } gavel__transport_ops;
 
+/* What is dialled. */
+typedef struct gavel__destination {
+    const gavel__address *address;   /* as the URL has it: TLS or not, and whose certificate */
+    const gavel__endpoint *endpoint; /* where */
+} gavel__destination;
+
 /* Begins a connection and does not wait for it. NULL: failed at once, *ret_error says why, without
  * the address. */
-typedef gavel__transport *gavel__dial(void *dialler, const gavel__address *address,
+typedef gavel__transport *gavel__dial(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
 
-/* The real one: TCP, TLS or a unix socket. `dialler` is unused. Host names are looked up by the
- * system's resolver, which may block. */
-gavel__transport *gavel__dial_socket(void *dialler, const gavel__address *address,
+/* The real one: TCP, TLS or a unix socket. `dialler` is unused. */
+gavel__transport *gavel__dial_socket(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
 
 /* Whether this build can speak TLS. */

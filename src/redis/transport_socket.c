@@ -1,18 +1,13 @@
 /*
  * The real transport: TCP and unix sockets, and the way to TLS. For links, as gavel__dial_socket.
  *
- * hiredis begins the connection and then lets go of the socket. From there on the socket blocks,
- * and all calls but one say MSG_DONTWAIT: so a lone caller waits in the receiving call itself, and
- * a round trip costs it one send and one receive, with no poll between them.
- *
- * hiredis tries a host's addresses in order only as far as it learns at once that one is of no
- * use; the first that begins to connect is the one.
+ * Once it is connected the socket blocks, and all calls but one say MSG_DONTWAIT: so a lone caller
+ * waits in the receiving call itself, and a round trip costs it one send and one receive, with no
+ * poll between them.
  */
 #include "redis/socket.h"
 
 #include "base/text.h"
-
-#include <hiredis/hiredis.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* How long receive may sleep. */
@@ -118,30 +114,27 @@ static gavel__transport *plain_create(
 /* ---- Dialling ------------------------------------------------------------------------------ */
 
 /* The fd of a connection under way, or -1. */
-static int begin_connection(const gavel__address *address, gavel_error *ret_error)
+static int begin_connection(const gavel__endpoint *endpoint, gavel_error *ret_error)
 {
-    redisContext *context = address->path != NULL
-                                ? redisConnectUnixNonBlock(address->path)
-                                : redisConnectNonBlock(address->host, address->port);
-    if (context == NULL) {
-        strcpy(ret_error->message, "out of memory");
-        return -1;
+    int family = endpoint->address.any.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, &endpoint->address.any, endpoint->size) != 0 &&
+        errno != EINPROGRESS && errno != EINTR) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        fd = -1;
     }
-    if (context->err != 0) {
-        gavel__format(ret_error->message, sizeof(ret_error->message), "%s", context->errstr);
-        redisFree(context);
-        return -1;
-    }
-    return redisFreeKeepFd(context);
+    if (fd < 0)
+        gavel__socket_explain(errno, ret_error->message);
+    return fd;
 }
 
-/* hiredis sets neither. A server that is gone without a word is found out by the time-outs; keep
- * alives find it while nothing is asked of it. */
+/* A server that is gone without a word is found out by the time-outs; keep alives find it while
+ * nothing is asked of it. */
 static bool prepare_socket(int fd, bool is_tcp)
 {
     int yes = 1;
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return false;
     return !is_tcp || (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) == 0 &&
                           setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes)) == 0);
 }
@@ -167,15 +160,16 @@ static gavel__transport *create(
     return plain_create(fd, allocator, ret_error);
 }
 
-gavel__transport *gavel__dial_socket(void *dialler, const gavel__address *address,
+gavel__transport *gavel__dial_socket(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
+    const gavel__address *address = destination.address;
     (void)dialler;
     if (address->is_tls && !gavel__has_tls()) {
         strcpy(ret_error->message, "this build of gavel cannot speak TLS");
         return NULL;
     }
-    int fd = begin_connection(address, ret_error);
+    int fd = begin_connection(destination.endpoint, ret_error);
     if (fd < 0)
         return NULL;
     gavel__transport *transport = NULL;

@@ -111,6 +111,24 @@ bool sim_finish(sim_world *world, int64_t max_us);
 /* Whether any client has said that it has work in flight (the loop's set_busy). */
 bool sim_is_busy(const sim_world *world);
 
+/* ---- The server's name --------------------------------------------------------------------- */
+
+/* What becomes of a dial to one of the server's addresses. */
+typedef enum sim_host { SIM_HOST_SERVES, SIM_HOST_REFUSES, SIM_HOST_HANGS } sim_host;
+
+#define SIM_MAX_HOSTS 8
+
+/*
+ * What look-ups that begin from now on bring, and after how long: n addresses, which serve, refuse
+ * and hang as said (copied), from now on; none: there is no such name. At first: one that serves,
+ * at once.
+ */
+void sim_set_hosts(sim_world *world, int64_t look_up_us, const sim_host *hosts, size_t n);
+
+/* So far: look-ups that have begun, and dials to one of the addresses. */
+uint64_t sim_n_look_ups(const sim_world *world);
+uint64_t sim_n_dials(const sim_world *world, size_t host);
+
 /* ---- Faults that happen by chance ---------------------------------------------------------- */
 
 /*

@@ -7,6 +7,7 @@
  *     sim_loop.c         gavel__loop over the world
  *     sim_transport.c    gavel__transport over the network
  *     sim_network.c      streams of bytes, breaks
+ *     sim_hosts.c        the server's name and addresses
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_server.c       sessions, MULTI and EXEC
  *     sim_blocking.c     sessions that wait for a list
@@ -356,7 +357,7 @@ typedef struct sim__connection {
     uint64_t number;
     sim__progress progress; /* as the client sees it */
     bool is_closed;         /* the client has closed its transport */
-    bool is_hanging;        /* the dial will never be answered */
+    sim_host host;          /* what was dialled */
     bool has_received;      /* since it last sent: the next send begins a round trip */
     sim__session *session;  /* NULL before the connection is made and after the server's close */
     sim__stream to_server;
@@ -366,7 +367,7 @@ typedef struct sim__connection {
     const char *reason;     /* why it was lost */
 } sim__connection;
 
-sim__connection *sim__connection_create(struct sim__process *process);
+sim__connection *sim__connection_create(struct sim__process *process, sim_host host);
 void sim__connection_destroy(sim__connection *connection);
 
 /* Takes all bytes. */
@@ -478,7 +479,23 @@ bool sim__loops_are_ready(sim_world *world);
 /* When some loop wants to be woken; INT64_MAX: never. */
 int64_t sim__loops_due_us(const sim_world *world);
 
-gavel__transport *sim__dial(void *process, const gavel__address *address,
+/* ---- Names (sim_hosts.c) ------------------------------------------------------------------- */
+
+/* A look-up that is to be answered. */
+typedef struct sim__look_up {
+    gavel__list node;
+    gavel__lookup *lookup;
+} sim__look_up;
+
+gavel__look_up sim__begin_look_up;
+
+/* Which of the server's addresses that is; counted as dialled. */
+sim_host sim__host_of(sim_world *world, const gavel__endpoint *endpoint);
+
+/* Nobody needs the answers any more. */
+void sim__hosts_destroy(sim_world *world);
+
+gavel__transport *sim__dial(void *process, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
 
 /* ---- The world ----------------------------------------------------------------------------- */
@@ -504,6 +521,13 @@ struct sim_world {
     size_t n_transports;
     sim__process **processes;
     size_t n_processes;
+
+    sim_host hosts[SIM_MAX_HOSTS];
+    size_t n_hosts;
+    int64_t look_up_us;
+    gavel__list look_ups;
+    uint64_t n_look_ups;
+    uint64_t n_dials[SIM_MAX_HOSTS];
 
     sim__connection **connections; /* connection number n is n - 1 */
     size_t n_connections;

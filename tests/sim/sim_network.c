@@ -379,7 +379,7 @@ static void answer_dial(sim_world *world, void *subject)
     sim__connection *connection = subject;
     if (connection->is_closed || connection->progress != SIM__DIALLING)
         return;
-    if (world->now_us < world->down_until_us ||
+    if (connection->host == SIM_HOST_REFUSES || world->now_us < world->down_until_us ||
         sim__chance(&world->chance, world->faults.refuse_per_mille)) {
         connection->progress = SIM__REFUSED;
         connection->reason = "connection refused";
@@ -389,7 +389,7 @@ static void answer_dial(sim_world *world, void *subject)
     connection->session = sim__session_create(world, connection->number);
 }
 
-sim__connection *sim__connection_create(sim__process *process)
+sim__connection *sim__connection_create(sim__process *process, sim_host host)
 {
     sim_world *world = process->world;
     if (world->n_connections == world->connections_capacity) {
@@ -402,6 +402,7 @@ sim__connection *sim__connection_create(sim__process *process)
     world->counters.n_connections++;
     connection->world = world;
     connection->process = process;
+    connection->host = host;
     connection->to_server.ends_at_us = INT64_MAX;
     connection->to_client.ends_at_us = INT64_MAX;
     connection->number = world->n_connections;
@@ -409,7 +410,7 @@ sim__connection *sim__connection_create(sim__process *process)
     gavel__list_init(&connection->to_client.pieces);
     gavel__buffer_init(&connection->unserved, &gavel__system_allocator);
     gavel__buffer_init(&connection->unread, &gavel__system_allocator);
-    if (!sim__chance(&world->chance, world->faults.hang_per_mille))
+    if (!sim__chance(&world->chance, world->faults.hang_per_mille) && host != SIM_HOST_HANGS)
         sim__schedule(world, world->now_us + 2 * draw_latency(world), answer_dial, connection);
     return connection;
 }

@@ -19,6 +19,7 @@ gavel__platform sim_platform(sim_world *world, bool is_blocking)
     return (gavel__platform){
         .create_loop = is_blocking ? sim__loop_create_blocking : sim__loop_create,
         .dial = sim__dial,
+        .look_up = sim__begin_look_up,
         .entropy = entropy,
         .user = sim__process_create(world, is_blocking),
         .is_blocking = is_blocking};

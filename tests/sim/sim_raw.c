@@ -24,7 +24,9 @@ bool sim_raw_open(sim_raw *raw, sim_world *world)
     *raw = (sim_raw){.world = world};
     gavel__buffer_init(&raw->reply, &gavel__system_allocator);
     gavel__address address = {0};
-    raw->transport = platform.dial(platform.user, &address, &gavel__system_allocator, &error);
+    gavel__endpoint endpoint = {.size = 0};
+    gavel__destination destination = {&address, &endpoint};
+    raw->transport = platform.dial(platform.user, destination, &gavel__system_allocator, &error);
     if (raw->transport == NULL)
         return false;
     raw->connection = sim_get_counters(world)->n_connections;

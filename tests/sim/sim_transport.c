@@ -28,7 +28,7 @@ static void tell_why(gavel__transport *transport)
         transport->message, sizeof transport->message, "%s", connection_of(transport)->reason);
 }
 
-static gavel__progress connect(gavel__transport *transport)
+static gavel__progress go_on_connecting(gavel__transport *transport)
 {
     switch (connection_of(transport)->progress) {
     case SIM__DIALLING:
@@ -43,7 +43,7 @@ static gavel__progress connect(gavel__transport *transport)
     return GAVEL__PROGRESS_FAILED;
 }
 
-static long send(gavel__transport *transport, const char *data, size_t size)
+static long send_some(gavel__transport *transport, const char *data, size_t size)
 {
     sim__connection *connection = connection_of(transport);
     sim_world *world = connection->world;
@@ -69,7 +69,7 @@ static void wait_readable(sim__connection *connection)
         sim__step(connection->world, end_us);
 }
 
-static long receive(gavel__transport *transport, char *data, size_t size, bool wait)
+static long receive_some(gavel__transport *transport, char *data, size_t size, bool wait)
 {
     sim__connection *connection = connection_of(transport);
     if (size == 0 || (wait && !transport->can_wait))
@@ -91,7 +91,7 @@ static long receive(gavel__transport *transport, char *data, size_t size, bool w
     return GAVEL__TRANSPORT_BROKEN;
 }
 
-static void close(gavel__transport *transport)
+static void hang_up(gavel__transport *transport)
 {
     sim_transport *self = (sim_transport *)transport;
     self->connection->world->n_transports--;
@@ -100,18 +100,18 @@ static void close(gavel__transport *transport)
 }
 
 static const gavel__transport_ops ops = {
-    .connect = connect,
-    .send = send,
-    .receive = receive,
-    .close = close,
+    .connect = go_on_connecting,
+    .send = send_some,
+    .receive = receive_some,
+    .close = hang_up,
 };
 
-gavel__transport *sim__dial(void *dialler, const gavel__address *address,
+gavel__transport *sim__dial(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     sim__process *process = dialler;
     sim_world *world = process->world;
-    (void)address;
+    sim_host host = sim__host_of(world, destination.endpoint);
     if (process->is_crashed || sim__chance(&world->chance, world->faults.refuse_per_mille / 2)) {
         gavel__format(ret_error->message, sizeof ret_error->message, "no route to host");
         return NULL;
@@ -124,7 +124,7 @@ gavel__transport *sim__dial(void *dialler, const gavel__address *address,
     self->base.ops = &ops;
     self->base.can_wait = world->can_wait;
     self->allocator = allocator;
-    self->connection = sim__connection_create(process);
+    self->connection = sim__connection_create(process, host);
     self->base.fd = SIM__FIRST_FD + (int)(self->connection->number - 1);
     world->n_transports++;
     return &self->base;

@@ -81,6 +81,8 @@ sim_world *sim_create(uint64_t seed)
     gavel__random_seed(&world->actors_random, seed ^ UINT64_C(0x6163746f7273));
     gavel__random_seed(&world->test, seed ^ UINT64_C(0x74657374));
     gavel__list_init(&world->loops);
+    gavel__list_init(&world->look_ups);
+    world->n_hosts = 1;
     gavel__list_init(&world->sessions);
     gavel__buffer_init(&world->outsider_out, &gavel__system_allocator);
     world->outsider = sim__session_create(world, 0);
@@ -107,6 +109,7 @@ void sim_destroy(sim_world *world)
         sim__fail(world, "a loop was not destroyed: is every client closed?");
     if (world->n_transports != 0)
         sim__fail(world, "a transport was not closed");
+    sim__hosts_destroy(world);
     for (size_t i = 0; i < world->n_connections; i++)
         sim__connection_destroy(world->connections[i]);
     for (size_t i = 0; i < world->n_results; i++)

@@ -112,17 +112,24 @@ static const gavel__transport_ops late_ops = {
     .close = late_close,
 };
 
-static gavel__transport *dial(void *dialler, const gavel__address *address,
+static gavel__transport *dial(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     (void)dialler;
-    gavel__transport *inner = process.inner.dial(process.inner.user, address, allocator, ret_error);
+    gavel__transport *inner =
+        process.inner.dial(process.inner.user, destination, allocator, ret_error);
     late_transport *self = calloc(1, sizeof(*self));
     cr_assert(inner != NULL && self != NULL);
     self->base = *inner;
     self->base.ops = &late_ops;
     self->inner = inner;
     return &self->base;
+}
+
+static void look_up(void *user, gavel__lookup *lookup)
+{
+    (void)user;
+    process.inner.look_up(process.inner.user, lookup);
 }
 
 static uint64_t entropy(void *user)
@@ -145,8 +152,11 @@ static gavel_verdict write_and_stop(gavel_tx *tx, void *user)
 static void run_and_compare(sim_world *world, int64_t stop_us, uint32_t deadline_ms)
 {
     process.inner = sim_platform(world, true);
-    gavel__platform platform = {
-        .create_loop = create_loop, .dial = dial, .entropy = entropy, .is_blocking = true};
+    gavel__platform platform = {.create_loop = create_loop,
+        .dial = dial,
+        .look_up = look_up,
+        .entropy = entropy,
+        .is_blocking = true};
     gavel_client *client = gavel__open_on(
         &platform, "redis://simulated", &(gavel_config){.has_no_markers = true}, NULL);
     cr_assert_not_null(client);

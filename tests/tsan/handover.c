@@ -112,10 +112,10 @@ static const gavel__transport_ops gated_ops = {
     .close = gated_close,
 };
 
-static gavel__transport *dial_gated(void *dialler, const gavel__address *address,
+static gavel__transport *dial_gated(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
-    gavel__transport *inner = gavel__dial_socket(dialler, address, allocator, ret_error);
+    gavel__transport *inner = gavel__dial_socket(dialler, destination, allocator, ret_error);
     gated *self = calloc(1, sizeof(*self));
     CHECK(inner != NULL && self != NULL, "cannot dial");
     self->base = (gavel__transport){.ops = &gated_ops, .fd = inner->fd, .can_wait = can_wait};

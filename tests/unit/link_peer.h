@@ -100,11 +100,11 @@ static inline void peer_close(gavel__transport *transport)
 static const gavel__transport_ops peer_ops = {
     .connect = peer_connect, .send = peer_send, .receive = peer_receive, .close = peer_close};
 
-static inline gavel__transport *peer_dial(void *dialler, const gavel__address *address,
+static inline gavel__transport *peer_dial(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     (void)dialler;
-    (void)address;
+    (void)destination;
     (void)allocator;
     peer.n_dials++;
     if (peer.is_dial_refused) {
@@ -155,6 +155,9 @@ static struct test_link {
     gavel__link *link;
 } it;
 
+/* The peer is reached without one. */
+static const gavel__endpoint nowhere;
+
 static inline void note(const char *text)
 {
     if (seen.is_log_closed)
@@ -198,7 +201,7 @@ static inline void act(gavel__link *link, deed what)
         return;
     gavel__link_disconnect(link);
     if (what == DO_RECONNECT)
-        gavel__link_connect(link, GAVEL_STR("again"), START_US);
+        gavel__link_connect(link, &nowhere, GAVEL_STR("again"), START_US);
 }
 
 static inline void on_up(gavel__link *link, void *owner)
@@ -277,7 +280,7 @@ static inline void tear_down(void)
 
 static inline void connect_link(gavel_bytes marker)
 {
-    gavel__link_connect(it.link, marker, START_US);
+    gavel__link_connect(it.link, &nowhere, marker, START_US);
 }
 
 static inline void be_readable(void)
