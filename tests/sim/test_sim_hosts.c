@@ -1,0 +1,255 @@
+/*
+ * The server's name on the simulator: resolvers that take long or fail, and hosts with several
+ * addresses.
+ */
+#include "sim.h"
+
+#include <criterion/criterion.h>
+
+#include <string.h>
+
+static const sim_host one_that_serves[] = {SIM_HOST_SERVES};
+
+static gavel_verdict add_one(gavel_tx *tx, void *user)
+{
+    (void)user;
+    int64_t value = 0;
+    gavel_get_int(tx, GAVEL_STR("counter"), &value);
+    gavel_set_int(tx, GAVEL_STR("counter"), value + 1);
+    return GAVEL_COMMIT;
+}
+
+static gavel_transaction increment(uint32_t deadline_ms)
+{
+    static const gavel_read reads[] = {{.key = {"counter", 7}}};
+    return (gavel_transaction){
+        .body = add_one, .reads = reads, .n_reads = 1, .deadline_ms = deadline_ms};
+}
+
+/* Runs one, and returns how long that took. */
+static int64_t run(
+    sim_world *world, gavel_client *client, uint32_t deadline_ms, gavel_status expected)
+{
+    gavel_transaction transaction = increment(deadline_ms);
+    int64_t begun_us = sim_now_us(world);
+    const sim_result *result = sim_submit(world, client, &transaction);
+    cr_assert(sim_finish(world, 60 * SIM_SECOND));
+    cr_expect_eq(result->outcome.status, expected, "%s: %s",
+        gavel_status_name(result->outcome.status), result->outcome.message);
+    return result->done_at_us - begun_us;
+}
+
+static void break_last_connection(sim_world *world)
+{
+    sim_break(world, sim_get_counters(world)->n_connections, SIZE_MAX, 0);
+    sim_run_for(world, SIM_MILLISECOND);
+}
+
+/* ---- Resolvers that take long --------------------------------------------------------------- */
+
+/* Far longer than connecting may take, which only begins when the address is known. */
+Test(sim_hosts, a_slow_resolver_is_waited_for)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    sim_set_hosts(world, 5 * SIM_SECOND, one_that_serves, 1);
+    int64_t took_us = run(world, client, 20000, GAVEL_COMMITTED);
+    cr_expect_geq(took_us, 5 * SIM_SECOND);
+    cr_expect_lt(took_us, 5 * SIM_SECOND + 10 * SIM_MILLISECOND);
+    cr_expect_eq(sim_n_look_ups(world), 1);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, a_slow_resolver_holds_no_deadline_up)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    run(world, client, 1000, GAVEL_COMMITTED);
+    sim_run_for(world, 6 * SIM_SECOND); /* what was looked up is old by then */
+    sim_set_hosts(world, 5 * SIM_SECOND, one_that_serves, 1);
+    break_last_connection(world);
+    cr_expect_eq(run(world, client, 1000, GAVEL_DEADLINE), SIM_SECOND);
+    cr_expect_eq(sim_n_look_ups(world), 2);
+    cr_expect_lt(run(world, client, 20000, GAVEL_COMMITTED), 4 * SIM_SECOND + SIM_SECOND / 10);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, a_blocking_client_neither)
+{
+    for (int can_wait = 0; can_wait < 2; can_wait++) {
+        sim_world *world = sim_create(1);
+        sim_allow_wait(world, can_wait);
+        gavel_client *client = sim_open_blocking(world, NULL);
+        sim_set_hosts(world, 5 * SIM_SECOND, one_that_serves, 1);
+        gavel_transaction transaction = increment(1000);
+        int64_t begun_us = sim_now_us(world);
+        cr_expect_eq(gavel_run(client, &transaction).status, GAVEL_DEADLINE);
+        cr_expect_eq(sim_now_us(world) - begun_us, SIM_SECOND);
+        transaction = increment(20000);
+        cr_expect_eq(gavel_run(client, &transaction).status, GAVEL_COMMITTED);
+        cr_expect_lt(sim_now_us(world) - begun_us, 5 * SIM_SECOND + 10 * SIM_MILLISECOND);
+        gavel_close(client);
+        sim_destroy(world);
+    }
+}
+
+/* A lane that is being dialled holds nobody up on the others. */
+Test(sim_hosts, other_links_go_on)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, &(gavel_config){.max_links = 2, .max_round_width = 1});
+    for (int i = 0; i < 2; i++) {
+        gavel_transaction transaction = increment(1000);
+        sim_submit(world, client, &transaction);
+    }
+    cr_assert(sim_finish(world, SIM_SECOND));
+    sim_run_for(world, 6 * SIM_SECOND);
+    sim_set_hosts(world, 5 * SIM_SECOND, one_that_serves, 1);
+    gavel_transaction transaction = increment(1000);
+    if (sim_get_counters(world)->n_connections == 2)
+        break_last_connection(world);
+    for (int i = 0; i < 10; i++)
+        sim_submit(world, client, &transaction);
+    cr_assert(sim_finish(world, SIM_SECOND / 2));
+    cr_expect_eq(sim_n_results_with(world, GAVEL_COMMITTED), 12);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, an_answer_serves_for_a_while)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    for (int i = 0; i < 5; i++) {
+        run(world, client, 1000, GAVEL_COMMITTED);
+        break_last_connection(world);
+    }
+    cr_expect_eq(sim_n_dials(world, 0), 5);
+    cr_expect_eq(sim_n_look_ups(world), 1);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, closing_waits_for_no_resolver)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    sim_set_hosts(world, 5 * SIM_SECOND, one_that_serves, 1);
+    gavel_transaction transaction = increment(20000);
+    const sim_result *result = sim_submit(world, client, &transaction);
+    sim_run_for(world, SIM_SECOND);
+    gavel_close(client);
+    cr_expect_eq(result->outcome.status, GAVEL_CANCELLED);
+    sim_run_for(world, 10 * SIM_SECOND); /* and is not disturbed by the answer */
+    gavel_client *other = sim_open(world, NULL);
+    sim_submit(world, other, &transaction);
+    sim_run_for(world, SIM_SECOND);
+    gavel_close(other);
+    sim_destroy(world); /* before the answer */
+}
+
+Test(sim_hosts, a_name_that_is_not_there_is_told)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    sim_set_hosts(world, SIM_MILLISECOND, NULL, 0);
+    gavel_transaction transaction = increment(20000);
+    transaction.max_faults = 3;
+    const sim_result *result = sim_submit(world, client, &transaction);
+    cr_assert(sim_finish(world, 20 * SIM_SECOND));
+    cr_expect_eq(result->outcome.status, GAVEL_NOT_SENT);
+    cr_expect_not_null(strstr(result->outcome.message, "redis://simulated:6379: no such name"),
+        "%s", result->outcome.message);
+    cr_expect_geq(sim_n_look_ups(world), 3);
+    sim_set_hosts(world, SIM_MILLISECOND, one_that_serves, 1);
+    run(world, client, 20000, GAVEL_COMMITTED);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+/* ---- Several addresses ---------------------------------------------------------------------- */
+
+typedef struct link_events {
+    int n_up;
+    int n_down;
+} link_events;
+
+static void count_links(const gavel_event *event, void *user)
+{
+    link_events *events = user;
+    events->n_up += event->type == GAVEL_EVENT_LINK_UP;
+    events->n_down += event->type == GAVEL_EVENT_LINK_DOWN;
+}
+
+Test(sim_hosts, the_next_address_is_tried_at_once)
+{
+    const sim_host hosts[] = {SIM_HOST_REFUSES, SIM_HOST_REFUSES, SIM_HOST_SERVES};
+    link_events events = {0};
+    sim_world *world = sim_create(1);
+    sim_set_hosts(world, 0, hosts, 3);
+    gavel_client *client =
+        sim_open(world, &(gavel_config){.hooks = {.on_event = count_links, .user = &events}});
+    gavel_transaction transaction = increment(1000);
+    transaction.max_faults = 1;
+    const sim_result *result = sim_submit(world, client, &transaction);
+    cr_assert(sim_finish(world, SIM_SECOND));
+    cr_expect_eq(result->outcome.status, GAVEL_COMMITTED, "%s", result->outcome.message);
+    cr_expect_lt(result->outcome.elapsed_us, 3 * SIM_MILLISECOND);
+    cr_expect_eq(events.n_up, 1);
+    cr_expect_eq(events.n_down, 0, "an address is not the server");
+    /* The last good one comes first, and the others after it. */
+    break_last_connection(world);
+    run(world, client, 1000, GAVEL_COMMITTED);
+    cr_expect_eq(sim_n_dials(world, 0), 1);
+    cr_expect_eq(sim_n_dials(world, 1), 1);
+    cr_expect_eq(sim_n_dials(world, 2), 2);
+    const sim_host moved[] = {SIM_HOST_REFUSES, SIM_HOST_SERVES, SIM_HOST_REFUSES};
+    sim_set_hosts(world, 0, moved, 3);
+    break_last_connection(world);
+    run(world, client, 1000, GAVEL_COMMITTED);
+    cr_expect_eq(sim_n_dials(world, 2), 3);
+    cr_expect_eq(sim_n_dials(world, 0), 2);
+    cr_expect_eq(sim_n_dials(world, 1), 2);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, an_address_that_does_not_answer_costs_one_timeout)
+{
+    const sim_host hosts[] = {SIM_HOST_HANGS, SIM_HOST_SERVES};
+    sim_world *world = sim_create(1);
+    sim_set_hosts(world, 0, hosts, 2);
+    gavel_client *client = sim_open(world, &(gavel_config){.connect_timeout_ms = 300});
+    int64_t took_us = run(world, client, 20000, GAVEL_COMMITTED);
+    cr_expect_geq(took_us, 300 * SIM_MILLISECOND);
+    cr_expect_lt(took_us, 303 * SIM_MILLISECOND);
+    break_last_connection(world);
+    cr_expect_lt(run(world, client, 20000, GAVEL_COMMITTED), 3 * SIM_MILLISECOND);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+Test(sim_hosts, when_all_have_failed_the_name_is_looked_up_anew)
+{
+    const sim_host hosts[] = {SIM_HOST_REFUSES, SIM_HOST_REFUSES};
+    link_events events = {0};
+    sim_world *world = sim_create(1);
+    sim_set_hosts(world, 0, hosts, 2);
+    gavel_client *client =
+        sim_open(world, &(gavel_config){.hooks = {.on_event = count_links, .user = &events}});
+    gavel_transaction transaction = increment(20000);
+    transaction.max_faults = 4;
+    const sim_result *result = sim_submit(world, client, &transaction);
+    cr_assert(sim_finish(world, 20 * SIM_SECOND));
+    cr_expect_eq(result->outcome.status, GAVEL_NOT_SENT);
+    cr_expect_not_null(strstr(result->outcome.message, "(10.0.0.2): connection refused"), "%s",
+        result->outcome.message);
+    cr_expect_geq(events.n_down, 4);
+    cr_expect_eq(sim_n_look_ups(world), (uint64_t)events.n_down);
+    cr_expect_eq(sim_n_dials(world, 0), (uint64_t)events.n_down);
+    cr_expect_eq(sim_n_dials(world, 1), (uint64_t)events.n_down);
+    gavel_close(client);
+    sim_destroy(world);
+}
