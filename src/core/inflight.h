@@ -60,12 +60,19 @@ typedef struct gavel__inflight {
     gavel__awaited ring[GAVEL__INFLIGHT_MAX];
     size_t first;
     size_t n;
-    size_t n_replies; /* of all of them */
+    size_t n_replies;       /* of all of them */
+    size_t n_for_questions; /* of these */
 } gavel__inflight;
 
 static inline bool gavel__inflight_is_empty(const gavel__inflight *inflight)
 {
     return inflight->n == 0;
+}
+
+/* Whether nothing else is awaited. */
+static inline bool gavel__inflight_is_for_questions(const gavel__inflight *inflight)
+{
+    return inflight->n_replies == inflight->n_for_questions;
 }
 
 /* What the next reply answers; something must be awaited. */
@@ -78,7 +85,10 @@ static inline gavel__awaited *gavel__inflight_current(gavel__inflight *inflight)
 /* None of the replies to it will come any more. */
 static inline void gavel__inflight_drop(gavel__inflight *inflight)
 {
-    inflight->n_replies -= gavel__inflight_current(inflight)->n_replies;
+    const gavel__awaited *awaited = gavel__inflight_current(inflight);
+    inflight->n_replies -= awaited->n_replies;
+    if (awaited->question != NULL)
+        inflight->n_for_questions -= awaited->n_replies;
     inflight->first = (inflight->first + 1) % GAVEL__INFLIGHT_MAX;
     inflight->n--;
 }
@@ -88,6 +98,8 @@ static inline void gavel__inflight_advance(gavel__inflight *inflight)
 {
     gavel__awaited *awaited = gavel__inflight_current(inflight);
     inflight->n_replies--;
+    if (awaited->question != NULL)
+        inflight->n_for_questions--;
     if (--awaited->n_replies == 0)
         gavel__inflight_drop(inflight);
 }
@@ -101,6 +113,8 @@ static inline void gavel__inflight_put(gavel__inflight *inflight, gavel__awaited
     inflight->ring[(inflight->first + inflight->n) % GAVEL__INFLIGHT_MAX] = awaited;
     inflight->n++;
     inflight->n_replies += awaited.n_replies;
+    if (awaited.question != NULL)
+        inflight->n_for_questions += awaited.n_replies;
 }
 
 static inline void gavel__inflight_add(gavel__inflight *inflight, gavel__awaited_kind kind,

@@ -121,11 +121,12 @@ static inline bool gavel__lane_is_spare(const gavel__lane *lane)
            lane->blocking == NULL && !gavel__lane_is_passing(lane);
 }
 
-/* Whether a round could begin to read here now. */
+/* Whether a round could begin to read here now. Not while replies are to come that a round before
+ * it no longer wants: another lane is quicker. What questions await does not matter. */
 static inline bool gavel__lane_is_free(const gavel__lane *lane)
 {
     return lane->state == GAVEL__LANE_UP && !lane->is_condemned && lane->round == NULL &&
-           lane->asked == NULL && gavel__inflight_is_empty(&lane->inflight);
+           lane->asked == NULL && gavel__inflight_is_for_questions(&lane->inflight);
 }
 
 #endif

@@ -71,6 +71,25 @@ Test(core_questions, a_question_is_answered_behind_an_exec)
     stage_close(&s);
 }
 
+Test(core_questions, a_question_under_way_keeps_no_round_waiting)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true});
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET x");
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+    says(&s, 0, "\"5\", OK, OK, nil");
+    cr_assert_str_eq(q.answers, "0:5 ");
+    hears(&s, 0, "MULTI / SET a 1 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
 Test(core_questions, a_question_goes_where_least_is_awaited)
 {
     stage s;
