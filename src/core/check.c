@@ -64,10 +64,25 @@ static void check_round(const gavel__round *round)
         assert(round->has_prefetch && !round->is_snapshot);
         assert(gavel__list_is_empty(&round->members));
         break;
-    case GAVEL__ROUND_IN_DOUBT:
     case GAVEL__ROUND_IDLE:
         assert(false && "this one is on no lane");
         break;
+    }
+}
+
+/* ---- Doubts -------------------------------------------------------------------------------- */
+
+static void check_doubt(const gavel__doubt *doubt)
+{
+    const gavel__list *members = &doubt->members;
+    assert(doubt->state != GAVEL__DOUBT_IDLE && doubt->number > 0);
+    assert(
+        (doubt->state == GAVEL__DOUBT_ASKING) == (doubt->question.state != GAVEL__QUESTION_IDLE));
+    for (gavel__list *node = members->next; node != members; node = node->next)
+        assert(gavel__member_of(node)->state == GAVEL__TX_IN_DOUBT);
+    for (size_t i = 0; i < doubt->n_claims; i++) {
+        const gavel__key *key = doubt->claims[i];
+        assert(key->is_in_doubt && key->n_claims == 1 && key->round == NULL);
     }
 }
 
@@ -94,4 +109,7 @@ void gavel__engine_check(const gavel__engine *engine)
 {
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
         check_lane(lane);
+    const gavel__list *doubts = &engine->doubts.open;
+    for (const gavel__list *node = doubts->next; node != doubts; node = node->next)
+        check_doubt(GAVEL__CONTAINER(node, gavel__doubt, node));
 }

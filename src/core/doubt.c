@@ -1,185 +1,283 @@
 /*
- * Doubts: a link was lost after EXEC was sent and before it was answered. Did it happen?
- *
- * Every round WATCHes its link's marker, and its EXEC counts it up to the round's number. So
- * another link asks, in one write:
- *
- *     PEXPIRE marker ttl    touches it: from now on the old EXEC, should it still arrive, gets nil
- *     GET marker            the round's number: it was made; the one before: it never will be
- *
- * The order matters, and both can be asked again if this answer is lost as well, since neither
- * changes the number. All of a round's members are settled by one answer. A marker that is gone
- * (evicted, flushed, lost in a failover), or holds any other number, proves nothing: the outcome is
- * UNKNOWN. That is why a link's marker is planted before its first round.
+ * Doubts: see the header.
  */
-#include "core/engine.h"
+#include "core/doubt.h"
 
 #include "base/resp.h"
 #include "base/text.h"
 
-#include <string.h>
+#include <assert.h>
 
 static const int64_t ask_pause_us = 20000;
 
-/* Without a marker only a caller's id can still tell: the next attempt reads it. */
-static void settle_without_marker(
-    gavel__engine *engine, gavel__round *round, const char *message, int64_t now_us)
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+static const gavel__question_ops question_ops;
+
+void gavel__doubts_init(
+    gavel__doubts *doubts, gavel__queue *queue, gavel__questions *questions, int64_t marker_ttl_us)
 {
-    while (!gavel__list_is_empty(&round->members)) {
-        gavel__transaction *member = gavel__member_of(round->members.next);
+    *doubts = (gavel__doubts){.context = queue->context,
+        .queue = queue,
+        .questions = questions,
+        .marker_ttl_us = marker_ttl_us};
+    gavel__list_init(&doubts->open);
+    gavel__list_init(&doubts->idle);
+}
+
+gavel__doubt *gavel__doubt_create(gavel__doubts *doubts)
+{
+    gavel__list *node = gavel__list_pop(&doubts->idle);
+    if (node != NULL)
+        return GAVEL__CONTAINER(node, gavel__doubt, node);
+    gavel__doubt *doubt = gavel__alloc(doubts->context->allocator, 1, sizeof(*doubt));
+    if (doubt == NULL)
+        return NULL;
+    doubt->doubts = doubts;
+    gavel__list_init(&doubt->node);
+    gavel__list_init(&doubt->members);
+    gavel__question_init(&doubt->question, &question_ops);
+    return doubt;
+}
+
+void gavel__doubt_destroy(gavel__doubt *doubt)
+{
+    if (doubt == NULL)
+        return;
+    const gavel_allocator *allocator = doubt->doubts->context->allocator;
+    gavel__free(allocator, doubt->claims);
+    gavel__free(allocator, doubt);
+}
+
+/* The arrows of the drawing in the header. */
+static bool is_legal(gavel__doubt_state from, gavel__doubt_state to)
+{
+    switch (from) {
+    case GAVEL__DOUBT_IDLE:
+        return to == GAVEL__DOUBT_ASKING;
+    case GAVEL__DOUBT_ASKING:
+        return to != GAVEL__DOUBT_ASKING;
+    case GAVEL__DOUBT_RESTING:
+        return to != GAVEL__DOUBT_RESTING;
+    }
+    return false;
+}
+
+static void set_state(gavel__doubt *doubt, gavel__doubt_state state)
+{
+    assert(is_legal(doubt->state, state));
+    (void)is_legal; /* without assertions */
+    doubt->state = state;
+}
+
+static void release_keys(gavel__doubt *doubt, int64_t now_us)
+{
+    while (doubt->n_claims > 0)
+        gavel__queue_release_key(
+            doubt->doubts->queue, doubt->claims[--doubt->n_claims], NULL, now_us);
+}
+
+/* Its members have left. */
+static void close(gavel__doubt *doubt, int64_t now_us)
+{
+    assert(gavel__list_is_empty(&doubt->members));
+    assert(doubt->question.state == GAVEL__QUESTION_IDLE);
+    release_keys(doubt, now_us);
+    gavel__list_remove(&doubt->node);
+    if (doubt->state != GAVEL__DOUBT_IDLE)
+        set_state(doubt, GAVEL__DOUBT_IDLE);
+    gavel__list_append(&doubt->doubts->idle, &doubt->node);
+}
+
+void gavel__doubts_finish(gavel__doubts *doubts)
+{
+    gavel__list_append_all(&doubts->idle, &doubts->open);
+    for (gavel__list *node; (node = gavel__list_pop(&doubts->idle)) != NULL;) {
+        gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
+        assert(gavel__list_is_empty(&doubt->members));
+        release_keys(doubt, 0);
+        gavel__doubt_destroy(doubt);
+    }
+}
+
+/* ---- Settling ------------------------------------------------------------------------------ */
+
+/* Without a marker only a caller's id can still tell: the next attempt reads it. */
+static void settle_without_marker(gavel__doubt *doubt, const char *message, int64_t now_us)
+{
+    gavel__queue *queue = doubt->doubts->queue;
+    while (!gavel__list_is_empty(&doubt->members)) {
+        gavel__transaction *member = gavel__member_of(doubt->members.next);
         bool has_effects = gavel__transaction_has_effects(member);
         member->is_doubtful = has_effects && member->id_key.data != NULL;
         if (!has_effects || member->is_doubtful)
-            gavel__queue_on_fault(&engine->queue, member, message, now_us);
+            gavel__queue_on_fault(queue, member, message, now_us);
         else
-            gavel__queue_settle(&engine->queue, member, GAVEL_UNKNOWN, message, now_us);
+            gavel__queue_settle(queue, member, GAVEL_UNKNOWN, message, now_us);
     }
-    gavel__round_dissolve(round, now_us);
+    close(doubt, now_us);
 }
 
-static void settle_unknown(
-    gavel__engine *engine, gavel__round *round, const char *message, int64_t now_us)
+static void settle_unknown(gavel__doubt *doubt, const char *message, int64_t now_us)
 {
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_settle(
-            &engine->queue, gavel__member_of(round->members.next), GAVEL_UNKNOWN, message, now_us);
-    gavel__round_dissolve(round, now_us);
+    while (!gavel__list_is_empty(&doubt->members))
+        gavel__queue_settle(doubt->doubts->queue, gavel__member_of(doubt->members.next),
+            GAVEL_UNKNOWN, message, now_us);
+    close(doubt, now_us);
 }
 
-void gavel__engine_on_doubt(
-    gavel__engine *engine, gavel__lane *lane, gavel__round *round, int64_t now_us)
+/* It happened. The replies to the writes are lost for good. */
+static void settle_committed(gavel__doubt *doubt, int64_t now_us)
 {
-    engine->context.stats.n_in_doubt++;
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__context_tell(&engine->context, GAVEL_EVENT_IN_DOUBT, lane->index,
-            gavel__member_of(node), "the reply to EXEC was lost");
-    if (round->has_bare_writes || round->refusal.is_set) {
-        settle_unknown(engine, round,
-            "the link was lost after the server had refused a part of the transaction", now_us);
-        return;
+    gavel__queue *queue = doubt->doubts->queue;
+    while (!gavel__list_is_empty(&doubt->members)) {
+        gavel__transaction *member = gavel__member_of(doubt->members.next);
+        member->outcome.is_from_marker = true;
+        if (member->is_aborted)
+            gavel__queue_settle_abort(queue, member, now_us);
+        else
+            gavel__queue_settle(queue, member, GAVEL_COMMITTED,
+                "the reply to EXEC was lost; the marker says that it was made", now_us);
     }
-    if (round->number == 0) {
-        settle_without_marker(
-            engine, round, "the reply to EXEC was lost, and markers are off", now_us);
-        return;
-    }
-    gavel__round_set_phase(round, GAVEL__ROUND_IN_DOUBT);
-    memcpy(round->marker, lane->marker, lane->marker_size);
-    round->marker_size = lane->marker_size;
-    round->is_touched = false;
-    round->is_fenced = false;
-    round->ask_us = now_us;
-    round->lane = NULL;
-    lane->round = NULL;
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->state = GAVEL__TX_IN_DOUBT;
-    gavel__list_append(&engine->doubts, &round->node);
+    close(doubt, now_us);
 }
 
-void gavel__engine_drop_doubts(gavel__engine *engine, int64_t now_us)
+/* It did not, and cannot any more: the members run again. */
+static void settle_not_made(gavel__doubt *doubt, int64_t now_us)
 {
-    for (gavel__list *node = engine->doubts.next; node != &engine->doubts;) {
-        gavel__round *round = GAVEL__CONTAINER(node, gavel__round, node);
-        node = node->next;
-        bool is_asked = round->ask_us == 0; /* a lane still points to it */
-        if (gavel__list_is_empty(&round->members) && !is_asked)
-            gavel__round_dissolve(round, now_us);
-    }
+    while (!gavel__list_is_empty(&doubt->members))
+        gavel__queue_on_fault(doubt->doubts->queue, gavel__member_of(doubt->members.next),
+            "the link was lost before EXEC took effect", now_us);
+    close(doubt, now_us);
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */
 
-void gavel__engine_ask(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+static void ask(gavel__doubt *doubt)
 {
-    gavel__round *round = NULL;
-    for (gavel__list *node = engine->doubts.next; node != &engine->doubts; node = node->next) {
-        gavel__round *candidate = GAVEL__CONTAINER(node, gavel__round, node);
-        if (candidate->ask_us > 0 && candidate->ask_us <= now_us) {
-            round = candidate;
-            break;
-        }
-    }
-    if (round == NULL)
-        return;
-    size_t size_before = lane->out->size;
-    gavel_bytes marker = {round->marker, round->marker_size};
-    char ttl[GAVEL__INT_SIZE];
-    gavel_bytes touch[] = {
-        GAVEL_STR("PEXPIRE"), marker, gavel__format_int(engine->config.marker_ttl_us / 1000, ttl)};
-    gavel_bytes ask[] = {GAVEL_STR("GET"), marker};
-    gavel__resp_command(lane->out, touch, 3);
-    gavel__resp_command(lane->out, ask, 2);
-    lane->n_appended += lane->out->size - size_before;
-    lane->n_new_replies += 2;
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_TOUCH, 1, NULL);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_ASK, 1, NULL);
-    lane->asked = round;
-    round->ask_us = 0;
-    engine->context.stats.n_marker_commands += 2;
-    engine->context.stats.n_round_trips++;
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->outcome.n_round_trips++;
-    if (lane->out->has_failed)
-        gavel__lane_condemn(lane, "no memory to ask for a marker");
+    set_state(doubt, GAVEL__DOUBT_ASKING);
+    gavel__question_ask(doubt->doubts->questions, &doubt->question);
 }
 
 /* The server does not answer now; it may before the members' deadlines. */
-static void ask_later(
-    gavel__lane *lane, gavel__round *round, const gavel_reply *reply, int64_t now_us)
+static void rest(gavel__doubt *doubt, int64_t now_us)
 {
-    round->ask_us = now_us + ask_pause_us;
-    if (reply->type == GAVEL_REPLY_ERROR &&
-        gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_RECONNECT)
-        gavel__lane_condemn(lane, "a marker could not be asked for on this link");
+    set_state(doubt, GAVEL__DOUBT_RESTING);
+    doubt->ask_us = now_us + ask_pause_us;
 }
 
-void gavel__engine_on_touched(gavel__lane *lane, const gavel_reply *reply)
+void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us)
 {
-    lane->asked->is_touched = reply->type != GAVEL_REPLY_ERROR;
-    lane->asked->is_fenced = reply->type == GAVEL_REPLY_INTEGER && reply->integer == 1;
-}
-
-/* It happened. The replies to the writes are lost for good. */
-static void settle_committed(gavel__engine *engine, gavel__round *round, int64_t now_us)
-{
-    while (!gavel__list_is_empty(&round->members)) {
-        gavel__transaction *member = gavel__member_of(round->members.next);
-        member->outcome.is_from_marker = true;
-        if (member->is_aborted)
-            gavel__queue_settle_abort(&engine->queue, member, now_us);
-        else
-            gavel__queue_settle(&engine->queue, member, GAVEL_COMMITTED,
-                "the reply to EXEC was lost; the marker says that it was made", now_us);
+    gavel__doubts *doubts = doubt->doubts;
+    doubts->context->stats.n_in_doubt++;
+    for (gavel__list *node = doubt->members.next; node != &doubt->members; node = node->next) {
+        gavel__member_of(node)->state = GAVEL__TX_IN_DOUBT;
+        gavel__context_tell(doubts->context, GAVEL_EVENT_IN_DOUBT, link, gavel__member_of(node),
+            "the reply to EXEC was lost");
     }
-    gavel__round_dissolve(round, now_us);
+    if (doubt->is_refused) {
+        settle_unknown(doubt,
+            "the link was lost after the server had refused a part of the transaction", now_us);
+        return;
+    }
+    if (doubt->number == 0) {
+        settle_without_marker(doubt, "the reply to EXEC was lost, and markers are off", now_us);
+        return;
+    }
+    gavel__list_append(&doubts->open, &doubt->node);
+    ask(doubt);
 }
 
-/* It did not, and cannot any more: the members run again. */
-static void settle_not_made(gavel__engine *engine, gavel__round *round, int64_t now_us)
+static gavel__doubt *doubt_of(gavel__question *question)
 {
-    while (!gavel__list_is_empty(&round->members))
-        gavel__queue_on_fault(&engine->queue, gavel__member_of(round->members.next),
-            "the link was lost before EXEC took effect", now_us);
-    gavel__round_dissolve(round, now_us);
+    return GAVEL__CONTAINER(question, gavel__doubt, question);
 }
 
-void gavel__engine_on_asked(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
+static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
-    gavel__round *round = lane->asked;
-    lane->asked = NULL;
+    gavel__doubt *doubt = doubt_of(question);
+    gavel__doubts *doubts = doubt->doubts;
+    (void)now_us;
+    gavel_bytes marker = {doubt->marker, doubt->marker_size};
+    char ttl[GAVEL__INT_SIZE];
+    gavel_bytes touch[] = {
+        GAVEL_STR("PEXPIRE"), marker, gavel__format_int(doubts->marker_ttl_us / 1000, ttl)};
+    gavel_bytes get[] = {GAVEL_STR("GET"), marker};
+    gavel__resp_command(out, touch, 3);
+    gavel__resp_command(out, get, 2);
+    doubts->context->stats.n_marker_commands += 2;
+    doubts->context->stats.n_round_trips++;
+    for (gavel__list *node = doubt->members.next; node != &doubt->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    return 2;
+}
+
+static void on_touched(gavel__doubt *doubt, const gavel_reply *reply)
+{
+    doubt->is_touched = reply->type != GAVEL_REPLY_ERROR;
+    doubt->is_fenced = reply->type == GAVEL_REPLY_INTEGER && reply->integer == 1;
+}
+
+static void on_number(gavel__doubt *doubt, const gavel_reply *reply, int64_t now_us)
+{
     int64_t number = -1;
     bool is_number = reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number);
-    if (is_number && number == (int64_t)round->number) {
-        engine->context.stats.n_settled++;
-        settle_committed(engine, round, now_us);
-    } else if (is_number && number == (int64_t)round->number - 1 && round->is_fenced) {
-        engine->context.stats.n_settled++;
-        settle_not_made(engine, round, now_us);
-    } else if (!round->is_touched || reply->type == GAVEL_REPLY_ERROR) {
-        ask_later(lane, round, reply, now_us);
+    if (is_number && number == (int64_t)doubt->number) {
+        doubt->doubts->context->stats.n_settled++;
+        settle_committed(doubt, now_us);
+    } else if (is_number && number == (int64_t)doubt->number - 1 && doubt->is_fenced) {
+        doubt->doubts->context->stats.n_settled++;
+        settle_not_made(doubt, now_us);
+    } else if (!doubt->is_touched || reply->type == GAVEL_REPLY_ERROR) {
+        rest(doubt, now_us);
     } else {
-        settle_without_marker(engine, round,
-            "the reply to EXEC was lost, and so was the marker that would tell", now_us);
+        settle_without_marker(
+            doubt, "the reply to EXEC was lost, and so was the marker that would tell", now_us);
     }
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    if (i == 0)
+        on_touched(doubt_of(question), reply);
+    else
+        on_number(doubt_of(question), reply, now_us);
+}
+
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    (void)was_sent;
+    if (loss->is_final)
+        rest(doubt_of(question), now_us);
+    else
+        gavel__question_ask(doubt_of(question)->doubts->questions, question);
+}
+
+static const gavel__question_ops question_ops = {write, on_reply, on_loss};
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+void gavel__doubts_advance(gavel__doubts *doubts, int64_t now_us)
+{
+    for (gavel__list *node = doubts->open.next; node != &doubts->open;) {
+        gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
+        node = node->next;
+        bool is_wanted = !gavel__list_is_empty(&doubt->members);
+        if (!is_wanted && gavel__question_withdraw(&doubt->question))
+            close(doubt, now_us);
+        else if (is_wanted && doubt->state == GAVEL__DOUBT_RESTING && doubt->ask_us <= now_us)
+            ask(doubt);
+    }
+}
+
+int64_t gavel__doubts_due_us(const gavel__doubts *doubts)
+{
+    int64_t due_us = GAVEL__NEVER;
+    for (const gavel__list *node = doubts->open.next; node != &doubts->open; node = node->next) {
+        const gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
+        if (doubt->state == GAVEL__DOUBT_RESTING && doubt->ask_us < due_us)
+            due_us = doubt->ask_us;
+    }
+    return due_us;
 }

@@ -1,6 +1,5 @@
 /*
- * The engine: see the header. Which round comes when is in schedule.c, how doubts are
- * settled in doubt.c.
+ * The engine: see the header. Which round comes when is in schedule.c.
  */
 #include "core/engine.h"
 
@@ -30,10 +29,11 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
     gavel__questions_init(&engine->questions);
+    gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
+    engine->rounds.doubts = &engine->doubts;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
-    gavel__list_init(&engine->doubts);
     gavel__list_init(&engine->unused);
     engine->lanes = (gavel__lanes){.allocator = config->allocator,
         .n_links = config->max_links,
@@ -50,13 +50,10 @@ void gavel__engine_finish(gavel__engine *engine)
         if (lane->round != NULL)
             gavel__round_dissolve(lane->round, 0);
         gavel__pass_end(lane);
-        if (lane->asked != NULL)
-            lane->asked->ask_us = 1;
-        lane->asked = NULL;
     }
-    gavel__engine_drop_doubts(engine, 0);
     gavel__lanes_finish(&engine->lanes);
     gavel__rounds_finish(&engine->rounds);
+    gavel__doubts_finish(&engine->doubts);
     gavel__gates_finish(&engine->gates);
     gavel__queue_finish(&engine->queue);
     for (size_t i = 0; i < engine->n_transactions; i++) {
@@ -324,10 +321,6 @@ static void on_unreachable(
 static void lose_rounds(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
 {
-    if (lane->asked != NULL) {
-        lane->asked->ask_us = now_us;
-        lane->asked = NULL;
-    }
     if (lane->probed != NULL)
         lane->probed->n_pins--;
     lane->probed = NULL;
@@ -338,7 +331,7 @@ static void lose_rounds(
     if (lane->round == NULL)
         return;
     if (gavel__round_is_in_doubt(lane->round, loss->n_sent))
-        gavel__engine_on_doubt(engine, lane, lane->round, now_us);
+        gavel__doubt_open(gavel__round_hand_over(lane->round, now_us), lane->index, now_us);
     else
         gavel__round_on_loss(lane->round, loss->message, now_us);
 }
@@ -447,11 +440,11 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
 
 /* ---- More lanes ---------------------------------------------------------------------------- */
 
-/* Whether something is to be asked that needs an ordinary lane: a marker, or whether the holder of
- * a gate is dead. */
+/* Whether something is to be asked that needs an ordinary lane: whether the holder of a gate is
+ * dead. */
 static bool has_question(const gavel__engine *engine)
 {
-    if (!gavel__list_is_empty(&engine->doubts) || !gavel__list_is_empty(&engine->gates.orphans))
+    if (!gavel__list_is_empty(&engine->gates.orphans))
         return true;
     if (gavel__gates_is_empty(&engine->gates))
         return false;
@@ -548,7 +541,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
 {
     engine->advanced_us = now_us;
     run_timers(engine, now_us);
-    gavel__engine_drop_doubts(engine, now_us);
+    gavel__doubts_advance(&engine->doubts, now_us);
     gavel__engine_schedule(engine, now_us);
     if (!gavel__gates_is_empty(&engine->gates)) {
         probe_gates(engine, now_us);
@@ -575,12 +568,6 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
             lane->probe_us < due_us)
             due_us = lane->probe_us;
     }
-    for (const gavel__list *node = engine->doubts.next; node != &engine->doubts;
-         node = node->next) {
-        const gavel__round *round = GAVEL__CONTAINER(node, const gavel__round, node);
-        /* What is due already waits for a link, not for time. */
-        if (round->ask_us > engine->advanced_us && round->ask_us < due_us)
-            due_us = round->ask_us;
-    }
-    return due_us;
+    int64_t doubts_us = gavel__doubts_due_us(&engine->doubts);
+    return doubts_us < due_us ? doubts_us : due_us;
 }

@@ -44,8 +44,8 @@ typedef struct gavel__engine {
     gavel__rounds rounds;
     gavel__questions questions;
     gavel__lanes lanes;
-    int64_t make_lane_us;              /* there was no memory for one: not again before */
-    gavel__list doubts;                /* rounds IN_DOUBT */
+    int64_t make_lane_us; /* there was no memory for one: not again before */
+    gavel__doubts doubts;
     uint64_t n_markers;                /* named so far */
     int64_t advanced_us;               /* when gavel__engine_advance was last called */
     gavel__transaction **transactions; /* all ever made; a ticket's low half is the place, from 1 */
@@ -90,7 +90,7 @@ void gavel__engine_on_link_down(
 void gavel__engine_on_reply(
     gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
 
-/* Timers, markers to be asked for, rounds to begin, links to be wanted. */
+/* Timers, rounds to begin, questions to be asked, links to be wanted. */
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us);
 
 /* Whether gates are held for callers who have just been told, and may come back: then advance once
@@ -100,7 +100,7 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
-/* ---- Between engine.c, replies.c, schedule.c and doubt.c ------------------------------------- */
+/* ---- Between engine.c, replies.c, and schedule.c --------------------------------------------- */
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
@@ -112,20 +112,5 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
 /* Counts what was written to a lane for gates. */
 void gavel__engine_end_gate_write(
     gavel__engine *engine, gavel__lane *lane, size_t size_before, size_t n_replies_before);
-
-/* A round whose EXEC was sent and whose link is lost: what becomes of it is asked or UNKNOWN. */
-void gavel__engine_on_doubt(
-    gavel__engine *engine, gavel__lane *lane, gavel__round *round, int64_t now_us);
-
-/* Asks for a marker on a free lane, if there is one to be asked for now. */
-void gavel__engine_ask(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
-
-/* The replies to it. */
-void gavel__engine_on_touched(gavel__lane *lane, const gavel_reply *reply);
-void gavel__engine_on_asked(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
-
-/* Rounds in doubt that all members have left need no answer any more. */
-void gavel__engine_drop_doubts(gavel__engine *engine, int64_t now_us);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "core/keys.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Bounds on what is kept beyond need: heat of keys seen lately, and entries to be used again. */
@@ -124,12 +125,22 @@ gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct ga
     return key;
 }
 
+void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round)
+{
+    assert(key->round == round && key->earlier == NULL && key->n_claims == 1);
+    (void)round; /* without assertions */
+    key->round = NULL;
+    key->is_in_doubt = true;
+}
+
 void gavel__keys_release(
     gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters)
 {
     if (key->round == round)
         key->round = key->earlier;
     key->earlier = NULL;
+    if (round == NULL)
+        key->is_in_doubt = false;
     if (--key->n_claims > 0)
         return;
     gavel__list_append_all(ret_waiters, &key->waiters);

@@ -19,6 +19,7 @@ typedef struct gavel__key {
     size_t name_capacity;
     struct gavel__round *round;   /* the latest that claimed it; NULL: free */
     struct gavel__round *earlier; /* the one before, while its EXEC is not answered */
+    bool is_in_doubt;             /* what its latest round made of it is not known: claimed still */
     uint32_t n_claims;            /* a round that commits and the next one may both hold it */
     gavel__list waiters;          /* transactions, in order of arrival */
     size_t last_write; /* in the running round's writes: the place of the last one here, from
@@ -61,7 +62,11 @@ gavel__key *gavel__keys_find(const gavel__keys *keys, gavel__key_name name);
  */
 gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct gavel__round *round);
 
-/* Gives the round's claim back. Appends to `ret_waiters` those who waited, when the key is free. */
+/* The round's claim, the only one, becomes that of a doubt. */
+void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round);
+
+/* Gives the round's claim back; NULL: that of a doubt. Appends to `ret_waiters` those who waited,
+ * when the key is free. */
 void gavel__keys_release(
     gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters);
 

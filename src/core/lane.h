@@ -31,7 +31,6 @@ typedef struct gavel__lane {
     gavel__inflight inflight;
     struct gavel__round *round; /* reading or committing */
     struct gavel__round *next;  /* reading, behind the EXEC of `round` */
-    struct gavel__round *asked; /* in doubt on another lane: this one asks for its marker */
     bool is_waiting_lane;       /* of the pool for what may wait: passes and questions that block */
     gavel__pass pass;
     struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
@@ -126,7 +125,7 @@ static inline bool gavel__lane_is_spare(const gavel__lane *lane)
 static inline bool gavel__lane_is_free(const gavel__lane *lane)
 {
     return lane->state == GAVEL__LANE_UP && !lane->is_condemned && lane->round == NULL &&
-           lane->asked == NULL && gavel__inflight_is_for_questions(&lane->inflight);
+           gavel__inflight_is_for_questions(&lane->inflight);
 }
 
 #endif

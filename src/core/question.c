@@ -113,6 +113,7 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
     question->n_replies = n_replies;
     question->n_answered = 0;
+    question->is_refused = false;
     lane->n_appended += lane->out->size - size_before;
     lane->n_new_replies += n_replies;
     question->end_byte = lane->n_appended;
@@ -156,18 +157,32 @@ bool gavel__questions_want_lane(
 
 /* ---- What comes back ----------------------------------------------------------------------- */
 
+/* Whether an answer says that the server, or our login, is not what it was. */
+static bool is_useless(const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_ERROR &&
+           gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_RECONNECT;
+}
+
+static void close_lane(gavel__lane *lane, const gavel_reply *reply)
+{
+    char words[GAVEL_MESSAGE_SIZE];
+    if (is_useless(reply))
+        gavel__lane_condemn(lane, gavel__printable(reply->text, words, sizeof(words)));
+    else
+        gavel__lane_condemn(lane, "the server refuses to write, or to know us");
+}
+
 void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us)
 {
     assert(question->state == GAVEL__QUESTION_ASKED);
-    if (reply->type != GAVEL_REPLY_ERROR) {
-        question->lane->n_failures = 0;
-    } else if (gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_RECONNECT) {
-        char words[GAVEL_MESSAGE_SIZE];
-        gavel__lane_condemn(question->lane, gavel__printable(reply->text, words, sizeof(words)));
-    }
     size_t i = question->n_answered++;
-    if (question->n_answered == question->n_replies)
+    question->is_refused = question->is_refused || is_useless(reply);
+    if (question->n_answered == question->n_replies) {
+        if (question->is_refused)
+            close_lane(question->lane, reply);
         set_state(question, GAVEL__QUESTION_IDLE);
+    }
     question->ops->on_reply(question, i, reply, now_us);
 }
 

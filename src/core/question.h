@@ -67,6 +67,7 @@ struct gavel__question {
     struct gavel__lane *lane; /* ASKED: where */
     size_t n_replies;         /* ASKED: all in all */
     size_t n_answered;        /* ASKED: of these */
+    bool is_refused;          /* ASKED: an answer says that the lane is of no use */
     uint64_t end_byte;        /* ASKED: the lane's bytes up to its end */
 };
 
@@ -103,7 +104,8 @@ void gavel__questions_serve(
 bool gavel__questions_want_lane(
     const gavel__questions *questions, const struct gavel__lanes *lanes, bool is_blocking);
 
-/* A reply to a question, on this lane, which closes if the reply says that it is of no use. */
+/* A reply to a question. With the last one its lane closes, if one of them said that it is of no
+ * use: READONLY, say. */
 void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us);
 
 /* The lane is DOWN, and these were in flight on it. */

@@ -111,12 +111,6 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     case GAVEL__AWAITED_CHECK:
         gavel__pass_on_check(lane, reply);
         break;
-    case GAVEL__AWAITED_TOUCH:
-        gavel__engine_on_touched(lane, reply);
-        break;
-    case GAVEL__AWAITED_ASK:
-        gavel__engine_on_asked(engine, lane, reply, now_us);
-        break;
     case GAVEL__AWAITED_PROBE:
         on_probe(engine, lane, reply, now_us);
         break;
@@ -130,11 +124,11 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
 /* Whether a link that has brought this was of use: if it is lost, it is made anew at once. */
 static bool shows_use(gavel__awaited_kind kind, const gavel_reply *reply)
 {
-    bool is_read = kind == GAVEL__AWAITED_FETCH || kind == GAVEL__AWAITED_FETCH_STRINGS;
-    if (is_read && reply->type != GAVEL_REPLY_ERROR)
+    bool is_answer = kind == GAVEL__AWAITED_FETCH || kind == GAVEL__AWAITED_FETCH_STRINGS ||
+                     kind == GAVEL__AWAITED_QUESTION;
+    if (is_answer && reply->type != GAVEL_REPLY_ERROR)
         return true;
-    return kind == GAVEL__AWAITED_EXEC || kind == GAVEL__AWAITED_SNAPSHOT ||
-           kind == GAVEL__AWAITED_ASK;
+    return kind == GAVEL__AWAITED_EXEC || kind == GAVEL__AWAITED_SNAPSHOT;
 }
 
 void gavel__engine_on_reply(
@@ -142,13 +136,14 @@ void gavel__engine_on_reply(
 {
     if (lane->is_condemned)
         return;
-    measure_round_trip(engine, lane, now_us);
     if (gavel__inflight_is_empty(&lane->inflight)) {
         gavel__lane_condemn(lane, "a reply came that nothing had asked for");
         return;
     }
     gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
     gavel__inflight_advance(&lane->inflight);
+    if (awaited.kind != GAVEL__AWAITED_QUESTION) /* written before a round, it may come before it */
+        measure_round_trip(engine, lane, now_us);
     if (shows_use(awaited.kind, reply))
         lane->n_failures = 0;
     if (!is_sound(awaited.kind, reply))

@@ -7,6 +7,7 @@
 #include "core/commands.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -20,6 +21,7 @@ void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue)
 static void destroy_round(gavel__round *round)
 {
     const gavel_allocator *allocator = round->context->allocator;
+    gavel__doubt_destroy(round->doubt);
     gavel__writes_finish(&round->writes);
     gavel__map_finish(&round->fetch_index);
     gavel__free(allocator, round->fetches);
@@ -62,6 +64,12 @@ gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool
     gavel__round *round = make_round(rounds);
     if (round == NULL)
         return NULL;
+    if (round->doubt == NULL)
+        round->doubt = gavel__doubt_create(rounds->doubts);
+    if (round->doubt == NULL) {
+        gavel__list_append(&rounds->idle, &round->node);
+        return NULL;
+    }
     round->lane = lane;
     round->is_snapshot = is_snapshot;
     return round;
@@ -79,8 +87,6 @@ static bool is_legal(gavel__round_phase from, gavel__round_phase to)
         return to != GAVEL__ROUND_COMMITTING;
     case GAVEL__ROUND_PREFETCHED:
         return to == GAVEL__ROUND_READING || to == GAVEL__ROUND_IDLE;
-    case GAVEL__ROUND_IN_DOUBT:
-        return to == GAVEL__ROUND_IDLE;
     }
     return false;
 }
@@ -128,15 +134,45 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->has_bare_writes = false;
     round->is_merge_refused = false;
     round->is_gate_refused = false;
-    round->is_touched = false;
-    round->is_fenced = false;
     round->refusal.is_set = false;
     round->number = 0;
-    round->marker_size = 0;
     round->n_queued = 0;
-    round->ask_us = 0;
     gavel__list_remove(&round->node);
     gavel__list_append(&round->rounds->idle, &round->node);
+}
+
+/* The two swap their arrays of keys, so that no memory is needed. */
+static void hand_keys_over(gavel__round *round, gavel__doubt *doubt)
+{
+    gavel__key **spare = doubt->claims;
+    size_t spare_capacity = doubt->claims_capacity;
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__keys_doubt(round->claims[i], round);
+    doubt->claims = round->claims;
+    doubt->n_claims = round->n_claims;
+    doubt->claims_capacity = round->claims_capacity;
+    round->claims = spare;
+    round->n_claims = 0;
+    round->claims_capacity = spare_capacity;
+}
+
+gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
+{
+    const gavel__lane *lane = round->lane;
+    gavel__doubt *doubt = round->doubt;
+    round->doubt = NULL;
+    hand_keys_over(round, doubt);
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->round = NULL;
+    gavel__list_append_all(&doubt->members, &round->members);
+    doubt->number = round->number;
+    memcpy(doubt->marker, lane->marker, lane->marker_size);
+    doubt->marker_size = lane->marker_size;
+    doubt->is_refused = round->has_bare_writes || round->refusal.is_set;
+    doubt->is_touched = false;
+    doubt->is_fenced = false;
+    gavel__round_dissolve(round, now_us);
+    return doubt;
 }
 
 gavel__transaction *gavel__round_only_member(const gavel__round *round)

@@ -5,16 +5,16 @@
  *                        ^                                   v
  *                        +-- nil, and read again ------ COMMITTING --> IDLE    settled
  *                        |                                |     |
- *                        +-- members join -- PREFETCHED <-+     v link lost after EXEC was sent
- *                                                |           IN_DOUBT --> IDLE    marker read
- *                                                +--> IDLE      nobody joins
+ *                        +-- members join -- PREFETCHED <-+     +--> IDLE      link lost after EXEC
+ *                                                |                             was sent: its
+ * members
+ *                                                +--> IDLE      nobody joins   are in a doubt now
  *
  *     READING     on a lane, as its `round`, or as `next` behind an EXEC; holds its members' keys
  *                 (a snapshot holds none); what it has asked for is in flight
  *     COMMITTING  as its lane's `round`; up to `exec_end` its EXEC is written; members are to be
  *                 told by its reply. All may have left: then the reply matters to nobody
  *     PREFETCHED  as its lane's `round`, without members; what is read again is here or in flight
- *     IN_DOUBT    on no lane; holds its members' keys until the marker is read
  *
  * Link loss leads from READING, PREFETCHED and COMMITTING to IDLE where EXEC was not sent.
  *
@@ -28,6 +28,7 @@
 #define GAVEL__ROUND_H
 
 #include "core/body.h"
+#include "core/doubt.h"
 #include "core/lane.h"
 #include "core/queue.h"
 #include "core/server_error.h"
@@ -36,8 +37,7 @@ typedef enum gavel__round_phase {
     GAVEL__ROUND_IDLE,
     GAVEL__ROUND_READING,
     GAVEL__ROUND_COMMITTING,
-    GAVEL__ROUND_PREFETCHED, /* committed; what it has read again is there for the next member */
-    GAVEL__ROUND_IN_DOUBT
+    GAVEL__ROUND_PREFETCHED /* committed; what it has read again is there for the next member */
 } gavel__round_phase;
 
 /* One read of a round, for all of its members that asked for it. */
@@ -71,6 +71,7 @@ typedef struct gavel__rounds {
     gavel__policy *policy;
     gavel__queue *queue;
     gavel__gates *gates;
+    gavel__doubts *doubts;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
     int64_t marker_ttl_us; /* 0: no markers */
@@ -79,7 +80,7 @@ typedef struct gavel__rounds {
 } gavel__rounds;
 
 typedef struct gavel__round {
-    gavel__list node; /* among the idle ones, or those in doubt */
+    gavel__list node; /* among the idle ones */
     gavel__rounds *rounds;
     gavel__context *context; /* the rounds', as the policy */
     gavel__policy *policy;
@@ -112,13 +113,9 @@ typedef struct gavel__round {
     size_t n_queued;   /* answers to queueing seen */
     uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
     gavel__refusal refusal;
-    uint64_t number;                 /* what its EXEC writes to the marker; 0: nothing */
-    char marker[GAVEL__MARKER_SIZE]; /* IN_DOUBT: where to ask */
-    size_t marker_size;
+    uint64_t number;       /* what its EXEC writes to the marker; 0: nothing */
     int64_t prefetched_us; /* STANDING: since when */
-    bool is_touched;       /* IN_DOUBT: the server did not refuse to look for the marker */
-    bool is_fenced;        /* IN_DOUBT: the marker was touched, a late EXEC will fail */
-    int64_t ask_us;        /* IN_DOUBT: not before */
+    gavel__doubt *doubt;   /* idle, in case; owned */
 } gavel__round;
 
 void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue);
@@ -176,6 +173,10 @@ void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_
 
 /* Whether EXEC may have reached the server, and would have written something. */
 bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent);
+
+/* The round's members and keys, with what is needed to ask what became of its EXEC; the round is
+ * IDLE. */
+gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us);
 
 /* Lets its keys go, forgets its replies to come, is idle. Members must have left. */
 void gavel__round_dissolve(gavel__round *round, int64_t now_us);
@@ -255,10 +256,5 @@ gavel__next gavel__round_go_plain(gavel__round *round, gavel__shortcut shortcut,
 
 /* The only member, or NULL: none or several. */
 gavel__transaction *gavel__round_only_member(const gavel__round *round);
-
-static inline gavel__transaction *gavel__member_of(gavel__list *node)
-{
-    return GAVEL__CONTAINER(node, gavel__transaction, node);
-}
 
 #endif

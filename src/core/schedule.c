@@ -44,7 +44,8 @@ static bool hold_back(
             key = dissolve_prefetched(engine, key, name);
         if (key == NULL)
             continue;
-        if (key->round != NULL && key->round != round && key->round != lane->round) {
+        bool is_anothers = key->round != NULL && key->round != round && key->round != lane->round;
+        if (is_anothers || key->is_in_doubt) {
             gavel__queue_park(&engine->queue, transaction, key);
             return true;
         }
@@ -221,7 +222,7 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
     gavel__round *round = lane->round;
     gavel__list *ready = &engine->queue.ready;
     if (round == NULL || round->phase != GAVEL__ROUND_PREFETCHED || lane->is_condemned ||
-        (gavel__list_is_empty(ready) && gavel__list_is_empty(&engine->doubts)))
+        gavel__list_is_empty(ready))
         return;
     uint32_t n_members = 0;
     while (n_members < gavel__policy_width(&engine->policy) && can_be_joined(engine, lane, round) &&
@@ -247,8 +248,6 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
 static void fill_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     offer_prefetched(engine, lane, now_us);
-    if (gavel__lane_is_free(lane))
-        gavel__engine_ask(engine, lane, now_us);
     while (gavel__lane_is_free(lane) && !gavel__list_is_empty(&engine->queue.ready)) {
         gavel__round *round = collect(engine, lane, now_us);
         if (round == NULL)

@@ -28,7 +28,7 @@ typedef enum gavel__tx_state {
     GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault */
     GAVEL__TX_READING,    /* in a round: WATCH and the reads are under way */
     GAVEL__TX_COMMITTING, /* in a round: EXEC is under way */
-    GAVEL__TX_IN_DOUBT,   /* in a round whose link was lost after EXEC */
+    GAVEL__TX_IN_DOUBT,   /* in a doubt: the link was lost after EXEC */
     GAVEL__TX_ENDED
 } gavel__tx_state;
 
@@ -83,7 +83,7 @@ typedef struct gavel__transaction {
     gavel_bytes id_key; /* data NULL: no id */
     gavel_bytes digest;
 
-    struct gavel__round *round; /* READING, COMMITTING, IN_DOUBT */
+    struct gavel__round *round; /* READING, COMMITTING */
     size_t first_write;         /* of this attempt's writes among the round's commands */
     size_t n_writes;
     bool is_aborted;           /* this attempt's verdict was ABORT; its proof is under way */
@@ -140,6 +140,11 @@ bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_com
 
 /* Whether its share of the round's EXEC, as composed, writes anything. */
 bool gavel__transaction_has_effects(const gavel__transaction *transaction);
+
+static inline gavel__transaction *gavel__member_of(gavel__list *node)
+{
+    return GAVEL__CONTAINER(node, gavel__transaction, node);
+}
 
 /* Sets the outcome, once; the message is for people and names the key or server. */
 void gavel__transaction_settle(
