@@ -94,8 +94,8 @@ typedef struct gavel_config {
     /* 0: 4. Connections beside max_links: one for each gate that is waited for or held at the same
      * time; at most 64 together with max_links. */
     uint32_t max_gate_links;
-    /* 0: 16. Connections beside these that wait for locks, one a name, at most 256: beyond that a
-     * wait begins when another has ended. */
+    /* 0: 16. Connections beside these that wait for locks, one for each name, at most 256: beyond
+     * that a wait begins when another has ended. */
     uint32_t max_waiting_links;
     uint32_t gate_lease_ms; /* 0: 500. At least 50. For how long a dead holder holds others up */
     uint32_t max_queued;    /* 0: 65536. Transactions waiting at once; one more is NOT_SENT */

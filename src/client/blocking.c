@@ -47,9 +47,8 @@ static gavel__connection *only_busy_link(gavel_client *client)
     if (client->n_waiters != 1 || client->driver != NULL)
         return NULL;
     gavel__connection *busy = NULL;
-    size_t n_connections = gavel__client_n_connections(client);
-    for (size_t i = 0; i < n_connections; i++) {
-        gavel__connection *connection = gavel__client_connection(client, i);
+    for (size_t i = 0; i < client->n_connections; i++) {
+        gavel__connection *connection = &client->connections[i];
         if (connection->lane == NULL)
             continue;
         if (connection->lane->state == GAVEL__LANE_WANTED ||
@@ -57,7 +56,7 @@ static gavel__connection *only_busy_link(gavel_client *client)
             return NULL;
         if (connection->link == NULL || gavel__link_n_expected(connection->link) == 0)
             continue;
-        if (busy != NULL || connection->has_no_timeout)
+        if (busy != NULL || connection->lane->blocking != NULL)
             return NULL;
         busy = connection;
     }

@@ -89,12 +89,21 @@ static void configure_links(gavel_client *client, const gavel_config *config)
         .marker_ttl_us = marker_ttl_us(config),
         .max_reply_bytes = config->max_reply_bytes,
     };
-    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
+}
+
+/* One for each lane that there can be. False: no memory. */
+static bool make_connections(gavel_client *client)
+{
+    size_t n = gavel__lanes_max(&client->engine.lanes);
+    client->connections = gavel__alloc(&client->allocator, n, sizeof(gavel__connection));
+    if (client->connections == NULL)
+        return false;
+    client->n_connections = n;
+    for (size_t i = 0; i < n; i++) {
         client->connections[i].client = client;
-        client->connections[i].link_config = &client->link_config;
-        client->connections[i].handler = &gavel__engine_handler;
         client->connections[i].watch.fd = -1;
     }
+    return true;
 }
 
 static int64_t read_clock(void *clock)
@@ -127,6 +136,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .server = client->address.label,
         .max_links = config->max_links,
         .max_gate_links = max_gate_links,
+        .max_waiting_links = config->max_waiting_links,
         .policy =
             {
                 .max_width = config->max_round_width,
@@ -197,6 +207,8 @@ static bool set_up(
     configure_directory(client);
     configure_engine(client, config);
     configure_links(client, config);
+    if (!make_connections(client))
+        return fail(ret_error, "no memory");
     gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
     if (client->platform.is_blocking) {
         owner.lock = lock;
@@ -232,7 +244,6 @@ static gavel_client *create(const gavel__platform *platform, const gavel_config 
         platform->holder != NULL ? platform->holder : "somebody");
     client->fork_generation = gavel__fork_generation();
     client->armed_us = GAVEL__NEVER;
-    client->max_waiting_links = config->max_waiting_links;
     gavel__list_init(&client->waiters);
     pthread_mutex_init(&client->mutex, NULL);
     pthread_cond_init(&client->left, NULL);
@@ -329,18 +340,19 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
 
 void gavel__client_destroy(gavel_client *client)
 {
-    for (uint32_t i = 0; i < GAVEL__MAX_LANES; i++) {
+    for (size_t i = 0; i < client->n_connections; i++) {
         if (client->loop != NULL)
             client->loop->ops->unwatch(client->loop, &client->connections[i].watch);
         gavel__link_destroy(client->connections[i].link);
     }
-    gavel__client_free_locks(client);
+    gavel__locks_finish(&client->locks);
     gavel__directory_finish(
         &client->directory, client->fork_generation != gavel__fork_generation());
     if (client->loop != NULL)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)
         gavel__engine_finish(&client->engine);
+    gavel__free(&client->allocator, client->connections);
     gavel__address_finish(&client->address, &client->allocator);
     gavel__free(&client->allocator, client->key_prefix);
     gavel__free(&client->allocator, client->name);
@@ -354,7 +366,7 @@ void gavel__client_destroy(gavel_client *client)
 
 static void close_locks(gavel_client *client, bool is_final)
 {
-    if (gavel__client_has_locks(client))
+    if (client->has_locks)
         gavel__locks_close(&client->locks, is_final, gavel__client_lease_now_us(client));
 }
 
@@ -477,9 +489,8 @@ void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);
     *ret_stats = client->engine.context.stats;
-    size_t n_connections = gavel__client_n_connections(client);
-    for (size_t i = 0; i < n_connections; i++) {
-        const gavel__link *link = gavel__client_connection(client, i)->link;
+    for (size_t i = 0; i < client->n_connections; i++) {
+        const gavel__link *link = client->connections[i].link;
         if (link == NULL)
             continue;
         ret_stats->n_sends += gavel__link_get_counters(link)->n_sends;

@@ -16,32 +16,16 @@
 
 #include <pthread.h>
 
-struct gavel__connection;
-
-/* Whoever has a connection's lane and hears what happens on its link: the engine, or the locks. */
-typedef struct gavel__handler {
-    /* An endpoint is to be dialled: the lane is to be DIALLING. The key of the connection's marker,
-     * a new one each time, or none; it lives until the next call. */
-    gavel_bytes (*begin_dial)(struct gavel__connection *connection);
-    void (*on_up)(struct gavel__connection *connection);
-    void (*on_reply)(struct gavel__connection *connection, const gavel_reply *reply);
-    void (*on_down)(struct gavel__connection *connection, const gavel__loss *loss);
-} gavel__handler;
-
 /* One link with what joins it to its client. */
 typedef struct gavel__connection {
     gavel_client *client;
     gavel__link *link; /* NULL: never needed yet */
-    const gavel__link_config *link_config;
     gavel__lane *lane; /* NULL: there is none yet */
-    const gavel__handler *handler;
     gavel__watch watch;
     gavel__route route;   /* where the lane, DIALLING, has been */
     gavel_bytes marker;   /* for the next endpoint */
     bool awaits_endpoint; /* the next one to be dialled; the link is DOWN until then */
     bool is_slept_on;     /* by a thread in gavel__link_wait: the loop must not read from it */
-    /* Its silence is no fault, and nobody sleeps on it alone: it waits for a lock. */
-    bool has_no_timeout;
 } gavel__connection;
 
 /* A thread that waits for something to be told; see blocking.c. */
@@ -69,13 +53,12 @@ struct gavel_client {
     gavel_hooks hooks;
     gavel__link_config link_config;
     gavel__engine engine;
-    gavel__connection connections[GAVEL__MAX_LANES];
+    gavel__connection *connections; /* for each lane that there can be */
+    size_t n_connections;
     gavel__loop *loop;
 
-    gavel__locks locks; /* made for the first lock: until then without lanes */
-    gavel__connection *lock_connections;
-    gavel__link_config lock_link_config;
-    uint32_t max_waiting_links;
+    gavel__locks locks; /* made for the first lock */
+    bool has_locks;
 
     uint64_t fork_generation; /* of the process that opened it */
     bool is_closing;
@@ -103,8 +86,6 @@ struct gavel_client {
     gavel__waiter *closer;         /* gavel_close, while it waits for the locks */
 };
 
-extern const gavel__handler gavel__engine_handler;
-
 /*
  * Joins everything until nothing is left to do: lets the engine advance, dials, closes, sends, and
  * tells outcomes. True: there is more, look at the fds and come again.
@@ -130,11 +111,6 @@ bool gavel__client_is_driver_done(const gavel_client *client);
 
 /* ---- locking.c: locks ---------------------------------------------------------------------- */
 
-static inline bool gavel__client_has_locks(const gavel_client *client)
-{
-    return client->lock_connections != NULL;
-}
-
 /* The clock of the locks. */
 int64_t gavel__client_lease_now_us(const gavel_client *client);
 
@@ -149,8 +125,6 @@ void gavel__client_tell_locks(gavel_client *client);
 
 /* On the loop's clock. */
 int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us);
-
-void gavel__client_free_locks(gavel_client *client);
 
 /* ---- renewer.c: a thread for leases that nobody else looks after --------------------------- */
 
@@ -168,18 +142,6 @@ void gavel__renewer_wake(gavel_client *client);
 void gavel__renewer_end_waits(gavel_client *client);
 
 /* ---- client.c ------------------------------------------------------------------------------ */
-
-/* All connections there are. */
-static inline size_t gavel__client_n_connections(const gavel_client *client)
-{
-    return gavel__lanes_max(&client->engine.lanes) + client->locks.n_lanes;
-}
-
-static inline gavel__connection *gavel__client_connection(gavel_client *client, size_t i)
-{
-    size_t n_lanes = gavel__lanes_max(&client->engine.lanes);
-    return i < n_lanes ? &client->connections[i] : &client->lock_connections[i - n_lanes];
-}
 
 /* Frees all; nothing may be open. */
 void gavel__client_destroy(gavel_client *client);

@@ -1,6 +1,5 @@
 /*
- * Locks on a client: the public calls, blocking and attached, and the locks' side of the
- * connections.
+ * Locks on a client: the public calls, blocking and attached, and what the pump does for them.
  */
 #include "client/client.h"
 
@@ -20,7 +19,7 @@ int64_t gavel__client_lease_now_us(const gavel_client *client)
 
 int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us)
 {
-    if (!gavel__client_has_locks(client))
+    if (!client->has_locks)
         return GAVEL__NEVER;
     int64_t due_us = gavel__locks_due_us(&client->locks);
     if (due_us == GAVEL__NEVER)
@@ -28,103 +27,32 @@ int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us)
     return now_us + (due_us - gavel__client_lease_now_us(client));
 }
 
-/* ---- From the links to the locks ----------------------------------------------------------- */
-
-static gavel_bytes begin_dial(gavel__connection *connection)
-{
-    connection->lane->state = GAVEL__LANE_DIALLING;
-    return (gavel_bytes){"", 0};
-}
-
-static void on_up(gavel__connection *connection)
-{
-    gavel_client *client = connection->client;
-    gavel__context_tell(
-        &client->engine.context, GAVEL_EVENT_LINK_UP, connection->lane->index, NULL, "");
-    gavel__locks_on_link_up(
-        connection->lane, gavel__link_out(connection->link), gavel__client_lease_now_us(client));
-}
-
-static void on_reply(gavel__connection *connection, const gavel_reply *reply)
-{
-    gavel_client *client = connection->client;
-    gavel__locks_on_reply(
-        &client->locks, connection->lane, reply, gavel__client_lease_now_us(client));
-}
-
-static void on_down(gavel__connection *connection, const gavel__loss *loss)
-{
-    gavel_client *client = connection->client;
-    gavel__context_tell(&client->engine.context, GAVEL_EVENT_LINK_DOWN, connection->lane->index,
-        NULL, loss->message);
-    gavel__locks_on_link_down(&client->locks, connection->lane, gavel__client_lease_now_us(client));
-}
-
-static const gavel__handler locks_handler = {begin_dial, on_up, on_reply, on_down};
-
 /* ---- Making them --------------------------------------------------------------------------- */
-
-static void init_lock_connections(gavel_client *client)
-{
-    client->lock_link_config = client->link_config;
-    client->lock_link_config.marker_ttl_us = 0;
-    for (uint32_t i = 0; i < client->locks.n_lanes; i++) {
-        client->lock_connections[i] = (gavel__connection){
-            .client = client,
-            .link_config = &client->lock_link_config,
-            .lane = &client->locks.lanes[i].lane,
-            .handler = &locks_handler,
-            .watch = {.fd = -1},
-            .has_no_timeout = true,
-        };
-    }
-}
 
 static int64_t read_clock(void *clock)
 {
     return gavel__client_lease_now_us(clock);
 }
 
-/* With the first lock; a client that has none pays nothing. False: no memory. */
-static bool make_locks(gavel_client *client)
+/* With the first lock; a client that has none pays nothing. */
+static void make_locks(gavel_client *client)
 {
-    if (gavel__client_has_locks(client))
-        return true;
     const gavel__platform *platform = &client->platform;
-    gavel__locks_config config = {
-        .allocator = &client->allocator,
-        .questions = &client->engine.questions,
-        .read_clock = read_clock,
-        .clock = client,
-        .key_prefix = client->key_prefix,
-        .holder = client->holder,
-        .n_waiting_lanes = client->max_waiting_links,
-        .first_index = gavel__lanes_max(&client->engine.lanes),
-        .timeout_us =
-            client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
-        .seed = client->engine.config.seed ^ platform->entropy(platform->user),
-    };
-    gavel__connection *connections =
-        gavel__alloc(&client->allocator, config.n_waiting_lanes, sizeof(gavel__connection));
-    if (connections == NULL || !gavel__locks_init(&client->locks, &config)) {
-        gavel__free(&client->allocator, connections);
-        client->locks.n_lanes = 0;
-        return false;
-    }
-    client->lock_connections = connections;
-    init_lock_connections(client);
-    return true;
-}
-
-void gavel__client_free_locks(gavel_client *client)
-{
-    for (uint32_t i = 0; i < client->locks.n_lanes; i++) {
-        if (client->loop != NULL)
-            client->loop->ops->unwatch(client->loop, &client->lock_connections[i].watch);
-        gavel__link_destroy(client->lock_connections[i].link);
-    }
-    gavel__free(&client->allocator, client->lock_connections);
-    gavel__locks_finish(&client->locks);
+    if (client->has_locks)
+        return;
+    client->has_locks = true;
+    gavel__locks_init(&client->locks,
+        &(gavel__locks_config){
+            .allocator = &client->allocator,
+            .questions = &client->engine.questions,
+            .key_prefix = client->key_prefix,
+            .holder = client->holder,
+            .read_clock = read_clock,
+            .clock = client,
+            .timeout_us =
+                client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
+            .seed = client->engine.config.seed ^ platform->entropy(platform->user),
+        });
 }
 
 /* ---- To the callers ------------------------------------------------------------------------ */
@@ -167,7 +95,7 @@ static void tell_op(gavel_client *client, gavel__lock_op *op)
 
 void gavel__client_tell_locks(gavel_client *client)
 {
-    if (!gavel__client_has_locks(client))
+    if (!client->has_locks)
         return;
     tell_lost(client);
     for (gavel__lock_op *op; (op = gavel__locks_take_done(&client->locks)) != NULL;) {
@@ -179,7 +107,7 @@ void gavel__client_tell_locks(gavel_client *client)
 
 void gavel__client_expire_locks(gavel_client *client)
 {
-    if (!gavel__client_has_locks(client) || client->is_pumping)
+    if (!client->has_locks || client->is_pumping)
         return;
     gavel__locks_expire(&client->locks, gavel__client_lease_now_us(client));
     client->is_pumping = true; /* a callback may close the client, which must not go just now */
@@ -189,7 +117,7 @@ void gavel__client_expire_locks(gavel_client *client)
 
 void gavel__client_advance_locks(gavel_client *client)
 {
-    if (!gavel__client_has_locks(client))
+    if (!client->has_locks)
         return;
     gavel__locks_expire(&client->locks, gavel__client_lease_now_us(client));
     tell_lost(client);
@@ -238,10 +166,7 @@ static void acquire_locked(
         settle(waiter, GAVEL_LOCK_CANCELLED, "the client is closing");
         return;
     }
-    if (!make_locks(client)) {
-        settle(waiter, GAVEL_LOCK_NOT_SENT, "no memory");
-        return;
-    }
+    make_locks(client);
     if (!gavel__renewer_start(client)) {
         settle(waiter, GAVEL_LOCK_NOT_SENT, "no thread to renew the lease with");
         return;
@@ -363,12 +288,10 @@ gavel_ticket gavel_lock_begin_acquire(
 {
     if (!admit(client, "gavel_lock_begin_acquire"))
         return 0;
-    gavel_lock *lock = NULL;
-    if (make_locks(client)) {
-        gavel__lock_caller caller = caller_of(client, NULL, done, request->user);
-        lock = gavel__locks_acquire(
-            &client->locks, request, &caller, gavel__client_lease_now_us(client));
-    }
+    make_locks(client);
+    gavel__lock_caller caller = caller_of(client, NULL, done, request->user);
+    gavel_lock *lock =
+        gavel__locks_acquire(&client->locks, request, &caller, gavel__client_lease_now_us(client));
     gavel_ticket ticket = lock != NULL ? lock->acquire.ticket : 0;
     end_begin(client, lock != NULL, "gavel_lock_begin_acquire");
     return ticket;
@@ -376,7 +299,7 @@ gavel_ticket gavel_lock_begin_acquire(
 
 bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket)
 {
-    if (!admit(client, "gavel_lock_cancel") || !gavel__client_has_locks(client))
+    if (!admit(client, "gavel_lock_cancel") || !client->has_locks)
         return false;
     client->has_news = true;
     return gavel__locks_cancel(&client->locks, ticket, gavel__client_lease_now_us(client));

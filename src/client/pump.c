@@ -1,6 +1,6 @@
 /*
- * The pump: carries what the links hear to the engine or the locks, whichever has the lane, and
- * what these want to the links, the loop and the callers. The only place where they meet.
+ * The pump: carries what the links hear to the engine, and what it and the locks want to the links,
+ * the loop and the callers. The only place where they meet.
  */
 #include "client/client.h"
 
@@ -8,34 +8,6 @@
 #include "core/guard.h"
 
 /* ---- From a link to the engine ------------------------------------------------------------- */
-
-static gavel_bytes begin_engine_dial(gavel__connection *connection)
-{
-    return gavel__engine_begin_dial(&connection->client->engine, connection->lane);
-}
-
-static void on_engine_up(gavel__connection *connection)
-{
-    gavel__engine_on_link_up(
-        &connection->client->engine, connection->lane, gavel__link_out(connection->link));
-}
-
-static void on_engine_reply(gavel__connection *connection, const gavel_reply *reply)
-{
-    gavel__engine_on_reply(
-        &connection->client->engine, connection->lane, reply, connection->client->now_us);
-}
-
-static void on_engine_down(gavel__connection *connection, const gavel__loss *loss)
-{
-    gavel__engine_on_link_down(
-        &connection->client->engine, connection->lane, loss, connection->client->now_us);
-}
-
-const gavel__handler gavel__engine_handler = {
-    begin_engine_dial, on_engine_up, on_engine_reply, on_engine_down};
-
-/* ---- From a link to whoever has its lane --------------------------------------------------- */
 
 static void on_up(gavel__link *link, void *owner)
 {
@@ -45,7 +17,8 @@ static void on_up(gavel__link *link, void *owner)
     gavel__directory_on_good(&connection->client->directory, &connection->route);
     gavel__client_log(
         connection->client, GAVEL_LOG_DEBUG, "link %u: up", (unsigned)connection->lane->index);
-    connection->handler->on_up(connection);
+    gavel__engine_on_link_up(
+        &connection->client->engine, connection->lane, gavel__link_out(connection->link));
 }
 
 static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
@@ -53,7 +26,8 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     (void)link;
     gavel__connection *connection = owner;
     connection->client->has_news = true;
-    connection->handler->on_reply(connection, reply);
+    gavel__engine_on_reply(
+        &connection->client->engine, connection->lane, reply, connection->client->now_us);
 }
 
 static void unwatch(gavel__connection *connection)
@@ -70,7 +44,8 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     gavel__client_log(connection->client, GAVEL_LOG_INFO, "link %u: down: %s",
         (unsigned)connection->lane->index, loss->message);
     unwatch(connection);
-    connection->handler->on_down(connection, loss);
+    gavel__engine_on_link_down(
+        &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }
 
 /* Whether another of the server's endpoints is to be tried before the lane hears of a loss. */
@@ -90,7 +65,8 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
             "link %u: %s; trying the next address", (unsigned)connection->lane->index,
             loss->message);
         connection->awaits_endpoint = true;
-        connection->marker = connection->handler->begin_dial(connection);
+        connection->marker =
+            gavel__engine_begin_dial(&connection->client->engine, connection->lane);
         connection->client->has_news = true;
         unwatch(connection);
         return;
@@ -121,7 +97,7 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
 static bool make_link(gavel__connection *connection)
 {
     gavel__link_events events = {on_up, on_reply, on_down, connection};
-    connection->link = gavel__link_create(connection->link_config, &events);
+    connection->link = gavel__link_create(&connection->client->link_config, &events);
     connection->watch = (gavel__watch){.on_ready = on_ready, .owner = connection, .fd = -1};
     return connection->link != NULL;
 }
@@ -155,7 +131,7 @@ static void go_on_dialling(gavel__connection *connection, int64_t now_us)
 
 static void dial(gavel__connection *connection, int64_t now_us)
 {
-    connection->marker = connection->handler->begin_dial(connection);
+    connection->marker = gavel__engine_begin_dial(&connection->client->engine, connection->lane);
     if (connection->link == NULL && !make_link(connection)) {
         tell_loss(connection, &(gavel__loss){.message = "no memory for a link"});
         return;
@@ -178,8 +154,7 @@ static void close_condemned(gavel__connection *connection)
 /* In the queue of a lock or gate the server says nothing until it is our turn. */
 static void set_timeout(gavel__connection *connection)
 {
-    gavel__link_set_timeout(connection->link,
-        !connection->has_no_timeout && gavel__pass_blocked_on(connection->lane) == NULL);
+    gavel__link_set_timeout(connection->link, !gavel__lane_is_blocked(connection->lane));
 }
 
 static void flush(gavel__connection *connection, int64_t now_us)
@@ -222,8 +197,6 @@ static void serve_links(gavel_client *client, int64_t now_us)
         connection->lane = lane;
         serve_link(connection, now_us);
     }
-    for (size_t i = 0; i < client->locks.n_lanes; i++)
-        serve_link(&client->lock_connections[i], now_us);
 }
 
 /* ---- To the callers ------------------------------------------------------------------------ */
@@ -279,9 +252,8 @@ static int64_t due_us(gavel_client *client)
     int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
     if (locks_due_us < due_us)
         due_us = locks_due_us;
-    size_t n_connections = gavel__client_n_connections(client);
-    for (size_t i = 0; i < n_connections; i++) {
-        const gavel__connection *connection = gavel__client_connection(client, i);
+    for (size_t i = 0; i < client->n_connections; i++) {
+        const gavel__connection *connection = &client->connections[i];
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
         if (connection->link == NULL || connection->is_slept_on)
             continue;
@@ -293,9 +265,8 @@ static int64_t due_us(gavel_client *client)
 
 void gavel__client_watch(gavel_client *client)
 {
-    size_t n_connections = gavel__client_n_connections(client);
-    for (size_t i = 0; i < n_connections; i++)
-        watch_link(client, gavel__client_connection(client, i));
+    for (size_t i = 0; i < client->n_connections; i++)
+        watch_link(client, &client->connections[i]);
     int64_t due = due_us(client);
     if (due < client->armed_us)
         client->needs_wake = true;
@@ -303,7 +274,7 @@ void gavel__client_watch(gavel_client *client)
     client->loop->ops->wake_at(client->loop, due);
     bool is_busy = client->engine.queue.n_open > 0 ||
                    !gavel__list_is_empty(&client->engine.queue.done) ||
-                   (gavel__client_has_locks(client) && gavel__locks_are_busy(&client->locks));
+                   (client->has_locks && gavel__locks_are_busy(&client->locks));
     if (is_busy != client->is_busy) {
         client->is_busy = is_busy;
         client->loop->ops->set_busy(client->loop, is_busy);

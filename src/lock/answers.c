@@ -120,7 +120,7 @@ static void hand_out(gavel__lock_call *call, const gavel_reply *reply, int64_t n
         gavel__lock_on_released(call->lock, &answer, now_us);
         break;
     case GAVEL__LOCK_CALL_HAND_OFF:
-        gavel__lock_line_on_handed_off(call->line, now_us);
+        gavel__lock_line_on_handed_off(call->line);
         break;
     case GAVEL__LOCK_CALL_USER:
         answer = gavel__lock_read(reply);
@@ -159,7 +159,7 @@ static void hand_back(gavel__lock_call *call, bool was_sent, int64_t now_us)
         gavel__lock_on_lost_call(call->lock, was_sent, now_us);
         break;
     case GAVEL__LOCK_CALL_HAND_OFF:
-        gavel__lock_line_on_handed_off(call->line, now_us);
+        gavel__lock_line_on_handed_off(call->line);
         break;
     case GAVEL__LOCK_CALL_USER:
         on_op_lost_call(call->op, was_sent, now_us);
@@ -199,6 +199,39 @@ static void on_loss(
 }
 
 const gavel__question_ops gavel__lock_call_ops = {gavel__lock_call_write, on_reply, on_loss};
+
+/* ---- Turns --------------------------------------------------------------------------------- */
+
+static void on_wait_reply(
+    gavel__question *question, size_t i, const gavel_reply *reply, int64_t engine_now_us)
+{
+    gavel__lock_line *line = GAVEL__CONTAINER(question, gavel__lock_line, wait);
+    (void)engine_now_us;
+    if (i == 0)
+        return; /* to the name of the connection */
+    int64_t now_us = gavel__locks_now_us(line->locks);
+    line->n_users++;
+    gavel__lock_line_on_turn(line, reply, now_us);
+    gavel__lock_line_let_go(line);
+}
+
+static void on_wait_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t engine_now_us)
+{
+    gavel__lock_line *line = GAVEL__CONTAINER(question, gavel__lock_line, wait);
+    (void)was_sent;
+    (void)engine_now_us;
+    line->n_users++;
+    if (loss->is_final)
+        fail_waiting(line, loss, gavel__locks_now_us(line->locks));
+    gavel__lock_line_on_lost_wait(line);
+    gavel__lock_line_let_go(line);
+}
+
+const gavel__question_ops gavel__lock_wait_ops = {
+    gavel__lock_line_write_wait, on_wait_reply, on_wait_loss};
+
+/* ---- Connecting in vain -------------------------------------------------------------------- */
 
 static bool is_vain_try(const gavel_lock *lock)
 {
@@ -267,7 +300,7 @@ static void on_timer(gavel_lock *lock, int64_t now_us)
     switch (lock->state) {
     case GAVEL__LOCK_STATE_WAITING:
         lock->must_probe = true;
-        gavel__lock_line_go_on(lock->line, now_us);
+        gavel__lock_line_go_on(lock->line);
         break;
     case GAVEL__LOCK_STATE_GRANTED:
         on_held_timer(lock, now_us);

@@ -30,7 +30,8 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
     line->locks = locks;
     gavel__list_init(&line->waiting);
     gavel__list_init(&line->calls);
-    gavel__list_init(&line->laneless);
+    gavel__question_init(&line->wait, locks->wait_ops);
+    line->wait.is_blocking = true;
     gavel__lock_call_init(&line->hand_off, locks);
     line->hand_off.line = line;
     memcpy(line->name, name.data, name.size);
@@ -54,9 +55,10 @@ void gavel__lock_line_let_go(gavel__lock_line *line)
 {
     assert(line->n_users > 0);
     line->n_users--;
-    if (line->n_users > 0 || !gavel__list_is_empty(&line->calls))
+    if (line->n_users > 0 || !gavel__list_is_empty(&line->calls) ||
+        line->wait.state != GAVEL__QUESTION_IDLE)
         return;
-    assert(gavel__list_is_empty(&line->waiting) && line->lane == NULL);
+    assert(gavel__list_is_empty(&line->waiting));
     gavel__map_remove(&line->locks->lines, &line->map_node);
     gavel__free(line->locks->config.allocator, line);
 }

@@ -1,6 +1,7 @@
 /*
- * Lines: who waits here for one name. Only the first in line deals with the server, and one lane
- * waits for the whole line in BLPOP, so that each client stands once in the server's queue.
+ * Lines: who waits here for one name. Only the first in line deals with the server, and one
+ * question that blocks waits for the whole line, so that each client stands once in the server's
+ * queue.
  *
  *     probe --busy--> BLPOP --turn--> take --> granted: the next one moves up, and BLPOP again
  *      ^                                |
@@ -11,7 +12,6 @@
 #include "lock/parts.h"
 
 #include "base/text.h"
-#include "core/backoff.h"
 
 /* How long to leave the server alone at most and at least, while somebody holds the lock. The one
  * that was handed the lock may die of it at any time, and only a probe tells. */
@@ -25,106 +25,28 @@ static gavel_lock *first_of(const gavel__lock_line *line)
     return GAVEL__CONTAINER(line->waiting.next, gavel_lock, line_node);
 }
 
-/* ---- Lanes that wait ----------------------------------------------------------------------- */
-
-static bool is_idle(const gavel__lock_lane *lane)
-{
-    return lane->line == NULL && !lane->is_blocked && !lane->lane.is_condemned;
-}
-
-/* An idle lane, one that is up if there is one; NULL: none. */
-static gavel__lock_lane *find_lane(gavel__locks *locks)
-{
-    gavel__lock_lane *found = NULL;
-    for (uint32_t i = 0; i < locks->n_lanes; i++) {
-        gavel__lock_lane *lane = &locks->lanes[i];
-        if (!is_idle(lane))
-            continue;
-        if (lane->lane.state == GAVEL__LANE_UP)
-            return lane;
-        if (found == NULL)
-            found = lane;
-    }
-    return found;
-}
-
-static void take_lane(gavel__locks *locks, gavel__lock_line *line)
-{
-    line->lane = find_lane(locks);
-    if (line->lane != NULL) {
-        gavel__list_remove(&line->laneless);
-        line->lane->line = line;
-    } else if (gavel__list_is_empty(&line->laneless)) {
-        gavel__list_append(&locks->laneless, &line->laneless);
-    }
-}
-
-/* The next line that wants one gets it. */
-static void pass_lane_on(gavel__locks *locks, int64_t now_us)
-{
-    if (gavel__list_is_empty(&locks->laneless) || find_lane(locks) == NULL)
-        return;
-    gavel__lock_line_go_on(
-        GAVEL__CONTAINER(locks->laneless.next, gavel__lock_line, laneless), now_us);
-}
-
-/* A lane that stands in the server's queue can only leave it by being closed. */
-static void drop_lane(gavel__locks *locks, gavel__lock_line *line, int64_t now_us)
-{
-    gavel__list_remove(&line->laneless);
-    gavel__lock_lane *lane = line->lane;
-    if (lane == NULL)
-        return;
-    line->lane = NULL;
-    lane->line = NULL;
-    lane->is_wanted = false;
-    if (lane->is_blocked)
-        gavel__lane_condemn(&lane->lane, "nobody waits any more");
-    else
-        pass_lane_on(locks, now_us);
-}
-
-static void wait_in_queue(gavel__locks *locks, gavel__lock_line *line)
-{
-    gavel__lock_lane *lane = line->lane;
-    if (lane->lane.state != GAVEL__LANE_UP) {
-        lane->is_wanted = true;
-        return;
-    }
-    if (lane->is_blocked || lane->lane.is_condemned)
-        return;
-    gavel__lock_keys keys;
-    gavel__lock_keys_init(&keys, locks->config.key_prefix, line->map_node.key);
-    size_t size_before = lane->lane.out->size;
-    gavel__lock_write_wait(lane->lane.out, &keys);
-    lane->lane.n_appended += lane->lane.out->size - size_before;
-    lane->lane.n_new_replies += 2;
-    lane->n_skipped = 1;
-    lane->is_blocked = true;
-}
-
 /* ---- Lines --------------------------------------------------------------------------------- */
 
 /* Nobody waits here any more: what was handed off to them goes to the next client. */
-static void wind_up(gavel__lock_line *line, int64_t now_us)
+static void wind_up(gavel__lock_line *line)
 {
-    drop_lane(line->locks, line, now_us);
+    gavel__question_withdraw(&line->wait);
     if (line->turn_size > 0 && !line->locks->is_closing &&
         line->hand_off.state == GAVEL__LOCK_CALL_IDLE)
         gavel__lock_call_request(&line->hand_off, GAVEL__LOCK_CALL_HAND_OFF);
 }
 
-void gavel__lock_line_on_handed_off(gavel__lock_line *line, int64_t now_us)
+void gavel__lock_line_on_handed_off(gavel__lock_line *line)
 {
     line->turn_size = 0;
-    gavel__lock_line_go_on(line, now_us);
+    gavel__lock_line_go_on(line);
 }
 
-void gavel__lock_line_go_on(gavel__lock_line *line, int64_t now_us)
+void gavel__lock_line_go_on(gavel__lock_line *line)
 {
     gavel_lock *lock = first_of(line);
     if (lock == NULL) {
-        wind_up(line, now_us);
+        wind_up(line);
         return;
     }
     if (!gavel__lock_call_withdraw(&line->hand_off))
@@ -136,30 +58,26 @@ void gavel__lock_line_go_on(gavel__lock_line *line, int64_t now_us)
     } else if (lock->must_probe) {
         lock->must_probe = false;
         gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_PROBE);
-    } else {
-        if (line->lane == NULL)
-            take_lane(line->locks, line);
-        if (line->lane != NULL)
-            wait_in_queue(line->locks, line);
+    } else if (line->wait.state == GAVEL__QUESTION_IDLE) {
+        gavel__question_ask(line->locks->config.questions, &line->wait);
     }
 }
 
-void gavel__lock_line_join(gavel_lock *lock, int64_t now_us)
+void gavel__lock_line_join(gavel_lock *lock)
 {
     gavel__lock_line *line = lock->line;
     gavel__list_append(&line->waiting, &lock->line_node);
     if (first_of(line) != lock)
         return;
     lock->must_probe = true;
-    gavel__lock_line_go_on(line, now_us);
+    gavel__lock_line_go_on(line);
 }
 
-/* While the lane stands in the queue there is nothing to be asked; only that it may have died
- * unnoticed, or the holder, and so a probe in a while. */
+/* While we stand in the queue there is nothing to be asked; only that the link may have
+ * died unnoticed, or the holder, and so a probe in a while. */
 static void move_up(gavel_lock *lock, bool is_behind_grant, int64_t now_us)
 {
-    const gavel__lock_lane *lane = lock->line->lane;
-    if (is_behind_grant || (lane != NULL && lane->is_blocked))
+    if (is_behind_grant || lock->line->wait.state == GAVEL__QUESTION_ASKED)
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_HAND_OFF_MS * 1000);
     else
         lock->must_probe = true;
@@ -175,7 +93,7 @@ void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us)
         return;
     if (first_of(line) != NULL)
         move_up(first_of(line), is_granted, now_us);
-    gavel__lock_line_go_on(line, now_us);
+    gavel__lock_line_go_on(line);
 }
 
 /* ---- Ends of a request --------------------------------------------------------------------- */
@@ -258,7 +176,7 @@ static void on_busy(gavel_lock *lock, const gavel__lock_answer *answer, int64_t 
     if (lock->is_try || lock->acquire.is_overdue || lock->acquire.is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
-        gavel__lock_line_go_on(line, now_us);
+        gavel__lock_line_go_on(line);
 }
 
 static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
@@ -293,7 +211,7 @@ static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_
     } else if (is_late) {
         op->is_doubtful = true;
         lock->must_probe = true;
-        gavel__lock_line_go_on(lock->line, now_us);
+        gavel__lock_line_go_on(lock->line);
     } else {
         grant(lock, fence, sent_us, now_us);
     }
@@ -349,14 +267,24 @@ void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_
     if (op->is_overdue || op->is_cancelled)
         gavel__lock_give_up(lock, now_us);
     else
-        gavel__lock_line_go_on(lock->line, now_us);
+        gavel__lock_line_go_on(lock->line);
 }
 
-/* ---- The lane that waits ------------------------------------------------------------------- */
+/* ---- Standing in the queue ----------------------------------------------------------------- */
 
-static void on_queue_error(gavel__lock_lane *lane, gavel_bytes words, int64_t now_us)
+size_t gavel__lock_line_write_wait(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
-    gavel_lock *lock = first_of(lane->line);
+    const gavel__lock_line *line = GAVEL__CONTAINER(question, gavel__lock_line, wait);
+    (void)now_us;
+    gavel__lock_keys keys;
+    gavel__lock_keys_init(&keys, line->locks->config.key_prefix, line->map_node.key);
+    gavel__lock_write_wait(out, &keys);
+    return 2;
+}
+
+static void on_queue_error(gavel__lock_line *line, gavel_bytes words, int64_t now_us)
+{
+    gavel_lock *lock = first_of(line);
     if (lock == NULL)
         return;
     if (gavel__lock_note_error(lock, words))
@@ -365,18 +293,10 @@ static void on_queue_error(gavel__lock_lane *lane, gavel_bytes words, int64_t no
         gavel__lock_fail(lock, GAVEL_LOCK_REJECTED, NULL, now_us);
 }
 
-void gavel__lock_line_on_reply(gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us)
+void gavel__lock_line_on_turn(gavel__lock_line *line, const gavel_reply *reply, int64_t now_us)
 {
-    if (lane->n_skipped > 0) {
-        lane->n_skipped--;
-        return;
-    }
-    lane->is_blocked = false;
-    gavel__lock_line *line = lane->line;
-    if (line == NULL)
-        return; /* condemned, and this was on its way: the hand-off's time will end it */
     if (reply->type == GAVEL_REPLY_ERROR) {
-        on_queue_error(lane, reply->text, now_us);
+        on_queue_error(line, reply->text, now_us);
         return;
     }
     if (reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2 &&
@@ -384,35 +304,14 @@ void gavel__lock_line_on_reply(gavel__lock_lane *lane, const gavel_reply *reply,
         line->turn_size = reply->elements[1].text.size;
         memcpy(line->turn, reply->elements[1].text.data, line->turn_size);
     }
-    gavel__lock_line_go_on(line, now_us);
+    gavel__lock_line_go_on(line);
 }
 
-/* The lane is DOWN: when it may be dialled next. */
-static void reset(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us)
+void gavel__lock_line_on_lost_wait(gavel__lock_line *line)
 {
-    lane->lane.state = GAVEL__LANE_DOWN;
-    lane->lane.is_condemned = false;
-    lane->lane.n_new_replies = 0;
-    lane->lane.out = NULL;
-    lane->is_blocked = false;
-    lane->n_skipped = 0;
-    lane->retry_us = now_us;
-    if (lane->lane.n_failures > 0)
-        lane->retry_us += gavel__backoff_fault_us(lane->lane.n_failures, &locks->random);
-    lane->lane.n_failures++;
-}
-
-void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us)
-{
-    gavel__lock_line *line = lane->line;
-    reset(locks, lane, now_us);
-    if (line == NULL) {
-        pass_lane_on(locks, now_us);
-        return;
-    }
     /* What was handed off to it meanwhile is found by a probe. */
     gavel_lock *lock = first_of(line);
     if (lock != NULL)
         lock->must_probe = true;
-    gavel__lock_line_go_on(line, now_us);
+    gavel__lock_line_go_on(line);
 }

@@ -15,27 +15,19 @@ static const uint32_t default_deadline_ms = 5000;
 
 /* ---- Life ---------------------------------------------------------------------------------- */
 
-bool gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config)
+void gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config)
 {
     *locks = (gavel__locks){.config = *config,
         .call_ops = &gavel__lock_call_ops,
-        .n_lanes = config->n_waiting_lanes,
+        .wait_ops = &gavel__lock_wait_ops,
         .n_dials = config->questions->n_failed_dials};
-    locks->lanes = gavel__alloc(config->allocator, locks->n_lanes, sizeof(*locks->lanes));
-    if (locks->lanes == NULL)
-        return false;
-    for (uint32_t i = 0; i < locks->n_lanes; i++) {
-        locks->lanes[i].lane.index = config->first_index + i;
-    }
     gavel__random_seed(&locks->random, config->seed);
     gavel__map_init(&locks->lines, config->allocator, gavel__random_next(&locks->random));
     gavel__heap_init(&locks->lock_timers, config->allocator);
     gavel__heap_init(&locks->op_timers, config->allocator);
-    gavel__list_init(&locks->laneless);
     gavel__list_init(&locks->all);
     gavel__list_init(&locks->lost);
     gavel__list_init(&locks->done);
-    return true;
 }
 
 static void free_ops(gavel_lock *lock)
@@ -62,9 +54,9 @@ static void free_lines(gavel__locks *locks)
 
 void gavel__locks_finish(gavel__locks *locks)
 {
-    if (locks->lanes == NULL)
-        return;
     const gavel_allocator *allocator = locks->config.allocator;
+    if (allocator == NULL)
+        return;
     for (gavel__list *node; (node = gavel__list_pop(&locks->all)) != NULL;) {
         gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
         free_ops(lock);
@@ -73,8 +65,7 @@ void gavel__locks_finish(gavel__locks *locks)
     free_lines(locks);
     gavel__heap_finish(&locks->lock_timers);
     gavel__heap_finish(&locks->op_timers);
-    gavel__free(allocator, locks->lanes);
-    locks->lanes = NULL;
+    locks->config.allocator = NULL;
 }
 
 /* ---- Acquiring ----------------------------------------------------------------------------- */
@@ -162,7 +153,7 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
     else if (lock->line == NULL)
         gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, "no memory", now_us);
     else
-        gavel__lock_line_join(lock, now_us);
+        gavel__lock_line_join(lock);
     if (lock->is_try && lock->state == GAVEL__LOCK_STATE_WAITING && is_behind_others(lock))
         gavel__lock_give_up(lock, now_us);
     return lock;
@@ -366,48 +357,11 @@ void gavel__locks_close(gavel__locks *locks, bool is_final, int64_t now_us)
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-static gavel__lock_lane *of_lane(gavel__lane *lane)
-{
-    return GAVEL__CONTAINER(lane, gavel__lock_lane, lane);
-}
-
-void gavel__locks_on_link_up(gavel__lane *lane, gavel__buffer *out, int64_t now_us)
-{
-    gavel__lock_lane *self = of_lane(lane);
-    lane->state = GAVEL__LANE_UP;
-    lane->out = out;
-    lane->n_appended = 0;
-    lane->n_sent = 0;
-    lane->n_failures = 0;
-    self->is_wanted = false;
-    if (self->line != NULL)
-        gavel__lock_line_go_on(self->line, now_us);
-}
-
-void gavel__locks_on_reply(
-    gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
-{
-    gavel__locks_expire(locks, now_us);
-    gavel__lock_line_on_reply(of_lane(lane), reply, now_us);
-}
-
-void gavel__locks_on_link_down(gavel__locks *locks, gavel__lane *lane, int64_t now_us)
-{
-    gavel__lock_line_on_down(locks, of_lane(lane), now_us);
-}
-
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us)
 {
     gavel__locks_expire(locks, now_us);
     gavel__locks_end_overdue(locks, now_us);
     gavel__locks_end_tries(locks, now_us);
-    for (uint32_t i = 0; i < locks->n_lanes; i++) {
-        gavel__lock_lane *lane = &locks->lanes[i];
-        if (lane->is_wanted && lane->lane.state == GAVEL__LANE_DOWN && lane->retry_us <= now_us) {
-            lane->lane.state = GAVEL__LANE_WANTED;
-            lane->lane.dial_us = INT64_MIN;
-        }
-    }
 }
 
 int64_t gavel__locks_due_us(const gavel__locks *locks)
@@ -419,11 +373,6 @@ int64_t gavel__locks_due_us(const gavel__locks *locks)
     first = gavel__heap_first(&locks->op_timers);
     if (first != NULL && first->due_us < due_us)
         due_us = first->due_us;
-    for (uint32_t i = 0; i < locks->n_lanes; i++) {
-        const gavel__lock_lane *lane = &locks->lanes[i];
-        if (lane->is_wanted && lane->lane.state == GAVEL__LANE_DOWN && lane->retry_us < due_us)
-            due_us = lane->retry_us;
-    }
     return due_us;
 }
 

@@ -2,17 +2,17 @@
  * Locks: a client's requests, waits and grants. The locks' face to the client.
  *
  * As the engine, this does no I/O and draws no randomness: bytes, replies, time and random bits
- * come in as arguments; what goes out is questions, lanes that are to be connected or closed,
- * losses and outcomes to be told. After any number of calls that tell it something the client calls
- * gavel__locks_advance, and then looks at these.
+ * come in as arguments; what goes out is questions, losses and outcomes to be told. After any
+ * number of calls that tell it something the client calls gavel__locks_advance, and then looks at
+ * these.
  *
  * Its time is not the engine's: it also counts while the machine sleeps. Here `now_us` is of this
  * clock throughout, and the answers to questions, which bring the engine's, are looked at by
  * config.read_clock.
  *
  *     gavel_lock          one request, and then the grant; hold.c has its states
- *     gavel__lock_line    one name here: who waits for it, the one lane that waits for them all,
- * and what is asked of the server gavel__lock_op      what a caller is to be told about
+ *     gavel__lock_line    one name here: who waits for it, and what is asked of the server
+ *     gavel__lock_op      what a caller is to be told about
  *     gavel__lock_call    a script on its way to the server and back
  */
 #ifndef GAVEL__LOCKS_H
@@ -22,7 +22,6 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
-#include "core/lane.h"
 #include "core/question.h"
 #include "lock/scripts.h"
 
@@ -140,25 +139,14 @@ struct gavel_lock {
     char turn[GAVEL__LOCK_TURN_SIZE]; /* that its offer or release hands to the next */
 };
 
-/* One lane that waits, and what the locks know of it. */
-typedef struct gavel__lock_lane {
-    gavel__lane lane;
-    bool is_wanted; /* to be connected, from retry_us on */
-    int64_t retry_us;
-    gavel__lock_line *line; /* for whom it waits; NULL: nobody */
-    bool is_blocked;        /* BLPOP was written and not answered */
-    size_t n_skipped;       /* replies to come that do not matter */
-} gavel__lock_lane;
-
 /* One name, as long as there are locks of it here or something of it is under way. */
 struct gavel__lock_line {
     gavel__map_node map_node;
     gavel__locks *locks;
-    size_t n_users;         /* the locks of this name, and whoever looks at what came back */
-    gavel__list waiting;    /* of gavel_lock, in order of arrival; only the first asks the server */
-    gavel__list calls;      /* not IDLE, in order; only the first is OUT */
-    gavel__lock_lane *lane; /* NULL: none yet */
-    gavel__list laneless;   /* among those who want one */
+    size_t n_users;       /* the locks of this name, and whoever looks at what came back */
+    gavel__list waiting;  /* of gavel_lock, in order of arrival; only the first asks the server */
+    gavel__list calls;    /* not IDLE, in order; only the first is OUT */
+    gavel__question wait; /* stands in the server's queue for them all */
     char turn[GAVEL__LOCK_TURN_SIZE * 2];
     size_t turn_size; /* above 0: the lock was handed off to this client */
     gavel__lock_call hand_off;
@@ -172,23 +160,19 @@ typedef struct gavel__locks_config {
     const char *holder;                 /* printable, for the record: "pid=7 host=x" */
     int64_t (*read_clock)(void *clock); /* counts while the machine sleeps, too */
     void *clock;
-    uint32_t n_waiting_lanes;
-    uint32_t first_index; /* of the lanes, for logs */
-    int64_t timeout_us;   /* for a connection and an answer */
+    int64_t timeout_us; /* for a connection and an answer */
     uint64_t seed;
 } gavel__locks_config;
 
 struct gavel__locks {
     gavel__locks_config config;
     const gavel__question_ops *call_ops;
-    gavel__lock_lane *lanes;
-    uint32_t n_lanes;
+    const gavel__question_ops *wait_ops;
     gavel__random random;
     gavel__map lines;
-    gavel__list laneless; /* lines */
-    gavel__list all;      /* locks */
-    gavel__list lost;     /* to be told */
-    gavel__list done;     /* ops to be told */
+    gavel__list all;  /* locks */
+    gavel__list lost; /* to be told */
+    gavel__list done; /* ops to be told */
     gavel__heap lock_timers;
     gavel__heap op_timers;
     size_t n_locks;
@@ -207,8 +191,7 @@ static inline int64_t gavel__locks_now_us(const gavel__locks *locks)
 
 /* ---- For the client ------------------------------------------------------------------------ */
 
-/* False: no memory. */
-bool gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config);
+void gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config);
 
 /* Frees everything, told or not. Takes zeroed locks. */
 void gavel__locks_finish(gavel__locks *locks);
@@ -247,16 +230,10 @@ void gavel__locks_close(gavel__locks *locks, bool is_final, int64_t now_us);
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-void gavel__locks_on_link_up(gavel__lane *lane, gavel__buffer *out, int64_t now_us);
-void gavel__locks_on_reply(
-    gavel__locks *locks, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
-
-void gavel__locks_on_link_down(gavel__locks *locks, gavel__lane *lane, int64_t now_us);
-
 /* Locks whose lease has passed are lost: to be told before anything else is done. */
 void gavel__locks_expire(gavel__locks *locks, int64_t now_us);
 
-/* Timers, and lanes to be dialled. */
+/* Timers and deadlines. Asks questions, which the engine serves next. */
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us);
 
 /* When gavel__locks_advance wants to be called again. */

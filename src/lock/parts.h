@@ -57,13 +57,13 @@ bool gavel__lock_note_error(gavel_lock *lock, gavel_bytes words);
 /* ---- line.c: waiting ----------------------------------------------------------------------- */
 
 /* The lock is the last in its line. */
-void gavel__lock_line_join(gavel_lock *lock, int64_t now_us);
+void gavel__lock_line_join(gavel_lock *lock);
 
 /* The lock waits no more, or is about to be granted: then the next one will wait for its end. */
 void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us);
 
 /* Goes on with what the first in line needs. */
-void gavel__lock_line_go_on(gavel__lock_line *line, int64_t now_us);
+void gavel__lock_line_go_on(gavel__lock_line *line);
 
 /* The answer to PROBE or TAKE. */
 void gavel__lock_line_on_answer(
@@ -76,9 +76,12 @@ void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words);
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
 /* Whatever became of HAND_OFF. */
-void gavel__lock_line_on_handed_off(gavel__lock_line *line, int64_t now_us);
-void gavel__lock_line_on_reply(gavel__lock_lane *lane, const gavel_reply *reply, int64_t now_us);
-void gavel__lock_line_on_down(gavel__locks *locks, gavel__lock_lane *lane, int64_t now_us);
+void gavel__lock_line_on_handed_off(gavel__lock_line *line);
+
+/* The wait's text; what BLPOP has brought; or its link is lost. */
+size_t gavel__lock_line_write_wait(gavel__question *question, gavel__buffer *out, int64_t now_us);
+void gavel__lock_line_on_turn(gavel__lock_line *line, const gavel_reply *reply, int64_t now_us);
+void gavel__lock_line_on_lost_wait(gavel__lock_line *line);
 
 /* The request is over: its line is left, its outcome settled. What the server may have granted is
  * released. `message` NULL: the lock's own. */
@@ -152,6 +155,7 @@ void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);
 /* ---- answers.c: what comes back ------------------------------------------------------------ */
 
 extern const gavel__question_ops gavel__lock_call_ops;
+extern const gavel__question_ops gavel__lock_wait_ops;
 
 /* Operations whose deadline has passed. */
 void gavel__locks_end_overdue(gavel__locks *locks, int64_t now_us);

@@ -7,6 +7,7 @@
 
 #include "faulty_memory.h"
 
+#include "core/lane.h"
 #include "lock/locks.h"
 
 #include <criterion/criterion.h>
@@ -20,7 +21,8 @@ static const int64_t stage_engine_now_us = 77;
 typedef struct lock_stage {
     gavel__locks locks;
     gavel__questions questions;
-    gavel__lane ordinary; /* lane 0: for questions; the others are the locks' */
+    gavel__lane lane[3]; /* 0 is an ordinary one, the others are waiting lanes */
+    gavel__lanes lanes;
     faulty_memory memory;
     gavel_allocator allocator;
     gavel__buffer out[3]; /* what was written to each lane */
@@ -42,27 +44,31 @@ static inline int64_t stage_read_clock(void *clock)
     return ((const lock_stage *)clock)->now_us;
 }
 
-static inline gavel__lane *stage_lane(lock_stage *stage, size_t i)
+static inline void stage_clear_lane(lock_stage *stage, size_t i)
 {
-    return i == 0 ? &stage->ordinary : &stage->locks.lanes[i - 1].lane;
+    stage->lane[i] = (gavel__lane){.index = (uint32_t)i,
+        .is_waiting_lane = i > 0,
+        .following = i < 2 ? &stage->lane[i + 1] : NULL};
 }
 
-static inline bool stage_begin(lock_stage *stage, size_t n_allocations)
+static inline void stage_begin(lock_stage *stage, size_t n_allocations)
 {
     *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
     stage->allocator = faulty_allocator(&stage->memory);
     gavel__questions_init(&stage->questions);
-    for (size_t i = 0; i < 3; i++)
+    stage->lanes = (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane};
+    for (size_t i = 0; i < 3; i++) {
         gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
-    return gavel__locks_init(&stage->locks, &(gavel__locks_config){.allocator = &stage->allocator,
-                                                .questions = &stage->questions,
-                                                .read_clock = stage_read_clock,
-                                                .clock = stage,
-                                                .key_prefix = "gavel:",
-                                                .holder = "pid=1 host=stage",
-                                                .n_waiting_lanes = 2,
-                                                .timeout_us = STAGE_TIMEOUT_US,
-                                                .seed = 7});
+        stage_clear_lane(stage, i);
+    }
+    gavel__locks_init(&stage->locks, &(gavel__locks_config){.allocator = &stage->allocator,
+                                         .questions = &stage->questions,
+                                         .read_clock = stage_read_clock,
+                                         .clock = stage,
+                                         .key_prefix = "gavel:",
+                                         .holder = "pid=1 host=stage",
+                                         .timeout_us = STAGE_TIMEOUT_US,
+                                         .seed = 7});
 }
 
 static inline void stage_end(lock_stage *stage)
@@ -73,15 +79,25 @@ static inline void stage_end(lock_stage *stage)
     cr_expect_eq(stage->memory.n_blocks, 0, "a leak");
 }
 
+/* One more of a kind, if there is one that is DOWN. */
+static inline void stage_want_lanes(lock_stage *stage)
+{
+    bool is_wanted[3] = {gavel__questions_want_lane(&stage->questions, &stage->lanes, false)};
+    bool is_waiting = gavel__questions_want_lane(&stage->questions, &stage->lanes, true);
+    is_wanted[1] = is_waiting && stage->lane[1].state == GAVEL__LANE_DOWN;
+    is_wanted[2] = is_waiting && stage->lane[1].state == GAVEL__LANE_UP;
+    for (size_t i = 0; i < 3; i++) {
+        if (is_wanted[i] && stage->lane[i].state == GAVEL__LANE_DOWN)
+            stage->lane[i].state = GAVEL__LANE_WANTED;
+    }
+}
+
 /* What the client does when it has told the locks something. */
 static inline void stage_settle(lock_stage *stage)
 {
-    const gavel__lanes lanes = {.first = &stage->ordinary};
     gavel__locks_advance(&stage->locks, stage->now_us);
-    gavel__questions_serve(&stage->questions, &lanes, stage_engine_now_us);
-    if (stage->ordinary.state == GAVEL__LANE_DOWN &&
-        gavel__questions_want_lane(&stage->questions, &lanes, false))
-        stage->ordinary.state = GAVEL__LANE_WANTED;
+    gavel__questions_serve(&stage->questions, &stage->lanes, stage_engine_now_us);
+    stage_want_lanes(stage);
     while (gavel__locks_take_lost(&stage->locks) != NULL)
         stage->n_lost++;
     for (gavel__lock_op *op; (op = gavel__locks_take_done(&stage->locks)) != NULL;) {
@@ -119,49 +135,44 @@ static inline void stage_release(lock_stage *stage, gavel_lock *lock)
 /* A lane that is wanted comes up. */
 static inline void stage_up(lock_stage *stage, size_t i)
 {
-    gavel__lane *lane = stage_lane(stage, i);
-    cr_assert_eq(lane->state, GAVEL__LANE_WANTED);
+    cr_assert_eq(stage->lane[i].state, GAVEL__LANE_WANTED);
     gavel__buffer_clear(&stage->out[i]);
-    if (i > 0) {
-        gavel__locks_on_link_up(lane, &stage->out[i], stage->now_us);
-    } else {
-        *lane = (gavel__lane){.state = GAVEL__LANE_UP, .out = &stage->out[0]};
-        stage->questions.trouble[0] = '\0';
-    }
+    stage_clear_lane(stage, i);
+    stage->lane[i].state = GAVEL__LANE_UP;
+    stage->lane[i].out = &stage->out[i];
+    stage->questions.trouble[0] = '\0';
     stage_settle(stage);
 }
 
 /* As the engine does it. */
-static inline void stage_lose(lock_stage *stage, const gavel__loss *loss)
+static inline void stage_lose(lock_stage *stage, size_t i, const gavel__loss *loss)
 {
-    gavel__inflight lost = stage->ordinary.inflight;
-    stage->questions.n_failed_dials += stage->ordinary.state != GAVEL__LANE_UP;
-    stage->ordinary = (gavel__lane){.state = GAVEL__LANE_DOWN};
-    gavel__questions_on_unreachable(&stage->questions, loss, stage_engine_now_us);
+    gavel__inflight lost = stage->lane[i].inflight;
+    bool was_up = stage->lane[i].state == GAVEL__LANE_UP;
+    stage_clear_lane(stage, i);
+    bool is_reachable = false;
+    for (size_t k = 0; k < 3; k++)
+        is_reachable = is_reachable || stage->lane[k].state == GAVEL__LANE_UP;
+    if (!is_reachable) {
+        stage->questions.n_failed_dials += !was_up;
+        gavel__questions_on_unreachable(&stage->questions, loss, stage_engine_now_us);
+    }
     gavel__questions_on_link_down(&lost, loss, stage_engine_now_us);
+    stage_settle(stage);
 }
 
 /* A lane is lost; all that was written had left, or nothing of it. */
 static inline void stage_down(lock_stage *stage, size_t i, bool was_sent)
 {
-    gavel__loss loss = {.n_sent = was_sent ? UINT64_MAX - 1 : 0, .message = "cut by the test"};
-    if (i > 0)
-        gavel__locks_on_link_down(&stage->locks, stage_lane(stage, i), stage->now_us);
-    else
-        stage_lose(stage, &loss);
-    stage_settle(stage);
+    stage_lose(stage, i,
+        &(gavel__loss){.n_sent = was_sent ? UINT64_MAX - 1 : 0, .message = "cut by the test"});
 }
 
 static inline void stage_reply(lock_stage *stage, size_t i, const gavel_reply *reply)
 {
-    gavel__lane *lane = stage_lane(stage, i);
-    if (i > 0) {
-        gavel__locks_on_reply(&stage->locks, lane, reply, stage->now_us);
-    } else {
-        gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
-        gavel__inflight_advance(&lane->inflight);
-        gavel__question_on_reply(awaited.question, reply, stage_engine_now_us);
-    }
+    gavel__awaited awaited = *gavel__inflight_current(&stage->lane[i].inflight);
+    gavel__inflight_advance(&stage->lane[i].inflight);
+    gavel__question_on_reply(awaited.question, reply, stage_engine_now_us);
     stage_settle(stage);
 }
 
@@ -208,7 +219,7 @@ static inline void stage_hand_off(lock_stage *stage, size_t i, const char *turn)
 static inline gavel_lock *stage_hold(lock_stage *stage)
 {
     gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = 1000});
-    if (stage->ordinary.state != GAVEL__LANE_UP)
+    if (stage->lane[0].state != GAVEL__LANE_UP)
         stage_up(stage, 0);
     stage_reply_int(stage, 0, 1);
     stage_grant(stage, "77");

@@ -13,7 +13,7 @@ static const int64_t lease_us = (int64_t)STAGE_LEASE_MS * 1000;
 Test(lock_steps, a_grant_counts_from_before_it_was_asked_for)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
     stage_up(&stage, 0);
     int64_t sent_us = stage.now_us;
@@ -31,7 +31,7 @@ Test(lock_steps, a_grant_counts_from_before_it_was_asked_for)
 Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_owner)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
     stage_up(&stage, 0);
     char owner[GAVEL__LOCK_OWNER_SIZE + 1] = "";
@@ -53,7 +53,7 @@ Test(lock_steps, a_lost_answer_is_asked_for_again_with_the_same_owner)
 Test(lock_steps, an_answer_that_never_comes_is_unknown_and_released)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
     stage_up(&stage, 0);
     stage_pass(&stage, 1500000);
@@ -73,7 +73,7 @@ Test(lock_steps, an_answer_that_never_comes_is_unknown_and_released)
 Test(lock_steps, what_cannot_be_released_is_forgotten_when_no_lease_can_be_left)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
     stage_up(&stage, 0);
     stage_pass(&stage, 1500000);
@@ -87,7 +87,7 @@ Test(lock_steps, what_cannot_be_released_is_forgotten_when_no_lease_can_be_left)
 Test(lock_steps, what_was_never_sent_is_not_sent)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
     stage_up(&stage, 0);
     stage_down(&stage, 0, false);
@@ -100,7 +100,7 @@ Test(lock_steps, what_was_never_sent_is_not_sent)
 Test(lock_steps, a_try_is_over_when_there_is_no_connection)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.is_try = true});
     stage_down(&stage, 0, false);
     EXPECT_TOLD(stage, 1, NOT_SENT);
@@ -113,11 +113,11 @@ Test(lock_steps, a_try_is_over_when_there_is_no_connection)
 static gavel_lock *wait_in_queue(lock_stage *stage, uint32_t wait_ms)
 {
     gavel_lock *lock = stage_acquire(stage, (gavel_lock_request){.wait_ms = wait_ms});
-    if (stage->ordinary.state != GAVEL__LANE_UP)
+    if (stage->lane[0].state != GAVEL__LANE_UP)
         stage_up(stage, 0);
     stage_reply_int(stage, 0, 0);
     stage_refuse(stage);
-    if (stage->locks.lanes[0].lane.state != GAVEL__LANE_UP)
+    if (stage->lane[1].state != GAVEL__LANE_UP)
         stage_up(stage, 1);
     cr_expect(stage_wrote(stage, 1, "BLPOP"));
     stage_reply_text(stage, 1, GAVEL_REPLY_STATUS, "OK");
@@ -128,7 +128,7 @@ static gavel_lock *wait_in_queue(lock_stage *stage, uint32_t wait_ms)
 Test(lock_steps, a_waiter_is_silent_until_it_is_handed_the_lock)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = wait_in_queue(&stage, 60000);
     stage_pass(&stage, 1000000);
     cr_expect_eq(stage.out[0].size, 0);
@@ -147,9 +147,10 @@ Test(lock_steps, a_waiter_is_silent_until_it_is_handed_the_lock)
 Test(lock_steps, given_up_at_the_moment_of_the_hand_off_it_goes_to_the_next)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     wait_in_queue(&stage, 1000);
     stage_hand_off(&stage, 1, "some-turn");
+    stage_down(&stage, 1, true);
     stage_down(&stage, 0, false); /* the taking never left */
     stage_pass(&stage, 2000000);
     cr_expect_eq(stage.told.status, GAVEL_LOCK_BUSY);
@@ -163,22 +164,22 @@ Test(lock_steps, given_up_at_the_moment_of_the_hand_off_it_goes_to_the_next)
 Test(lock_steps, at_the_deadline_the_waiting_link_is_closed)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     wait_in_queue(&stage, 2000);
     stage_pass(&stage, 1999999);
     cr_expect_eq(stage.n_told, 0);
     stage_pass(&stage, 1);
     EXPECT_TOLD(stage, 1, BUSY);
-    cr_expect(stage.locks.lanes[0].lane.is_condemned);
+    cr_expect(stage.lane[1].is_condemned);
     stage_down(&stage, 1, true);
-    cr_expect_not(stage.locks.lanes[0].lane.is_condemned);
+    cr_expect_not(stage.lane[1].is_condemned);
     stage_end(&stage);
 }
 
 Test(lock_steps, the_next_in_line_waits_as_soon_as_the_first_is_granted)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     wait_in_queue(&stage, 60000);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 60000});
     cr_expect_eq(stage.out[0].size, 0, "only the first deals with the server");
@@ -192,21 +193,21 @@ Test(lock_steps, the_next_in_line_waits_as_soon_as_the_first_is_granted)
 Test(lock_steps, a_waiter_asks_again_in_case_the_holder_has_died)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     wait_in_queue(&stage, 60000);
     stage_pass(&stage, 4000000);
     cr_expect(stage_wrote(&stage, 0, "EXISTS"));
     stage_reply_int(&stage, 0, 1);
     stage_grant(&stage, "79"); /* nobody stood in the queue: our own lane has died unnoticed */
     EXPECT_TOLD(stage, 1, HELD);
-    cr_expect(stage.locks.lanes[0].lane.is_condemned);
+    cr_expect(stage.lane[1].is_condemned);
     stage_end(&stage);
 }
 
 Test(lock_steps, an_error_that_may_pass_is_waited_out)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
     stage_up(&stage, 0);
     stage_reply_text(&stage, 0, GAVEL_REPLY_ERROR, "LOADING not yet");
@@ -230,7 +231,7 @@ Test(lock_steps, an_error_that_may_pass_is_waited_out)
 Test(lock_steps, renews_at_a_third_and_not_after_the_release)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     gavel__buffer_clear(&stage.out[0]);
     for (int i = 0; i < 5; i++) {
@@ -254,7 +255,7 @@ Test(lock_steps, renews_at_a_third_and_not_after_the_release)
 Test(lock_steps, a_renewal_answered_too_late_is_a_loss)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     stage_pass(&stage, lease_us / 3);
     stage.now_us += lease_us; /* stopped: the answer is the first thing it sees */
@@ -269,7 +270,7 @@ Test(lock_steps, a_renewal_answered_too_late_is_a_loss)
 Test(lock_steps, expires_at_its_moment_without_any_answer)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     stage_pass(&stage, lease_us / 3);
     stage_down(&stage, 0, true);
@@ -283,7 +284,7 @@ Test(lock_steps, expires_at_its_moment_without_any_answer)
 Test(lock_steps, a_release_whose_answer_is_lost_is_made_again)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     stage_release(&stage, lock);
     stage_down(&stage, 0, true);
@@ -299,7 +300,7 @@ Test(lock_steps, a_release_whose_answer_is_lost_is_made_again)
 Test(lock_steps, a_release_waits_for_the_renewal_before_it)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     stage_pass(&stage, lease_us / 3);
     gavel__buffer_clear(&stage.out[0]);
@@ -335,7 +336,7 @@ static void reply_done(lock_stage *stage)
 Test(lock_steps, a_command_whose_answer_is_lost_is_not_sent_twice)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     begin_do(&stage, lock);
     stage_down(&stage, 0, true);
@@ -346,7 +347,7 @@ Test(lock_steps, a_command_whose_answer_is_lost_is_not_sent_twice)
 Test(lock_steps, a_command_that_did_not_leave_is_sent_on_the_next_link)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     begin_do(&stage, lock);
     stage_down(&stage, 0, false);
@@ -360,7 +361,7 @@ Test(lock_steps, a_command_that_did_not_leave_is_sent_on_the_next_link)
 Test(lock_steps, a_command_is_refused_when_the_lease_is_over)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     stage.now_us += lease_us;
     gavel__buffer_clear(&stage.out[0]);
@@ -374,7 +375,7 @@ Test(lock_steps, a_command_is_refused_when_the_lease_is_over)
 Test(lock_steps, a_late_answer_to_a_command_is_dropped)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     begin_do(&stage, lock);
     stage_pass(&stage, 1000000);
@@ -390,7 +391,7 @@ Test(lock_steps, a_late_answer_to_a_command_is_dropped)
 Test(lock_steps, a_release_leaves_when_what_was_begun_before_it_is_answered)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     gavel__buffer_clear(&stage.out[0]);
     begin_do(&stage, lock);
@@ -407,7 +408,7 @@ Test(lock_steps, a_release_leaves_when_what_was_begun_before_it_is_answered)
 Test(lock_steps, what_did_not_leave_keeps_its_place_on_the_next_link)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     begin_do(&stage, lock);
     stage_release(&stage, lock);
@@ -423,7 +424,7 @@ Test(lock_steps, what_did_not_leave_keeps_its_place_on_the_next_link)
 Test(lock_steps, whoever_comes_next_here_finds_the_lock_released)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_release(&stage, stage_hold(&stage));
     gavel__buffer_clear(&stage.out[0]);
     stage_acquire(&stage, (gavel_lock_request){.is_try = true});
@@ -437,7 +438,7 @@ Test(lock_steps, whoever_comes_next_here_finds_the_lock_released)
 Test(lock_steps, a_renewal_waits_for_one_answer_only)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     gavel_lock *lock = stage_hold(&stage);
     for (int i = 0; i < 3; i++)
         begin_do(&stage, lock);
@@ -455,12 +456,11 @@ Test(lock_steps, a_renewal_waits_for_one_answer_only)
 Test(lock_steps, where_no_link_will_do_all_who_wait_are_told)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     for (int i = 0; i < 3; i++)
         stage_acquire(&stage, (gavel_lock_request){.wait_ms = 5000});
-    stage_lose(&stage,
+    stage_lose(&stage, 0,
         &(gavel__loss){.is_final = true, .is_refused = true, .message = "WRONGPASS of the test"});
-    stage_settle(&stage);
     EXPECT_TOLD(stage, 3, REJECTED);
     cr_expect_eq(stage.locks.n_locks, 0);
     stage_end(&stage);
@@ -469,11 +469,11 @@ Test(lock_steps, where_no_link_will_do_all_who_wait_are_told)
 Test(lock_steps, whoever_holds_a_lock_goes_on_where_no_link_will_do)
 {
     lock_stage stage;
-    cr_assert(stage_begin(&stage, MEMORY_ENOUGH));
+    stage_begin(&stage, MEMORY_ENOUGH);
     stage_hold(&stage);
     stage_down(&stage, 0, true);
     stage_pass(&stage, lease_us / 3);
-    stage_lose(&stage, &(gavel__loss){.is_final = true, .message = "for good"});
+    stage_lose(&stage, 0, &(gavel__loss){.is_final = true, .message = "for good"});
     stage_settle(&stage);
     cr_expect_eq(stage.n_lost, 0);
     stage_up(&stage, 0);
@@ -488,19 +488,18 @@ Test(lock_steps, every_allocation_may_fail)
     bool is_done = false;
     for (size_t n = 0; !is_done; n++) {
         lock_stage stage;
-        if (stage_begin(&stage, n)) {
-            gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
-            if (lock != NULL && stage.n_told == 0) {
-                stage_up(&stage, 0);
-                stage_reply_int(&stage, 0, 1);
-                stage_grant(&stage, "77");
-                EXPECT_TOLD(stage, 1, HELD);
-                gavel__lock_caller caller = {.done = stage_on_done, .user = &stage};
-                is_done = gavel__locks_extend(lock, 0, &caller, stage.now_us) != NULL;
-                stage_release(&stage, lock);
-            } else if (lock != NULL) {
-                EXPECT_TOLD(stage, 1, NOT_SENT);
-            }
+        stage_begin(&stage, n);
+        gavel_lock *lock = stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+        if (lock != NULL && stage.n_told == 0) {
+            stage_up(&stage, 0);
+            stage_reply_int(&stage, 0, 1);
+            stage_grant(&stage, "77");
+            EXPECT_TOLD(stage, 1, HELD);
+            gavel__lock_caller caller = {.done = stage_on_done, .user = &stage};
+            is_done = gavel__locks_extend(lock, 0, &caller, stage.now_us) != NULL;
+            stage_release(&stage, lock);
+        } else if (lock != NULL) {
+            EXPECT_TOLD(stage, 1, NOT_SENT);
         }
         stage_end(&stage);
     }
