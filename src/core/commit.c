@@ -43,7 +43,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     round->number = 0;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         gavel__transaction *member = gavel__member_of(node);
-        member->state = GAVEL__TX_COMMITTING;
+        gavel__transaction_set_state(member, GAVEL__TX_COMMITTING);
         member->outcome.n_round_trips++;
     }
     stats->n_commands += gavel__pass_write_names(lane, round->rounds->gates, now_us);
@@ -153,7 +153,7 @@ static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int
         return GAVEL__NEXT_END;
     gavel__round_set_phase(round, GAVEL__ROUND_PREFETCHED);
     round->prefetched_us = now_us;
-    gavel__round_wake_waiters(round, now_us);
+    gavel__round_offer_keys(round, now_us);
     return GAVEL__NEXT_WAIT;
 }
 

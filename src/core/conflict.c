@@ -165,7 +165,7 @@ static gavel__next look_again(gavel__round *round, int64_t now_us)
     round->is_narrowing = true;
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
-        gavel__member_of(node)->state = GAVEL__TX_READING;
+        gavel__transaction_set_state(gavel__member_of(node), GAVEL__TX_READING);
         gavel__member_of(node)->outcome.n_round_trips += is_on_its_way ? 0 : 1;
     }
     if (is_on_its_way)

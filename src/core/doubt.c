@@ -171,7 +171,7 @@ void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us)
     gavel__doubts *doubts = doubt->doubts;
     doubts->context->stats.n_in_doubt++;
     for (gavel__list *node = doubt->members.next; node != &doubt->members; node = node->next) {
-        gavel__member_of(node)->state = GAVEL__TX_IN_DOUBT;
+        gavel__transaction_set_state(gavel__member_of(node), GAVEL__TX_IN_DOUBT);
         gavel__context_tell(doubts->context, GAVEL_EVENT_IN_DOUBT, link, gavel__member_of(node),
             "the reply to EXEC was lost");
     }

@@ -23,6 +23,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__gates_init(&engine->gates, &engine->config.gates);
     gavel__policy_init(&engine->policy, &config->policy);
     gavel__rounds_init(&engine->rounds, &engine->queue);
+    engine->queue.order.gates = &engine->gates;
     engine->rounds.gates = &engine->gates;
     engine->rounds.policy = &engine->policy;
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
@@ -85,6 +86,7 @@ static gavel__transaction *make_transaction(gavel__engine *engine)
         return NULL;
     gavel__arena_init(&transaction->arena, allocator);
     gavel__list_init(&transaction->node);
+    transaction->state = GAVEL__TX_ENDED;
     engine->transactions[engine->n_transactions++] = transaction;
     transaction->ticket = engine->n_transactions;
     return transaction;
@@ -114,7 +116,7 @@ gavel__transaction *gavel__engine_submit(
     gavel__transaction *transaction = make_transaction(engine);
     if (transaction == NULL)
         return NULL;
-    transaction->state = GAVEL__TX_READY;
+    gavel__transaction_set_state(transaction, GAVEL__TX_READY);
     transaction->started_us = now_us;
     if (!admit(engine, transaction, request))
         gavel__queue_turn_away(&engine->queue, transaction, now_us);
@@ -303,14 +305,13 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 static void on_unreachable(
     gavel__engine *engine, const gavel__loss *loss, int64_t dialled_us, int64_t now_us)
 {
-    gavel__list waiting;
-    gavel__list_init(&waiting);
-    gavel__list_append_all(&waiting, &engine->queue.ready);
-    while (!gavel__list_is_empty(&waiting)) {
-        gavel__transaction *transaction = gavel__member_of(waiting.next);
-        if (transaction->started_us > dialled_us)
-            gavel__queue_make_ready(&engine->queue, transaction, now_us);
-        else if (loss->is_final)
+    for (size_t i = 0; i < engine->n_transactions; i++) {
+        gavel__transaction *transaction = engine->transactions[i];
+        bool is_waiting =
+            transaction->state == GAVEL__TX_READY || transaction->state == GAVEL__TX_PARKED;
+        if (!is_waiting || transaction->started_us > dialled_us)
+            continue;
+        if (loss->is_final)
             gavel__queue_settle(&engine->queue, transaction,
                 loss->is_refused ? GAVEL_REJECTED : GAVEL_NOT_SENT, loss->message, now_us);
         else
@@ -432,7 +433,8 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
         return false;
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_PREFETCHED;
-        if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->is_condemned)
+        if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->pass.is_kept &&
+            !lane->is_condemned)
             return true;
     }
     return false;
@@ -455,37 +457,10 @@ static bool has_question(const gavel__engine *engine)
     return false;
 }
 
-/* Whether no lane has any of the gates. */
-static bool are_free(gavel__gate *const *gates, size_t n_gates)
-{
-    for (size_t i = 0; i < n_gates; i++) {
-        if (gates[i]->lane != NULL)
-            return false;
-    }
-    return true;
-}
-
-/* Whether transactions are ready that race, or, with `is_waiting_lane`, that could begin to pass
- * through their gates. */
-static bool has_rounds_for(gavel__engine *engine, bool is_waiting_lane)
-{
-    gavel__gate *gates[GAVEL__PASS_MAX];
-    int64_t now_us = engine->advanced_us;
-    if (is_waiting_lane && !gavel__lanes_may_pass(&engine->lanes))
-        return false;
-    for (gavel__list *node = engine->queue.ready.next; node != &engine->queue.ready;
-         node = node->next) {
-        size_t n_gates = gavel__gates_of(&engine->gates, gavel__member_of(node), now_us, gates);
-        if ((n_gates > 0) == is_waiting_lane && are_free(gates, n_gates))
-            return true;
-    }
-    return false;
-}
-
 /* Whether there is work for one more lane of this kind. */
 static bool has_work_for(gavel__engine *engine, bool is_waiting_lane)
 {
-    return has_rounds_for(engine, is_waiting_lane) ||
+    return gavel__engine_has_ready(engine, is_waiting_lane) ||
            gavel__questions_want_lane(&engine->questions, &engine->lanes, is_waiting_lane) ||
            (!is_waiting_lane && has_question(engine) && lane_for_questions(engine) == NULL);
 }

@@ -47,6 +47,7 @@ typedef struct gavel__engine {
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
     uint64_t n_markers;                /* named so far */
+    int64_t sorted_us;                 /* when all were looked at that wait for gates */
     int64_t advanced_us;               /* when gavel__engine_advance was last called */
     gavel__transaction **transactions; /* all ever made; a ticket's low half is the place, from 1 */
     size_t n_transactions;
@@ -101,6 +102,9 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
 /* ---- Between engine.c, replies.c, and schedule.c --------------------------------------------- */
+
+/* Whether somebody is ready whom one more lane of this kind could serve. */
+bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane);
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);

@@ -115,10 +115,12 @@ static gavel__gate *gate_before(
         return NULL;
     if (hold->hash == 0)
         hold->hash = gavel__map_hash(&gates->map, key);
-    if (gates->config.are_always_up)
-        return gavel__gates_make(gates, key, hold->hash, now_us);
-    gavel__gate *gate = gavel__gates_find(gates, key, hold->hash);
-    return gate != NULL && gavel__gate_is_up(gate, now_us) ? gate : NULL;
+    bool is_always_up = gates->config.are_always_up;
+    gavel__gate *gate = is_always_up ? gavel__gates_make(gates, key, hold->hash, now_us)
+                                     : gavel__gates_find(gates, key, hold->hash);
+    if (gate == NULL || gate->is_lent)
+        return NULL;
+    return is_always_up || gavel__gate_is_up(gate, now_us) ? gate : NULL;
 }
 
 size_t gavel__gates_of(gavel__gates *gates, gavel__transaction *transaction, int64_t now_us,

@@ -34,6 +34,7 @@ typedef struct gavel__gate {
     gavel__list orphaned;     /* among the gates held by links that were lost */
     uint32_t n_pins;          /* who awaits a reply that concerns it */
     bool is_held;
+    bool is_lent; /* held, while its lane waits for another: our other rounds need not pass it */
     int64_t granted_us;    /* held: since then */
     bool is_unnamed;       /* held, but the record still names the holder before us */
     bool is_spurious;      /* held, by a turn too many, or too late: not to be handed off */

@@ -4,6 +4,8 @@
  */
 #include "core/round.h"
 
+#include "base/text.h"
+
 /* ---- Putting up ---------------------------------------------------------------------------- */
 
 void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
@@ -40,6 +42,83 @@ void gavel__round_put_gates_up(gavel__round *round, int64_t now_us)
     }
 }
 
+/* ---- Waiting ------------------------------------------------------------------------------- */
+
+/* The gate before a key, if the lane stands in its queue; NULL for a key without a gate, or whose
+ * gate the lane has. */
+static gavel__gate *gate_waited_for(const gavel__round *round, const gavel__key *key)
+{
+    const gavel__pass *pass = &round->lane->pass;
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        gavel__gate *gate = pass->gates[i];
+        if (gate->node.hash == key->node.hash && gavel__bytes_equal(gate->node.key, key->node.key))
+            return gate->is_held ? NULL : gate;
+    }
+    return NULL;
+}
+
+static void lend_gates(gavel__round *round, bool are_lent)
+{
+    const gavel__pass *pass = &round->lane->pass;
+    for (size_t i = 0; i < pass->n_gates; i++)
+        pass->gates[i]->is_lent = are_lent && pass->gates[i]->is_held;
+}
+
+void gavel__round_let_go(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    if (round->has_let_go || gavel__pass_blocked_on(round->lane) == NULL)
+        return;
+    round->has_let_go = true;
+    lend_gates(round, true);
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__key *key = round->claims[i];
+        if (gate_waited_for(round, key) != NULL) {
+            gavel__order_set_away(&queue->order, key, now_us);
+        } else {
+            key->n_users++; /* it stays known */
+            gavel__queue_release_key(queue, key, round, now_us);
+        }
+    }
+}
+
+/* Whether no round has any of the keys that were let go, but such as stand and give way. */
+static bool can_take_back(gavel__round *round, int64_t now_us)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        const gavel__key *key = round->claims[i];
+        if (key->is_in_doubt)
+            return false;
+        if (key->round == NULL || key->round == round)
+            continue;
+        if (!key->is_on_offer)
+            return false;
+        gavel__round_dissolve(key->round, now_us);
+    }
+    return true;
+}
+
+bool gavel__round_take_back(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    if (!round->has_let_go)
+        return true;
+    if (!can_take_back(round, now_us))
+        return false;
+    round->has_let_go = false;
+    lend_gates(round, false);
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__key *key = round->claims[i];
+        key->is_away = false;
+        if (key->round == round)
+            continue;
+        gavel__keys_claim(key, round);
+        key->n_users--;
+        gavel__order_withdraw(&queue->order, key, now_us);
+    }
+    return true;
+}
+
 /* ---- Handing off --------------------------------------------------------------------------- */
 
 /* Whether somebody here will want the gates again at once: those who wait for the round's keys, or
@@ -47,7 +126,7 @@ void gavel__round_put_gates_up(gavel__round *round, int64_t now_us)
 static bool has_more_to_do(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
-        if (!gavel__list_is_empty(&round->claims[i]->waiters))
+        if (!gavel__line_is_empty(&round->claims[i]->line))
             return true;
     }
     return gavel__policy_expects_return(round->policy);

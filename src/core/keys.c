@@ -1,5 +1,5 @@
 /*
- * The table of keys. Used by rounds and by the engine.
+ * The table of keys. Used by the order of transactions, by rounds and by the engine.
  */
 #include "core/keys.h"
 
@@ -97,7 +97,8 @@ static gavel__key *add(gavel__keys *keys, gavel__key_name name)
     char *memory = key->name;
     size_t capacity = key->name_capacity;
     *key = (gavel__key){.name = memory, .name_capacity = capacity};
-    gavel__list_init(&key->waiters);
+    gavel__list_init(&key->blocked);
+    gavel__list_init(&key->look);
     gavel__list_init(&key->idle);
     if (!set_name(keys, key, name.bytes) ||
         !gavel__map_insert_hashed(
@@ -108,7 +109,7 @@ static gavel__key *add(gavel__keys *keys, gavel__key_name name)
     return key;
 }
 
-gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct gavel__round *round)
+gavel__key *gavel__keys_use(gavel__keys *keys, gavel__key_name name)
 {
     gavel__key *key = gavel__keys_find(keys, name);
     if (key == NULL)
@@ -119,10 +120,40 @@ gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct ga
         gavel__list_remove(&key->idle);
         keys->n_warm--;
     }
+    key->n_users++;
+    return key;
+}
+
+/* Nobody wants it, no round has it: it stays for its heat, or not at all. */
+static void put_down(gavel__keys *keys, gavel__key *key)
+{
+    assert(gavel__line_is_empty(&key->line) && gavel__list_is_empty(&key->blocked) &&
+           gavel__list_is_empty(&key->look));
+    if (!gavel__heat_is_warm(&key->heat)) {
+        forget(keys, key);
+        return;
+    }
+    gavel__list_append(&keys->warm, &key->idle);
+    keys->n_warm++;
+    if (keys->n_warm > max_warm)
+        forget(keys, pop_warm(keys));
+}
+
+void gavel__keys_unuse(gavel__keys *keys, gavel__key *key)
+{
+    assert(key->n_users > 0);
+    if (--key->n_users == 0 && key->n_claims == 0)
+        put_down(keys, key);
+}
+
+void gavel__keys_claim(gavel__key *key, struct gavel__round *round)
+{
+    assert(key->n_users > 0);
+    assert(key->earlier == NULL);
     key->earlier = key->round;
     key->round = round;
     key->n_claims++;
-    return key;
+    key->is_on_offer = false;
 }
 
 void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round)
@@ -133,23 +164,17 @@ void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round)
     key->is_in_doubt = true;
 }
 
-void gavel__keys_release(
-    gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters)
+void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round *round)
 {
-    if (key->round == round)
-        key->round = key->earlier;
-    key->earlier = NULL;
-    if (round == NULL)
+    assert(key->n_claims > 0);
+    if (round == NULL) {
         key->is_in_doubt = false;
-    if (--key->n_claims > 0)
-        return;
-    gavel__list_append_all(ret_waiters, &key->waiters);
-    if (!gavel__heat_is_warm(&key->heat)) {
-        forget(keys, key);
-        return;
+    } else if (key->round == round) {
+        key->round = key->earlier;
+        key->is_on_offer = false;
+        key->is_away = false;
     }
-    gavel__list_append(&keys->warm, &key->idle);
-    keys->n_warm++;
-    if (keys->n_warm > max_warm)
-        forget(keys, pop_warm(keys));
+    key->earlier = NULL;
+    if (--key->n_claims == 0 && key->n_users == 0)
+        put_down(keys, key);
 }

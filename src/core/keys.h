@@ -2,11 +2,12 @@
  * Keys: what this client knows of each key: which round has it, who waits for it, how hot it is.
  *
  * Inside one client keys never race: a key is in one round at a time, and what wants it meanwhile
- * waits here. A key that no round has and that is cold is forgotten.
+ * stands in its line (see order.h). A key that nobody here wants, and that is cold, is forgotten.
  */
 #ifndef GAVEL__KEYS_H
 #define GAVEL__KEYS_H
 
+#include "base/line.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "core/policy.h"
@@ -21,7 +22,12 @@ typedef struct gavel__key {
     struct gavel__round *earlier; /* the one before, while its EXEC is not answered */
     bool is_in_doubt;             /* what its latest round made of it is not known: claimed still */
     uint32_t n_claims;            /* a round that commits and the next one may both hold it */
-    gavel__list waiters;          /* transactions, in order of arrival */
+    bool is_on_offer;             /* its round only stands, and gives way to whoever wants it */
+    bool is_away;                 /* its round waits at a gate: nobody knows for how long */
+    uint32_t n_users;             /* transactions that are under way and want it */
+    gavel__line line;             /* of these, who waits for it, in order of arrival */
+    gavel__list blocked;          /* who goes first elsewhere, but waits for this key */
+    gavel__list look;             /* among the keys whose first one is to be looked at */
     size_t last_write; /* in the running round's writes: the place of the last one here, from
                           1; 0: none */
     bool
@@ -56,18 +62,23 @@ gavel__key_name gavel__keys_name(const gavel__keys *keys, gavel_bytes bytes);
 /* What is known of the key, or NULL: nothing. */
 gavel__key *gavel__keys_find(const gavel__keys *keys, gavel__key_name name);
 
+/* The key, known from now on, for one more transaction that wants it. NULL: no memory. */
+gavel__key *gavel__keys_use(gavel__keys *keys, gavel__key_name name);
+
+/* One transaction wants it no more. */
+void gavel__keys_unuse(gavel__keys *keys, gavel__key *key);
+
 /*
- * Claims the key for a round, which may be the second one to do so: the first holds it until its
- * EXEC has been answered. NULL: no memory.
+ * Claims a key that is in use for a round, which may be the second one to do so: the first holds it
+ * until its EXEC has been answered.
  */
-gavel__key *gavel__keys_claim(gavel__keys *keys, gavel__key_name name, struct gavel__round *round);
+void gavel__keys_claim(gavel__key *key, struct gavel__round *round);
 
 /* The round's claim, the only one, becomes that of a doubt. */
 void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round);
 
-/* Gives the round's claim back; NULL: that of a doubt. Appends to `ret_waiters` those who waited,
- * when the key is free. */
-void gavel__keys_release(
-    gavel__keys *keys, gavel__key *key, struct gavel__round *round, gavel__list *ret_waiters);
+/* Gives the round's claim back; NULL: that of a doubt. A key that nobody uses may be forgotten with
+ * that. */
+void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round *round);
 
 #endif

@@ -29,6 +29,7 @@ void gavel__pass_end(gavel__lane *lane)
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
         lane->pass.gates[i]->lane = NULL;
         lane->pass.gates[i]->is_held = false;
+        lane->pass.gates[i]->is_lent = false;
     }
     lane->pass = (gavel__pass){.state = GAVEL__PASS_NONE};
 }

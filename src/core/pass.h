@@ -34,6 +34,7 @@ typedef struct gavel__pass {
     bool is_refused;      /* likewise */
     bool has_others_turn; /* it had to wait, and somebody else has handed off to it */
     bool is_handed_off;   /* by the EXEC under way */
+    bool is_kept;         /* HELD for one that waits for a round of another lane of ours */
     int64_t granted_us;
     uint32_t n_served; /* rounds that have reached EXEC since */
     size_t n_checked;  /* replies to checks */

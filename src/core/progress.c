@@ -49,6 +49,7 @@ void gavel__round_begin(gavel__round *round, int64_t now_us)
     if (round->lane->round == round)
         round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
+    gavel__round_let_go(round, now_us);
 }
 
 void gavel__round_resume(gavel__round *round, int64_t now_us)
@@ -56,6 +57,7 @@ void gavel__round_resume(gavel__round *round, int64_t now_us)
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     round->has_prefetch = false;
     round->is_stale = true;
+    gavel__round_withdraw_keys(round, now_us);
     gavel__policy_on_prefetch_used(round->policy);
     gavel__round_drive(round, gavel__round_run_when_read(round), now_us);
 }
@@ -67,6 +69,17 @@ void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
         gavel__member_of(node)->outcome.n_round_trips++;
     round->context->stats.n_round_trips++;
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
+    gavel__round_let_go(round, now_us);
+}
+
+void gavel__round_on_granted(gavel__round *round, int64_t now_us)
+{
+    if (gavel__round_take_back(round, now_us))
+        return;
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_make_ready(
+            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+    gavel__round_drive(round, GAVEL__NEXT_END, now_us);
 }
 
 void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)

@@ -16,7 +16,7 @@ void gavel__queue_init(gavel__queue *queue, gavel__context *context)
 {
     *queue = (gavel__queue){.context = context};
     gavel__keys_init(&queue->keys, context->allocator, gavel__random_next(&context->random));
-    gavel__list_init(&queue->ready);
+    gavel__order_init(&queue->order, &queue->keys);
     gavel__list_init(&queue->done);
     gavel__heap_init(&queue->timers, context->allocator);
 }
@@ -39,7 +39,8 @@ static void finish(gavel__queue *queue, gavel__transaction *transaction, int64_t
         outcome->abort_code = 0; /* likewise */
     queue->context->stats.n_outcomes[outcome->status]++;
     queue->context->stats.latencies[gavel__latency_bucket(outcome->elapsed_us)]++;
-    gavel__list_remove(&transaction->node);
+    gavel__order_leave(&queue->order, transaction, now_us);
+    gavel__order_forget(&queue->order, transaction);
     gavel__list_append(&queue->done, &transaction->node);
     gavel__context_tell(queue->context, GAVEL_EVENT_OUTCOME, 0, transaction, outcome->message);
 }
@@ -70,52 +71,50 @@ void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction
 
 /* ---- Between rounds ------------------------------------------------------------------------ */
 
+static void set_timer(gavel__queue *queue, gavel__transaction *transaction, int64_t due_us)
+{
+    if (transaction->timer.place == 0 || transaction->timer.due_us != due_us)
+        gavel__heap_set(&queue->timers, &transaction->timer, due_us);
+}
+
 bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
 {
-    if (!gavel__heap_reserve(&queue->timers, queue->n_open + 1))
+    if (!gavel__heap_reserve(&queue->timers, queue->n_open + 1) ||
+        !gavel__order_know(&queue->order, transaction))
         return false;
     queue->n_open++;
     transaction->sequence = queue->n_arrived++;
-    transaction->state = GAVEL__TX_READY;
-    gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
-    gavel__list_append(&queue->ready, &transaction->node);
+    set_timer(queue, transaction, transaction->deadline_us);
+    gavel__order_enter(&queue->order, transaction, transaction->started_us);
     return true;
-}
-
-/* Among the ready by arrival: mostly at the end, or, for one that comes back, near the front. */
-static void insert_ready(gavel__queue *queue, gavel__transaction *transaction)
-{
-    gavel__list *head = &queue->ready;
-    gavel__list *place = head;
-    if (!gavel__list_is_empty(head) &&
-        GAVEL__CONTAINER(head->previous, gavel__transaction, node)->sequence >
-            transaction->sequence) {
-        place = head->next;
-        while (GAVEL__CONTAINER(place, gavel__transaction, node)->sequence < transaction->sequence)
-            place = place->next;
-    }
-    gavel__list_insert_before(place, &transaction->node);
 }
 
 void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
-    gavel__list_remove(&transaction->node);
     transaction->round = NULL;
     if (transaction->is_cancelled) {
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
         return;
     }
-    transaction->state = GAVEL__TX_READY;
-    gavel__heap_set(&queue->timers, &transaction->timer, transaction->deadline_us);
-    insert_ready(queue, transaction);
+    if (!gavel__order_know(&queue->order, transaction)) {
+        gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
+        return;
+    }
+    set_timer(queue, transaction, transaction->deadline_us);
+    gavel__order_enter(&queue->order, transaction, now_us);
 }
 
-void gavel__queue_park(gavel__queue *queue, gavel__transaction *transaction, gavel__key *key)
+/* A pause that outlasts the deadline would throw the last chance away; an attempt that begins in
+ * the last moments would only end in doubt. */
+static void begin_pause(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us)
 {
-    (void)queue;
-    gavel__list_remove(&transaction->node);
-    transaction->state = GAVEL__TX_PARKED;
-    gavel__list_append(&key->waiters, &transaction->node);
+    gavel__transaction_set_state(transaction, GAVEL__TX_PAUSED);
+    int64_t half_us = (transaction->deadline_us - now_us) / 2;
+    if (resume_us - now_us > half_us)
+        resume_us = half_us >= last_moments_us ? now_us + half_us : transaction->deadline_us;
+    transaction->resume_us = resume_us;
+    set_timer(queue, transaction, resume_us);
 }
 
 void gavel__queue_pause(
@@ -125,16 +124,16 @@ void gavel__queue_pause(
         gavel__queue_make_ready(queue, transaction, now_us);
         return;
     }
-    gavel__list_remove(&transaction->node);
+    gavel__order_leave(&queue->order, transaction, now_us);
     transaction->round = NULL;
-    transaction->state = GAVEL__TX_PAUSED;
-    /* A pause that outlasts the deadline would throw the last chance away; an attempt that begins
-     * in the last moments would only end in doubt. */
-    int64_t half_us = (transaction->deadline_us - now_us) / 2;
-    if (resume_us - now_us > half_us)
-        resume_us = half_us >= last_moments_us ? now_us + half_us : transaction->deadline_us;
-    transaction->resume_us = resume_us;
-    gavel__heap_set(&queue->timers, &transaction->timer, resume_us);
+    begin_pause(queue, transaction, resume_us, now_us);
+}
+
+void gavel__queue_hold_back(
+    gavel__queue *queue, gavel__transaction *transaction, size_t i, int64_t now_us)
+{
+    gavel__order_hold_back(&queue->order, transaction, i, now_us);
+    begin_pause(queue, transaction, transaction->holds[i].known->heat.resume_us, now_us);
 }
 
 bool gavel__queue_count_conflict(
@@ -197,11 +196,8 @@ gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us)
 void gavel__queue_release_key(
     gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us)
 {
-    gavel__list waiters;
-    gavel__list_init(&waiters);
-    gavel__keys_release(&queue->keys, key, round, &waiters);
-    while (!gavel__list_is_empty(&waiters)) {
-        gavel__transaction *transaction = GAVEL__CONTAINER(waiters.next, gavel__transaction, node);
-        gavel__queue_make_ready(queue, transaction, now_us);
-    }
+    bool is_wanted = !gavel__line_is_empty(&key->line); /* else it may be forgotten here */
+    gavel__keys_release(&queue->keys, key, round);
+    if (is_wanted)
+        gavel__order_look(&queue->order, key, now_us);
 }

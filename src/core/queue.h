@@ -1,19 +1,19 @@
 /*
  * The queue: every transaction that is under way, and the budgets that bound it.
  *
- * It decides what becomes of a transaction between rounds: ready, parked behind a key, paused, or
- * done. Rounds give their members back here; the engine takes them from here.
+ * It decides what becomes of a transaction between rounds: in line for its keys (order.h), paused,
+ * or done. Rounds give their members back here; the engine takes them from here.
  */
 #ifndef GAVEL__QUEUE_H
 #define GAVEL__QUEUE_H
 
 #include "core/context.h"
-#include "core/transaction.h"
+#include "core/order.h"
 
 typedef struct gavel__queue {
     gavel__context *context;
     gavel__keys keys;
-    gavel__list ready;  /* in order of arrival */
+    gavel__order order; /* whose turn it is */
     gavel__list done;   /* to be handed out by the client */
     gavel__heap timers; /* of all that are not done: pauses and deadlines */
     size_t n_open;      /* not done */
@@ -31,11 +31,12 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction);
 /* For one that was not accepted, or not entered: it is done, its outcome is set. */
 void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
-/* Back among the ready, in order of arrival; or CANCELLED if that was asked for. */
+/* Back in line for its keys, in order of arrival; or CANCELLED if that was asked for. */
 void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
-/* Behind a key that another round has. */
-void gavel__queue_park(gavel__queue *queue, gavel__transaction *transaction, gavel__key *key);
+/* A READY one waits until the i-th of its keys may be tried again, or half of its time is over. */
+void gavel__queue_hold_back(
+    gavel__queue *queue, gavel__transaction *transaction, size_t i, int64_t now_us);
 
 /* Until resume_us, or the deadline. */
 void gavel__queue_pause(
@@ -67,7 +68,7 @@ void gavel__queue_settle_abort(
 /* The transactions whose timer is due, one a call, or NULL. Its timer is set to the deadline. */
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
 
-/* Releases a round's claim on a key; those who waited for it are ready. */
+/* Releases a round's claim on a key; whoever is first in its line may be ready. */
 void gavel__queue_release_key(
     gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us);
 

@@ -37,6 +37,8 @@ static void on_record(
     gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
     if (hold_back)
         wait_for_gates(engine, lane, now_us);
+    else if (lane->pass.state == GAVEL__PASS_HELD && lane->round != NULL)
+        gavel__round_on_granted(lane->round, now_us);
 }
 
 static void on_probe(

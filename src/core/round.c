@@ -108,6 +108,20 @@ static void forget_fetches(gavel__round *round)
     gavel__arena_reset(&round->arena);
 }
 
+static void release_keys(gavel__round *round, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__key *key = round->claims[i];
+        if (key->round == round || key->earlier == round)
+            gavel__queue_release_key(queue, key, round, now_us);
+        else
+            gavel__keys_unuse(&queue->keys, key); /* it was let go, and stayed known */
+    }
+    round->n_claims = 0;
+    round->has_let_go = false;
+}
+
 void gavel__round_dissolve(gavel__round *round, int64_t now_us)
 {
     assert(gavel__list_is_empty(&round->members));
@@ -121,9 +135,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
             lane->next = NULL;
         }
     }
-    for (size_t i = 0; i < round->n_claims; i++)
-        gavel__queue_release_key(round->rounds->queue, round->claims[i], round, now_us);
-    round->n_claims = 0;
+    release_keys(round, now_us);
     forget_fetches(round);
     gavel__writes_clear(&round->writes);
     round->lane = NULL;
@@ -185,31 +197,27 @@ gavel__transaction *gavel__round_only_member(const gavel__round *round)
 
 /* ---- Taking members in --------------------------------------------------------------------- */
 
-/* The key, held by the round for one more member; NULL: no memory. */
-static gavel__key *claim(gavel__round *round, gavel__key_name name)
+/* Room for one more claim. False: no memory. */
+static bool reserve_claim(gavel__round *round)
 {
-    gavel__keys *keys = &round->rounds->queue->keys;
-    gavel__key *key = gavel__keys_find(keys, name);
-    if (key != NULL && key->round == round)
-        return key;
-    gavel__key **claims = gavel__grow(
-        keys->allocator, round->claims, round->n_claims, &round->claims_capacity, sizeof(*claims));
-    if (claims == NULL)
-        return NULL;
-    round->claims = claims;
-    key = gavel__keys_claim(keys, name, round);
-    if (key != NULL)
-        round->claims[round->n_claims++] = key;
-    return key;
+    gavel__key **claims = gavel__grow(round->context->allocator, round->claims, round->n_claims,
+        &round->claims_capacity, sizeof(*claims));
+    if (claims != NULL)
+        round->claims = claims;
+    return claims != NULL;
 }
 
 static bool claim_keys(gavel__round *round, gavel__transaction *transaction)
 {
     for (size_t i = 0; i < transaction->n_keys; i++) {
         gavel__hold *hold = &transaction->holds[i];
-        hold->key = claim(round, (gavel__key_name){transaction->keys[i], hold->hash});
-        if (hold->key == NULL)
-            return false;
+        if (hold->known->round != round) {
+            if (!reserve_claim(round))
+                return false;
+            gavel__keys_claim(hold->known, round);
+            round->claims[round->n_claims++] = hold->known;
+        }
+        hold->key = hold->known;
     }
     return true;
 }
@@ -268,10 +276,9 @@ bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int6
         gavel__queue_settle(round->rounds->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return false;
     }
-    gavel__list_remove(&transaction->node);
     gavel__list_append(&round->members, &transaction->node);
     transaction->round = round;
-    transaction->state = GAVEL__TX_READING;
+    gavel__transaction_set_state(transaction, GAVEL__TX_READING);
     transaction->has_paused = false;
     return true;
 }
@@ -292,7 +299,7 @@ static bool matches(const gavel__round *round, const gavel__transaction *transac
     return true;
 }
 
-bool gavel__round_join(gavel__round *round, gavel__transaction *transaction)
+bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     if (transaction->wants_fresh || transaction->is_alone || transaction->is_read_only ||
         !matches(round, transaction))
@@ -301,18 +308,25 @@ bool gavel__round_join(gavel__round *round, gavel__transaction *transaction)
         transaction->holds[i].key = round->claims[i];
     for (size_t i = 0; i < transaction->n_reads; i++)
         transaction->reads[i].reply = &round->fetches[i]->reply;
-    gavel__list_remove(&transaction->node);
+    gavel__order_leave(&round->rounds->queue->order, transaction, now_us);
     gavel__list_append(&round->members, &transaction->node);
     transaction->round = round;
-    transaction->state = GAVEL__TX_READING;
+    gavel__transaction_set_state(transaction, GAVEL__TX_READING);
     return true;
 }
 
-void gavel__round_wake_waiters(gavel__round *round, int64_t now_us)
+void gavel__round_offer_keys(gavel__round *round, int64_t now_us)
 {
-    for (size_t i = 0; i < round->n_claims; i++) {
-        gavel__list *waiters = &round->claims[i]->waiters;
-        while (!gavel__list_is_empty(waiters))
-            gavel__queue_make_ready(round->rounds->queue, gavel__member_of(waiters->next), now_us);
-    }
+    for (size_t i = 0; i < round->n_claims; i++)
+        round->claims[i]->is_on_offer = true;
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__order_look(&round->rounds->queue->order, round->claims[i], now_us);
+}
+
+void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us)
+{
+    for (size_t i = 0; i < round->n_claims; i++)
+        round->claims[i]->is_on_offer = false;
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__order_withdraw(&round->rounds->queue->order, round->claims[i], now_us);
 }

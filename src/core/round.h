@@ -88,6 +88,7 @@ typedef struct gavel__round {
     gavel__round_phase phase;
     bool is_snapshot;
     bool has_prefetch;     /* WATCH and reads follow its EXEC */
+    bool has_let_go;       /* it waits at a gate: its keys that are behind no such one are free */
     bool is_watched;       /* WATCH was answered with OK */
     bool is_narrowing;     /* reads again after a conflict, to see which keys have changed */
     bool is_stale;         /* what was read is older than its members */
@@ -125,8 +126,8 @@ void gavel__rounds_finish(gavel__rounds *rounds);
 gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool is_snapshot);
 
 /*
- * Takes a transaction in, out of the list that it stands in, and claims its keys. False: no memory;
- * it was settled.
+ * Takes a transaction in, and claims its keys; it is the caller's to take it out of their lines
+ * (gavel__order_take). False: no memory; it was settled.
  */
 bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int64_t now_us);
 
@@ -135,7 +136,7 @@ bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int6
  * it then costs a single round trip. False: it does not fit. When all have joined, the round
  * resumes, and runs the bodies at once if what it reads is there.
  */
-bool gavel__round_join(gavel__round *round, gavel__transaction *transaction);
+bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int64_t now_us);
 void gavel__round_resume(gavel__round *round, int64_t now_us);
 
 /* Writes WATCH and the reads to the lane. The round is noted there as its `round` or `next`. */
@@ -149,8 +150,11 @@ void gavel__round_begin(gavel__round *round, int64_t now_us);
  */
 void gavel__round_prefetch(gavel__round *round, int64_t now_us);
 
-/* Those who wait for the round's keys are ready. */
-void gavel__round_wake_waiters(gavel__round *round, int64_t now_us);
+/* The round stands: whoever wants its keys may have them, or joins it. */
+void gavel__round_offer_keys(gavel__round *round, int64_t now_us);
+
+/* It goes on, with those who have joined it. */
+void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us);
 
 /* What a round needs next. Each step below returns it; gavel__round_drive sees to it. */
 typedef enum gavel__next {
@@ -164,6 +168,9 @@ typedef enum gavel__next {
 
 /* Goes on until it has to wait, or the round is dissolved. */
 void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us);
+
+/* The lane's gates are held now. */
+void gavel__round_on_granted(gavel__round *round, int64_t now_us);
 
 /* Asks for the lane's gates again, by waiting; then WATCH and reads as before. */
 void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us);
@@ -232,6 +239,19 @@ static inline bool gavel__round_is_inside(const gavel__round *round)
 
 /* Puts gates up before the changed keys of those who keep losing. */
 void gavel__round_put_gates_up(gavel__round *round, int64_t now_us);
+
+/*
+ * While the lane stands in a gate's queue, nobody knows for how long, others of this client may
+ * have the round's keys but for those behind the gates that it waits for. What it has written
+ * stays: the server reads for it when it is let in.
+ */
+void gavel__round_let_go(gavel__round *round, int64_t now_us);
+
+/*
+ * It was let in, and has these keys again. False: one of them is in another round by now, which may
+ * write what ours has read already; then its members have to read again, behind that.
+ */
+bool gavel__round_take_back(gavel__round *round, int64_t now_us);
 
 /* Hands the lane's gates off within the EXEC, unless another round is served first. */
 void gavel__round_write_hand_off(gavel__round *round, int64_t now_us);

@@ -4,69 +4,17 @@
  */
 #include "core/engine.h"
 
-/* Where a transaction might run. */
-typedef struct gavel__place {
-    const gavel__lane *lane;
-    const gavel__round *round; /* what is collected for it; NULL: nothing yet */
-    bool races;                /* through no gate */
-} gavel__place;
-
-/* A round that only stands gives way to whoever wants one of its keys otherwise. Returns what is
- * then known of the key. */
-static gavel__key *dissolve_prefetched(gavel__engine *engine, gavel__key *key, gavel__key_name name)
-{
-    gavel__round_dissolve(key->round, engine->advanced_us);
-    return gavel__keys_find(&engine->queue.keys, name);
-}
-
-/*
- * Whether a key keeps the transaction from the round that is being collected (NULL: not begun) for
- * this lane: then it waits, behind the key or, if it races, for the end of the key's pause. Behind
- * the lane's own EXEC is soon enough.
- */
-static bool hold_back(
-    gavel__engine *engine, gavel__transaction *transaction, const gavel__place *place)
-{
-    const gavel__lane *lane = place->lane;
-    const gavel__round *round = place->round;
-    int64_t now_us = engine->advanced_us;
-    if (transaction->is_read_only)
-        return false;
-    for (size_t i = 0; i < transaction->n_keys; i++) {
-        gavel__key_name name = {transaction->keys[i], transaction->holds[i].hash};
-        if (name.hash == 0)
-            name = gavel__keys_name(&engine->queue.keys, name.bytes);
-        transaction->holds[i].hash = name.hash;
-        gavel__key *key = gavel__keys_find(&engine->queue.keys, name);
-        if (key == NULL)
-            continue;
-        if (key->round != NULL && key->round->phase == GAVEL__ROUND_PREFETCHED)
-            key = dissolve_prefetched(engine, key, name);
-        if (key == NULL)
-            continue;
-        bool is_anothers = key->round != NULL && key->round != round && key->round != lane->round;
-        if (is_anothers || key->is_in_doubt) {
-            gavel__queue_park(&engine->queue, transaction, key);
-            return true;
-        }
-        if (key->heat.resume_us > now_us && !transaction->has_paused && place->races) {
-            gavel__queue_pause(&engine->queue, transaction, key->heat.resume_us, now_us);
-            return transaction->state != GAVEL__TX_READY;
-        }
-    }
-    return false;
-}
-
 /* ---- Drafts --------------------------------------------------------------------------------- */
 
 /* A round that is being collected. */
 typedef struct gavel__draft {
+    gavel__lane *lane;
     gavel__round *round; /* NULL: not begun */
+    gavel__candidates candidates;
+    gavel__line passed_over; /* READY, but for other gate lanes: until the round is collected */
     size_t n_members;
     size_t n_with_new_keys; /* of these, with a key that nobody before them had */
     bool is_full;
-    gavel__gate *reserved[GAVEL__PASS_MAX]; /* for one that waits for more than one lane */
-    size_t n_reserved;
 } gavel__draft;
 
 /*
@@ -103,36 +51,20 @@ static bool fits(
 
 /* ---- Gates --------------------------------------------------------------------------------- */
 
-static bool is_reserved(const gavel__draft *draft, const gavel__gate *gate)
+/* Whether no lane has any of the gates. */
+static bool are_free(gavel__gate *const *gates, size_t n_gates)
 {
-    for (size_t i = 0; i < draft->n_reserved; i++) {
-        if (draft->reserved[i] == gate)
-            return true;
+    for (size_t i = 0; i < n_gates; i++) {
+        if (gates[i]->lane != NULL)
+            return false;
     }
-    return false;
-}
-
-/*
- * Whether a lane that passes through no gates yet may do so for this transaction. If one of them is
- * another lane's, nobody younger takes the others meanwhile: else it would never find all free.
- */
-static bool claim_gates(gavel__draft *draft, gavel__gate *const *gates, size_t n_gates)
-{
-    bool are_free = true;
-    for (size_t i = 0; i < n_gates; i++)
-        are_free = are_free && gates[i]->lane == NULL && !is_reserved(draft, gates[i]);
-    for (size_t i = 0; !are_free && i < n_gates && draft->n_reserved < GAVEL__PASS_MAX; i++)
-        draft->reserved[draft->n_reserved++] = gates[i];
-    return are_free;
+    return true;
 }
 
 /* Whether the lane passes through all of these, or is free to. */
-static bool bind_gates(
-    gavel__lane *lane, gavel__draft *draft, gavel__gate *const *gates, size_t n_gates)
+static bool bind_gates(gavel__lane *lane, gavel__gate *const *gates, size_t n_gates)
 {
-    if (lane->pass.n_gates == 0 && n_gates > 0) {
-        if (!claim_gates(draft, gates, n_gates))
-            return false;
+    if (lane->pass.n_gates == 0 && are_free(gates, n_gates)) {
         for (size_t i = 0; i < n_gates; i++)
             gavel__pass_add(lane, gates[i]);
     }
@@ -144,60 +76,165 @@ static bool bind_gates(
 }
 
 /* It will not pass through the gates of one that was not taken in after all. */
-static void unbind(gavel__lane *lane, const gavel__draft *draft)
+static void unbind(const gavel__draft *draft)
 {
-    if (draft->n_members == 0 && lane->pass.state == GAVEL__PASS_NONE)
-        gavel__pass_end(lane);
+    if (draft->n_members == 0 && draft->lane->pass.state == GAVEL__PASS_NONE)
+        gavel__pass_end(draft->lane);
 }
 
 /* ---- Collecting ---------------------------------------------------------------------------- */
 
-static void take_in(
-    gavel__engine *engine, gavel__draft *draft, gavel__lane *lane, gavel__transaction *transaction)
+/* Those who want keys that the lane has already: behind its round's EXEC, or inside its gates. */
+static void offer_keys(gavel__engine *engine, gavel__draft *draft, int64_t now_us)
+{
+    gavel__order *order = &engine->queue.order;
+    const gavel__lane *lane = draft->lane;
+    if (lane->round != NULL) {
+        for (size_t i = 0; i < lane->round->n_claims; i++)
+            gavel__order_offer(order, &draft->candidates, lane->round->claims[i], now_us);
+        return;
+    }
+    for (size_t i = 0; i < lane->pass.n_gates; i++) {
+        const gavel__gate *gate = lane->pass.gates[i];
+        gavel__key *key = gavel__keys_find(
+            &engine->queue.keys, (gavel__key_name){gate->node.key, gate->node.hash});
+        if (key != NULL)
+            gavel__order_offer(order, &draft->candidates, key, now_us);
+    }
+}
+
+/* The one that came first, of two that may be NULL. */
+static gavel__transaction *elder(gavel__transaction *a, gavel__transaction *b)
+{
+    if (a == NULL || b == NULL)
+        return a != NULL ? a : b;
+    return a->sequence < b->sequence ? a : b;
+}
+
+/* Who goes first of all that the lane could take now, or NULL. */
+static gavel__transaction *next_for(const gavel__engine *engine, const gavel__draft *draft)
+{
+    const gavel__order *order = &engine->queue.order;
+    const gavel__lane *lane = draft->lane;
+    gavel__transaction *next = NULL;
+    bool is_snapshot = draft->round != NULL && draft->round->is_snapshot;
+    gavel__line_node *node = gavel__line_first(&draft->candidates.line);
+    if (node != NULL && !is_snapshot)
+        next = gavel__of_turn(node);
+    if (lane->is_waiting_lane) /* whoever wants no more than gates that it has is a candidate */
+        return lane->pass.n_gates > 0 ? next
+                                      : elder(next, gavel__order_first(order, GAVEL__READY_GATED));
+    if (draft->round == NULL || is_snapshot)
+        next = elder(next, gavel__order_first(order, GAVEL__READY_READERS));
+    if (!is_snapshot)
+        next = elder(next, gavel__order_first(order, GAVEL__READY_FREE));
+    return next;
+}
+
+/* Not for this lane, it has turned out: gates have been put up, or are up no more, or others of our
+ * lanes have them. */
+static void pass_over(
+    gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction, bool is_gated)
+{
+    gavel__order *order = &engine->queue.order;
+    if (transaction->turn_line == &draft->candidates.line && transaction->state == GAVEL__TX_PARKED)
+        gavel__order_drop(order, transaction, engine->advanced_us);
+    else if (is_gated && draft->lane->is_waiting_lane)
+        gavel__order_move(transaction, &draft->passed_over);
+    else
+        gavel__order_move(
+            transaction, &order->ready[is_gated ? GAVEL__READY_GATED : GAVEL__READY_FREE]);
+}
+
+/* Whether one of its keys pauses: then it waits for that, unless it has done so. */
+static bool hold_back(gavel__engine *engine, gavel__transaction *transaction)
 {
     int64_t now_us = engine->advanced_us;
+    if (transaction->is_read_only || transaction->has_paused)
+        return false;
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        if (transaction->holds[i].known->heat.resume_us > now_us) {
+            gavel__queue_hold_back(&engine->queue, transaction, i, now_us);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rounds that only stand give way to whoever wants one of their keys otherwise. */
+static void clear_the_way(gavel__engine *engine, const gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->n_keys && !transaction->is_read_only; i++) {
+        const gavel__key *key = transaction->holds[i].known;
+        if (key->is_on_offer)
+            gavel__round_dissolve(key->round, engine->advanced_us);
+    }
+}
+
+static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
+{
+    int64_t now_us = engine->advanced_us;
+    clear_the_way(engine, transaction);
     if (draft->round == NULL)
-        draft->round = gavel__round_create(&engine->rounds, lane, transaction->is_read_only);
+        draft->round = gavel__round_create(&engine->rounds, draft->lane, transaction->is_read_only);
     if (draft->round == NULL) {
         gavel__queue_settle(&engine->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return;
     }
+    draft->candidates.own = draft->round;
     draft->is_full = transaction->is_alone;
     size_t n_claims = draft->round->n_claims;
     if (!gavel__round_add(draft->round, transaction, now_us))
         return;
     draft->n_members++;
     draft->n_with_new_keys += draft->round->n_claims > n_claims;
+    gavel__order_take(&engine->queue.order, &draft->candidates, transaction, now_us);
 }
 
-/* Ready transactions in order of arrival, none of whose keys is in another round. NULL: none. */
+/* Whether the lane may take this one, as far as gates and pauses go; else it is where it belongs.
+ */
+static bool may_take(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
+    bool is_gated = n_gates > 0;
+    if (is_gated != draft->lane->is_waiting_lane ||
+        (is_gated && !bind_gates(draft->lane, gates, n_gates))) {
+        pass_over(engine, draft, transaction, is_gated);
+        return false;
+    }
+    return is_gated || !hold_back(engine, transaction);
+}
+
+/* Those who were not taken stand where they stood. */
+static void put_back(gavel__engine *engine, gavel__draft *draft)
+{
+    gavel__order *order = &engine->queue.order;
+    for (gavel__line_node *node; (node = gavel__line_first(&draft->candidates.line)) != NULL;)
+        gavel__order_drop(order, gavel__of_turn(node), engine->advanced_us);
+    for (gavel__line_node *node; (node = gavel__line_first(&draft->passed_over)) != NULL;)
+        gavel__order_move(gavel__of_turn(node), &order->ready[GAVEL__READY_GATED]);
+}
+
+/* A round for the lane, of those who can go, in order of arrival. NULL: none. */
 static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    gavel__draft draft = {.round = NULL};
-    gavel__list *ready = &engine->queue.ready;
-    for (gavel__list *node = ready->next; node != ready && has_room(engine, &draft);) {
-        gavel__transaction *transaction = gavel__member_of(node);
-        node = node->next;
-        if (draft.round != NULL && transaction->is_read_only != draft.round->is_snapshot)
-            continue; /* for a round of its kind, on another lane */
-        gavel__gate *gates[GAVEL__PASS_MAX];
-        size_t n_gates = gavel__gates_of(&engine->gates, transaction, now_us, gates);
-        gavel__place place = {lane, draft.round, n_gates == 0};
-        if ((n_gates > 0) != lane->is_waiting_lane || !bind_gates(lane, &draft, gates, n_gates))
+    gavel__draft draft = {.lane = lane, .candidates = {.before = lane->round}};
+    offer_keys(engine, &draft, now_us);
+    for (gavel__transaction *transaction;
+         has_room(engine, &draft) && (transaction = next_for(engine, &draft)) != NULL;) {
+        if (!may_take(engine, &draft, transaction))
             continue;
-        if (hold_back(engine, transaction, &place)) {
-            unbind(lane, &draft);
-            continue;
-        }
         if (!fits(engine, &draft, transaction))
             break;
-        take_in(engine, &draft, lane, transaction);
+        take_in(engine, &draft, transaction);
     }
+    put_back(engine, &draft);
     if (draft.n_members > 0)
         return draft.round;
     if (draft.round != NULL)
         gavel__round_dissolve(draft.round, now_us);
-    unbind(lane, &draft);
+    unbind(&draft);
     return NULL;
 }
 
@@ -216,17 +253,35 @@ static bool can_be_joined(
            !gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us);
 }
 
+/* Who is next in the queue, of those that the lane could take. */
+static gavel__transaction *next_to_join(const gavel__engine *engine, const gavel__lane *lane)
+{
+    const gavel__order *order = &engine->queue.order;
+    if (lane->is_waiting_lane)
+        return gavel__order_first(order, GAVEL__READY_GATED);
+    return elder(gavel__order_first(order, GAVEL__READY_READERS),
+        gavel__order_first(order, GAVEL__READY_FREE));
+}
+
+static bool has_any_ready(const gavel__engine *engine)
+{
+    const gavel__line *ready = engine->queue.order.ready;
+    return !gavel__line_is_empty(&ready[GAVEL__READY_READERS]) ||
+           !gavel__line_is_empty(&ready[GAVEL__READY_FREE]) ||
+           !gavel__line_is_empty(&ready[GAVEL__READY_GATED]);
+}
+
 /* The round that stands on a lane is for those who are next in the queue, or for nobody. */
 static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__round *round = lane->round;
-    gavel__list *ready = &engine->queue.ready;
     if (round == NULL || round->phase != GAVEL__ROUND_PREFETCHED || lane->is_condemned ||
-        gavel__list_is_empty(ready))
+        !has_any_ready(engine))
         return;
     uint32_t n_members = 0;
-    while (n_members < gavel__policy_width(&engine->policy) && can_be_joined(engine, lane, round) &&
-           !gavel__list_is_empty(ready) && gavel__round_join(round, gavel__member_of(ready->next)))
+    for (gavel__transaction *next;
+         n_members < gavel__policy_width(&engine->policy) && can_be_joined(engine, lane, round) &&
+         (next = next_to_join(engine, lane)) != NULL && gavel__round_join(round, next, now_us);)
         n_members++;
     if (n_members > 0)
         gavel__round_resume(round, now_us);
@@ -248,7 +303,7 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
 static void fill_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     offer_prefetched(engine, lane, now_us);
-    while (gavel__lane_is_free(lane) && !gavel__list_is_empty(&engine->queue.ready)) {
+    while (gavel__lane_is_free(lane)) {
         gavel__round *round = collect(engine, lane, now_us);
         if (round == NULL)
             return;
@@ -263,12 +318,47 @@ static bool may_get_more(const gavel__engine *engine)
     return !gavel__list_is_empty(&engine->queue.done);
 }
 
+/* Whether all gates that it has to pass are the lane's. */
+static bool is_for(gavel__engine *engine, const gavel__lane *lane, gavel__transaction *transaction)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
+    for (size_t i = 0; i < n_gates; i++) {
+        if (gates[i]->lane != lane)
+            return false;
+    }
+    return n_gates > 0;
+}
+
+/*
+ * Whether somebody will want what the lane holds as soon as another of our rounds is over: mostly
+ * the one for whose sake it has waited, whose other keys were taken meanwhile. Not for longer than
+ * half of the lease.
+ */
+static bool is_wanted_soon(gavel__engine *engine, const gavel__lane *lane)
+{
+    const gavel__pass *pass = &lane->pass;
+    if (engine->advanced_us - pass->granted_us > engine->config.gates.lease_us / 2)
+        return false;
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        const gavel__gate *gate = pass->gates[i];
+        const gavel__key *key = gavel__keys_find(
+            &engine->queue.keys, (gavel__key_name){gate->node.key, gate->node.hash});
+        gavel__transaction *soon = key != NULL ? gavel__order_soon(key) : NULL;
+        if (soon != NULL && is_for(engine, lane, soon))
+            return true;
+    }
+    return false;
+}
+
 /* A lane for gates: as long as it holds some it serves whoever wants them, then hands them on. */
 static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     while (lane->round == NULL && !lane->is_condemned) {
-        bool is_held = lane->pass.state == GAVEL__PASS_HELD;
-        if (is_held && gavel__pass_is_share_used(lane, now_us)) {
+        gavel__pass *pass = &lane->pass;
+        bool is_held = pass->state == GAVEL__PASS_HELD;
+        pass->is_kept = false;
+        if (is_held && pass->n_served > 0 && gavel__pass_is_share_used(lane, now_us)) {
             gavel__engine_hand_off(engine, lane, now_us);
             continue;
         }
@@ -276,11 +366,14 @@ static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us
         if (round != NULL) {
             lane->round = round;
             gavel__round_begin(round, now_us);
-        } else if (is_held && !may_get_more(engine)) {
-            gavel__engine_hand_off(engine, lane, now_us); /* and then for other gates */
-        } else {
-            break;
+            continue;
         }
+        if (!is_held || may_get_more(engine))
+            break;
+        pass->is_kept = is_wanted_soon(engine, lane);
+        if (pass->is_kept)
+            break;
+        gavel__engine_hand_off(engine, lane, now_us); /* and then for other gates */
     }
 }
 
@@ -324,8 +417,6 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
         lane->next != NULL || lane->pass.is_handed_off ||
         gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us))
         return;
-    /* Those who wait for its keys can read right behind its EXEC. */
-    gavel__round_wake_waiters(round, now_us);
     gavel__round *next = collect(engine, lane, now_us);
     if (next == NULL) {
         gavel__round_prefetch(round, now_us);
@@ -335,39 +426,66 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
     gavel__round_begin(next, now_us);
 }
 
-/* The key behind the gate, if a round of ours has it; else NULL. */
-static gavel__key *key_inside(gavel__engine *engine, const gavel__gate *gate)
+/* Whether the first of these is for rounds of the other kind by now, since gates have been put up,
+ * or are up no more; then it is among those. */
+static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
 {
-    if (gate->lane == NULL)
-        return NULL;
-    gavel__key *key =
-        gavel__keys_find(&engine->queue.keys, (gavel__key_name){gate->node.key, gate->node.hash});
-    bool is_busy =
-        key != NULL && key->round != NULL && key->round->phase != GAVEL__ROUND_PREFETCHED;
-    return is_busy ? key : NULL;
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    gavel__order *order = &engine->queue.order;
+    gavel__transaction *first = gavel__order_first(order, kind);
+    if (first == NULL)
+        return false;
+    size_t n_gates = gavel__gates_of(&engine->gates, first, engine->advanced_us, gates);
+    gavel__ready_kind right = n_gates > 0 ? GAVEL__READY_GATED : GAVEL__READY_FREE;
+    if (right != kind)
+        gavel__order_move(first, &order->ready[right]);
+    return right != kind;
 }
 
-/* While one of our lanes is inside a gate, or stands in its queue, those who want only that wait
- * behind its key: so its round sees that there is more to do, and nobody looks at them in vain. */
-static void park_behind_gates(gavel__engine *engine)
+/* How often all are looked at of those that wait for gates, not only the first: without that some
+ * would wait for lanes behind others whose gates are still up. */
+static const int64_t sort_after_us = 50000;
+
+static void sort_gated(gavel__engine *engine, int64_t now_us)
 {
-    gavel__list *ready = &engine->queue.ready;
-    for (gavel__list *node = ready->next; node != ready;) {
-        gavel__transaction *transaction = gavel__member_of(node);
-        node = node->next;
-        gavel__gate *gates[GAVEL__PASS_MAX];
-        if (gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates) != 1)
-            continue;
-        gavel__key *key = key_inside(engine, gates[0]);
-        if (key != NULL)
-            gavel__queue_park(&engine->queue, transaction, key);
+    gavel__order *order = &engine->queue.order;
+    gavel__line *gated = &order->ready[GAVEL__READY_GATED];
+    while (sort_first(engine, GAVEL__READY_GATED))
+        ;
+    if (gavel__line_is_empty(gated) || engine->config.gates.are_always_up ||
+        now_us - engine->sorted_us < sort_after_us)
+        return;
+    engine->sorted_us = now_us;
+    gavel__line still_gated = {.first = NULL};
+    for (gavel__transaction *first;
+         (first = gavel__order_first(order, GAVEL__READY_GATED)) != NULL;) {
+        if (!sort_first(engine, GAVEL__READY_GATED))
+            gavel__order_move(first, &still_gated);
     }
+    for (gavel__line_node *node; (node = gavel__line_first(&still_gated)) != NULL;)
+        gavel__order_move(gavel__of_turn(node), gated);
+}
+
+bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    const gavel__order *order = &engine->queue.order;
+    if (!is_waiting_lane) {
+        while (sort_first(engine, GAVEL__READY_FREE))
+            ;
+        return gavel__order_first(order, GAVEL__READY_FREE) != NULL ||
+               gavel__order_first(order, GAVEL__READY_READERS) != NULL;
+    }
+    gavel__transaction *first = gavel__order_first(order, GAVEL__READY_GATED);
+    if (first == NULL || !gavel__lanes_may_pass(&engine->lanes))
+        return false;
+    size_t n_gates = gavel__gates_of(&engine->gates, first, engine->advanced_us, gates);
+    return are_free(gates, n_gates);
 }
 
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
 {
-    if (!gavel__gates_is_empty(&engine->gates))
-        park_behind_gates(engine);
+    sort_gated(engine, now_us);
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->is_waiting_lane)
             fill_gate_lane(engine, lane, now_us);

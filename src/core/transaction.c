@@ -59,6 +59,8 @@ gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_b
 {
     if (gavel__transaction_has_key(transaction, key))
         return GAVEL__ADDED_KNOWN;
+    /* What moves to a larger array must not stand in lines. */
+    assert(transaction->n_keys == 0 || !gavel__line_has(&transaction->holds[0].node));
     if (transaction->n_keys == GAVEL_MAX_KEYS)
         return GAVEL__ADDED_TOO_MANY;
     size_t capacity = transaction->keys_capacity;
@@ -72,7 +74,7 @@ gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_b
     }
     transaction->keys = keys;
     transaction->holds = holds;
-    holds[transaction->n_keys] = (gavel__hold){0, NULL};
+    holds[transaction->n_keys] = (gavel__hold){.transaction = transaction};
     if (!gavel__arena_copy(&transaction->arena, key, &keys[transaction->n_keys]))
         return GAVEL__ADDED_NO_MEMORY;
     transaction->n_keys++;
@@ -313,6 +315,42 @@ void gavel__transaction_reset(gavel__transaction *transaction)
     gavel__list_init(&transaction->node);
 }
 
+/* ---- States and outcomes -------------------------------------------------------------------- */
+
+/* The arrows of the drawing in the header: a bit for each state that may follow. */
+static unsigned followers(gavel__tx_state state)
+{
+    static const unsigned ready = 1U << GAVEL__TX_READY;
+    static const unsigned parked = 1U << GAVEL__TX_PARKED;
+    static const unsigned paused = 1U << GAVEL__TX_PAUSED;
+    static const unsigned reading = 1U << GAVEL__TX_READING;
+    static const unsigned ended = 1U << GAVEL__TX_ENDED;
+    switch (state) {
+    case GAVEL__TX_READY:
+        return parked | paused | reading | ended;
+    case GAVEL__TX_PARKED:
+        return ready | paused | reading | ended;
+    case GAVEL__TX_PAUSED:
+        return ready | parked | ended;
+    case GAVEL__TX_READING:
+        return ready | parked | paused | ended | 1U << GAVEL__TX_COMMITTING;
+    case GAVEL__TX_COMMITTING:
+        return ready | parked | paused | reading | ended | 1U << GAVEL__TX_IN_DOUBT;
+    case GAVEL__TX_IN_DOUBT:
+        return ready | parked | paused | ended;
+    case GAVEL__TX_ENDED:
+        return ready;
+    }
+    return 0;
+}
+
+void gavel__transaction_set_state(gavel__transaction *transaction, gavel__tx_state state)
+{
+    assert((followers(transaction->state) & 1U << state) != 0);
+    (void)followers; /* without assertions */
+    transaction->state = state;
+}
+
 bool gavel__transaction_has_effects(const gavel__transaction *transaction)
 {
     return !transaction->is_aborted &&
@@ -323,7 +361,7 @@ void gavel__transaction_settle(
     gavel__transaction *transaction, gavel_status status, const char *message)
 {
     assert(transaction->state != GAVEL__TX_ENDED);
-    transaction->state = GAVEL__TX_ENDED;
+    gavel__transaction_set_state(transaction, GAVEL__TX_ENDED);
     transaction->outcome.status = status;
     transaction->outcome.message[0] = '\0';
     if (message[0] != '\0') /* rarely; a commit has nothing to add */

@@ -1,15 +1,23 @@
 /*
  * Transactions, inside: what was asked for, how far it has come, and its outcome.
  *
- *                 +------------------------- a key was busy, AGAIN, conflict, fault
- *                 v                                                   |
- *     READY --> READING --> COMMITTING -------------------------------+
- *       ^  \                    | link lost after EXEC
- *       |   PARKED              v
- *     PAUSED (backoff)      IN_DOUBT --> (marker: no) READY
+ *     ENDED --begins--> READY <--> PARKED     in the lines of its keys: first in all, or behind
+ *                        | ^  \      | ^        others; PARKED may be taken as well, by a round
+ *                        | |   \     | |        that has the keys itself
+ *                        v |    v    v |
+ *                      PAUSED <--- READING <--> COMMITTING --link lost after EXEC--> IN_DOUBT
  *
- * Every state leads to DONE, once. A transaction stands in one list at a time: the ready ones, a
- * key's waiters, a round's members, or those that are done.
+ * From every state it ends, once; from a round it comes back PARKED, or READY, or PAUSED. What
+ * holds in each:
+ *
+ *     READY       in one of the order's ready lines, and first in the lines of its keys
+ *     PARKED      in the line of the key that it is blocked at, and in those of its others unless
+ *                 it has stepped aside there
+ *     PAUSED      in no ready line; in lines only where the key itself pauses
+ *     READING, COMMITTING, IN_DOUBT    a member of its round, in no line
+ *     ENDED       told, to be told, or not begun: in no line, known to no key
+ *
+ * Its timer is in the heap from entering the queue to the end: the end of a pause, or the deadline.
  */
 #ifndef GAVEL__TRANSACTION_H
 #define GAVEL__TRANSACTION_H
@@ -24,7 +32,7 @@
 
 typedef enum gavel__tx_state {
     GAVEL__TX_READY,
-    GAVEL__TX_PARKED,     /* a key is in another round */
+    GAVEL__TX_PARKED,     /* a key is in another round, or others come first */
     GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault */
     GAVEL__TX_READING,    /* in a round: WATCH and the reads are under way */
     GAVEL__TX_COMMITTING, /* in a round: EXEC is under way */
@@ -32,10 +40,15 @@ typedef enum gavel__tx_state {
     GAVEL__TX_ENDED
 } gavel__tx_state;
 
+struct gavel__transaction;
+
 /* What a transaction knows of one of its keys. */
 typedef struct gavel__hold {
-    uint64_t hash;   /* for the table of keys */
-    gavel__key *key; /* while its round holds it, else NULL */
+    struct gavel__transaction *transaction; /* whose it is */
+    uint64_t hash;                          /* for the table of keys */
+    gavel__key *known;                      /* what is known of the key; NULL: not looked up yet */
+    gavel__key *key;                        /* the same while its round holds it, else NULL */
+    gavel__line_node node;                  /* in the key's line */
 } gavel__hold;
 
 /* One read of a transaction: a command, with the reply in the attempt under way. */
@@ -46,7 +59,10 @@ typedef struct gavel__read {
 } gavel__read;
 
 typedef struct gavel__transaction {
-    gavel__list node;
+    gavel__list node;      /* of a round's members, or those done; PARKED: those blocked at a key */
+    gavel__line_node turn; /* among those that are ready, or that a round may take */
+    gavel__line *turn_line; /* in which line; NULL: none */
+    size_t blocked_at;      /* PARKED: which of its keys it waits for, as was last seen */
     gavel__heap_node timer; /* the end of a pause, or the deadline */
     uint64_t sequence;      /* order of arrival */
     gavel__tx_state state;
@@ -91,7 +107,7 @@ typedef struct gavel__transaction {
     bool rests_on_others;      /* has seen what other members of its round wrote */
     bool is_refused;           /* one of its commands was refused; the outcome's message says how */
 
-    gavel_outcome outcome; /* complete when DONE */
+    gavel_outcome outcome; /* complete when ENDED */
 } gavel__transaction;
 
 /* What an engine allows, from the config. */
@@ -137,6 +153,9 @@ gavel__read *gavel__transaction_find_read(
 
 /* The command with first_key and n_keys filled in. False: it has no such arguments. */
 bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command);
+
+/* The only way from one state to another; asserts that the drawing above has that arrow. */
+void gavel__transaction_set_state(gavel__transaction *transaction, gavel__tx_state state);
 
 /* Whether its share of the round's EXEC, as composed, writes anything. */
 bool gavel__transaction_has_effects(const gavel__transaction *transaction);

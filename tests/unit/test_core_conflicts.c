@@ -240,7 +240,7 @@ Test(core_conflicts, those_parked_behind_a_key_go_on_in_order_of_arrival)
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     for (size_t i = 0; i < 3; i++)
         enter(&s, &b[i]);
-    is_in(&s, &b[0], GAVEL__TX_READY);
+    is_in(&s, &b[0], GAVEL__TX_PARKED);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     hears(&s, 0, "WATCH a c / GET a / GET c");

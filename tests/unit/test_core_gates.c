@@ -185,10 +185,10 @@ Test(core_gates, those_without_a_gate_stay)
     hears_gates(&s, 0, "WATCH a b / GET a / GET b");
     says(&s, 0, "OK, \"9\", \"1\"");
     hears_gates(&s, 0, "MULTI / SET b 2 / EXEC");
-    is_in(&s, &a, GAVEL__TX_READY);
-    link_up(&s, 1);
+    is_in(&s, &a, GAVEL__TX_PARKED);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &b, GAVEL_COMMITTED);
+    link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     stage_close(&s);
 }

@@ -1,5 +1,5 @@
 /*
- * The table of keys: claims, waiters, and what is kept for its heat.
+ * The table of keys: uses, claims, and what is kept for its heat.
  */
 #include "core/keys.h"
 
@@ -20,7 +20,12 @@ static struct gavel__round *round_at(size_t i)
 
 static gavel__key *claim(gavel__keys *keys, const char *name, size_t round)
 {
-    return gavel__keys_claim(keys, gavel__keys_name(keys, gavel_str(name)), round_at(round));
+    gavel__key *key = gavel__keys_use(keys, gavel__keys_name(keys, gavel_str(name)));
+    if (key == NULL)
+        return NULL;
+    gavel__keys_claim(key, round_at(round));
+    gavel__keys_unuse(keys, key);
+    return key;
 }
 
 static gavel__key *find(gavel__keys *keys, const char *name)
@@ -28,15 +33,9 @@ static gavel__key *find(gavel__keys *keys, const char *name)
     return gavel__keys_find(keys, gavel__keys_name(keys, gavel_str(name)));
 }
 
-static size_t release(gavel__keys *keys, gavel__key *key, size_t round)
+static void release(gavel__keys *keys, gavel__key *key, size_t round)
 {
-    gavel__list waiters;
-    gavel__list_init(&waiters);
-    gavel__keys_release(keys, key, round_at(round), &waiters);
-    size_t n_waiters = 0;
-    while (gavel__list_pop(&waiters) != NULL)
-        n_waiters++;
-    return n_waiters;
+    gavel__keys_release(keys, key, round_at(round));
 }
 
 static void open(gavel__keys *keys, faulty_memory *memory, gavel_allocator *allocator)
@@ -58,7 +57,7 @@ Test(core_keys, a_key_is_known_while_it_is_claimed)
     cr_assert_null(find(&keys, "b"));
     cr_assert_eq(key->round, round_at(0));
     cr_assert(gavel__bytes_equal(key->node.key, GAVEL_STR("a")));
-    cr_assert_eq(release(&keys, key, 0), 0);
+    release(&keys, key, 0);
     cr_assert_null(find(&keys, "a"));
     gavel__keys_finish(&keys);
     cr_assert_eq(memory.n_blocks, 0);
@@ -70,15 +69,12 @@ Test(core_keys, a_key_is_free_when_both_of_its_rounds_have_let_go)
     gavel_allocator allocator;
     gavel__keys keys;
     open(&keys, &memory, &allocator);
-    gavel__list waiter;
-    gavel__list_init(&waiter);
     gavel__key *key = claim(&keys, "a", 0);
     cr_assert_eq(claim(&keys, "a", 1), key);
     cr_assert_eq(key->round, round_at(1), "the latest has it");
-    gavel__list_append(&key->waiters, &waiter);
-    cr_assert_eq(release(&keys, key, 0), 0, "the second one still has it");
+    release(&keys, key, 0);
     cr_assert_eq(key->round, round_at(1));
-    cr_assert_eq(release(&keys, key, 1), 1);
+    release(&keys, key, 1);
     cr_assert_null(find(&keys, "a"));
     gavel__keys_finish(&keys);
     cr_assert_eq(memory.n_blocks, 0);
@@ -92,10 +88,28 @@ Test(core_keys, the_first_round_holds_a_key_that_the_second_has_let_go)
     open(&keys, &memory, &allocator);
     gavel__key *key = claim(&keys, "a", 0);
     (void)claim(&keys, "a", 1);
-    cr_assert_eq(release(&keys, key, 1), 0);
+    release(&keys, key, 1);
     cr_assert_eq(find(&keys, "a"), key);
     cr_assert_eq(key->n_claims, 1);
-    cr_assert_eq(release(&keys, key, 0), 0);
+    release(&keys, key, 0);
+    cr_assert_null(find(&keys, "a"));
+    gavel__keys_finish(&keys);
+    cr_assert_eq(memory.n_blocks, 0);
+}
+
+Test(core_keys, a_key_is_known_while_somebody_uses_it)
+{
+    faulty_memory memory = {.n_left = MEMORY_ENOUGH};
+    gavel_allocator allocator;
+    gavel__keys keys;
+    open(&keys, &memory, &allocator);
+    gavel__key *key = gavel__keys_use(&keys, gavel__keys_name(&keys, GAVEL_STR("a")));
+    cr_assert_eq(gavel__keys_use(&keys, gavel__keys_name(&keys, GAVEL_STR("a"))), key);
+    cr_assert_eq(claim(&keys, "a", 0), key);
+    release(&keys, key, 0);
+    gavel__keys_unuse(&keys, key);
+    cr_assert_eq(find(&keys, "a"), key, "one of two still uses it");
+    gavel__keys_unuse(&keys, key);
     cr_assert_null(find(&keys, "a"));
     gavel__keys_finish(&keys);
     cr_assert_eq(memory.n_blocks, 0);
@@ -110,7 +124,7 @@ Test(core_keys, a_hot_key_is_kept_with_its_heat)
     gavel__key *key = claim(&keys, "a", 0);
     key->heat.level = 2;
     key->heat.resume_us = 99;
-    (void)release(&keys, key, 0);
+    release(&keys, key, 0);
     cr_assert_eq(find(&keys, "a"), key);
     cr_assert_null(key->round);
     cr_assert_eq(keys.n_warm, 1);
@@ -118,10 +132,10 @@ Test(core_keys, a_hot_key_is_kept_with_its_heat)
     cr_assert_eq(keys.n_warm, 0);
     cr_assert_eq(key->heat.resume_us, 99);
     key->heat.level = 0;
-    (void)release(&keys, key, 1);
+    release(&keys, key, 1);
     key = claim(&keys, "b", 1);
     cr_assert_eq(key->heat.resume_us, 0, "an entry that is used again begins anew");
-    (void)release(&keys, key, 1);
+    release(&keys, key, 1);
     gavel__keys_finish(&keys);
     cr_assert_eq(memory.n_blocks, 0);
 }
@@ -138,7 +152,7 @@ Test(core_keys, warm_keys_and_unused_entries_are_bounded)
         (void)snprintf(name, sizeof(name), "key:%d", i);
         gavel__key *key = claim(&keys, name, 0);
         key->heat.level = 1;
-        (void)release(&keys, key, 0);
+        release(&keys, key, 0);
     }
     cr_assert_eq(keys.n_warm, MAX_WARM);
     cr_assert_null(find(&keys, "key:0"), "the one untouched for the longest goes first");
@@ -158,10 +172,10 @@ Test(core_keys, names_hold_any_byte_and_any_length)
     gavel_bytes names[] = {{"", 0}, {"\0", 1}, {"\0\0", 2}, {long_name, 1000}, {long_name, 999}};
     gavel__key *claimed[5];
     for (size_t i = 0; i < 5; i++)
-        claimed[i] = gavel__keys_claim(&keys, gavel__keys_name(&keys, names[i]), round_at(0));
+        claimed[i] = gavel__keys_use(&keys, gavel__keys_name(&keys, names[i]));
     for (size_t i = 0; i < 5; i++) {
         cr_assert_eq(gavel__keys_find(&keys, gavel__keys_name(&keys, names[i])), claimed[i]);
-        (void)release(&keys, claimed[i], 0);
+        gavel__keys_unuse(&keys, claimed[i]);
     }
     gavel__keys_finish(&keys);
     cr_assert_eq(memory.n_blocks, 0);
@@ -178,7 +192,7 @@ Test(core_keys, a_claim_without_memory_changes_nothing)
         gavel__key *key = claim(&keys, "a", 0);
         is_done = key != NULL;
         if (is_done)
-            (void)release(&keys, key, 0);
+            release(&keys, key, 0);
         cr_assert_null(find(&keys, "a"));
         gavel__keys_finish(&keys);
         cr_assert_eq(memory.n_blocks, 0);

@@ -87,7 +87,7 @@ Test(core_narrowing, who_is_back_too_early_waits_for_the_others)
     composes(&s, 0, "MULTI / SET a 2 / EXEC");
     hears(&s, 0, "MULTI / SET a 2 / EXEC");
     advance(&s, b.transaction->resume_us - s.now_us);
-    is_in(&s, &b, GAVEL__TX_READY);
+    is_in(&s, &b, GAVEL__TX_PARKED);
     hears_nothing(&s, 0);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);

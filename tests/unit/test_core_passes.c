@@ -274,46 +274,6 @@ Test(core_passes, more_gates_than_lanes_take_turns)
     stage_close(&s);
 }
 
-/* One who needs a gate of each of two lanes waits for both, and nobody takes the free one. */
-Test(core_passes, who_wants_gates_of_two_lanes_is_not_overtaken)
-{
-    stage s;
-    actor a = an_adder();
-    actor b = {.reads = "b", .plays = "ADD b 1"};
-    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 2});
-    enter(&s, &a);
-    advance(&s, 0);
-    link_up(&s, 1);
-    hears_gates(&s, 1, ENTER_A READ_A);
-    enter(&s, &b);
-    advance(&s, 0);
-    link_up(&s, 2);
-    hears_gates(&s, 2, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
-    actor both = {.keys = "a b", .plays = "SET a 1; SET b 2"};
-    actor younger = an_adder();
-    enter(&s, &both);
-    enter(&s, &younger);
-    says(&s, 1, "nil, OK, OK, \"1\"");
-    advance(&s, 0);
-    (void)stage_listen(&s, 1);
-    says(&s, 2, "nil, nil, OK, \"1\""); /* b is waited for */
-    advance(&s, 0);
-    (void)stage_listen(&s, 2);
-    while (lane_of(&s, 1)->round != NULL) { /* whoever shares what is held of a */
-        says(&s, 1, "OK, QUEUED, ");
-        size_t n = lane_of(&s, 1)->round->n_hand_off;
-        says(&s, 1, n > 0 ? "QUEUED, QUEUED, [OK, :1, :1]" : "[OK]");
-        advance(&s, 0);
-        (void)stage_listen(&s, 1);
-    }
-    ends(&s, &a, GAVEL_COMMITTED);
-    actor youngest = an_adder();
-    enter(&s, &youngest);
-    advance(&s, 0);
-    cr_expect_eq(lane_of(&s, 1)->round, NULL, "somebody younger has taken the gate of a");
-    stage_close(&s);
-}
-
 /* ---- Serving several rounds ----------------------------------------------------------------- */
 
 /* Others here wait for the key: they are served behind the EXEC, under the same grant. */

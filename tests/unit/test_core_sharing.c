@@ -376,7 +376,7 @@ Test(core_sharing, when_the_share_is_full_nobody_comes_along)
     enter(&s, &same);
     link_up(&s, 0);
     hears(&s, 0, watch_of(&c, 0, 16));
-    is_in(&s, &same, GAVEL__TX_READY);
+    is_in(&s, &same, GAVEL__TX_PARKED);
     stage_close(&s);
 }
 

@@ -1,0 +1,329 @@
+/*
+ * The order of transactions: see the header.
+ */
+#include "core/order.h"
+
+#include <assert.h>
+
+static gavel__hold *hold_of(gavel__line_node *node)
+{
+    return GAVEL__CONTAINER(node, gavel__hold, node);
+}
+
+/* Who is first in the key's line, or NULL. */
+static gavel__transaction *first_of(const gavel__key *key)
+{
+    gavel__line_node *node = gavel__line_first(&key->line);
+    return node != NULL ? hold_of(node)->transaction : NULL;
+}
+
+void gavel__order_init(gavel__order *order, gavel__keys *keys)
+{
+    *order = (gavel__order){.keys = keys};
+    gavel__list_init(&order->looks);
+}
+
+/* ---- Knowing keys -------------------------------------------------------------------------- */
+
+bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
+{
+    if (transaction->is_read_only)
+        return true;
+    /* Mostly all are known, or none: it has come to want a key in its last run at most. */
+    for (size_t i = transaction->n_keys; i-- > 0 && transaction->holds[i].known == NULL;) {
+        gavel__hold *hold = &transaction->holds[i];
+        gavel__key_name name = {transaction->keys[i], hold->hash};
+        if (name.hash == 0)
+            name = gavel__keys_name(order->keys, name.bytes);
+        hold->hash = name.hash;
+        hold->known = gavel__keys_use(order->keys, name);
+        if (hold->known == NULL)
+            return false;
+    }
+    return true;
+}
+
+void gavel__order_forget(gavel__order *order, gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        gavel__hold *hold = &transaction->holds[i];
+        assert(!gavel__line_has(&hold->node));
+        if (hold->known != NULL)
+            gavel__keys_unuse(order->keys, hold->known);
+        hold->known = NULL;
+    }
+}
+
+/* ---- Whether it can go --------------------------------------------------------------------- */
+
+static void leave_turn(gavel__transaction *transaction)
+{
+    if (transaction->turn_line == NULL)
+        return;
+    gavel__line_remove(transaction->turn_line, &transaction->turn);
+    transaction->turn_line = NULL;
+}
+
+static void enter_turn(gavel__line *line, gavel__transaction *transaction)
+{
+    assert(transaction->turn_line == NULL);
+    gavel__list_remove(&transaction->node); /* it is blocked at no key */
+    transaction->turn.order = transaction->sequence;
+    transaction->turn_line = line;
+    gavel__line_insert(line, &transaction->turn);
+}
+
+/* Whoever was first is so no more: an elder one has come back. */
+static void displace(gavel__transaction *transaction)
+{
+    leave_turn(transaction);
+    if (transaction->state == GAVEL__TX_READY)
+        gavel__transaction_set_state(transaction, GAVEL__TX_PARKED);
+}
+
+static void enter_line(gavel__hold *hold)
+{
+    gavel__line *line = &hold->known->line;
+    gavel__transaction *first = first_of(hold->known);
+    hold->node.order = hold->transaction->sequence;
+    gavel__line_insert(line, &hold->node);
+    if (first != NULL && gavel__line_first(line) == &hold->node)
+        displace(first);
+}
+
+static bool is_available(const gavel__key *key, const gavel__candidates *candidates)
+{
+    if (key->is_in_doubt)
+        return false;
+    if (key->round == NULL || key->is_on_offer)
+        return true;
+    return candidates != NULL &&
+           (key->round == candidates->own || key->round == candidates->before);
+}
+
+/*
+ * Whether it is first everywhere, and all of its keys are free, or the round's. It comes back to
+ * the lines that it has left. Begins where it was blocked, since there it mostly still is.
+ */
+static bool can_go(gavel__transaction *transaction, const gavel__candidates *candidates)
+{
+    size_t n_keys = transaction->n_keys;
+    size_t i = transaction->blocked_at < n_keys ? transaction->blocked_at : 0;
+    for (size_t n = 0; n < n_keys; n++) {
+        gavel__hold *hold = &transaction->holds[i];
+        if (!gavel__line_has(&hold->node))
+            enter_line(hold);
+        if (gavel__line_first(&hold->known->line) != &hold->node ||
+            !is_available(hold->known, candidates)) {
+            transaction->blocked_at = i;
+            return false;
+        }
+        i = i + 1 < n_keys ? i + 1 : 0;
+    }
+    return true;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+static void request_look(gavel__order *order, gavel__key *key)
+{
+    if (gavel__list_is_empty(&key->look) && !gavel__line_is_empty(&key->line))
+        gavel__list_append(&order->looks, &key->look);
+}
+
+static void leave_line(gavel__order *order, gavel__hold *hold)
+{
+    bool was_first = gavel__line_first(&hold->known->line) == &hold->node;
+    gavel__line_remove(&hold->known->line, &hold->node);
+    if (was_first)
+        request_look(order, hold->known);
+}
+
+/* Out of all lines but that of its i-th key. */
+static void step_aside(gavel__order *order, gavel__transaction *transaction, size_t i)
+{
+    for (size_t k = 0; k < transaction->n_keys; k++) {
+        if (k != i && gavel__line_has(&transaction->holds[k].node))
+            leave_line(order, &transaction->holds[k]);
+    }
+}
+
+/* It cannot go, but may be the first in other lines: these do not wait for what is away. */
+static void on_blocked(gavel__order *order, gavel__transaction *transaction)
+{
+    if (transaction->n_keys < 2)
+        return;
+    gavel__key *key = transaction->holds[transaction->blocked_at].known;
+    gavel__list_remove(&transaction->node);
+    if (key->is_away)
+        step_aside(order, transaction, transaction->blocked_at);
+    else
+        gavel__list_append(&key->blocked, &transaction->node);
+}
+
+static gavel__ready_kind kind_of(
+    gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    if (transaction->is_read_only)
+        return GAVEL__READY_READERS;
+    return gavel__gates_of(order->gates, transaction, now_us, gates) > 0 ? GAVEL__READY_GATED
+                                                                         : GAVEL__READY_FREE;
+}
+
+static void make_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    enter_turn(&order->ready[kind_of(order, transaction, now_us)], transaction);
+    gavel__transaction_set_state(transaction, GAVEL__TX_READY);
+}
+
+static void look(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    gavel__transaction *transaction = first_of(key);
+    if (transaction == NULL || transaction->state != GAVEL__TX_PARKED ||
+        transaction->turn_line != NULL)
+        return;
+    if (can_go(transaction, NULL))
+        make_ready(order, transaction, now_us);
+    else
+        on_blocked(order, transaction);
+}
+
+/* One look may ask for others: those of keys where somebody has stepped aside. */
+static void run_looks(gavel__order *order, int64_t now_us)
+{
+    if (order->is_looking)
+        return;
+    order->is_looking = true;
+    for (gavel__list *node; (node = gavel__list_pop(&order->looks)) != NULL;)
+        look(order, GAVEL__CONTAINER(node, gavel__key, look), now_us);
+    order->is_looking = false;
+}
+
+void gavel__order_look(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    request_look(order, key);
+    run_looks(order, now_us);
+}
+
+void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    gavel__transaction *first = first_of(key);
+    if (first == NULL || first->state != GAVEL__TX_READY)
+        return;
+    displace(first);
+    gavel__order_look(order, key, now_us);
+}
+
+void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    key->is_away = true;
+    for (gavel__list *node; (node = gavel__list_pop(&key->blocked)) != NULL;) {
+        gavel__transaction *transaction = GAVEL__CONTAINER(node, gavel__transaction, node);
+        step_aside(order, transaction, transaction->blocked_at);
+    }
+    run_looks(order, now_us);
+}
+
+/* ---- Coming and going ---------------------------------------------------------------------- */
+
+void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__list_remove(&transaction->node);
+    gavel__transaction_set_state(transaction, GAVEL__TX_PARKED);
+    if (transaction->is_read_only) {
+        make_ready(order, transaction, now_us);
+        return;
+    }
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        assert(transaction->holds[i].known != NULL);
+        transaction->holds[i].key = NULL;
+        if (!gavel__line_has(&transaction->holds[i].node))
+            enter_line(&transaction->holds[i]);
+    }
+    if (can_go(transaction, NULL))
+        make_ready(order, transaction, now_us);
+    else
+        on_blocked(order, transaction);
+    run_looks(order, now_us);
+}
+
+void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    leave_turn(transaction);
+    gavel__list_remove(&transaction->node);
+    step_aside(order, transaction, transaction->n_keys);
+    run_looks(order, now_us);
+}
+
+void gavel__order_hold_back(
+    gavel__order *order, gavel__transaction *transaction, size_t i, int64_t now_us)
+{
+    leave_turn(transaction);
+    step_aside(order, transaction, i);
+    transaction->blocked_at = i;
+    run_looks(order, now_us);
+}
+
+/* ---- Who is ready -------------------------------------------------------------------------- */
+
+gavel__transaction *gavel__order_first(const gavel__order *order, gavel__ready_kind kind)
+{
+    gavel__line_node *node = gavel__line_first(&order->ready[kind]);
+    return node != NULL ? gavel__of_turn(node) : NULL;
+}
+
+void gavel__order_move(gavel__transaction *transaction, gavel__line *line)
+{
+    leave_turn(transaction);
+    enter_turn(line, transaction);
+}
+
+gavel__transaction *gavel__order_soon(const gavel__key *key)
+{
+    gavel__transaction *first = first_of(key);
+    if (first == NULL || first->state != GAVEL__TX_PARKED)
+        return NULL;
+    const gavel__key *blocking = first->holds[first->blocked_at].known;
+    return blocking->round != NULL && !blocking->is_away ? first : NULL;
+}
+
+/* ---- Candidates ---------------------------------------------------------------------------- */
+
+void gavel__order_offer(
+    gavel__order *order, gavel__candidates *candidates, gavel__key *key, int64_t now_us)
+{
+    gavel__transaction *transaction = first_of(key);
+    if (transaction == NULL || transaction->turn_line == &candidates->line)
+        return;
+    if (transaction->state == GAVEL__TX_READY) {
+        leave_turn(transaction);
+        enter_turn(&candidates->line, transaction);
+    } else if (transaction->state == GAVEL__TX_PARKED) {
+        if (can_go(transaction, candidates))
+            enter_turn(&candidates->line, transaction);
+        else
+            on_blocked(order, transaction);
+        run_looks(order, now_us);
+    }
+}
+
+void gavel__order_take(gavel__order *order, gavel__candidates *candidates,
+    gavel__transaction *transaction, int64_t now_us)
+{
+    leave_turn(transaction);
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        gavel__hold *hold = &transaction->holds[i];
+        if (!gavel__line_has(&hold->node))
+            continue;
+        gavel__line_remove(&hold->known->line, &hold->node);
+        gavel__order_offer(order, candidates, hold->known, now_us);
+    }
+}
+
+void gavel__order_drop(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    leave_turn(transaction);
+    if (transaction->state == GAVEL__TX_READY)
+        enter_turn(&order->ready[kind_of(order, transaction, now_us)], transaction);
+}

@@ -1,0 +1,101 @@
+/*
+ * The order of transactions: whose turn it is.
+ *
+ * A transaction that writes stands in the line of each of its keys, by arrival. It is ready when it
+ * is the first in all of them and no round has any of these keys; so whatever is open, a round
+ * looks at those that it takes, and at those that stand behind them. Of two with a key in common
+ * the elder goes first, also if the younger one could go now: nobody is passed for ever, and since
+ * one waits for elder ones and for rounds only, never in a circle.
+ *
+ * Where that would keep others for longer than rounds take, it steps aside in the lines of its
+ * other keys, to come back when its turn has come where it waits: behind a key whose round waits at
+ * a gate, and during a key's pause.
+ *
+ * Transactions that only read stand in no line. Used by the queue, rounds, and the schedule.
+ */
+#ifndef GAVEL__ORDER_H
+#define GAVEL__ORDER_H
+
+#include "core/gate.h"
+#include "core/transaction.h"
+
+/* Who is ready, by what takes them. */
+typedef enum gavel__ready_kind {
+    GAVEL__READY_READERS, /* snapshot rounds */
+    GAVEL__READY_FREE,    /* rounds that pass through no gate */
+    GAVEL__READY_GATED,   /* rounds that do */
+    GAVEL__N_READY_KINDS
+} gavel__ready_kind;
+
+typedef struct gavel__order {
+    gavel__keys *keys;
+    gavel__gates *gates;
+    gavel__line ready[GAVEL__N_READY_KINDS];
+    gavel__list looks; /* keys whose first one is to be looked at */
+    bool is_looking;
+} gavel__order;
+
+void gavel__order_init(gavel__order *order, gavel__keys *keys);
+
+/* Makes its keys known. False: no memory; those that are known stay so. */
+bool gavel__order_know(gavel__order *order, gavel__transaction *transaction);
+
+/* They need not be known any more, for its sake. */
+void gavel__order_forget(gavel__order *order, gavel__transaction *transaction);
+
+/* Into the lines of its keys, which are known: READY, or PARKED. */
+void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
+
+/* Out of them, wherever it stands; who stood behind it may be ready. Its state is the caller's. */
+void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
+
+/* A READY one waits for a pause of the i-th of its keys: it stays first there. */
+void gavel__order_hold_back(
+    gavel__order *order, gavel__transaction *transaction, size_t i, int64_t now_us);
+
+/* No round has the key any more, or its round only stands: whoever is first may be ready. */
+void gavel__order_look(gavel__order *order, gavel__key *key, int64_t now_us);
+
+/* The key's round stands no more: whoever was ready for it is so no longer. */
+void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us);
+
+/* The key's round waits at a gate. */
+void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us);
+
+/* Whoever is first in the key's line, if it waits for nothing but rounds that are under way and end
+ * by themselves; else NULL. */
+gavel__transaction *gavel__order_soon(const gavel__key *key);
+
+/* The READY one that goes first, or NULL. */
+gavel__transaction *gavel__order_first(const gavel__order *order, gavel__ready_kind kind);
+
+/* Whose turn a transaction's node is. */
+static inline gavel__transaction *gavel__of_turn(gavel__line_node *node)
+{
+    return (gavel__transaction *)((char *)node - offsetof(gavel__transaction, turn));
+}
+
+/* From the line of turns that it stands in to another. */
+void gavel__order_move(gavel__transaction *transaction, gavel__line *line);
+
+/* ---- For a round that is being collected --------------------------------------------------- */
+
+/* Who may be taken in because of the keys that the round has. */
+typedef struct gavel__candidates {
+    gavel__line line;
+    const struct gavel__round *own;    /* the round; NULL: not begun */
+    const struct gavel__round *before; /* the one behind whose EXEC it reads, or NULL */
+} gavel__candidates;
+
+/* Whoever is first in the key's line is a candidate, if all its keys are free or the round's. */
+void gavel__order_offer(
+    gavel__order *order, gavel__candidates *candidates, gavel__key *key, int64_t now_us);
+
+/* A member has been taken in, with its keys: out of their lines, and the next ones are offered. */
+void gavel__order_take(gavel__order *order, gavel__candidates *candidates,
+    gavel__transaction *transaction, int64_t now_us);
+
+/* This one is no candidate after all. */
+void gavel__order_drop(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
+
+#endif
