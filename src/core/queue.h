@@ -65,6 +65,9 @@ void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, g
 void gavel__queue_settle_abort(
     gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
+/* Whether the deadline of any is over. Costs nothing while no timer is due. */
+bool gavel__queue_has_overdue(const gavel__queue *queue, int64_t now_us);
+
 /* The transactions whose timer is due, one a call, or NULL. Its timer is set to the deadline. */
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
 
