@@ -283,6 +283,23 @@ void gavel__client_watch(gavel_client *client)
 
 /* ---- All of it ----------------------------------------------------------------------------- */
 
+/* This process may have been the one that was late, and the answers have been there for long: what
+ * they say comes before that a deadline has passed without them. */
+static void receive_before_deadlines(gavel_client *client, int64_t now_us)
+{
+    if (!gavel__queue_has_overdue(&client->engine.queue, now_us))
+        return;
+    size_t n_connections = gavel__client_n_connections(client);
+    for (size_t i = 0; i < n_connections; i++) {
+        gavel__connection *connection = gavel__client_connection(client, i);
+        if (connection->link == NULL || connection->is_slept_on ||
+            gavel__link_n_expected(connection->link) == 0)
+            continue;
+        gavel__link_on_ready(connection->link, true, false, now_us);
+        connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
+    }
+}
+
 /* So that callbacks that always submit more cannot keep the loop from its other work. */
 static const int max_passes = 16;
 
@@ -295,6 +312,7 @@ bool gavel__client_pump(gavel_client *client)
     for (int pass = 0; pass < max_passes && client->has_news; pass++) {
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
+        receive_before_deadlines(client, now_us);
         gavel__client_advance_locks(client);
         gavel__engine_advance(&client->engine, now_us);
         serve_links(client, now_us);

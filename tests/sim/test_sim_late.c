@@ -195,3 +195,66 @@ Test(sim_late, does_not_deny_what_it_has_just_sent)
     run_and_compare(world, 900 * SIM_MILLISECOND, 3000);
     sim_destroy(world);
 }
+
+/* ---- Answers that were there in time -------------------------------------------------------- */
+
+#define N_KEYS 4
+
+static gavel_verdict add_one(gavel_tx *tx, void *user)
+{
+    gavel_bytes key = gavel_str(user);
+    int64_t value = 0;
+    gavel_get_int(tx, key, &value);
+    gavel_set_int(tx, key, value + 1);
+    return GAVEL_COMMIT;
+}
+
+/* One of each key, within a second. */
+static void submit_all(sim_world *world, gavel_client *client)
+{
+    static const gavel_read reads[N_KEYS] = {
+        {.key = {"a", 1}}, {.key = {"b", 1}}, {.key = {"c", 1}}, {.key = {"d", 1}}};
+    for (size_t i = 0; i < N_KEYS; i++)
+        sim_submit(world, client,
+            &(gavel_transaction){.body = add_one,
+                .user = (void *)(uintptr_t)reads[i].key.data,
+                .reads = &reads[i],
+                .n_reads = 1,
+                .deadline_ms = 1000});
+}
+
+static bool has_commits(sim_world *world, void *user)
+{
+    return sim_get_counters(world)->n_commits >= *(uint64_t *)user;
+}
+
+/*
+ * A process is stopped, for far longer than the deadline, while the replies to its EXECs are on
+ * their way. They lie in the sockets when it goes on, and are what its callers are told.
+ */
+Test(sim_late, answers_that_lie_in_the_sockets_come_before_deadlines)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        sim_world *world = sim_create(seed);
+        sim_set_faults(world, &(sim_faults){.latency_min_us = 9000, .latency_max_us = 10000});
+        gavel_client *client =
+            sim_open(world, &(gavel_config){.max_links = N_KEYS, .max_round_width = 1});
+        while (sim_get_counters(world)->n_connections < N_KEYS) {
+            submit_all(world, client);
+            cr_assert(sim_finish(world, SIM_SECOND));
+        }
+        size_t n_before = sim_n_results_with(world, GAVEL_COMMITTED);
+        uint64_t n_commits = sim_get_counters(world)->n_commits + N_KEYS;
+        submit_all(world, client);
+        cr_assert(sim_run_until(world, has_commits, &n_commits, SIM_SECOND / 2));
+        cr_assert_eq(sim_n_results_with(world, GAVEL_COMMITTED), n_before, "seed %d", (int)seed);
+        sim_pause(world, client);
+        sim_run_for(world, 2 * SIM_SECOND);
+        sim_resume(world, client);
+        cr_assert(sim_finish(world, 10 * SIM_SECOND));
+        cr_expect_eq(sim_n_results_with(world, GAVEL_COMMITTED), n_before + N_KEYS);
+        cr_expect_eq(sim_n_results_with(world, GAVEL_UNKNOWN), 0);
+        gavel_close(client);
+        sim_destroy(world);
+    }
+}
