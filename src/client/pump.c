@@ -289,9 +289,8 @@ static void receive_before_deadlines(gavel_client *client, int64_t now_us)
 {
     if (!gavel__queue_has_overdue(&client->engine.queue, now_us))
         return;
-    size_t n_connections = gavel__client_n_connections(client);
-    for (size_t i = 0; i < n_connections; i++) {
-        gavel__connection *connection = gavel__client_connection(client, i);
+    for (size_t i = 0; i < client->n_connections; i++) {
+        gavel__connection *connection = &client->connections[i];
         if (connection->link == NULL || connection->is_slept_on ||
             gavel__link_n_expected(connection->link) == 0)
             continue;
