@@ -124,7 +124,6 @@ void gavel__directory_init(gavel__directory *directory)
     directory->n_endpoints = 0;
     directory->good = 0;
     directory->version = 0;
-    directory->has_failed = false;
     directory->message[0] = '\0';
     if (!gavel__endpoint_of(directory->address, &directory->fixed))
         return;
@@ -176,7 +175,6 @@ static void take_answer(gavel__directory *directory, gavel__lookup *lookup, int6
     directory->good = good;
     directory->version++;
     directory->answered_us = now_us;
-    directory->has_failed = false;
     lookup->endpoints = NULL;
 }
 
@@ -195,8 +193,11 @@ static void take_pending(gavel__directory *directory, int64_t now_us)
     leave_lookup(lookup);
 }
 
+/* Unless one is under way, or there is nothing to be looked up. */
 static void begin_lookup(gavel__directory *directory)
 {
+    if (is_fixed(directory) || directory->pending != NULL)
+        return;
     gavel__lookup *lookup = create_lookup(directory->address);
     if (lookup == NULL) {
         gavel__format(directory->message, sizeof(directory->message), "no memory");
@@ -215,11 +216,9 @@ static void begin_lookup(gavel__directory *directory)
 
 void gavel__directory_begin(gavel__directory *directory, gavel__route *route, int64_t now_us)
 {
+    take_pending(directory, now_us);
     *route = (gavel__route){.version = directory->version};
-    if (is_fixed(directory) || directory->pending != NULL)
-        return;
-    if (directory->n_endpoints == 0 || directory->has_failed ||
-        now_us - directory->answered_us > max_age_us)
+    if (directory->n_endpoints == 0 || now_us - directory->answered_us > max_age_us)
         begin_lookup(directory);
 }
 
@@ -239,7 +238,7 @@ gavel__directory_answer gavel__directory_next(
     gavel__directory *directory, gavel__route *route, int64_t now_us, gavel__endpoint *ret_endpoint)
 {
     take_pending(directory, now_us);
-    if (directory->pending != NULL && !route->is_begun)
+    if (directory->pending != NULL && directory->n_endpoints == 0)
         return GAVEL__DIRECTORY_ANSWER_LATER;
     size_t place = find_untried(directory, route);
     if (place == directory->n_endpoints)
@@ -248,7 +247,6 @@ gavel__directory_answer gavel__directory_next(
         *route = (gavel__route){.version = directory->version};
     route->tried |= UINT32_C(1) << place;
     route->current = (uint32_t)place;
-    route->is_begun = true;
     *ret_endpoint = directory->endpoints[place];
     return GAVEL__DIRECTORY_ANSWER_ENDPOINT;
 }
@@ -257,7 +255,7 @@ bool gavel__directory_on_failure(gavel__directory *directory, gavel__route *rout
 {
     if (find_untried(directory, route) < directory->n_endpoints)
         return true;
-    directory->has_failed = true;
+    begin_lookup(directory);
     return false;
 }
 

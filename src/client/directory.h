@@ -3,11 +3,12 @@
  *
  * Where to dial is asked when dialling. A unix socket, or a host that is written as a number, is
  * its own answer. A name is looked up, never by the thread that asks: the answer comes later, by
- * gavel__lookup_answer, and wakes the client's loop. It serves all dials of the next seconds, until
- * one has tried all of the host's endpoints in vain.
+ * gavel__lookup_answer, and wakes the client's loop. It is waited for only while nothing is known
+ * of the name. Later look-ups, when what is known is some seconds old, or a dial has tried all of
+ * it in vain, are for the dials that begin when they are answered.
  *
- *     begin --> next: LATER ... ENDPOINT --on_failure--> next: ENDPOINT --on_good
- *                                                        next: NONE
+ *     begin --> next: LATER ... ENDPOINT --on_failure: true--> next: ENDPOINT --on_good
+ *                    NONE                --on_failure: false
  *
  * A dial tries each endpoint once, the one that was good last before all others.
  */
@@ -38,7 +39,7 @@ typedef struct gavel__directory {
     const gavel__address *address; /* borrowed */
     gavel__look_up *look_up;
     void *resolver;            /* its `user` */
-    void (*wake)(void *waker); /* an answer is there; any thread, nothing of ours is locked */
+    void (*wake)(void *waker); /* an answer is there; any thread; it may not call back */
     void *waker;
     gavel__lookup *pending; /* NULL: none is under way */
     gavel__endpoint fixed;  /* what needs no look-up */
@@ -47,7 +48,6 @@ typedef struct gavel__directory {
     size_t good;                      /* of these: the last one that was good, and is tried first */
     uint64_t version;                 /* how often `endpoints` were others */
     int64_t answered_us;              /* when it was last looked up */
-    bool has_failed;                  /* a dial has tried all in vain since then */
     char message[GAVEL_MESSAGE_SIZE]; /* why none is known */
 } gavel__directory;
 
@@ -56,7 +56,6 @@ typedef struct gavel__route {
     uint64_t version; /* of the endpoints that `tried` and `current` mean */
     uint32_t tried;   /* a bit for each */
     uint32_t current;
-    bool is_begun; /* it has got an endpoint */
 } gavel__route;
 
 typedef enum gavel__directory_answer {
@@ -71,14 +70,14 @@ void gavel__directory_init(gavel__directory *directory);
 /* Takes a zeroed directory. In a child process, nobody answers any more what the parent asked. */
 void gavel__directory_finish(gavel__directory *directory, bool is_child);
 
-/* A dial begins: looks up, if what is known is not good enough. */
+/* A dial begins: looks up, if nothing is known, or only what is old. */
 void gavel__directory_begin(gavel__directory *directory, gavel__route *route, int64_t now_us);
 
 /* Where to dial next. */
 gavel__directory_answer gavel__directory_next(gavel__directory *directory, gavel__route *route,
     int64_t now_us, gavel__endpoint *ret_endpoint);
 
-/* The endpoint was of no use; returns whether another one is left to this dial. */
+/* The endpoint was of no use; returns whether another one is left to this dial. Else looks up. */
 bool gavel__directory_on_failure(gavel__directory *directory, gavel__route *route);
 
 /* The endpoint is of use. */

@@ -92,7 +92,9 @@ size_t gavel__endpoints_look_up(const char *host, int port,
     gavel__format(service, sizeof(service), "%d", port);
     int error = getaddrinfo(host, service, &hints, &found);
     if (error != 0) {
-        const char *reason = error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error);
+        char reason[GAVEL_MESSAGE_SIZE] = "";
+        if (error != EAI_SYSTEM || strerror_r(errno, reason, sizeof(reason)) != 0)
+            gavel__format(reason, sizeof(reason), "%s", gai_strerror(error));
         gavel__format(
             message, GAVEL_MESSAGE_SIZE, "the host's address cannot be looked up: %s", reason);
         return 0;

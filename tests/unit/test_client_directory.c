@@ -112,6 +112,7 @@ Test(client_directory, each_endpoint_is_tried_once)
 {
     it.is_answered_at_once = true;
     begin_dial(0);
+    it.is_answered_at_once = false;
     cr_expect_eq(next(0), '1');
     cr_expect(fails());
     cr_expect_eq(next(0), '2');
@@ -119,7 +120,6 @@ Test(client_directory, each_endpoint_is_tried_once)
     cr_expect_eq(next(0), '3');
     cr_expect_not(fails());
     cr_expect_eq(next(0), '-');
-    cr_expect_eq(it.n_look_ups, 1);
     cr_expect_eq(it.n_wakes, 0, "for an answer that was there at once");
 }
 
@@ -137,7 +137,6 @@ Test(client_directory, the_last_good_one_comes_first)
     cr_expect_eq(next(1), '1');
     fails();
     cr_expect_eq(next(1), '3');
-    cr_expect_not(fails());
     cr_expect_eq(it.n_look_ups, 1);
 }
 
@@ -158,7 +157,8 @@ Test(client_directory, an_answer_is_waited_for_and_wakes)
     cr_expect_eq(it.n_look_ups, 1);
 }
 
-Test(client_directory, an_old_answer_is_looked_up_anew)
+/* And nobody waits for that. */
+Test(client_directory, an_old_answer_is_looked_up_beside_the_dial)
 {
     begin_dial(0);
     answer("12");
@@ -167,28 +167,32 @@ Test(client_directory, an_old_answer_is_looked_up_anew)
     cr_expect_eq(next(0), '2');
     gavel__directory_on_good(&it.directory, &it.route);
     begin_dial(5 * SECOND + 1);
-    cr_expect_eq(next(5 * SECOND + 1), '?');
+    cr_expect_eq(it.n_look_ups, 2);
+    cr_expect_eq(next(5 * SECOND + 1), '2');
     answer("312");
+    begin_dial(6 * SECOND);
     cr_expect_eq(next(6 * SECOND), '2', "still the good one");
     begin_dial(12 * SECOND);
     answer("54");
     cr_expect_eq(next(12 * SECOND), '5', "it is gone");
 }
 
+/* However long the resolver hangs. */
 Test(client_directory, after_all_have_failed_it_is_looked_up_anew)
 {
     it.is_answered_at_once = true;
     begin_dial(0);
-    next(0);
-    begin_dial(1);
-    cr_expect_eq(it.n_look_ups, 1);
-    while (next(1) != '-')
-        fails();
     it.is_answered_at_once = false;
-    begin_dial(2);
+    for (char number = '1'; number <= '3'; number++) {
+        cr_expect_eq(it.n_look_ups, 1);
+        cr_expect_eq(next(1), number);
+        cr_expect_eq(fails(), number < '3');
+    }
     cr_expect_eq(it.n_look_ups, 2);
-    cr_expect_eq(next(2), '?');
+    begin_dial(2);
+    cr_expect_eq(next(2), '1', "it may be there again");
     answer("9");
+    begin_dial(3);
     cr_expect_eq(next(3), '9');
 }
 
