@@ -77,12 +77,31 @@ static void release_keys(gavel__doubt *doubt, int64_t now_us)
             doubt->doubts->queue, doubt->claims[--doubt->n_claims], NULL, now_us);
 }
 
+static void forget_gates(gavel__doubt *doubt)
+{
+    while (doubt->n_gates > 0)
+        doubt->gates[--doubt->n_gates]->n_pins--;
+}
+
+void gavel__doubt_take_gates(gavel__doubt *doubt, const gavel__pass *pass)
+{
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        gavel__gate *gate = pass->gates[i];
+        if (!gate->is_held || gate->is_spurious)
+            continue;
+        gate->n_pins++;
+        doubt->granted_us[doubt->n_gates] = gate->granted_us;
+        doubt->gates[doubt->n_gates++] = gate;
+    }
+}
+
 /* Its members have left. */
 static void close(gavel__doubt *doubt, int64_t now_us)
 {
     assert(gavel__list_is_empty(&doubt->members));
     assert(doubt->question.state == GAVEL__QUESTION_IDLE);
     release_keys(doubt, now_us);
+    forget_gates(doubt);
     gavel__list_remove(&doubt->node);
     if (doubt->state != GAVEL__DOUBT_IDLE)
         set_state(doubt, GAVEL__DOUBT_IDLE);
@@ -96,6 +115,7 @@ void gavel__doubts_finish(gavel__doubts *doubts)
         gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
         assert(gavel__list_is_empty(&doubt->members));
         release_keys(doubt, 0);
+        forget_gates(doubt);
         gavel__doubt_destroy(doubt);
     }
 }
@@ -142,9 +162,11 @@ static void settle_committed(gavel__doubt *doubt, int64_t now_us)
     close(doubt, now_us);
 }
 
-/* It did not, and cannot any more: the members run again. */
+/* It did not, and cannot any more: the members run again, and the gates are still ours. */
 static void settle_not_made(gavel__doubt *doubt, int64_t now_us)
 {
+    for (size_t i = 0; i < doubt->n_gates; i++)
+        gavel__gate_hand_off(doubt->gates[i], doubt->granted_us[i]);
     while (!gavel__list_is_empty(&doubt->members))
         gavel__queue_on_fault(doubt->doubts->queue, gavel__member_of(doubt->members.next),
             "the link was lost before EXEC took effect", now_us);
@@ -258,15 +280,24 @@ static const gavel__question_ops question_ops = {write, on_reply, on_loss};
 
 /* ---- Time ---------------------------------------------------------------------------------- */
 
+/* Whether somebody waits to be told, or for a gate. */
+static bool is_wanted(const gavel__doubt *doubt, int64_t now_us)
+{
+    bool has_gate = false;
+    for (size_t i = 0; i < doubt->n_gates; i++)
+        has_gate = has_gate || !gavel__gate_is_late(doubt->gates[i], now_us);
+    return has_gate || !gavel__list_is_empty(&doubt->members);
+}
+
 void gavel__doubts_advance(gavel__doubts *doubts, int64_t now_us)
 {
     for (gavel__list *node = doubts->open.next; node != &doubts->open;) {
         gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
         node = node->next;
-        bool is_wanted = !gavel__list_is_empty(&doubt->members);
-        if (!is_wanted && gavel__question_withdraw(&doubt->question))
+        bool wants = is_wanted(doubt, now_us);
+        if (!wants && gavel__question_withdraw(&doubt->question))
             close(doubt, now_us);
-        else if (is_wanted && doubt->state == GAVEL__DOUBT_RESTING && doubt->ask_us <= now_us)
+        else if (wants && doubt->state == GAVEL__DOUBT_RESTING && doubt->ask_us <= now_us)
             ask(doubt);
     }
 }

@@ -18,8 +18,9 @@
  *                    RESTING --nobody wants to know--> IDLE
  *
  *     IDLE     a round's, in case; or in the list of idle ones. It has nothing
- *     ASKING   open: has the members and the keys of a round that is gone; its question is under
- * way RESTING  open; its question is IDLE, and asked again at ask_us
+ *     ASKING   open: has the members and keys of a round that is gone, and the gates that its EXEC
+ *              would have handed off; its question is under way
+ *     RESTING  likewise, and its question is IDLE: asked again at ask_us
  *
  * For rounds, which hand their members over, and the engine.
  */
@@ -27,6 +28,7 @@
 #define GAVEL__DOUBT_H
 
 #include "core/names.h"
+#include "core/pass.h"
 #include "core/question.h"
 #include "core/queue.h"
 
@@ -57,6 +59,9 @@ typedef struct gavel__doubt {
     uint64_t number;                 /* what EXEC would have written to the marker; 0: nothing */
     char marker[GAVEL__MARKER_SIZE]; /* the lost link's */
     size_t marker_size;
+    gavel__gate *gates[GAVEL__PASS_MAX]; /* that its EXEC would have handed off */
+    int64_t granted_us[GAVEL__PASS_MAX]; /* and when they were granted */
+    size_t n_gates;
     bool is_refused; /* the server had refused a part of it: the marker would not tell all */
     bool is_touched; /* the server did not refuse to look for the marker */
     bool is_fenced;  /* the marker was touched, a late EXEC will fail */
@@ -73,6 +78,9 @@ void gavel__doubts_finish(gavel__doubts *doubts);
  * memory. */
 gavel__doubt *gavel__doubt_create(gavel__doubts *doubts);
 void gavel__doubt_destroy(gavel__doubt *doubt);
+
+/* Its EXEC hands off what the pass holds: if it was not made, that is done by a question. */
+void gavel__doubt_take_gates(gavel__doubt *doubt, const gavel__pass *pass);
 
 /* It was given members, keys, a number and a marker: tells the hooks, and asks, or settles what
  * cannot be asked. `link`: the lane's index. */

@@ -16,7 +16,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     *engine = (gavel__engine){.config = *config};
     gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
     gavel__queue_init(&engine->queue, &engine->context);
-    engine->config.gates.allocator = config->allocator;
+    engine->config.gates.context = &engine->context;
+    engine->config.gates.questions = &engine->questions;
     engine->config.gates.key_prefix = config->key_prefix;
     engine->config.gates.seed = gavel__random_next(&engine->context.random);
     engine->config.gates.hash_seed = engine->queue.keys.map.seed; /* hashes are used for both */
@@ -319,22 +320,30 @@ static void on_unreachable(
     }
 }
 
-static void lose_rounds(
-    gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
+/* The marker tells whether EXEC was made, and with it the hand-off of the gates. */
+static void lose_committing(gavel__lane *lane, bool is_handed_off, int64_t now_us)
 {
-    if (lane->probed != NULL)
-        lane->probed->n_pins--;
-    lane->probed = NULL;
-    bool is_exec_sent = lane->round != NULL && loss->n_sent >= lane->round->exec_end;
-    gavel__pass_lose(lane, &engine->gates, lane->pass.is_handed_off && is_exec_sent);
+    gavel__doubt *doubt = gavel__round_hand_over(lane->round, now_us);
+    if (is_handed_off)
+        gavel__doubt_take_gates(doubt, &lane->pass);
+    gavel__doubt_open(doubt, lane->index, now_us);
+}
+
+static void lose_rounds(gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
+{
+    gavel__round *round = lane->round;
+    bool is_handed_off =
+        lane->pass.is_handed_off && round != NULL && loss->n_sent >= round->exec_end;
     if (lane->next != NULL)
         gavel__round_on_loss(lane->next, loss->message, now_us);
-    if (lane->round == NULL)
-        return;
-    if (gavel__round_is_in_doubt(lane->round, loss->n_sent))
-        gavel__doubt_open(gavel__round_hand_over(lane->round, now_us), lane->index, now_us);
+    if (round != NULL && gavel__round_is_in_doubt(round, loss->n_sent))
+        lose_committing(lane, is_handed_off, now_us);
+    else if (round != NULL)
+        gavel__round_on_loss(round, loss->message, now_us);
+    if (is_handed_off)
+        gavel__pass_end(lane);
     else
-        gavel__round_on_loss(lane->round, loss->message, now_us);
+        gavel__pass_lose(lane);
 }
 
 /* A link that was of use is made anew at once; one that never came up, or did and died before it
@@ -372,7 +381,7 @@ void gavel__engine_on_link_down(
     lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
     engine->context.stats.n_links_down++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
-    lose_rounds(engine, lane, loss, now_us);
+    lose_rounds(lane, loss, now_us);
     if (!has_lane(engine, GAVEL__LANE_UP)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
@@ -388,43 +397,11 @@ void gavel__engine_on_link_down(
 
 /* ---- Gates --------------------------------------------------------------------------------- */
 
-/* An ordinary lane on which a question can be put, now or soon; or NULL. */
-static gavel__lane *lane_for_questions(gavel__engine *engine)
-{
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP && !lane->is_condemned && !lane->is_waiting_lane)
-            return lane;
-    }
-    return NULL;
-}
-
 /* Whoever waits too long for a gate sees whether its holder is dead. */
 static void probe_gates(gavel__engine *engine, int64_t now_us)
 {
-    for (gavel__lane *waiting = engine->lanes.first; waiting != NULL;
-         waiting = waiting->following) {
-        if (gavel__pass_blocked_on(waiting) == NULL || waiting->probe_us > now_us)
-            continue;
-        gavel__lane *lane = lane_for_questions(engine);
-        if (lane == NULL || lane->probed != NULL)
-            return;
-        size_t size_before = lane->out->size;
-        size_t n_replies_before = lane->n_new_replies;
-        gavel__pass_write_probe(lane, &engine->gates, waiting, now_us);
-        gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
-    }
-}
-
-/* Gates whose link was lost with us inside. */
-static void hand_orphans_off(gavel__engine *engine, int64_t now_us)
-{
-    gavel__lane *lane = lane_for_questions(engine);
-    if (lane == NULL || gavel__list_is_empty(&engine->gates.orphans))
-        return;
-    size_t size_before = lane->out->size;
-    size_t n_replies_before = lane->n_new_replies;
-    gavel__pass_write_orphans(lane, &engine->gates, now_us);
-    gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+        gavel__pass_probe(lane, &engine->gates, now_us);
 }
 
 bool gavel__engine_keeps_gates(const gavel__engine *engine)
@@ -442,27 +419,11 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
 
 /* ---- More lanes ---------------------------------------------------------------------------- */
 
-/* Whether something is to be asked that needs an ordinary lane: whether the holder of a gate is
- * dead. */
-static bool has_question(const gavel__engine *engine)
-{
-    if (!gavel__list_is_empty(&engine->gates.orphans))
-        return true;
-    if (gavel__gates_is_empty(&engine->gates))
-        return false;
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (gavel__pass_blocked_on(lane) != NULL && lane->probe_us <= engine->advanced_us)
-            return true;
-    }
-    return false;
-}
-
 /* Whether there is work for one more lane of this kind. */
 static bool has_work_for(gavel__engine *engine, bool is_waiting_lane)
 {
     return gavel__engine_has_ready(engine, is_waiting_lane) ||
-           gavel__questions_want_lane(&engine->questions, &engine->lanes, is_waiting_lane) ||
-           (!is_waiting_lane && has_question(engine) && lane_for_questions(engine) == NULL);
+           gavel__questions_want_lane(&engine->questions, &engine->lanes, is_waiting_lane);
 }
 
 /* The place of one that is down, unless one of its kind is on its way; or that behind the last. */
@@ -518,10 +479,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     run_timers(engine, now_us);
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__engine_schedule(engine, now_us);
-    if (!gavel__gates_is_empty(&engine->gates)) {
-        probe_gates(engine, now_us);
-        hand_orphans_off(engine, now_us);
-    }
+    probe_gates(engine, now_us);
     gavel__questions_serve(&engine->questions, &engine->lanes, now_us);
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
@@ -538,10 +496,8 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
-        /* What is due already waits for a link, not for time. */
-        if (gavel__pass_blocked_on(lane) != NULL && lane->probe_us > engine->advanced_us &&
-            lane->probe_us < due_us)
-            due_us = lane->probe_us;
+        if (gavel__pass_blocked_on(lane) != NULL && lane->pass.probe_us < due_us)
+            due_us = lane->pass.probe_us;
     }
     int64_t doubts_us = gavel__doubts_due_us(&engine->doubts);
     return doubts_us < due_us ? doubts_us : due_us;

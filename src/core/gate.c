@@ -3,6 +3,7 @@
  */
 #include "core/gate.h"
 
+#include "base/resp.h"
 #include "base/text.h"
 #include "core/names.h"
 #include "core/transaction.h"
@@ -14,14 +15,16 @@ static const size_t max_gates = 1024;
 /* How long a gate stays up when nobody waits any more. */
 static const int64_t dwell_us = 1000000;
 
+static const gavel__question_ops probe_ops;
+static const gavel__question_ops hand_off_ops;
+
 /* ---- The table ----------------------------------------------------------------------------- */
 
 void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config)
 {
     *gates = (gavel__gates){.config = *config};
     gavel__random_seed(&gates->random, config->seed);
-    gavel__map_init(&gates->map, config->allocator, config->hash_seed);
-    gavel__list_init(&gates->orphans);
+    gavel__map_init(&gates->map, config->context->allocator, config->hash_seed);
     gavel__format(gates->turn, sizeof(gates->turn), "%016llx",
         (unsigned long long)gavel__random_next(&gates->random));
 }
@@ -29,7 +32,14 @@ void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config)
 static void forget(gavel__gates *gates, gavel__gate *gate)
 {
     gavel__map_remove(&gates->map, &gate->node);
-    gavel__free(gates->config.allocator, gate);
+    gavel__free(gates->config.context->allocator, gate);
+}
+
+/* Whether somebody has a pointer to it. */
+static bool is_needed(const gavel__gate *gate)
+{
+    return gate->n_pins > 0 || gate->probe.state != GAVEL__QUESTION_IDLE ||
+           gate->hand_off.state != GAVEL__QUESTION_IDLE;
 }
 
 /* Forgets the gates that are no longer up; with `are_all`, every one. */
@@ -39,8 +49,7 @@ static void sweep(gavel__gates *gates, bool are_all, int64_t now_us)
         for (gavel__map_node *node = gates->map.buckets[i]; node != NULL;) {
             gavel__gate *gate = GAVEL__CONTAINER(node, gavel__gate, node);
             node = node->next;
-            if (are_all || (gate->n_pins == 0 && gavel__list_is_empty(&gate->orphaned) &&
-                               !gavel__gate_is_up(gate, now_us)))
+            if (are_all || (!is_needed(gate) && !gavel__gate_is_up(gate, now_us)))
                 forget(gates, gate);
         }
     }
@@ -63,10 +72,12 @@ static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
 {
     gavel_bytes prefix = gavel_str(gates->config.key_prefix);
     size_t n_bytes = 3 * key.size + 2 * GAVEL__NAME_ROOM;
-    gavel__gate *gate = gavel__alloc(gates->config.allocator, 1, sizeof(*gate) + n_bytes);
+    gavel__gate *gate = gavel__alloc(gates->config.context->allocator, 1, sizeof(*gate) + n_bytes);
     if (gate == NULL)
         return NULL;
-    gavel__list_init(&gate->orphaned);
+    gate->gates = gates;
+    gavel__question_init(&gate->probe, &probe_ops);
+    gavel__question_init(&gate->hand_off, &hand_off_ops);
     char *copy = (char *)(gate + 1);
     if (key.size > 0)
         memcpy(copy, key.data, key.size);
@@ -75,7 +86,7 @@ static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
     end += gate->record.size;
     gate->queue = gavel__name_of(GAVEL__NAME_GATE_QUEUE, prefix, key, end);
     if (!gavel__map_insert_hashed(&gates->map, (gavel_bytes){copy, key.size}, hash, &gate->node)) {
-        gavel__free(gates->config.allocator, gate);
+        gavel__free(gates->config.context->allocator, gate);
         return NULL;
     }
     return gate;
@@ -159,7 +170,7 @@ void gavel__gates_turn_off(gavel__gates *gates, int64_t until_us)
 
 #define OWNER_DIGITS 16
 
-gavel_bytes gavel__gate_draw_record(
+static gavel_bytes draw_record(
     gavel__gates *gates, uint64_t *ret_owner, int64_t now_us, char storage[GAVEL__RECORD_SIZE])
 {
     *ret_owner = gavel__random_next(&gates->random);
@@ -175,3 +186,165 @@ bool gavel__gate_is_named(const gavel__gate *gate, gavel_bytes record)
     gavel__format(digits, sizeof(digits), "%016llx", (unsigned long long)gate->owner);
     return gavel__bytes_start_with(record, (gavel_bytes){digits, OWNER_DIGITS});
 }
+
+/* ---- Commands ------------------------------------------------------------------------------ */
+
+uint64_t gavel__gate_write_record(
+    gavel__gate *gate, gavel__buffer *out, bool is_careful, int64_t now_us)
+{
+    uint64_t owner;
+    char record[GAVEL__RECORD_SIZE];
+    char lease[GAVEL__INT_SIZE];
+    gavel_bytes args[] = {GAVEL_STR("SET"), gate->record,
+        draw_record(gate->gates, &owner, now_us, record), GAVEL_STR("PX"),
+        gavel__format_int(gate->gates->config.lease_us / 1000, lease), GAVEL_STR("NX")};
+    gavel__resp_command(out, args, is_careful ? 6 : 5);
+    return owner;
+}
+
+static void write_lease(const gavel__gate *gate, gavel_bytes key, gavel__buffer *out)
+{
+    char lease[GAVEL__INT_SIZE];
+    gavel_bytes args[] = {
+        GAVEL_STR("PEXPIRE"), key, gavel__format_int(gate->gates->config.lease_us / 1000, lease)};
+    gavel__resp_command(out, args, 3);
+}
+
+size_t gavel__gate_write_hand_off(gavel__gate *gate, gavel__buffer *out, int64_t now_us)
+{
+    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->queue, gavel_str(gate->gates->turn)};
+    gavel__resp_command(out, push, 3);
+    write_lease(gate, gate->queue, out);
+    gate->seen_until_us = now_us + gate->gates->config.lease_us / 2;
+    return 2;
+}
+
+bool gavel__gate_is_late(const gavel__gate *gate, int64_t now_us)
+{
+    return now_us - gate->granted_us >= gate->gates->config.lease_us;
+}
+
+/* ---- Handing off by a question ------------------------------------------------------------- */
+
+static void hand_off_until(gavel__gate *gate, int64_t until_us)
+{
+    if (gate->hand_off.state == GAVEL__QUESTION_ASKED)
+        return; /* for an earlier grant; the lease will do it */
+    gate->hand_off_until_us = until_us;
+    if (gate->hand_off.state == GAVEL__QUESTION_IDLE)
+        gavel__question_ask(gate->gates->config.questions, &gate->hand_off);
+}
+
+void gavel__gate_hand_off(gavel__gate *gate, int64_t granted_us)
+{
+    if (gate->granted_us == granted_us)
+        hand_off_until(gate, granted_us + gate->gates->config.lease_us);
+}
+
+void gavel__gate_on_granted(gavel__gate *gate, int64_t now_us)
+{
+    gate->granted_us = now_us;
+    (void)gavel__question_withdraw(&gate->probe);
+    (void)gavel__question_withdraw(&gate->hand_off);
+}
+
+static size_t write_hand_off(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
+    if (now_us >= gate->hand_off_until_us)
+        return 0;
+    size_t n_commands = gavel__gate_write_hand_off(gate, out, now_us);
+    gate->gates->config.context->stats.n_commands += n_commands;
+    return n_commands;
+}
+
+static void on_handed_off(
+    gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    const gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
+    (void)i;
+    (void)now_us;
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__gates_on_refusal(gate->gates, reply->text);
+}
+
+/* If it was sent it may have been done; a second turn would be one too many. */
+static void on_lost_hand_off(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    const gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
+    (void)now_us;
+    if (!was_sent && !loss->is_final)
+        gavel__question_ask(gate->gates->config.questions, question);
+}
+
+static const gavel__question_ops hand_off_ops = {write_hand_off, on_handed_off, on_lost_hand_off};
+
+/* ---- Probing ------------------------------------------------------------------------------- */
+
+void gavel__gate_probe(gavel__gate *gate)
+{
+    if (gate->probe.state == GAVEL__QUESTION_IDLE)
+        gavel__question_ask(gate->gates->config.questions, &gate->probe);
+}
+
+static size_t write_probe(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, probe);
+    gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
+    size_t n_commands = gate->has_no_lease ? 1 : 2;
+    if (gate->has_no_lease) {
+        write_lease(gate, gate->record, out);
+    } else {
+        (void)gavel__gate_write_record(gate, out, true, now_us); /* owned by nobody */
+        gavel__resp_command(out, look, 2);
+    }
+    gate->gates->config.context->stats.n_commands += n_commands;
+    return n_commands;
+}
+
+/* Whether there was no record, and so nobody who holds it. */
+static void on_probed(gavel__gate *gate, const gavel_reply *reply, int64_t now_us)
+{
+    int64_t lease_us = gate->gates->config.lease_us;
+    if (reply->type == GAVEL_REPLY_STATUS)
+        hand_off_until(gate, now_us + lease_us);
+    else if (reply->type == GAVEL_REPLY_ERROR) /* it has no memory, say: nobody may be let in */
+        gavel__gates_turn_off(gate->gates, now_us + lease_us);
+}
+
+/* A record that somebody has set by hand, without a time to live, would stay for ever. */
+static void on_time_to_live(gavel__gate *gate, const gavel_reply *reply)
+{
+    if (reply->type != GAVEL_REPLY_INTEGER || reply->integer != -1)
+        return;
+    gate->has_no_lease = true;
+    gavel__gate_probe(gate);
+}
+
+static void on_probe_reply(
+    gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, probe);
+    if (gate->has_no_lease) {
+        gate->has_no_lease = false;
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__gates_on_refusal(gate->gates, reply->text);
+    } else if (i == 0) {
+        on_probed(gate, reply, now_us);
+    } else {
+        on_time_to_live(gate, reply);
+    }
+}
+
+/* Who waits asks again. */
+static void on_lost_probe(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    (void)loss;
+    (void)was_sent;
+    (void)now_us;
+    GAVEL__CONTAINER(question, gavel__gate, probe)->has_no_lease = false;
+}
+
+static const gavel__question_ops probe_ops = {write_probe, on_probe_reply, on_lost_probe};

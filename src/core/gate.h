@@ -17,6 +17,8 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
+#include "core/context.h"
+#include "core/question.h"
 
 struct gavel__lane;
 struct gavel__transaction;
@@ -29,10 +31,14 @@ typedef struct gavel__gate {
     gavel__map_node node; /* node.key is the name of the key behind it; owned */
     gavel_bytes record;   /* the names of its two keys; owned, behind the first */
     gavel_bytes queue;
-    struct gavel__lane *lane; /* that waits for it or holds it; NULL: neither */
-    uint64_t owner;           /* random: tells our record from others' */
-    gavel__list orphaned;     /* among the gates held by links that were lost */
-    uint32_t n_pins;          /* who awaits a reply that concerns it */
+    struct gavel__gates *gates;
+    struct gavel__lane *lane;  /* that waits for it or holds it; NULL: neither */
+    uint64_t owner;            /* random: tells our record from others' */
+    uint32_t n_pins;           /* doubts that may have to hand it off */
+    gavel__question probe;     /* whether its holder is dead */
+    bool has_no_lease;         /* the holder's record would stay for ever: to be given one */
+    gavel__question hand_off;  /* outside of its lane, which is lost or stands in its queue */
+    int64_t hand_off_until_us; /* later somebody else has been let in, or will be */
     bool is_held;
     bool is_lent; /* held, while its lane waits for another: our other rounds need not pass it */
     int64_t granted_us;    /* held: since then */
@@ -43,7 +49,8 @@ typedef struct gavel__gate {
 } gavel__gate;
 
 typedef struct gavel__gates_config {
-    const gavel_allocator *allocator; /* borrowed, as the texts */
+    gavel__context *context; /* borrowed, as all of these */
+    gavel__questions *questions;
     const char *key_prefix;
     const char *holder; /* who we are, for people: host and process */
     int64_t lease_us;
@@ -57,7 +64,6 @@ typedef struct gavel__gates {
     gavel__gates_config config;
     gavel__map map;
     gavel__random random;
-    gavel__list orphans;  /* held by links that were lost: to be handed off by another */
     char turn[20];        /* what we hand off: tells it from others' */
     int64_t off_until_us; /* meanwhile there are none: this login may not use them, or no link for
                            them can be had */
@@ -106,9 +112,29 @@ static inline bool gavel__gates_are_off(const gavel__gates *gates, int64_t now_u
     return now_us < gates->off_until_us;
 }
 
-/* The record of a new owner, which is drawn at random, so that ours can be told from others'. */
-gavel_bytes gavel__gate_draw_record(
-    gavel__gates *gates, uint64_t *ret_owner, int64_t now_us, char storage[GAVEL__RECORD_SIZE]);
+/*
+ * One command: SET record PX lease, with `is_careful` only if there is none. Returns the owner that
+ * it names: drawn at random, so that ours can be told from others'.
+ */
+uint64_t gavel__gate_write_record(
+    gavel__gate *gate, gavel__buffer *out, bool is_careful, int64_t now_us);
+
+/* The turn to whoever waits longest, or to lie there for a while. How many commands. */
+size_t gavel__gate_write_hand_off(gavel__gate *gate, gavel__buffer *out, int64_t now_us);
+
+/* Held: whether the lease is over: somebody else has been let in, or will be. */
+bool gavel__gate_is_late(const gavel__gate *gate, int64_t now_us);
+
+/* Asks on any link whether its holder is dead. If so, the turn goes to whoever waits longest. */
+void gavel__gate_probe(gavel__gate *gate);
+
+/* Asks any link to hand it off, within the lease that was granted then: the link that held it is
+ * lost. Not if it was granted to us anew since. */
+void gavel__gate_hand_off(gavel__gate *gate, int64_t granted_us);
+
+/* It is granted to us: its holder is not dead, and what was to be handed off for an earlier link
+ * is not. */
+void gavel__gate_on_granted(gavel__gate *gate, int64_t now_us);
 
 /* Whether this record is of our last owner. */
 bool gavel__gate_is_named(const gavel__gate *gate, gavel_bytes record);

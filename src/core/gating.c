@@ -142,7 +142,7 @@ void gavel__round_write_hand_off(gavel__round *round, int64_t now_us)
     pass->n_served++;
     if (!gavel__pass_is_share_used(round->lane, now_us) && has_more_to_do(round))
         return;
-    round->n_hand_off = gavel__pass_write_hand_off(round->lane, round->rounds->gates, now_us);
+    round->n_hand_off = gavel__pass_write_hand_off(round->lane, now_us);
     pass->is_handed_off = true;
 }
 

@@ -33,7 +33,6 @@ typedef enum gavel__awaited_kind {
     GAVEL__AWAITED_RECORD,  /* SET of its record */
     GAVEL__AWAITED_GATE,    /* what else is done to a gate: whatever the answer */
     GAVEL__AWAITED_CHECK,   /* GET of a record, after a conflict */
-    GAVEL__AWAITED_PROBE,   /* SET of a record, if there is none; PTTL of it */
     GAVEL__AWAITED_QUESTION /* whatever it has asked */
 } gavel__awaited_kind;
 

@@ -34,10 +34,7 @@ typedef struct gavel__lane {
     bool is_waiting_lane;       /* of the pool for what may wait: passes and questions that block */
     gavel__pass pass;
     struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
-    int64_t probe_us;                 /* WAITING: when to see whether the holder is dead */
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
-    gavel__gate *probed;  /* this lane asks for it, for the sake of one that waits */
-    bool is_probe_begun;  /* the first of its two replies has come */
     bool is_watching;     /* at the end of what was written, the server watches something */
     bool is_condemned;    /* the client is to close it; its message says why */
     bool is_retired;      /* condemned, but not for a fault */

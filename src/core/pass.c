@@ -27,6 +27,7 @@ void gavel__pass_add(gavel__lane *lane, gavel__gate *gate)
 void gavel__pass_end(gavel__lane *lane)
 {
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
+        (void)gavel__question_withdraw(&lane->pass.gates[i]->probe);
         lane->pass.gates[i]->lane = NULL;
         lane->pass.gates[i]->is_held = false;
         lane->pass.gates[i]->is_lent = false;
@@ -36,44 +37,24 @@ void gavel__pass_end(gavel__lane *lane)
 
 /* ---- Commands ------------------------------------------------------------------------------ */
 
-/* When, and whether a record that is there stays. */
-typedef struct gavel__claiming {
-    int64_t now_us;
-    bool is_careful;
-} gavel__claiming;
-
 static void append(gavel__lane *lane, const gavel_bytes *args, size_t n_args)
 {
     gavel__resp_command(lane->out, args, n_args);
     lane->n_new_replies++;
 }
 
-/* SET record PX lease, with `is_careful` only if there is none. Returns the owner that it names. */
-static uint64_t write_record(
-    gavel__lane *lane, gavel__gates *gates, const gavel__gate *gate, gavel__claiming claiming)
+/* Puts our name where the record has another's, or, with `is_careful`, where there is none. */
+static void write_record(gavel__lane *lane, gavel__gate *gate, bool is_careful, int64_t now_us)
 {
-    uint64_t owner;
-    char record[GAVEL__RECORD_SIZE];
-    char lease[GAVEL__INT_SIZE];
-    gavel_bytes args[] = {GAVEL_STR("SET"), gate->record,
-        gavel__gate_draw_record(gates, &owner, claiming.now_us, record), GAVEL_STR("PX"),
-        gavel__format_int(gates->config.lease_us / 1000, lease), GAVEL_STR("NX")};
-    append(lane, args, claiming.is_careful ? 6 : 5);
-    return owner;
+    gate->owner = gavel__gate_write_record(gate, lane->out, is_careful, now_us);
+    lane->n_new_replies++;
 }
 
-/* RPUSH turn, PEXPIRE lease: to the one who waits longest, or to lie there for a while. */
-static size_t write_hand_off(
-    gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
+static size_t write_hand_off(gavel__lane *lane, gavel__gate *gate, int64_t now_us)
 {
-    char lease[GAVEL__INT_SIZE];
-    gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->queue, gavel_str(gates->turn)};
-    gavel_bytes expire[] = {
-        GAVEL_STR("PEXPIRE"), gate->queue, gavel__format_int(gates->config.lease_us / 1000, lease)};
-    append(lane, push, 3);
-    append(lane, expire, 3);
-    gate->seen_until_us = now_us + gates->config.lease_us / 2;
-    return 2;
+    size_t n_commands = gavel__gate_write_hand_off(gate, lane->out, now_us);
+    lane->n_new_replies += n_commands;
+    return n_commands;
 }
 
 /* A little off, so that not all who wait look at the same time. */
@@ -95,13 +76,13 @@ static bool are_taken(const gavel__pass *pass, int64_t now_us)
     return true;
 }
 
-static void write_claim(gavel__lane *lane, gavel__gates *gates, gavel__gate *gate, int64_t now_us)
+static void write_claim(gavel__lane *lane, gavel__gate *gate, int64_t now_us)
 {
     bool waits = lane->pass.state == GAVEL__PASS_WAITING;
     gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->queue, GAVEL_STR("0")};
     gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->queue};
     append(lane, waits ? wait : look, waits ? 3 : 2);
-    gate->owner = write_record(lane, gates, gate, (gavel__claiming){now_us, !waits});
+    write_record(lane, gate, !waits, now_us);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_TURN, 1, NULL);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_RECORD, 1, NULL);
 }
@@ -129,8 +110,8 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
         pass->state = are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING;
     size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
-        write_claim(lane, gates, pass->gates[i], now_us);
-    lane->probe_us = now_us + probe_after_us(gates);
+        write_claim(lane, pass->gates[i], now_us);
+    pass->probe_us = now_us + probe_after_us(gates);
     return n_commands + 2 * (pass->n_gates - pass->n_answered);
 }
 
@@ -172,7 +153,7 @@ static void take(gavel__pass *pass, gavel__gate *gate, const gavel_reply *reply)
 
 /* Some are held by others. Those behind the first of these are given back: who waits, waits in
  * order, and never for one while it holds a later one. */
-static void fall_back(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+static void fall_back(gavel__lane *lane, int64_t now_us)
 {
     gavel__pass *pass = &lane->pass;
     size_t first = 0;
@@ -182,7 +163,7 @@ static void fall_back(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
     size_t n_given = 0;
     for (size_t i = first; i < pass->n_gates; i++) {
         if (pass->gates[i]->is_held && !pass->gates[i]->is_spurious)
-            n_given += write_hand_off(lane, gates, pass->gates[i], now_us);
+            n_given += write_hand_off(lane, pass->gates[i], now_us);
         pass->gates[i]->is_held = false;
     }
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_given, NULL);
@@ -205,8 +186,7 @@ bool gavel__pass_on_record(
     gavel__gate *gate = pass->gates[pass->n_answered++];
     take(pass, gate, reply);
     if (gate->is_held) {
-        gate->granted_us = now_us;
-        gavel__list_remove(&gate->orphaned); /* what an earlier link held is over */
+        gavel__gate_on_granted(gate, now_us);
     }
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__gates_on_refusal(gates, reply->text);
@@ -217,7 +197,7 @@ bool gavel__pass_on_record(
     for (size_t i = 0; i < pass->n_gates; i++) {
         if (pass->gates[i]->is_held)
             continue;
-        fall_back(lane, gates, now_us);
+        fall_back(lane, now_us);
         return true;
     }
     on_granted(pass, now_us);
@@ -226,7 +206,7 @@ bool gavel__pass_on_record(
 
 /* ---- Handing on ---------------------------------------------------------------------------- */
 
-size_t gavel__pass_write_names(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+size_t gavel__pass_write_names(gavel__lane *lane, int64_t now_us)
 {
     size_t n_commands = 0;
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
@@ -234,26 +214,20 @@ size_t gavel__pass_write_names(gavel__lane *lane, gavel__gates *gates, int64_t n
         if (!gate->is_unnamed || gate->is_spurious)
             continue;
         gate->is_unnamed = false;
-        gate->owner = write_record(lane, gates, gate, (gavel__claiming){now_us, false});
+        write_record(lane, gate, false, now_us);
         n_commands++;
     }
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     return n_commands;
 }
 
-/* Past the lease somebody else has been let in, or will be. */
-static bool is_late(const gavel__gates *gates, const gavel__gate *gate, int64_t now_us)
-{
-    return now_us - gate->granted_us >= gates->config.lease_us;
-}
-
-size_t gavel__pass_write_hand_off(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
+size_t gavel__pass_write_hand_off(gavel__lane *lane, int64_t now_us)
 {
     size_t n_commands = 0;
     for (size_t i = 0; i < lane->pass.n_gates; i++) {
         gavel__gate *gate = lane->pass.gates[i];
-        if (gate->is_held && !gate->is_spurious && !is_late(gates, gate, now_us))
-            n_commands += write_hand_off(lane, gates, gate, now_us);
+        if (gate->is_held && !gate->is_spurious && !gavel__gate_is_late(gate, now_us))
+            n_commands += write_hand_off(lane, gate, now_us);
     }
     return n_commands;
 }
@@ -264,27 +238,15 @@ bool gavel__pass_is_share_used(const gavel__lane *lane, int64_t now_us)
     return gavel__policy_is_share_used(pass->n_served, now_us - pass->granted_us);
 }
 
-void gavel__pass_lose(gavel__lane *lane, gavel__gates *gates, bool may_be_handed_off)
+void gavel__pass_lose(gavel__lane *lane)
 {
     const gavel__pass *pass = &lane->pass;
-    for (size_t i = 0; i < pass->n_gates && !may_be_handed_off; i++) {
+    for (size_t i = 0; i < pass->n_gates; i++) {
         gavel__gate *gate = pass->gates[i];
-        if (gate->is_held && !gate->is_spurious && gavel__list_is_empty(&gate->orphaned))
-            gavel__list_append(&gates->orphans, &gate->orphaned);
+        if (gate->is_held && !gate->is_spurious)
+            gavel__gate_hand_off(gate, gate->granted_us);
     }
     gavel__pass_end(lane);
-}
-
-size_t gavel__pass_write_orphans(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
-{
-    size_t n_commands = 0;
-    for (gavel__list *node; (node = gavel__list_pop(&gates->orphans)) != NULL;) {
-        gavel__gate *gate = GAVEL__CONTAINER(node, gavel__gate, orphaned);
-        if (!is_late(gates, gate, now_us))
-            n_commands += write_hand_off(lane, gates, gate, now_us);
-    }
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
-    return n_commands;
 }
 
 /* ---- Looking ------------------------------------------------------------------------------- */
@@ -309,7 +271,7 @@ void gavel__pass_on_check(gavel__lane *lane, const gavel_reply *reply)
         gate->is_spurious = true;
 }
 
-/* ---- Repairs ------------------------------------------------------------------------------- */
+/* ---- Probing ------------------------------------------------------------------------------- */
 
 gavel__gate *gavel__pass_blocked_on(const gavel__lane *lane)
 {
@@ -317,47 +279,11 @@ gavel__gate *gavel__pass_blocked_on(const gavel__lane *lane)
     return pass->state == GAVEL__PASS_WAITING ? pass->gates[pass->n_answered] : NULL;
 }
 
-void gavel__pass_write_probe(
-    gavel__lane *lane, gavel__gates *gates, gavel__lane *waiting, int64_t now_us)
+void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
 {
-    gavel__gate *gate = gavel__pass_blocked_on(waiting);
-    waiting->probe_us = now_us + probe_after_us(gates);
-    (void)write_record(lane, gates, gate, (gavel__claiming){now_us, true}); /* owned by nobody */
-    gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
-    append(lane, look, 2);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PROBE, 2, NULL);
-    lane->probed = gate;
-    lane->is_probe_begun = false;
-    gate->n_pins++;
-}
-
-/* A record that somebody has set by hand, without a time to live, would stay for ever. */
-static size_t write_lease(gavel__lane *lane, const gavel__gates *gates, const gavel__gate *gate)
-{
-    char lease[GAVEL__INT_SIZE];
-    gavel_bytes args[] = {GAVEL_STR("PEXPIRE"), gate->record,
-        gavel__format_int(gates->config.lease_us / 1000, lease)};
-    append(lane, args, 3);
-    return 1;
-}
-
-void gavel__pass_on_probe(
-    gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
-{
-    gavel__gate *gate = lane->probed;
-    size_t n_commands = 0;
-    if (!lane->is_probe_begun) {
-        lane->is_probe_begun = true;
-        if (reply->type == GAVEL_REPLY_STATUS)
-            n_commands = write_hand_off(lane, gates, gate, now_us);
-        else if (reply->type ==
-                 GAVEL_REPLY_ERROR) /* it has no memory, say; so nobody may be let in */
-            gavel__gates_turn_off(gates, now_us + gates->config.lease_us);
-    } else {
-        lane->probed = NULL;
-        gate->n_pins--;
-        if (reply->type == GAVEL_REPLY_INTEGER && reply->integer == -1)
-            n_commands = write_lease(lane, gates, gate);
-    }
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
+    gavel__gate *gate = gavel__pass_blocked_on(lane);
+    if (gate == NULL || lane->pass.probe_us > now_us)
+        return;
+    lane->pass.probe_us = now_us + probe_after_us(gates);
+    gavel__gate_probe(gate);
 }

@@ -38,6 +38,7 @@ typedef struct gavel__pass {
     int64_t granted_us;
     uint32_t n_served; /* rounds that have reached EXEC since */
     size_t n_checked;  /* replies to checks */
+    int64_t probe_us;  /* WAITING: when to see whether the holder is dead */
 } gavel__pass;
 
 struct gavel__lane;
@@ -60,11 +61,11 @@ bool gavel__pass_on_record(
     struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
 
 /* Before MULTI: puts our name where the record still has another's. How many commands. */
-size_t gavel__pass_write_names(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+size_t gavel__pass_write_names(struct gavel__lane *lane, int64_t now_us);
 
 /* Hands the gates off; for EXEC, or by itself. How many commands; their replies matter to nobody.
  */
-size_t gavel__pass_write_hand_off(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+size_t gavel__pass_write_hand_off(struct gavel__lane *lane, int64_t now_us);
 
 /* Whether it is the others' turn. */
 bool gavel__pass_is_share_used(const struct gavel__lane *lane, int64_t now_us);
@@ -72,14 +73,9 @@ bool gavel__pass_is_share_used(const struct gavel__lane *lane, int64_t now_us);
 /* The gates were handed off, or there are none. */
 void gavel__pass_end(struct gavel__lane *lane);
 
-/*
- * The link is lost. What it held is to be handed off by another, unless its last EXEC may have done
- * so; otherwise the others would wait for the end of the lease.
- */
-void gavel__pass_lose(struct gavel__lane *lane, gavel__gates *gates, bool may_be_handed_off);
-
-/* On a lane that does not wait: hands those on. How many commands. */
-size_t gavel__pass_write_orphans(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
+/* The link is lost, and what it held was not handed off: any other link does it, or everybody would
+ * wait for the end of the lease. */
+void gavel__pass_lose(struct gavel__lane *lane);
 
 /*
  * After a conflict: GET of each record. The record names whoever was let in last; if that is
@@ -91,11 +87,7 @@ void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
 /* The gate in whose queue the lane stands, or NULL. */
 gavel__gate *gavel__pass_blocked_on(const struct gavel__lane *lane);
 
-/* On a lane that does not wait, for one that does: a turn for the queue that it stands in, if the
- * holder's record is gone. */
-void gavel__pass_write_probe(
-    struct gavel__lane *lane, gavel__gates *gates, struct gavel__lane *waiting, int64_t now_us);
-void gavel__pass_on_probe(
-    struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
+/* On a lane that waits: now and then, asks whether the holder is dead. */
+void gavel__pass_probe(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
 #endif

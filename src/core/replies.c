@@ -41,15 +41,6 @@ static void on_record(
         gavel__round_on_granted(lane->round, now_us);
 }
 
-static void on_probe(
-    gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
-{
-    size_t size_before = lane->out->size;
-    size_t n_replies_before = lane->n_new_replies;
-    gavel__pass_on_probe(lane, &engine->gates, reply, now_us);
-    gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
-}
-
 /* ---- All of them --------------------------------------------------------------------------- */
 
 static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
@@ -112,9 +103,6 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
         break;
     case GAVEL__AWAITED_CHECK:
         gavel__pass_on_check(lane, reply);
-        break;
-    case GAVEL__AWAITED_PROBE:
-        on_probe(engine, lane, reply, now_us);
         break;
     case GAVEL__AWAITED_QUESTION:
         gavel__question_on_reply(awaited->question, reply, now_us);

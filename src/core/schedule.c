@@ -292,7 +292,7 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
 void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     size_t size_before = lane->out->size;
-    size_t n_commands = gavel__pass_write_hand_off(lane, &engine->gates, now_us);
+    size_t n_commands = gavel__pass_write_hand_off(lane, now_us);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_commands, NULL);
     gavel__lane_end_write(lane, size_before, now_us);
     engine->context.stats.n_commands += n_commands;
