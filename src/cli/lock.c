@@ -323,6 +323,7 @@ static bool begin(job *self)
     const gavel_config config = {
         .loop = self->loop,
         .key_prefix = options->prefix,
+        .has_no_markers = true, /* there are no transactions that a lost reply could concern */
         .hooks = {.on_event = on_event, .user = self},
     };
     self->client = gavel_open(options->url, &config, &error);

@@ -34,6 +34,16 @@ Test(command, one_that_cannot_be_started_is_as_in_a_shell)
     server_stop(server);
 }
 
+Test(command, nothing_is_left_on_the_server_but_the_fence)
+{
+    test_server *server = tool_server(NULL);
+    tool self;
+    cr_expect_eq(tool_run(&self, "lock", "a", "--", tool_puppet(), "exit", "0", NULL), 0);
+    server_do(server, "DEL", "gavel:lock:{a}", "gavel:lock-queue:{a}", NULL); /* a second's life */
+    cr_expect_eq(server_int(server, "DBSIZE", NULL), 1);
+    server_stop(server);
+}
+
 Test(command, it_knows_its_lock_and_the_fence_grows)
 {
     test_server *server = tool_server(NULL);
