@@ -8,7 +8,7 @@
 #include "faulty_memory.h"
 
 #include "core/lane.h"
-#include "lock/locks.h"
+#include "lock/check.h"
 
 #include <criterion/criterion.h>
 
@@ -98,6 +98,7 @@ static inline void stage_settle(lock_stage *stage)
     gavel__locks_advance(&stage->locks, stage->now_us);
     gavel__questions_serve(&stage->questions, &stage->lanes, stage_engine_now_us);
     stage_want_lanes(stage);
+    gavel__locks_check(&stage->locks);
     while (gavel__locks_take_lost(&stage->locks) != NULL)
         stage->n_lost++;
     for (gavel__lock_op *op; (op = gavel__locks_take_done(&stage->locks)) != NULL;) {
@@ -106,6 +107,7 @@ static inline void stage_settle(lock_stage *stage)
         gavel_lock_outcome_clear(&op->outcome);
         gavel__locks_drop_op(op);
     }
+    gavel__locks_check(&stage->locks);
 }
 
 static inline void stage_pass(lock_stage *stage, int64_t us)
