@@ -86,11 +86,11 @@ static void on_op_lost_call(gavel__lock_op *op, bool was_sent, int64_t now_us)
         free_op(op);
     else if (op->state != GAVEL__LOCK_OP_OPEN)
         return;
-    else if (lock->state == GAVEL__LOCK_STATE_FORFEITED && !was_sent)
-        gavel__lock_op_settle_lost(op, lock->reason, now_us);
     else if (op->kind == GAVEL__LOCK_OP_DO && was_sent)
         gavel__lock_op_settle(
             op, GAVEL_LOCK_UNKNOWN, "the command was sent, and its answer was lost", now_us);
+    else if (lock->state == GAVEL__LOCK_STATE_FORFEITED)
+        gavel__lock_op_settle_lost(op, lock->reason, now_us);
     else
         gavel__lock_call_request(&op->call, GAVEL__LOCK_CALL_USER);
 }

@@ -200,7 +200,7 @@ static void check_turn(const gavel__lock_line *line)
         return;
     assert(is_linked(&line->waiting));
     const gavel_lock *first = GAVEL__CONTAINER(line->waiting.next, const gavel_lock, line_node);
-    assert(first->call.state != GAVEL__LOCK_CALL_IDLE);
+    assert(first->call.state != GAVEL__LOCK_CALL_IDLE || is_timed(&first->timer));
 }
 
 static void check_line(const gavel__lock_line *line, counts *n)

@@ -103,6 +103,10 @@ void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer,
     gavel__lock_op *op = &lock->release;
     bool is_open = op->state == GAVEL__LOCK_OP_OPEN;
     bool is_foreign = answer->verdict == GAVEL__LOCK_VERDICT_FOREIGN;
+    if (!lock->is_lingering) { /* its time was over before the answer came */
+        gavel__lock_try_free(lock);
+        return;
+    }
     switch (answer->verdict) {
     case GAVEL__LOCK_VERDICT_OURS:
         if (is_open)
@@ -119,7 +123,9 @@ void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer,
     case GAVEL__LOCK_VERDICT_ERROR:
     case GAVEL__LOCK_VERDICT_NONSENSE:
         if (gavel__lock_note_error(lock, answer->text)) {
-            gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
+            int64_t again_us = now_us + GAVEL__LOCK_PAUSE_US;
+            gavel__lock_wake_at(
+                lock, again_us < lock->lingers_until_us ? again_us : lock->lingers_until_us);
             return;
         }
         if (is_open)
