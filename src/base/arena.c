@@ -65,7 +65,7 @@ static size_t next_block_size(const gavel__arena *arena, size_t size)
     size_t wanted = HEAD_SIZE + size;
     if (wanted > ORDINARY_MAX)
         return wanted;
-    size_t block_size = FIRST_SIZE;
+    size_t block_size = arena->first_size;
     if (arena->current != NULL)
         block_size = 2 * (HEAD_SIZE + arena->current->size);
     while (block_size < wanted)
@@ -122,7 +122,13 @@ static void *take(gavel__arena *arena, size_t size)
 
 void gavel__arena_init(gavel__arena *arena, const gavel_allocator *allocator)
 {
-    *arena = (gavel__arena){.allocator = allocator};
+    gavel__arena_init_sized(arena, allocator, FIRST_SIZE);
+}
+
+void gavel__arena_init_sized(
+    gavel__arena *arena, const gavel_allocator *allocator, size_t first_size)
+{
+    *arena = (gavel__arena){.allocator = allocator, .first_size = first_size};
 }
 
 void gavel__arena_finish(gavel__arena *arena)

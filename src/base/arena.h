@@ -15,10 +15,15 @@ typedef struct gavel__arena {
     const gavel_allocator *allocator; /* borrowed */
     struct gavel__arena_block *first; /* kept by a reset, up to 64 KiB */
     struct gavel__arena_block *current;
+    size_t first_size; /* of the first block, whole */
 } gavel__arena;
 
 /* Does not allocate. */
 void gavel__arena_init(gavel__arena *arena, const gavel_allocator *allocator);
+
+/* The same for one of which there are many: its first block has this size, a power of two. */
+void gavel__arena_init_sized(
+    gavel__arena *arena, const gavel_allocator *allocator, size_t first_size);
 
 /* Frees all blocks; the arena may be used again. Takes a zeroed arena. */
 void gavel__arena_finish(gavel__arena *arena);

@@ -111,9 +111,9 @@ void gavel__line_insert(gavel__line *line, gavel__line_node *node)
     node->next = NULL;
     node->child = NULL;
     node->place = GAVEL__LINE_PROPER;
-    if (line->last == NULL || node->order > line->last->order) {
+    if (line->last == NULL || node->order >= line->last->order) {
         append(line, node);
-    } else if (node->order < line->first->order) {
+    } else if (node->order <= line->first->order) {
         prepend(line, node);
     } else {
         node->place = GAVEL__LINE_HEAP;

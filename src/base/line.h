@@ -24,7 +24,7 @@ typedef struct gavel__line_node {
     struct gavel__line_node *previous; /* in the heap: the sibling before it, or its parent */
     struct gavel__line_node *next;     /* in the heap: the sibling behind it */
     struct gavel__line_node *child;    /* in the heap: the first one */
-    uint64_t order;                    /* unique in a line; the smallest goes first */
+    uint64_t order;                    /* the smallest goes first, of equal ones any */
     gavel__line_place place;
 } gavel__line_node;
 

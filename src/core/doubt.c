@@ -3,6 +3,7 @@
  */
 #include "core/doubt.h"
 
+#include "base/heap.h"
 #include "base/resp.h"
 #include "base/text.h"
 

@@ -85,7 +85,7 @@ static gavel__transaction *make_transaction(gavel__engine *engine)
     gavel__transaction *transaction = gavel__alloc(allocator, 1, sizeof(*transaction));
     if (transaction == NULL)
         return NULL;
-    gavel__arena_init(&transaction->arena, allocator);
+    gavel__arena_init_sized(&transaction->arena, allocator, GAVEL__TRANSACTION_ARENA);
     gavel__list_init(&transaction->node);
     transaction->state = GAVEL__TX_ENDED;
     engine->transactions[engine->n_transactions++] = transaction;
@@ -488,9 +488,9 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
 int64_t gavel__engine_due_us(const gavel__engine *engine)
 {
     int64_t due_us = GAVEL__NEVER;
-    const gavel__heap_node *first = gavel__heap_first(&engine->queue.timers);
+    const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
     if (first != NULL)
-        due_us = first->due_us;
+        due_us = (int64_t)first->order;
     if (engine->make_lane_us > engine->advanced_us && engine->make_lane_us < due_us)
         due_us = engine->make_lane_us;
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {

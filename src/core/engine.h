@@ -9,6 +9,7 @@
 #ifndef GAVEL__ENGINE_H
 #define GAVEL__ENGINE_H
 
+#include "base/heap.h"
 #include "core/loss.h"
 #include "core/question.h"
 #include "core/round.h"

@@ -18,13 +18,11 @@ void gavel__queue_init(gavel__queue *queue, gavel__context *context)
     gavel__keys_init(&queue->keys, context->allocator, gavel__random_next(&context->random));
     gavel__order_init(&queue->order, &queue->keys);
     gavel__list_init(&queue->done);
-    gavel__heap_init(&queue->timers, context->allocator);
 }
 
 void gavel__queue_finish(gavel__queue *queue)
 {
     gavel__keys_finish(&queue->keys);
-    gavel__heap_finish(&queue->timers);
 }
 
 /* ---- Ends ---------------------------------------------------------------------------------- */
@@ -48,7 +46,7 @@ static void finish(gavel__queue *queue, gavel__transaction *transaction, int64_t
 void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
     const char *message, int64_t now_us)
 {
-    gavel__heap_remove(&queue->timers, &transaction->timer);
+    gavel__line_remove(&queue->timers, &transaction->timer);
     queue->n_open--;
     bool is_commit = status == GAVEL_COMMITTED || status == GAVEL_COMMITTED_WITH_ERRORS;
     if (transaction->is_doubtful && !is_commit)
@@ -73,14 +71,19 @@ void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction
 
 static void set_timer(gavel__queue *queue, gavel__transaction *transaction, int64_t due_us)
 {
-    if (transaction->timer.place == 0 || transaction->timer.due_us != due_us)
-        gavel__heap_set(&queue->timers, &transaction->timer, due_us);
+    gavel__line_node *timer = &transaction->timer;
+    if (gavel__line_has(timer)) {
+        if (timer->order == (uint64_t)due_us)
+            return;
+        gavel__line_remove(&queue->timers, timer);
+    }
+    timer->order = (uint64_t)due_us;
+    gavel__line_insert(&queue->timers, timer);
 }
 
 bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
 {
-    if (!gavel__heap_reserve(&queue->timers, queue->n_open + 1) ||
-        !gavel__order_know(&queue->order, transaction))
+    if (!gavel__order_know(&queue->order, transaction))
         return false;
     queue->n_open++;
     transaction->sequence = queue->n_arrived++;
@@ -198,8 +201,8 @@ bool gavel__queue_has_overdue(const gavel__queue *queue, int64_t now_us)
 
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us)
 {
-    gavel__heap_node *first = gavel__heap_first(&queue->timers);
-    if (first == NULL || first->due_us > now_us)
+    gavel__line_node *first = gavel__line_first(&queue->timers);
+    if (first == NULL || (int64_t)first->order > now_us)
         return NULL;
     return GAVEL__CONTAINER(first, gavel__transaction, timer);
 }

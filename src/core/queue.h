@@ -15,7 +15,7 @@ typedef struct gavel__queue {
     gavel__keys keys;
     gavel__order order; /* whose turn it is */
     gavel__list done;   /* to be handed out by the client */
-    gavel__heap timers; /* of all that are not done: pauses and deadlines */
+    gavel__line timers; /* of all that are not done: pauses and deadlines */
     size_t n_open;      /* not done */
     uint64_t n_arrived; /* ever: the next sequence number */
 } gavel__queue;

@@ -199,6 +199,23 @@ static bool accept(gavel__transaction *transaction, gavel__added added, gavel_by
     return false;
 }
 
+/* Room for what is declared, and no more. */
+static bool make_room(gavel__transaction *transaction, const gavel_transaction *request)
+{
+    gavel__arena *arena = &transaction->arena;
+    size_t n_reads = request->n_reads < GAVEL_MAX_KEYS ? request->n_reads : GAVEL_MAX_KEYS;
+    n_reads += request->id.data != NULL;
+    size_t n_keys = request->n_keys + n_reads;
+    transaction->keys = gavel__arena_alloc(arena, n_keys, sizeof(*transaction->keys));
+    transaction->holds = gavel__arena_alloc(arena, n_keys, sizeof(*transaction->holds));
+    transaction->reads = gavel__arena_alloc(arena, n_reads, sizeof(*transaction->reads));
+    bool has_room =
+        transaction->keys != NULL && transaction->holds != NULL && transaction->reads != NULL;
+    transaction->keys_capacity = has_room ? n_keys : 0;
+    transaction->reads_capacity = has_room ? n_reads : 0;
+    return has_room || accept(transaction, GAVEL__ADDED_NO_MEMORY, request->id);
+}
+
 static bool add_keys(gavel__transaction *transaction, const gavel_transaction *request)
 {
     for (size_t i = 0; i < request->n_keys; i++) {
@@ -297,7 +314,8 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;
-    if (!check(transaction, request, limits) || !add_keys(transaction, request))
+    if (!check(transaction, request, limits) || !make_room(transaction, request) ||
+        !add_keys(transaction, request))
         return false;
     for (size_t i = 0; i < request->n_reads; i++) {
         if (!add_declared_read(transaction, &request->reads[i], scratch))

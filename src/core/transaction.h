@@ -17,14 +17,15 @@
  *     READING, COMMITTING, IN_DOUBT    a member of its round, in no line
  *     ENDED       told, to be told, or not begun: in no line, known to no key
  *
- * Its timer is in the heap from entering the queue to the end: the end of a pause, or the deadline.
+ * Its timer is among the queue's from entering the queue to the end: the end of a pause, or the
+ * deadline.
  */
 #ifndef GAVEL__TRANSACTION_H
 #define GAVEL__TRANSACTION_H
 
 #include "base/arena.h"
 #include "base/buffer.h"
-#include "base/heap.h"
+#include "base/line.h"
 #include "base/list.h"
 #include "core/keys.h"
 
@@ -58,12 +59,16 @@ typedef struct gavel__read {
     const gavel_reply *reply; /* in the round's arena; NULL: not fetched */
 } gavel__read;
 
+/* What an ordinary one copies fits in so many bytes: with ten thousands of them under way, memory
+ * decides how fast they are. */
+#define GAVEL__TRANSACTION_ARENA 512
+
 typedef struct gavel__transaction {
     gavel__list node;      /* of a round's members, or those done; PARKED: those blocked at a key */
     gavel__line_node turn; /* among those that are ready, or that a round may take */
     gavel__line *turn_line; /* in which line; NULL: none */
     size_t blocked_at;      /* PARKED: which of its keys it waits for, as was last seen */
-    gavel__heap_node timer; /* the end of a pause, or the deadline */
+    gavel__line_node timer; /* the end of a pause, or the deadline */
     uint64_t sequence;      /* order of arrival */
     gavel__tx_state state;
     gavel_ticket ticket;
