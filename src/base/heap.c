@@ -111,20 +111,3 @@ gavel__heap_node *gavel__heap_first(const gavel__heap *heap)
 {
     return heap->n_nodes > 0 ? at(heap, 1) : NULL;
 }
-
-typedef bool is_such_node(const gavel__heap_node *node, int64_t now_us);
-
-/* Whatever is below one that is not due is not due either. */
-static bool has_due_from(
-    const gavel__heap *heap, size_t place, int64_t now_us, is_such_node *is_such)
-{
-    if (place > heap->n_nodes || at(heap, place)->due_us > now_us)
-        return false;
-    return is_such(at(heap, place), now_us) || has_due_from(heap, 2 * place, now_us, is_such) ||
-           has_due_from(heap, 2 * place + 1, now_us, is_such);
-}
-
-bool gavel__heap_has_due(const gavel__heap *heap, int64_t now_us, is_such_node *is_such)
-{
-    return has_due_from(heap, 1, now_us, is_such);
-}

@@ -34,10 +34,6 @@ void gavel__heap_set(gavel__heap *heap, gavel__heap_node *node, int64_t due_us);
 /* Takes a node that is in no heap, too. */
 void gavel__heap_remove(gavel__heap *heap, gavel__heap_node *node);
 
-/* Whether any of those that are due is such. Looks at no others. */
-bool gavel__heap_has_due(const gavel__heap *heap, int64_t now_us,
-    bool (*is_such)(const gavel__heap_node *node, int64_t now_us));
-
 /* The earliest, or NULL. */
 gavel__heap_node *gavel__heap_first(const gavel__heap *heap);
 

@@ -130,3 +130,32 @@ void gavel__line_remove(gavel__line *line, gavel__line_node *node)
         remove_from_heap(line, node);
     node->place = GAVEL__LINE_NOWHERE;
 }
+
+/* The one that comes behind it in the heap and is not below it; NULL: it was the last. */
+static const gavel__line_node *skip(const gavel__line *line, const gavel__line_node *node)
+{
+    while (node != line->root && node->next == NULL) {
+        while (node->previous->child != node)
+            node = node->previous;
+        node = node->previous;
+    }
+    return node != line->root ? node->next : NULL;
+}
+
+bool gavel__line_has_such(const gavel__line *line, uint64_t order,
+    bool (*is_such)(const gavel__line_node *node, uint64_t order))
+{
+    for (const gavel__line_node *node = line->first; node != NULL && node->order <= order;
+         node = node->next) {
+        if (is_such(node, order))
+            return true;
+    }
+    for (const gavel__line_node *node = line->root; node != NULL;) {
+        /* Whatever is below one that comes later comes later, too. */
+        bool is_later = node->order > order;
+        if (!is_later && is_such(node, order))
+            return true;
+        node = !is_later && node->child != NULL ? node->child : skip(line, node);
+    }
+    return false;
+}

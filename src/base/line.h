@@ -54,6 +54,10 @@ static inline gavel__line_node *gavel__line_first(const gavel__line *line)
     return line->root;
 }
 
+/* Whether any of those up to this order is such. Looks at no others. */
+bool gavel__line_has_such(const gavel__line *line, uint64_t order,
+    bool (*is_such)(const gavel__line_node *node, uint64_t order));
+
 static inline bool gavel__line_has(const gavel__line_node *node)
 {
     return node->place != GAVEL__LINE_NOWHERE;

@@ -188,15 +188,15 @@ void gavel__queue_on_fault(
 
 /* ---- Timers and keys ----------------------------------------------------------------------- */
 
-static bool is_overdue(const gavel__heap_node *timer, int64_t now_us)
+static bool is_overdue(const gavel__line_node *timer, uint64_t now_us)
 {
-    return GAVEL__CONTAINER(timer, const gavel__transaction, timer)->deadline_us <= now_us;
+    return GAVEL__CONTAINER(timer, const gavel__transaction, timer)->deadline_us <= (int64_t)now_us;
 }
 
-/* A deadline may hide in the heap behind a pause that is due as well. */
+/* A deadline may hide behind a pause that is due as well. */
 bool gavel__queue_has_overdue(const gavel__queue *queue, int64_t now_us)
 {
-    return gavel__heap_has_due(&queue->timers, now_us, is_overdue);
+    return gavel__line_has_such(&queue->timers, (uint64_t)now_us, is_overdue);
 }
 
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us)

@@ -125,29 +125,3 @@ Test(base_heap, a_failed_reserve_changes_nothing)
     gavel__heap_finish(&heap);
     cr_assert_eq(memory.n_blocks, 0);
 }
-
-static size_t n_looked_at;
-
-static bool is_wanted(const gavel__heap_node *node, int64_t now_us)
-{
-    n_looked_at++;
-    cr_expect_leq(node->due_us, now_us);
-    return node->due_us == 7;
-}
-
-Test(base_heap, finds_one_that_hides_behind_others_that_are_due)
-{
-    gavel__heap heap;
-    memset(nodes, 0, sizeof(nodes));
-    gavel__heap_init(&heap, &gavel__system_allocator);
-    cr_expect_not(gavel__heap_has_due(&heap, GAVEL__NEVER, is_wanted));
-    cr_assert(gavel__heap_reserve(&heap, 100));
-    for (size_t i = 0; i < 100; i++)
-        gavel__heap_set(&heap, &nodes[i], (int64_t)(i * 37 % 100));
-    for (int64_t now_us = -1; now_us < 100; now_us++) {
-        n_looked_at = 0;
-        cr_expect_eq(gavel__heap_has_due(&heap, now_us, is_wanted), now_us >= 7);
-        cr_expect_leq(n_looked_at, (size_t)(now_us + 1));
-    }
-    gavel__heap_finish(&heap);
-}

@@ -94,3 +94,33 @@ Test(base_line, a_crowd_that_comes_in_any_order_goes_in_order)
     }
     cr_assert(gavel__line_is_empty(&line));
 }
+
+static size_t n_looked_at;
+
+static bool is_wanted(const gavel__line_node *node, uint64_t order)
+{
+    n_looked_at++;
+    cr_expect_leq(node->order, order);
+    return node->order == 7;
+}
+
+Test(base_line, finds_one_that_hides_behind_others_that_are_due)
+{
+    enum { N_SOME = 100 };
+    crowd c;
+    open(&c);
+    cr_expect_not(gavel__line_has_such(&c.line, UINT64_MAX, is_wanted));
+    for (size_t i = 0; i < N_SOME; i++)
+        gavel__line_insert(&c.line, &c.nodes[i * 37 % N_SOME]);
+    cr_assert_not_null(c.line.root, "some are in the heap");
+    (void)gavel__line_first(&c.line);
+    for (int step = 0; step < 2; step++) {
+        for (uint64_t order = 1; order < N_SOME; order++) {
+            n_looked_at = 0;
+            cr_expect_eq(gavel__line_has_such(&c.line, order, is_wanted), order >= 7);
+            cr_expect_leq(n_looked_at, (size_t)(order + 1));
+        }
+        gavel__line_remove(&c.line, gavel__line_first(&c.line)); /* gives the heap its shape */
+        gavel__line_remove(&c.line, gavel__line_first(&c.line));
+    }
+}
