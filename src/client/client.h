@@ -75,6 +75,7 @@ struct gavel_client {
     gavel__list waiters; /* callers of gavel_run, in order of arrival */
     size_t n_waiters;
     gavel__waiter *driver; /* who turns the loop; NULL: nobody */
+    bool awaits_sleeper;   /* a deadline is not told yet: see gavel__client_pump */
     bool needs_wake;       /* the loop was changed by somebody who does not turn it */
 
     /* See renewer.c. */

@@ -246,9 +246,13 @@ static void watch_link(gavel_client *client, gavel__connection *connection)
     }
 }
 
+/* So that it can have the mutex. */
+static const int64_t sleeper_rest_us = 1000;
+
 static int64_t due_us(gavel_client *client)
 {
-    int64_t due_us = gavel__engine_due_us(&client->engine);
+    int64_t due_us = client->awaits_sleeper ? client->now_us + sleeper_rest_us
+                                            : gavel__engine_due_us(&client->engine);
     int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
     if (locks_due_us < due_us)
         due_us = locks_due_us;
@@ -283,20 +287,29 @@ void gavel__client_watch(gavel_client *client)
 
 /* ---- All of it ----------------------------------------------------------------------------- */
 
-/* This process may have been the one that was late, and the answers have been there for long: what
- * they say comes before that a deadline has passed without them. */
-static void receive_before_deadlines(gavel_client *client, int64_t now_us)
+/*
+ * This process may have been the one that was late, and the answers have been there for long: what
+ * they say comes before that a deadline has passed without them. Receives them, and returns whether
+ * the engine may go on: not while another thread sleeps on a link. It may have received already,
+ * and comes here next, within some milliseconds.
+ */
+static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
 {
+    bool is_slept_on = false;
+    client->awaits_sleeper = false;
     if (!gavel__queue_has_overdue(&client->engine.queue, now_us))
-        return;
+        return true;
     for (size_t i = 0; i < client->n_connections; i++) {
         gavel__connection *connection = &client->connections[i];
+        is_slept_on |= connection->is_slept_on;
         if (connection->link == NULL || connection->is_slept_on ||
             gavel__link_n_expected(connection->link) == 0)
             continue;
         gavel__link_on_ready(connection->link, true, false, now_us);
         connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
     }
+    client->awaits_sleeper = is_slept_on;
+    return !is_slept_on;
 }
 
 /* So that callbacks that always submit more cannot keep the loop from its other work. */
@@ -311,9 +324,10 @@ bool gavel__client_pump(gavel_client *client)
     for (int pass = 0; pass < max_passes && client->has_news; pass++) {
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
-        receive_before_deadlines(client, now_us);
+        bool may_advance = receive_before_deadlines(client, now_us);
         gavel__client_advance_locks(client);
-        gavel__engine_advance(&client->engine, now_us);
+        if (may_advance)
+            gavel__engine_advance(&client->engine, now_us);
         serve_links(client, now_us);
         tell_outcomes(client);
         if (gavel__engine_keeps_gates(&client->engine))

@@ -290,11 +290,35 @@ static void is_woken_when_told(test_server *server)
     clock_skew_us = 0;
 }
 
+/*
+ * The process was stopped for longer than the deadline. The first caller, asleep on its link, finds
+ * its answer there when it goes on; but another thread comes before it, and sees the time.
+ */
+static void is_not_told_while_it_may_have_its_answer(test_server *server)
+{
+    gavel_client *client = open_gated(server, true);
+    caller first = {.client = client, .stream = GAVEL_STR("first")};
+    set_gate(true);
+    begin(&first, server, 1);
+    await(&n_at_gate, 1);
+    answer(&first, server);
+    pthread_mutex_lock(&mutex);
+    clock_skew_us = DEADLINE_MS * INT64_C(1000);
+    pthread_mutex_unlock(&mutex);
+    gavel_outcome outcome = gavel_run(client, &(gavel_transaction){.body = NULL});
+    CHECK(outcome.status == GAVEL_INVALID, "%s", gavel_status_name(outcome.status));
+    set_gate(false);
+    end(&first, GAVEL_COMMITTED);
+    gavel_close(client);
+    clock_skew_us = 0;
+}
+
 int main(void)
 {
     test_server *server = server_start(NULL);
     is_not_handed_to_a_sleeper(server);
     is_woken_when_told(server);
+    is_not_told_while_it_may_have_its_answer(server);
     server_stop(server);
     return 0;
 }
