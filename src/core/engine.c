@@ -386,9 +386,8 @@ void gavel__engine_on_link_down(
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
     }
-    gavel__inflight lost = lane->inflight;
-    lane->inflight = (gavel__inflight){.n = 0};
-    gavel__questions_on_link_down(&lost, loss, now_us);
+    gavel__questions_on_link_down(&lane->inflight, loss, now_us);
+    lane->inflight.has_failed = false;
     if (!was_up && !has_lane(engine, GAVEL__LANE_UP))
         on_unreachable(engine, loss, dialled_us, now_us);
     else if (!was_up && lane->is_waiting_lane && !has_gate_lane(engine))

@@ -8,6 +8,8 @@
 #ifndef GAVEL__INFLIGHT_H
 #define GAVEL__INFLIGHT_H
 
+#include "base/memory.h"
+
 #include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,17 +51,21 @@ typedef struct gavel__awaited {
     struct gavel__question *question; /* of QUESTION; else NULL */
 } gavel__awaited;
 
-/* The most: claims of several gates, twice, a commit and a read behind it, each with all that can
- * go with it. */
-#define GAVEL__INFLIGHT_MAX 64
-
+/* A ring that grows. Without memory it is marked, and the link has to be closed before anything
+ * more is sent: gavel__lane_end_write sees to that. */
 typedef struct gavel__inflight {
-    gavel__awaited ring[GAVEL__INFLIGHT_MAX];
+    const gavel_allocator *allocator; /* borrowed */
+    gavel__awaited *ring;
+    size_t capacity;
     size_t first;
     size_t n;
     size_t n_replies;       /* of all of them */
     size_t n_for_questions; /* of these */
+    bool has_failed;        /* no memory: something is not noted */
 } gavel__inflight;
+
+/* Room for one more; false: no memory. */
+bool gavel__inflight_reserve(gavel__inflight *inflight);
 
 static inline bool gavel__inflight_is_empty(const gavel__inflight *inflight)
 {
@@ -86,7 +92,7 @@ static inline void gavel__inflight_drop(gavel__inflight *inflight)
     inflight->n_replies -= awaited->n_replies;
     if (awaited->question != NULL)
         inflight->n_for_questions -= awaited->n_replies;
-    inflight->first = (inflight->first + 1) % GAVEL__INFLIGHT_MAX;
+    inflight->first = (inflight->first + 1) % inflight->capacity;
     inflight->n--;
 }
 
@@ -101,13 +107,16 @@ static inline void gavel__inflight_advance(gavel__inflight *inflight)
         gavel__inflight_drop(inflight);
 }
 
-/* There must be room; nothing is noted for no replies. */
+/* Nothing is noted for no replies. */
 static inline void gavel__inflight_put(gavel__inflight *inflight, gavel__awaited awaited)
 {
     if (awaited.n_replies == 0)
         return;
-    assert(inflight->n < GAVEL__INFLIGHT_MAX);
-    inflight->ring[(inflight->first + inflight->n) % GAVEL__INFLIGHT_MAX] = awaited;
+    if (!gavel__inflight_reserve(inflight)) {
+        inflight->has_failed = true;
+        return;
+    }
+    inflight->ring[(inflight->first + inflight->n) % inflight->capacity] = awaited;
     inflight->n++;
     inflight->n_replies += awaited.n_replies;
     if (awaited.question != NULL)
@@ -134,7 +143,7 @@ static inline void gavel__inflight_disown(
     gavel__inflight *inflight, const struct gavel__round *round)
 {
     for (size_t i = 0; i < inflight->n; i++) {
-        gavel__awaited *awaited = &inflight->ring[(inflight->first + i) % GAVEL__INFLIGHT_MAX];
+        gavel__awaited *awaited = &inflight->ring[(inflight->first + i) % inflight->capacity];
         if (awaited->round == round)
             awaited->round = NULL;
     }

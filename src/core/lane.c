@@ -34,6 +34,7 @@ gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index)
     if (lane == NULL)
         return NULL;
     lane->index = index;
+    lane->inflight.allocator = lanes->allocator;
     lane->is_waiting_lane = index >= lanes->n_links;
     lane->following = *place;
     *place = lane;
@@ -61,8 +62,29 @@ void gavel__lanes_finish(gavel__lanes *lanes)
     while (lanes->first != NULL) {
         gavel__lane *lane = lanes->first;
         lanes->first = lane->following;
+        gavel__free(lanes->allocator, lane->inflight.ring);
         gavel__free(lanes->allocator, lane);
     }
+}
+
+/* ---- What is in flight --------------------------------------------------------------------- */
+
+bool gavel__inflight_reserve(gavel__inflight *inflight)
+{
+    static const size_t min_capacity = 16;
+    if (inflight->n < inflight->capacity)
+        return true;
+    size_t capacity = inflight->capacity == 0 ? min_capacity : 2 * inflight->capacity;
+    gavel__awaited *ring = gavel__alloc(inflight->allocator, capacity, sizeof(*ring));
+    if (ring == NULL)
+        return false;
+    for (size_t i = 0; i < inflight->n; i++)
+        ring[i] = inflight->ring[(inflight->first + i) % inflight->capacity];
+    gavel__free(inflight->allocator, inflight->ring);
+    inflight->ring = ring;
+    inflight->capacity = capacity;
+    inflight->first = 0;
+    return true;
 }
 
 /* ---- One of them --------------------------------------------------------------------------- */
@@ -97,6 +119,6 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
     lane->n_appended += lane->out->size - size_before;
     if (lane->written_us == 0)
         lane->written_us = now_us;
-    if (lane->out->has_failed)
+    if (lane->out->has_failed || lane->inflight.has_failed)
         gavel__lane_condemn(lane, "no memory for the commands of a round");
 }

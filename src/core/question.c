@@ -98,6 +98,10 @@ static gavel__lane *find_spare_lane(const gavel__lanes *lanes)
 
 static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
 {
+    if (!gavel__inflight_reserve(&lane->inflight)) {
+        gavel__lane_condemn(lane, "no memory for a question");
+        return; /* it is PENDING still: for another lane, or this one when it is up again */
+    }
     size_t size_before = lane->out->size;
     size_t n_replies = question->ops->write(question, lane->out, now_us);
     assert(n_replies > 0 || lane->out->size == size_before);

@@ -46,7 +46,9 @@ static inline int64_t stage_read_clock(void *clock)
 
 static inline void stage_clear_lane(lock_stage *stage, size_t i)
 {
+    gavel__free(&gavel__system_allocator, stage->lane[i].inflight.ring);
     stage->lane[i] = (gavel__lane){.index = (uint32_t)i,
+        .inflight.allocator = &gavel__system_allocator,
         .is_waiting_lane = i > 0,
         .following = i < 2 ? &stage->lane[i + 1] : NULL};
 }
@@ -74,8 +76,10 @@ static inline void stage_begin(lock_stage *stage, size_t n_allocations)
 static inline void stage_end(lock_stage *stage)
 {
     gavel__locks_finish(&stage->locks);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
+        stage_clear_lane(stage, i);
         gavel__buffer_finish(&stage->out[i]);
+    }
     cr_expect_eq(stage->memory.n_blocks, 0, "a leak");
 }
 
@@ -150,6 +154,7 @@ static inline void stage_up(lock_stage *stage, size_t i)
 static inline void stage_lose(lock_stage *stage, size_t i, const gavel__loss *loss)
 {
     gavel__inflight lost = stage->lane[i].inflight;
+    stage->lane[i].inflight.ring = NULL;
     bool was_up = stage->lane[i].state == GAVEL__LANE_UP;
     stage_clear_lane(stage, i);
     bool is_reachable = false;
@@ -160,6 +165,7 @@ static inline void stage_lose(lock_stage *stage, size_t i, const gavel__loss *lo
         gavel__questions_on_unreachable(&stage->questions, loss, stage_engine_now_us);
     }
     gavel__questions_on_link_down(&lost, loss, stage_engine_now_us);
+    gavel__free(&gavel__system_allocator, lost.ring);
     stage_settle(stage);
 }
 

@@ -6,6 +6,7 @@
 #include "gate_stage.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static const stage_config one_lane = {.n_lanes = 1, .has_no_reread = true};
 static const stage_config two_lanes = {.n_lanes = 2, .has_no_reread = true};
@@ -261,15 +262,19 @@ Test(core_questions, no_memory_for_a_question_closes_the_link_and_is_a_loss)
 {
     stage s;
     stage_open(&s, &one_lane);
+    static char commands[100000] = "GET ";
+    memset(commands + 4, 'x', sizeof(commands) - 5);
     asker q = asker_init("GET x");
+    asker r = asker_init(commands);
     asks(&s, &q);
     link_up(&s, 0);
+    hears(&s, 0, "GET x");
     s.memory.n_left = 0;
-    advance(&s, 0);
+    asks(&s, &r);
     s.memory.n_left = MEMORY_ENOUGH;
     is_closed(&s, 0, "no memory");
-    cr_assert_eq(q.n_losses, 1);
-    cr_assert_not(q.was_sent);
+    cr_assert_eq(r.n_losses, 1);
+    cr_assert_not(r.was_sent);
     stage_close(&s);
 }
 
@@ -397,4 +402,55 @@ Test(core_questions, a_final_refusal_is_told_to_those_that_block_as_well)
     cr_assert_eq(w.n_losses, 1);
     cr_assert(w.is_final);
     stage_close(&s);
+}
+
+/* ---- Many at once -------------------------------------------------------------------------- */
+
+enum { N_ASKERS = 300 };
+
+Test(core_questions, any_number_of_questions_may_be_under_way)
+{
+    stage s;
+    stage_open(&s, &one_lane);
+    static asker q[N_ASKERS];
+    for (size_t i = 0; i < N_ASKERS; i++) {
+        q[i] = asker_init("GET x");
+        asks(&s, &q[i]);
+    }
+    link_up(&s, 0);
+    advance(&s, 0);
+    (void)stage_listen(&s, 0);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    hears(&s, 0, "WATCH a / GET a");
+    for (size_t i = 0; i < N_ASKERS; i++) {
+        says(&s, 0, "\"1\"");
+        cr_assert_str_eq(q[i].answers, "0:1 ");
+    }
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    stage_close(&s);
+}
+
+Test(core_questions, without_memory_for_one_more_the_link_is_closed_and_nothing_is_lost)
+{
+    for (size_t n_left = 0; n_left < 6; n_left++) {
+        stage s;
+        stage_open(&s, &one_lane);
+        static asker q[N_ASKERS];
+        for (size_t i = 0; i < N_ASKERS; i++)
+            q[i] = asker_init("GET x");
+        asks(&s, &q[0]);
+        link_up(&s, 0);
+        s.memory.n_left = n_left;
+        for (size_t i = 1; i < N_ASKERS; i++)
+            asks(&s, &q[i]);
+        s.memory.n_left = MEMORY_ENOUGH;
+        advance(&s, 0);
+        if (lane_of(&s, 0)->is_condemned)
+            is_closed(&s, 0, "no memory");
+        for (size_t i = 0; i < N_ASKERS; i++)
+            cr_assert(q[i].n_losses == 1 || q[i].question.state != GAVEL__QUESTION_IDLE);
+        stage_close(&s);
+    }
 }
