@@ -1,5 +1,5 @@
 /*
- * Scripts and replies. Used by control.c and line.c.
+ * Scripts and replies. Used by call.c, line.c and answers.c.
  *
  * The record is one line: "OWNER fence=N since=MS pid=N host=TEXT" of a holder, "- TURN" of a lock
  * that is handed off. A script compares a record's first 32 bytes with the owner, so nothing that
@@ -76,7 +76,8 @@ void gavel__lock_keys_init(gavel__lock_keys *ret_keys, const char *prefix, gavel
     ret_keys->fence = gavel__name_of(GAVEL__NAME_LOCK_FENCE, head, name, storage[2]);
 }
 
-/* The keys that are there of the lock's three, in their order, of n in all. */
+/* EVAL of a script; behind this come its n keys, those of the lock first, and then its n arguments.
+ */
 static void begin_eval(gavel__buffer *out, const char *script, size_t n_keys, size_t n_args)
 {
     gavel__resp_begin(out, 3 + n_keys + n_args);
