@@ -453,6 +453,18 @@ Test(lock_steps, a_renewal_waits_for_one_answer_only)
     stage_end(&stage);
 }
 
+Test(lock_steps, at_the_client_s_end_a_release_waits_for_nothing)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    begin_do(&stage, stage_hold(&stage));
+    gavel__buffer_clear(&stage.out[0]);
+    gavel__locks_close(&stage.locks, true, stage.now_us);
+    stage_settle(&stage);
+    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_end(&stage);
+}
+
 Test(lock_steps, where_no_link_will_do_all_who_wait_are_told)
 {
     lock_stage stage;
