@@ -87,9 +87,9 @@ static cli_holder holder_of(const cli_entry *entry)
 static const char *kind_name(cli_kind kind)
 {
     switch (kind) {
-    case CLI_LOCK:
+    case CLI_KIND_LOCK:
         return "lock";
-    case CLI_GATE:
+    case CLI_KIND_GATE:
         return "gate";
     }
     return "?";

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-typedef enum cli_kind { CLI_LOCK, CLI_GATE } cli_kind;
+typedef enum cli_kind { CLI_KIND_LOCK, CLI_KIND_GATE } cli_kind;
 
 /* One lock or gate. */
 typedef struct cli_entry {

@@ -3,6 +3,7 @@
  *
  *     WAITING --held--> RUNNING --the command is gone--------> RELEASING --told--> the end
  *        |                 '--lost--> ENDING --all are gone------^
+ *        |--held, and a signal has come--------------------------^
  *        '--busy, no server, a signal--> the end
  *
  * One loop has it all: the client's connections, the signals, the command's process. A gavel that
@@ -16,6 +17,7 @@
 
 #include <gavel/gavel.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <inttypes.h>
@@ -35,7 +37,7 @@ static const int passed_on[] = {
 #define I_FIRST_HARMLESS 6 /* SIGWINCH */
 #define I_STOP 7           /* SIGTSTP */
 
-typedef enum phase { WAITING, RUNNING, ENDING, RELEASING } phase;
+typedef enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ENDING, PHASE_RELEASING } phase;
 
 typedef struct job {
     const cli_options *options;
@@ -56,11 +58,19 @@ typedef struct job {
     bool has_contact;                 /* a connection came up, ever */
     bool is_cut_off;                  /* none has come up since the last one was lost */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why that was */
-    int end_signal;                   /* WAITING: what ended it */
+    int end_signal;                   /* PHASE_WAITING: what ended it */
     bool is_lost;
     bool is_stopping; /* TSTP was passed on: gavel stops when the command has */
     int status;
 } job;
+
+/* Onward only; what was not run need not be ended. */
+static void set_phase(job *self, phase next)
+{
+    assert(next > self->phase);
+    assert(self->phase != PHASE_WAITING || next != PHASE_ENDING);
+    self->phase = next;
+}
 
 static void finish(job *self, int status)
 {
@@ -91,7 +101,7 @@ static void on_released(const gavel_lock_outcome *outcome, void *user)
 
 static void release(job *self)
 {
-    self->phase = RELEASING;
+    set_phase(self, PHASE_RELEASING);
     ev_timer_stop(self->loop, &self->grace);
     if (!gavel_lock_begin_release(self->lock, on_released, self))
         finish(self, status_of(self));
@@ -110,9 +120,9 @@ static void on_grace_over(struct ev_loop *loop, ev_timer *timer, int events)
 /* CONT, since a stopped process keeps its TERM for later. */
 static void end_command(job *self, const char *reason)
 {
-    if (self->phase != RUNNING)
+    if (self->phase != PHASE_RUNNING)
         return;
-    self->phase = ENDING;
+    set_phase(self, PHASE_ENDING);
     self->is_lost = true;
     cli_say("%s: lost: %s; ending the command", self->what, reason);
     cli_command_signal(&self->command, SIGTERM);
@@ -150,7 +160,7 @@ static void stop_too(job *self, int stop)
 
 static void on_stopped(job *self, int stop)
 {
-    if (self->phase != RUNNING || cli_command_lend(&self->command, stop))
+    if (self->phase != PHASE_RUNNING || cli_command_lend(&self->command, stop))
         return;
     if (self->is_stopping || self->command.is_lent || stop == SIGTTIN || stop == SIGTTOU)
         stop_too(self, stop);
@@ -164,9 +174,10 @@ static void on_child(struct ev_loop *loop, ev_signal *watcher, int events)
     int stop = cli_command_reap(&self->command);
     if (stop != 0)
         on_stopped(self, stop);
-    else if (self->phase == RUNNING && self->command.is_gone)
+    else if (self->phase == PHASE_RUNNING && self->command.is_gone)
         release(self);
-    else if (self->phase == ENDING && self->command.is_gone && cli_command_is_over(&self->command))
+    else if (self->phase == PHASE_ENDING && self->command.is_gone &&
+             cli_command_is_over(&self->command))
         release(self);
 }
 
@@ -187,7 +198,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     (void)events;
     job *self = watcher->data;
     int number = watcher->signum;
-    if (self->phase == WAITING) {
+    if (self->phase == PHASE_WAITING) {
         self->end_signal = number;
         gavel_lock_cancel(self->client, self->ticket); /* Too late? Then on_acquired comes now. */
     } else if (number == SIGCONT) {
@@ -232,7 +243,7 @@ static bool start_command(job *self)
 
 static void run_command(job *self)
 {
-    self->phase = RUNNING;
+    set_phase(self, PHASE_RUNNING);
     if (gavel_lock_remaining_ms(self->lock) == 0) {
         self->is_lost = true;
         cli_say("%s: was lost before the command could be started", self->what);

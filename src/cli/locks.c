@@ -47,7 +47,7 @@ static void fail(job *self, const char *what, gavel_bytes reason)
 /* Whether the key is that of a record; then *key becomes the name of its lock or gate. */
 static bool is_record(const job *self, gavel_bytes *key, cli_kind *ret_kind)
 {
-    for (cli_kind kind = CLI_LOCK; kind <= CLI_GATE; kind++) {
+    for (cli_kind kind = CLI_KIND_LOCK; kind <= CLI_KIND_GATE; kind++) {
         *ret_kind = kind;
         if (gavel__name_parse(name_kinds[kind], gavel_str(self->options->prefix), *key, key))
             return true;
