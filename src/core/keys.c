@@ -3,6 +3,8 @@
  */
 #include "core/keys.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -27,6 +29,8 @@ static void destroy_key(gavel__keys *keys, gavel__key *key)
 static void forget(gavel__keys *keys, gavel__key *key)
 {
     gavel__map_remove(&keys->map, &key->node);
+    if (keys->recent == key)
+        keys->recent = NULL;
     if (keys->n_unused == max_unused) {
         destroy_key(keys, key);
         return;
@@ -109,11 +113,23 @@ static gavel__key *add(gavel__keys *keys, gavel__key_name name)
     return key;
 }
 
-gavel__key *gavel__keys_use(gavel__keys *keys, gavel__key_name name)
+/* By its hash, unless it is the one that was used last. */
+static gavel__key *find_or_add(gavel__keys *keys, gavel_bytes name)
 {
-    gavel__key *key = gavel__keys_find(keys, name);
+    if (keys->recent != NULL && gavel__bytes_equal(keys->recent->node.key, name))
+        return keys->recent;
+    gavel__key_name hashed = gavel__keys_name(keys, name);
+    gavel__key *key = gavel__keys_find(keys, hashed);
     if (key == NULL)
-        key = add(keys, name);
+        key = add(keys, hashed);
+    if (key != NULL)
+        keys->recent = key;
+    return key;
+}
+
+gavel__key *gavel__keys_use(gavel__keys *keys, gavel_bytes name)
+{
+    gavel__key *key = find_or_add(keys, name);
     if (key == NULL)
         return NULL;
     if (!gavel__list_is_empty(&key->idle)) {

@@ -40,7 +40,8 @@ typedef struct gavel__key {
 typedef struct gavel__keys {
     const gavel_allocator *allocator; /* borrowed */
     gavel__map map;
-    gavel__list warm; /* not claimed, kept for their heat; the longest untouched first */
+    gavel__key *recent; /* used last: many want the same one after another; NULL: none */
+    gavel__list warm;   /* not claimed, kept for their heat; the longest untouched first */
     size_t n_warm;
     gavel__list unused; /* forgotten; their memory is used again */
     size_t n_unused;
@@ -63,7 +64,7 @@ gavel__key_name gavel__keys_name(const gavel__keys *keys, gavel_bytes bytes);
 gavel__key *gavel__keys_find(const gavel__keys *keys, gavel__key_name name);
 
 /* The key, known from now on, for one more transaction that wants it. NULL: no memory. */
-gavel__key *gavel__keys_use(gavel__keys *keys, gavel__key_name name);
+gavel__key *gavel__keys_use(gavel__keys *keys, gavel_bytes name);
 
 /* One transaction wants it no more. */
 void gavel__keys_unuse(gavel__keys *keys, gavel__key *key);

@@ -32,13 +32,10 @@ bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
     /* Mostly all are known, or none: it has come to want a key in its last run at most. */
     for (size_t i = transaction->n_keys; i-- > 0 && transaction->holds[i].known == NULL;) {
         gavel__hold *hold = &transaction->holds[i];
-        gavel__key_name name = {transaction->keys[i], hold->hash};
-        if (name.hash == 0)
-            name = gavel__keys_name(order->keys, name.bytes);
-        hold->hash = name.hash;
-        hold->known = gavel__keys_use(order->keys, name);
+        hold->known = gavel__keys_use(order->keys, transaction->keys[i]);
         if (hold->known == NULL)
             return false;
+        hold->hash = hold->known->node.hash;
     }
     return true;
 }
@@ -84,11 +81,11 @@ static void displace(gavel__transaction *transaction)
 static void enter_line(gavel__hold *hold)
 {
     gavel__line *line = &hold->known->line;
-    gavel__transaction *first = first_of(hold->known);
+    gavel__line_node *first = gavel__line_first(line);
     hold->node.order = hold->transaction->sequence;
     gavel__line_insert(line, &hold->node);
-    if (first != NULL && gavel__line_first(line) == &hold->node)
-        displace(first);
+    if (first != NULL && hold->node.order < first->order)
+        displace(hold_of(first)->transaction);
 }
 
 static bool is_available(const gavel__key *key, const gavel__candidates *candidates)
@@ -192,7 +189,7 @@ static void look(gavel__order *order, gavel__key *key, int64_t now_us)
 /* One look may ask for others: those of keys where somebody has stepped aside. */
 static void run_looks(gavel__order *order, int64_t now_us)
 {
-    if (order->is_looking)
+    if (order->is_looking || gavel__list_is_empty(&order->looks))
         return;
     order->is_looking = true;
     for (gavel__list *node; (node = gavel__list_pop(&order->looks)) != NULL;)
@@ -241,17 +238,20 @@ void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, in
         if (!gavel__line_has(&transaction->holds[i].node))
             enter_line(&transaction->holds[i]);
     }
-    if (can_go(transaction, NULL))
+    if (can_go(transaction, NULL)) {
         make_ready(order, transaction, now_us);
-    else
+    } else {
         on_blocked(order, transaction);
-    run_looks(order, now_us);
+        run_looks(order, now_us);
+    }
 }
 
 void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    leave_turn(transaction);
     gavel__list_remove(&transaction->node);
+    if (transaction->round != NULL) /* a member stands in no line */
+        return;
+    leave_turn(transaction);
     step_aside(order, transaction, transaction->n_keys);
     run_looks(order, now_us);
 }

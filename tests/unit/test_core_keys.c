@@ -20,7 +20,7 @@ static struct gavel__round *round_at(size_t i)
 
 static gavel__key *claim(gavel__keys *keys, const char *name, size_t round)
 {
-    gavel__key *key = gavel__keys_use(keys, gavel__keys_name(keys, gavel_str(name)));
+    gavel__key *key = gavel__keys_use(keys, gavel_str(name));
     if (key == NULL)
         return NULL;
     gavel__keys_claim(key, round_at(round));
@@ -103,8 +103,8 @@ Test(core_keys, a_key_is_known_while_somebody_uses_it)
     gavel_allocator allocator;
     gavel__keys keys;
     open(&keys, &memory, &allocator);
-    gavel__key *key = gavel__keys_use(&keys, gavel__keys_name(&keys, GAVEL_STR("a")));
-    cr_assert_eq(gavel__keys_use(&keys, gavel__keys_name(&keys, GAVEL_STR("a"))), key);
+    gavel__key *key = gavel__keys_use(&keys, GAVEL_STR("a"));
+    cr_assert_eq(gavel__keys_use(&keys, GAVEL_STR("a")), key);
     cr_assert_eq(claim(&keys, "a", 0), key);
     release(&keys, key, 0);
     gavel__keys_unuse(&keys, key);
@@ -172,7 +172,7 @@ Test(core_keys, names_hold_any_byte_and_any_length)
     gavel_bytes names[] = {{"", 0}, {"\0", 1}, {"\0\0", 2}, {long_name, 1000}, {long_name, 999}};
     gavel__key *claimed[5];
     for (size_t i = 0; i < 5; i++)
-        claimed[i] = gavel__keys_use(&keys, gavel__keys_name(&keys, names[i]));
+        claimed[i] = gavel__keys_use(&keys, names[i]);
     for (size_t i = 0; i < 5; i++) {
         cr_assert_eq(gavel__keys_find(&keys, gavel__keys_name(&keys, names[i])), claimed[i]);
         gavel__keys_unuse(&keys, claimed[i]);
