@@ -47,14 +47,12 @@ static gavel__connection *only_busy_link(gavel_client *client)
     if (client->n_waiters != 1 || client->driver != NULL)
         return NULL;
     gavel__connection *busy = NULL;
-    for (size_t i = 0; i < client->n_connections; i++) {
-        gavel__connection *connection = &client->connections[i];
-        if (connection->lane == NULL)
-            continue;
+    for (gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next) {
         if (connection->lane->state == GAVEL__LANE_WANTED ||
             connection->lane->state == GAVEL__LANE_DIALLING)
             return NULL;
-        if (connection->link == NULL || gavel__link_n_expected(connection->link) == 0)
+        if (gavel__link_n_expected(connection->link) == 0)
             continue;
         if (busy != NULL || connection->lane->blocking != NULL)
             return NULL;

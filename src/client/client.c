@@ -91,21 +91,6 @@ static void configure_links(gavel_client *client, const gavel_config *config)
     };
 }
 
-/* One for each lane that there can be. False: no memory. */
-static bool make_connections(gavel_client *client)
-{
-    size_t n = gavel__lanes_max(&client->engine.lanes);
-    client->connections = gavel__alloc(&client->allocator, n, sizeof(gavel__connection));
-    if (client->connections == NULL)
-        return false;
-    client->n_connections = n;
-    for (size_t i = 0; i < n; i++) {
-        client->connections[i].client = client;
-        client->connections[i].watch.fd = -1;
-    }
-    return true;
-}
-
 static int64_t read_clock(void *clock)
 {
     gavel__loop *loop = ((gavel_client *)clock)->loop;
@@ -207,8 +192,6 @@ static bool set_up(
     configure_directory(client);
     configure_engine(client, config);
     configure_links(client, config);
-    if (!make_connections(client))
-        return fail(ret_error, "no memory");
     gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
     if (client->platform.is_blocking) {
         owner.lock = lock;
@@ -340,11 +323,8 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
 
 void gavel__client_destroy(gavel_client *client)
 {
-    for (size_t i = 0; i < client->n_connections; i++) {
-        if (client->loop != NULL)
-            client->loop->ops->unwatch(client->loop, &client->connections[i].watch);
-        gavel__link_destroy(client->connections[i].link);
-    }
+    while (client->connections != NULL)
+        gavel__connection_destroy(client->connections);
     gavel__locks_finish(&client->locks);
     gavel__directory_finish(
         &client->directory, client->fork_generation != gavel__fork_generation());
@@ -352,7 +332,6 @@ void gavel__client_destroy(gavel_client *client)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)
         gavel__engine_finish(&client->engine);
-    gavel__free(&client->allocator, client->connections);
     gavel__address_finish(&client->address, &client->allocator);
     gavel__free(&client->allocator, client->key_prefix);
     gavel__free(&client->allocator, client->name);
@@ -489,12 +468,11 @@ void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);
     *ret_stats = client->engine.context.stats;
-    for (size_t i = 0; i < client->n_connections; i++) {
-        const gavel__link *link = client->connections[i].link;
-        if (link == NULL)
-            continue;
-        ret_stats->n_sends += gavel__link_get_counters(link)->n_sends;
-        ret_stats->n_receives += gavel__link_get_counters(link)->n_receives;
+    for (const gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next) {
+        const gavel__link_counters *counters = gavel__link_get_counters(connection->link);
+        ret_stats->n_sends += counters->n_sends;
+        ret_stats->n_receives += counters->n_receives;
     }
     if (client->platform.is_blocking)
         pthread_mutex_unlock(&client->mutex);

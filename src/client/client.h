@@ -16,11 +16,12 @@
 
 #include <pthread.h>
 
-/* One link with what joins it to its client. */
+/* One link with what joins it to its client; made when its lane is first to be dialled. */
 typedef struct gavel__connection {
+    struct gavel__connection *next;
     gavel_client *client;
-    gavel__link *link; /* NULL: never needed yet */
-    gavel__lane *lane; /* NULL: there is none yet */
+    gavel__link *link;
+    gavel__lane *lane;
     gavel__watch watch;
     gavel__route route;   /* where the lane, DIALLING, has been */
     gavel_bytes marker;   /* for the next endpoint */
@@ -53,8 +54,7 @@ struct gavel_client {
     gavel_hooks hooks;
     gavel__link_config link_config;
     gavel__engine engine;
-    gavel__connection *connections; /* for each lane that there can be */
-    size_t n_connections;
+    gavel__connection *connections; /* the first one, or NULL */
     gavel__loop *loop;
 
     gavel__locks locks; /* made for the first lock */
@@ -92,6 +92,9 @@ struct gavel_client {
  * tells outcomes. True: there is more, look at the fds and come again.
  */
 bool gavel__client_pump(gavel_client *client);
+
+/* Unlinks and frees; tells nobody. */
+void gavel__connection_destroy(gavel__connection *connection);
 
 /* Watches what the loop is to look at, before it sleeps. */
 void gavel__client_watch(gavel_client *client);

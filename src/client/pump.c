@@ -94,12 +94,38 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
 
 /* ---- To the links -------------------------------------------------------------------------- */
 
-static bool make_link(gavel__connection *connection)
+/* NULL: no memory. */
+static gavel__connection *make_connection(gavel_client *client, gavel__lane *lane)
 {
+    gavel__connection *connection = gavel__alloc(&client->allocator, 1, sizeof(*connection));
+    if (connection == NULL)
+        return NULL;
     gavel__link_events events = {on_up, on_reply, on_down, connection};
-    connection->link = gavel__link_create(&connection->client->link_config, &events);
+    connection->link = gavel__link_create(&client->link_config, &events);
+    if (connection->link == NULL) {
+        gavel__free(&client->allocator, connection);
+        return NULL;
+    }
     connection->watch = (gavel__watch){.on_ready = on_ready, .owner = connection, .fd = -1};
-    return connection->link != NULL;
+    connection->client = client;
+    connection->lane = lane;
+    connection->next = client->connections;
+    client->connections = connection;
+    lane->connection = connection;
+    return connection;
+}
+
+void gavel__connection_destroy(gavel__connection *connection)
+{
+    gavel_client *client = connection->client;
+    gavel__connection **place = &client->connections;
+    while (*place != connection)
+        place = &(*place)->next;
+    *place = connection->next;
+    connection->lane->connection = NULL;
+    client->loop->ops->unwatch(client->loop, &connection->watch);
+    gavel__link_destroy(connection->link);
+    gavel__free(&client->allocator, connection);
 }
 
 static void tell_no_endpoint(gavel__connection *connection)
@@ -132,10 +158,6 @@ static void go_on_dialling(gavel__connection *connection, int64_t now_us)
 static void dial(gavel__connection *connection, int64_t now_us)
 {
     connection->marker = gavel__engine_begin_dial(&connection->client->engine, connection->lane);
-    if (connection->link == NULL && !make_link(connection)) {
-        tell_loss(connection, &(gavel__loss){.message = "no memory for a link"});
-        return;
-    }
     connection->awaits_endpoint = true;
     gavel__directory_begin(&connection->client->directory, &connection->route, now_us);
     go_on_dialling(connection, now_us);
@@ -175,9 +197,8 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
     /* Before anything is sent: what was taken back must not leave. */
     if (lane->is_condemned)
         close_condemned(connection);
-    if (connection->link != NULL)
-        set_timeout(connection);
-    if (connection->link != NULL && gavel__link_due_us(connection->link) <= now_us) {
+    set_timeout(connection);
+    if (gavel__link_due_us(connection->link) <= now_us) {
         gavel__link_on_time(connection->link, now_us);
         lane->n_sent = gavel__link_n_sent_bytes(connection->link);
     }
@@ -189,13 +210,22 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
         flush(connection, now_us);
 }
 
-/* The engine makes its lanes when it first wants them. */
+static void tell_no_memory(gavel_client *client, gavel__lane *lane, int64_t now_us)
+{
+    gavel__engine_begin_dial(&client->engine, lane);
+    client->has_news = true;
+    gavel__engine_on_link_down(
+        &client->engine, lane, &(gavel__loss){.message = "no memory for a link"}, now_us);
+}
+
 static void serve_links(gavel_client *client, int64_t now_us)
 {
     for (gavel__lane *lane = client->engine.lanes.first; lane != NULL; lane = lane->following) {
-        gavel__connection *connection = &client->connections[lane->index];
-        connection->lane = lane;
-        serve_link(connection, now_us);
+        bool is_wanted = lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us;
+        if (lane->connection == NULL && is_wanted && make_connection(client, lane) == NULL)
+            tell_no_memory(client, lane, now_us);
+        if (lane->connection != NULL)
+            serve_link(lane->connection, now_us);
     }
 }
 
@@ -226,8 +256,7 @@ static void tell_outcomes(gavel_client *client)
 static void watch_link(gavel_client *client, gavel__connection *connection)
 {
     gavel__watch *watch = &connection->watch;
-    int fd = connection->link != NULL && !connection->is_slept_on ? gavel__link_fd(connection->link)
-                                                                  : -1;
+    int fd = connection->is_slept_on ? -1 : gavel__link_fd(connection->link);
     if (fd < 0) {
         if (watch->backend != NULL)
             unwatch(connection);
@@ -256,10 +285,10 @@ static int64_t due_us(gavel_client *client)
     int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
     if (locks_due_us < due_us)
         due_us = locks_due_us;
-    for (size_t i = 0; i < client->n_connections; i++) {
-        const gavel__connection *connection = &client->connections[i];
+    for (const gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next) {
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
-        if (connection->link == NULL || connection->is_slept_on)
+        if (connection->is_slept_on)
             continue;
         if (gavel__link_due_us(connection->link) < due_us)
             due_us = gavel__link_due_us(connection->link);
@@ -269,8 +298,9 @@ static int64_t due_us(gavel_client *client)
 
 void gavel__client_watch(gavel_client *client)
 {
-    for (size_t i = 0; i < client->n_connections; i++)
-        watch_link(client, &client->connections[i]);
+    for (gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next)
+        watch_link(client, connection);
     int64_t due = due_us(client);
     if (due < client->armed_us)
         client->needs_wake = true;
@@ -299,11 +329,10 @@ static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
     client->awaits_sleeper = false;
     if (!gavel__queue_has_overdue(&client->engine.queue, now_us))
         return true;
-    for (size_t i = 0; i < client->n_connections; i++) {
-        gavel__connection *connection = &client->connections[i];
+    for (gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next) {
         is_slept_on |= connection->is_slept_on;
-        if (connection->link == NULL || connection->is_slept_on ||
-            gavel__link_n_expected(connection->link) == 0)
+        if (connection->is_slept_on || gavel__link_n_expected(connection->link) == 0)
             continue;
         gavel__link_on_ready(connection->link, true, false, now_us);
         connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);

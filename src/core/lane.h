@@ -23,6 +23,7 @@ typedef struct gavel__lane {
     struct gavel__lane *following; /* the next one by index that there is, or NULL */
     uint32_t index;                /* its place for good: links first, then waiting links */
     gavel__lane_state state;
+    void *connection;     /* the client's side of it; NULL at first */
     gavel__buffer *out;   /* the link's, while UP */
     uint64_t n_appended;  /* bytes of commands since UP */
     uint64_t n_sent;      /* of these, handed to the kernel, as far as the client has told */
