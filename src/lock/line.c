@@ -73,8 +73,8 @@ void gavel__lock_line_join(gavel_lock *lock)
     gavel__lock_line_go_on(line);
 }
 
-/* While we stand in the queue there is nothing to be asked; only that the link may have
- * died unnoticed, or the holder, and so a probe in a while. */
+/* While we stand in the queue there is nothing to be asked; only that the link may have died
+ * unnoticed, or the holder, and so a probe in a while. */
 static void move_up(gavel_lock *lock, bool is_behind_grant, int64_t now_us)
 {
     if (is_behind_grant || lock->line->wait.state == GAVEL__QUESTION_ASKED)

@@ -76,7 +76,7 @@ typedef enum gavel__lock_op_state {
 } gavel__lock_op_state;
 
 typedef struct gavel__lock_op {
-    gavel__list node;       /* DONE: among those to be told */
+    gavel__list node;       /* SETTLED: among those to be told */
     gavel__list lock_node;  /* EXTEND, DO: among the lock's */
     gavel__heap_node timer; /* the deadline */
     gavel__lock_op_kind kind;
