@@ -54,7 +54,7 @@ static gavel__connection *only_busy_link(gavel_client *client)
             return NULL;
         if (gavel__link_n_expected(connection->link) == 0)
             continue;
-        if (busy != NULL || connection->lane->blocking != NULL)
+        if (busy != NULL || gavel__lane_may_be_silent(connection->lane))
             return NULL;
         busy = connection;
     }

@@ -176,7 +176,7 @@ static void close_condemned(gavel__connection *connection)
 /* In the queue of a lock or gate the server says nothing until it is our turn. */
 static void set_timeout(gavel__connection *connection)
 {
-    gavel__link_set_timeout(connection->link, !gavel__lane_is_blocked(connection->lane));
+    gavel__link_set_timeout(connection->link, !gavel__lane_may_be_silent(connection->lane));
 }
 
 static void flush(gavel__connection *connection, int64_t now_us)

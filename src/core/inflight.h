@@ -79,7 +79,7 @@ static inline bool gavel__inflight_is_for_questions(const gavel__inflight *infli
 }
 
 /* What the next reply answers; something must be awaited. */
-static inline gavel__awaited *gavel__inflight_current(gavel__inflight *inflight)
+static inline gavel__awaited *gavel__inflight_current(const gavel__inflight *inflight)
 {
     assert(inflight->n > 0);
     return &inflight->ring[inflight->first];

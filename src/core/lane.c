@@ -97,6 +97,16 @@ void gavel__lane_condemn(gavel__lane *lane, const char *message)
     gavel__format(lane->message, sizeof(lane->message), "%s", message);
 }
 
+bool gavel__lane_may_be_silent(const gavel__lane *lane)
+{
+    if (!gavel__lane_is_blocked(lane) || gavel__inflight_is_empty(&lane->inflight))
+        return false;
+    const gavel__awaited *awaited = gavel__inflight_current(&lane->inflight);
+    if (lane->blocking != NULL) /* the last of its commands is the one that blocks */
+        return awaited->question == lane->blocking && awaited->n_replies == 1;
+    return awaited->kind == GAVEL__AWAITED_TURN;
+}
+
 void gavel__lane_retire(gavel__lane *lane)
 {
     if (lane->is_condemned)

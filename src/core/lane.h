@@ -93,11 +93,14 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
  */
 bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
 
-/* Whether its connection may stand in a queue of the server's: then its silence is no fault. */
+/* Whether its connection stands in a queue of the server's, or will when the server comes to it. */
 static inline bool gavel__lane_is_blocked(const gavel__lane *lane)
 {
     return lane->pass.state == GAVEL__PASS_WAITING || lane->blocking != NULL;
 }
+
+/* Whether what is awaited next is its turn in such a queue: until then its silence is no fault. */
+bool gavel__lane_may_be_silent(const gavel__lane *lane);
 
 /* Whether a question could be put here: it is answered as soon as the server comes to it. */
 static inline bool gavel__lane_can_ask(const gavel__lane *lane)

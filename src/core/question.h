@@ -10,9 +10,9 @@
  *     ASKED     its lane awaits n_replies - n_answered replies for it, and is UP
  *
  * An ordinary question goes to the lane with the fewest awaited replies, behind whatever is under
- * way there. One that blocks (BLPOP ...) has a waiting lane for itself until it is answered, and
- * that lane's silence is no fault. Questions may be run in another order than they were asked in:
- * who needs an order asks the second one when the first is answered.
+ * way there. One that blocks (its last command: BLPOP ...) has a waiting lane for itself until it
+ * is answered, and the silence of that lane is no fault. Questions may be run in another order than
+ * they were asked in: who needs an order asks the second one when the first is answered.
  *
  * Used by whoever asks: doubts, gates, locks. The engine serves them.
  */

@@ -311,6 +311,21 @@ Test(gates, a_deadline_ends_the_wait)
     live_end(&rig);
 }
 
+/* Between two probes there is nothing to wake up for. */
+Test(gates, who_waits_alone_wakes_up_for_probes_only)
+{
+    live_rig rig = live_begin(NULL, &(gavel_config){.mode = GAVEL_GATED});
+    die_inside(rig.server, "60000");
+    gavel_stats before;
+    gavel_stats after;
+    gavel_read_stats(rig.client, &before);
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 1000});
+    gavel_read_stats(rig.client, &after);
+    ASSERT_TOLD(outcome, GAVEL_DEADLINE);
+    cr_expect_leq(after.n_receives - before.n_receives, 20);
+    live_end(&rig);
+}
+
 static void *run_one(void *user)
 {
     live_rig *rig = user;

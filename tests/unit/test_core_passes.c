@@ -421,3 +421,21 @@ Test(core_passes, a_token_too_many_ends_after_a_conflict)
         stage_close(&s);
     }
 }
+
+/* A connection that has died before it stands in the queue is to be noticed. */
+Test(core_passes, only_the_turn_may_be_long_in_coming)
+{
+    stage s;
+    actor a;
+    begin_entering(&s, &a);
+    const gavel__lane *lane = lane_of(&s, 1);
+    cr_expect_not(gavel__lane_may_be_silent(lane));
+    says(&s, 1, "nil, nil, OK, \"1\"");
+    cr_expect_not(gavel__lane_may_be_silent(lane), "UNWATCH");
+    hears_gates(&s, 1, "UNWATCH / " NAME_A WAIT_A READ_A);
+    says(&s, 1, "OK, OK");
+    cr_expect(gavel__lane_may_be_silent(lane));
+    says(&s, 1, "[\"g:queue:{a}\", \"1\"]");
+    cr_expect_not(gavel__lane_may_be_silent(lane), "the claim");
+    stage_close(&s);
+}

@@ -312,7 +312,7 @@ Test(core_questions, one_that_blocks_has_a_waiting_lane_for_itself)
     cr_assert_eq((int)lane_of(&s, 0)->state, (int)GAVEL__LANE_DOWN, "for what is answered at once");
     link_up(&s, 1);
     hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
-    cr_assert(gavel__lane_is_blocked(lane_of(&s, 1)), "its silence is no fault");
+    cr_assert(gavel__lane_is_blocked(lane_of(&s, 1)));
     asker q = asker_init("GET x");
     asks(&s, &q);
     hears_nothing(&s, 1);
@@ -322,6 +322,29 @@ Test(core_questions, one_that_blocks_has_a_waiting_lane_for_itself)
     cr_assert_not(gavel__lane_is_blocked(lane_of(&s, 1)));
     asks(&s, &w);
     hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    stage_close(&s);
+}
+
+/* Of what comes before it in the same write the server has to say something in time. */
+Test(core_questions, only_what_blocks_may_be_answered_late)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w = a_waiter();
+    asks(&s, &w);
+    link_up(&s, 1);
+    asker q = asker_init("GET x");
+    q.question.is_blocking = false;
+    asks(&s, &q);
+    hears(&s, 1, "GET x / CLIENT SETNAME x / BLPOP q 0");
+    const gavel__lane *lane = lane_of(&s, 1);
+    cr_assert_not(gavel__lane_may_be_silent(lane), "GET");
+    says(&s, 1, "nil");
+    cr_assert_not(gavel__lane_may_be_silent(lane), "CLIENT SETNAME");
+    says(&s, 1, "OK");
+    cr_assert(gavel__lane_may_be_silent(lane), "BLPOP");
+    says(&s, 1, "nil");
+    cr_assert_not(gavel__lane_may_be_silent(lane), "nothing");
     stage_close(&s);
 }
 
