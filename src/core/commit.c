@@ -137,12 +137,9 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
 
 static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    size_t n_members = 0;
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        n_members++;
-    gavel__policy_on_commit(round->policy, n_members);
+    gavel__policy_on_commit(round->policy, round->is_contended, gavel__round_count_members(round));
     for (size_t i = 0; i < round->n_claims; i++) {
-        if (gavel__heat_is_warm(&round->claims[i]->heat))
+        if (gavel__heat_is_known(&round->claims[i]->heat))
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
     check_marker(round, reply);

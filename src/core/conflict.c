@@ -188,7 +188,8 @@ gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
     gavel__rounds *rounds = round->rounds;
     rounds->context->stats.n_conflicts++;
     round->lane->pass.is_handed_off = false;
-    gavel__policy_on_conflict(round->policy, is_shared(round));
+    gavel__policy_on_conflict(
+        round->policy, round->is_contended, gavel__round_count_members(round));
     if (can_look_again(round)) {
         count_conflict(round, now_us);
         return look_again(round, now_us);

@@ -145,7 +145,7 @@ static void put_down(gavel__keys *keys, gavel__key *key)
 {
     assert(gavel__line_is_empty(&key->line) && gavel__list_is_empty(&key->blocked) &&
            gavel__list_is_empty(&key->look));
-    if (!gavel__heat_is_warm(&key->heat)) {
+    if (!gavel__heat_is_known(&key->heat)) {
         forget(keys, key);
         return;
     }

@@ -158,14 +158,32 @@ static void on_blocked(gavel__order *order, gavel__transaction *transaction)
         gavel__list_append(&key->blocked, &transaction->node);
 }
 
+static bool is_contended(const gavel__transaction *transaction, int64_t now_us)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        if (gavel__heat_is_contended(&transaction->holds[i].known->heat, now_us))
+            return true;
+    }
+    return false;
+}
+
+gavel__ready_kind gavel__order_kind(
+    const gavel__transaction *transaction, bool is_gated, int64_t now_us)
+{
+    if (transaction->is_read_only)
+        return GAVEL__READY_READERS;
+    if (is_gated)
+        return GAVEL__READY_GATED;
+    return is_contended(transaction, now_us) ? GAVEL__READY_CONTENDED : GAVEL__READY_CALM;
+}
+
 static gavel__ready_kind kind_of(
     gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
-    if (transaction->is_read_only)
-        return GAVEL__READY_READERS;
-    return gavel__gates_of(order->gates, transaction, now_us, gates) > 0 ? GAVEL__READY_GATED
-                                                                         : GAVEL__READY_FREE;
+    bool is_gated =
+        !transaction->is_read_only && gavel__gates_of(order->gates, transaction, now_us, gates) > 0;
+    return gavel__order_kind(transaction, is_gated, now_us);
 }
 
 static void make_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)

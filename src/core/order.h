@@ -21,9 +21,10 @@
 
 /* Who is ready, by what takes them. */
 typedef enum gavel__ready_kind {
-    GAVEL__READY_READERS, /* snapshot rounds */
-    GAVEL__READY_FREE,    /* rounds that pass through no gate */
-    GAVEL__READY_GATED,   /* rounds that do */
+    GAVEL__READY_READERS,   /* snapshot rounds */
+    GAVEL__READY_CALM,      /* rounds that pass through no gate, on keys that nobody else writes */
+    GAVEL__READY_CONTENDED, /* such rounds on keys that others write as well */
+    GAVEL__READY_GATED,     /* rounds that pass through gates */
     GAVEL__N_READY_KINDS
 } gavel__ready_kind;
 
@@ -65,6 +66,10 @@ void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
 /* Whoever is first in the key's line, if it waits for nothing but rounds that are under way and end
  * by themselves; else NULL. */
 gavel__transaction *gavel__order_soon(const gavel__key *key);
+
+/* What takes a transaction by now, if gates are up before its keys, or none. */
+gavel__ready_kind gavel__order_kind(
+    const gavel__transaction *transaction, bool is_gated, int64_t now_us);
 
 /* The READY one that goes first, or NULL. */
 gavel__transaction *gavel__order_first(const gavel__order *order, gavel__ready_kind kind);

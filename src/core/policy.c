@@ -8,6 +8,10 @@
 static const double max_level = 16;
 static const int64_t half_life_us = 1000000;
 
+/* How long a key that was lost is apart: some thousand round trips. A conflict that it then brings
+ * into a wide round is one in so long, and does not count. */
+static const int64_t contended_us = 20000;
+
 /* A body that says RETRY waits for something that others do; it looks in at least so often. */
 static const double max_retry_level = 12;
 
@@ -39,6 +43,7 @@ void gavel__heat_on_conflict(gavel__heat *heat, int64_t now_us)
     if (heat->level < max_level)
         heat->level += 1;
     heat->touched_us = now_us;
+    heat->contended_until_us = now_us + contended_us;
 }
 
 void gavel__heat_on_success(gavel__heat *heat, int64_t now_us)
@@ -46,14 +51,17 @@ void gavel__heat_on_success(gavel__heat *heat, int64_t now_us)
     gavel__heat_cool(heat, now_us);
     heat->level = heat->level > 0.5 ? heat->level - 0.5 : 0;
     heat->touched_us = now_us;
+    if (!gavel__heat_is_contended(heat, now_us))
+        heat->contended_until_us = 0;
 }
 
 /* ---- What has happened --------------------------------------------------------------------- */
 
 void gavel__policy_init(gavel__policy *policy, const gavel__policy_config *config)
 {
-    *policy = (gavel__policy){
-        .config = *config, .width = config->max_width, .prefetch_credit = GAVEL__PREFETCH_CREDIT};
+    *policy = (gavel__policy){.config = *config,
+        .widths = {config->max_width, config->max_width},
+        .prefetch_credit = GAVEL__PREFETCH_CREDIT};
 }
 
 void gavel__policy_on_round_trip(gavel__policy *policy, int64_t took_us)
@@ -63,17 +71,18 @@ void gavel__policy_on_round_trip(gavel__policy *policy, int64_t took_us)
         policy->round_trip_us == 0 ? sample_us : (7 * policy->round_trip_us + sample_us) / 8;
 }
 
-void gavel__policy_on_conflict(gavel__policy *policy, bool is_shared)
+void gavel__policy_on_conflict(gavel__policy *policy, bool is_contended, size_t n_members)
 {
     policy->prefetch_credit = GAVEL__PREFETCH_CREDIT;
-    if (is_shared && policy->width > 1)
-        policy->width /= 2;
+    if (n_members > 1 && policy->widths[is_contended] > 1)
+        policy->widths[is_contended] /= 2;
 }
 
-void gavel__policy_on_commit(gavel__policy *policy, size_t n_members)
+void gavel__policy_on_commit(gavel__policy *policy, bool is_contended, size_t n_members)
 {
-    if (n_members >= policy->width && policy->width < policy->config.max_width)
-        policy->width++;
+    uint32_t *width = &policy->widths[is_contended];
+    if (n_members >= *width && *width < policy->config.max_width)
+        (*width)++;
 }
 
 void gavel__policy_on_prefetch_used(gavel__policy *policy)

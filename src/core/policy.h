@@ -22,8 +22,9 @@
  */
 typedef struct gavel__heat {
     double level;
-    int64_t touched_us; /* when `level` was last brought up to date */
-    int64_t resume_us;  /* who races for the key does not try before */
+    int64_t touched_us;         /* when `level` was last brought up to date */
+    int64_t resume_us;          /* who races for the key does not try before */
+    int64_t contended_until_us; /* 0: it is calm */
 } gavel__heat;
 
 /* Lets time pass. A level below a half becomes 0: the key is cold. */
@@ -32,11 +33,27 @@ void gavel__heat_cool(gavel__heat *heat, int64_t now_us);
 void gavel__heat_on_conflict(gavel__heat *heat, int64_t now_us);
 void gavel__heat_on_success(gavel__heat *heat, int64_t now_us);
 
-/* Whether others have written to it lately: it is worth remembering, and not worth reading ahead.
- */
+/* Whether an attempt is likely to be lost: then it is not worth reading ahead. */
 static inline bool gavel__heat_is_warm(const gavel__heat *heat)
 {
     return heat->level > 0;
+}
+
+/*
+ * Whether others have written to it lately. Rounds on contended keys are apart from those on calm
+ * ones: who wants a calm key loses no attempt to those who write another one, and what makes the
+ * former narrow leaves the latter wide. It lasts longer than warmth: a key that is written every
+ * few milliseconds is cold again in between, and would spoil a wide round each time.
+ */
+static inline bool gavel__heat_is_contended(const gavel__heat *heat, int64_t now_us)
+{
+    return heat->contended_until_us > now_us;
+}
+
+/* Whether there is anything to be remembered of it. */
+static inline bool gavel__heat_is_known(const gavel__heat *heat)
+{
+    return heat->level > 0 || heat->contended_until_us != 0;
 }
 
 /* ---- A server ------------------------------------------------------------------------------ */
@@ -54,7 +71,9 @@ typedef enum gavel__shortcut { GAVEL__SHORTCUT_MGET, GAVEL__SHORTCUT_MSET } gave
 typedef struct gavel__policy {
     gavel__policy_config config;
     uint64_t round_trip_us; /* measured, smoothed; 0: not yet */
-    uint32_t width;         /* now: halved by a conflict, one more for a full round that commits */
+    /* Now, of rounds on calm keys and on contended ones: halved by a conflict, one more for a full
+     * round that commits. */
+    uint32_t widths[2];
     uint32_t prefetch_credit;   /* left to reads behind EXEC that may turn out to be in vain */
     uint32_t n_plain_rounds[2]; /* to come without the shortcut */
 } gavel__policy;
@@ -68,11 +87,12 @@ void gavel__policy_init(gavel__policy *policy, const gavel__policy_config *confi
 
 void gavel__policy_on_round_trip(gavel__policy *policy, int64_t took_us);
 
-/* EXEC was answered nil; whether to several members. Their keys' heat is told apart from this. */
-void gavel__policy_on_conflict(gavel__policy *policy, bool is_shared);
+/* EXEC was answered nil to so many members of a round on contended keys, or on calm ones. Which key
+ * it was is told to its heat. */
+void gavel__policy_on_conflict(gavel__policy *policy, bool is_contended, size_t n_members);
 
-/* EXEC was made, for so many members. */
-void gavel__policy_on_commit(gavel__policy *policy, size_t n_members);
+/* EXEC was made, likewise. */
+void gavel__policy_on_commit(gavel__policy *policy, bool is_contended, size_t n_members);
 
 /* Somebody has used what was read behind EXEC. */
 void gavel__policy_on_prefetch_used(gavel__policy *policy);
@@ -82,10 +102,10 @@ void gavel__policy_on_shortcut_failed(gavel__policy *policy, gavel__shortcut sho
 
 /* ---- What follows -------------------------------------------------------------------------- */
 
-/* How many transactions a round takes. */
-static inline uint32_t gavel__policy_width(const gavel__policy *policy)
+/* How many transactions a round on contended keys takes, or one on calm keys. */
+static inline uint32_t gavel__policy_width(const gavel__policy *policy, bool is_contended)
 {
-    return policy->width;
+    return policy->widths[is_contended];
 }
 
 /* Whether a round may take the shortcut; to be asked once by each that could. */

@@ -141,6 +141,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->lane = NULL;
     gavel__round_set_phase(round, GAVEL__ROUND_IDLE);
     round->has_prefetch = false;
+    round->is_contended = false;
     round->is_stale = false;
     round->is_narrowing = false;
     round->has_bare_writes = false;
@@ -185,6 +186,14 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     doubt->is_fenced = false;
     gavel__round_dissolve(round, now_us);
     return doubt;
+}
+
+size_t gavel__round_count_members(const gavel__round *round)
+{
+    size_t n_members = 0;
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        n_members++;
+    return n_members;
 }
 
 gavel__transaction *gavel__round_only_member(const gavel__round *round)

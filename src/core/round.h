@@ -87,6 +87,7 @@ typedef struct gavel__round {
     gavel__lane *lane;
     gavel__round_phase phase;
     bool is_snapshot;
+    bool is_contended;     /* of keys that others write to, or inside a gate: apart from the rest */
     bool has_prefetch;     /* WATCH and reads follow its EXEC */
     bool has_let_go;       /* it waits at a gate: its keys that are behind no such one are free */
     bool is_watched;       /* WATCH was answered with OK */
@@ -273,6 +274,8 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
 
 /* A shortcut has failed: the members run again without it. */
 gavel__next gavel__round_go_plain(gavel__round *round, gavel__shortcut shortcut, int64_t now_us);
+
+size_t gavel__round_count_members(const gavel__round *round);
 
 /* The only member, or NULL: none or several. */
 gavel__transaction *gavel__round_only_member(const gavel__round *round);

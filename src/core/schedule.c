@@ -9,7 +9,8 @@
 /* A round that is being collected. */
 typedef struct gavel__draft {
     gavel__lane *lane;
-    gavel__round *round; /* NULL: not begun */
+    gavel__round *round;    /* NULL: not begun */
+    gavel__ready_kind kind; /* begun: of all its members */
     gavel__candidates candidates;
     gavel__line passed_over; /* READY, but for other gate lanes: until the round is collected */
     size_t n_members;
@@ -32,7 +33,9 @@ static size_t max_with_new_keys(const gavel__engine *engine)
 /* Whether there is room for one more, whoever it is. */
 static bool has_room(const gavel__engine *engine, const gavel__draft *draft)
 {
-    return !draft->is_full && draft->n_members < gavel__policy_width(&engine->policy) &&
+    bool is_contended = draft->round != NULL && draft->round->is_contended;
+    return !draft->is_full &&
+           draft->n_members < gavel__policy_width(&engine->policy, is_contended) &&
            draft->n_with_new_keys < max_with_new_keys(engine);
 }
 
@@ -111,6 +114,14 @@ static gavel__transaction *elder(gavel__transaction *a, gavel__transaction *b)
     return a->sequence < b->sequence ? a : b;
 }
 
+/* Who goes first of those that pass through no gates, or NULL. */
+static gavel__transaction *first_that_races(const gavel__order *order)
+{
+    gavel__transaction *writer = elder(gavel__order_first(order, GAVEL__READY_CALM),
+        gavel__order_first(order, GAVEL__READY_CONTENDED));
+    return elder(writer, gavel__order_first(order, GAVEL__READY_READERS));
+}
+
 /* Who goes first of all that the lane could take now, or NULL. */
 static gavel__transaction *next_for(const gavel__engine *engine, const gavel__draft *draft)
 {
@@ -124,26 +135,23 @@ static gavel__transaction *next_for(const gavel__engine *engine, const gavel__dr
     if (lane->is_waiting_lane) /* whoever wants no more than gates that it has is a candidate */
         return lane->pass.n_gates > 0 ? next
                                       : elder(next, gavel__order_first(order, GAVEL__READY_GATED));
-    if (draft->round == NULL || is_snapshot)
-        next = elder(next, gavel__order_first(order, GAVEL__READY_READERS));
-    if (!is_snapshot)
-        next = elder(next, gavel__order_first(order, GAVEL__READY_FREE));
-    return next;
+    if (draft->round != NULL)
+        return elder(next, gavel__order_first(order, draft->kind));
+    return elder(next, first_that_races(order));
 }
 
-/* Not for this lane, it has turned out: gates have been put up, or are up no more, or others of our
- * lanes have them. */
-static void pass_over(
-    gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction, bool is_gated)
+/* Not for this round, it has turned out: gates have been put up, or are up no more, or others of
+ * our lanes have them; or others have begun to write its keys, or do so no more. */
+static void pass_over(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction,
+    gavel__ready_kind kind)
 {
     gavel__order *order = &engine->queue.order;
     if (transaction->turn_line == &draft->candidates.line && transaction->state == GAVEL__TX_PARKED)
         gavel__order_drop(order, transaction, engine->advanced_us);
-    else if (is_gated && draft->lane->is_waiting_lane)
+    else if (kind == GAVEL__READY_GATED && draft->lane->is_waiting_lane)
         gavel__order_move(transaction, &draft->passed_over);
     else
-        gavel__order_move(
-            transaction, &order->ready[is_gated ? GAVEL__READY_GATED : GAVEL__READY_FREE]);
+        gavel__order_move(transaction, &order->ready[kind]);
 }
 
 /* Whether one of its keys pauses: then it waits for that, unless it has done so. */
@@ -171,13 +179,24 @@ static void clear_the_way(gavel__engine *engine, const gavel__transaction *trans
     }
 }
 
+/* Its first member says for whom the round is. False: no memory. */
+static bool begin(gavel__engine *engine, gavel__draft *draft, const gavel__transaction *transaction)
+{
+    bool is_gated = draft->lane->is_waiting_lane;
+    draft->kind = gavel__order_kind(transaction, is_gated, engine->advanced_us);
+    draft->round = gavel__round_create(&engine->rounds, draft->lane, transaction->is_read_only);
+    if (draft->round == NULL)
+        return false;
+    draft->round->is_contended =
+        draft->kind == GAVEL__READY_CONTENDED || draft->kind == GAVEL__READY_GATED;
+    return true;
+}
+
 static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
 {
     int64_t now_us = engine->advanced_us;
     clear_the_way(engine, transaction);
-    if (draft->round == NULL)
-        draft->round = gavel__round_create(&engine->rounds, draft->lane, transaction->is_read_only);
-    if (draft->round == NULL) {
+    if (draft->round == NULL && !begin(engine, draft, transaction)) {
         gavel__queue_settle(&engine->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return;
     }
@@ -191,16 +210,17 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
     gavel__order_take(&engine->queue.order, &draft->candidates, transaction, now_us);
 }
 
-/* Whether the lane may take this one, as far as gates and pauses go; else it is where it belongs.
- */
+/* Whether the round may take this one, as far as gates, others' writes and pauses go; else it is
+ * where it belongs. */
 static bool may_take(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
     size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
     bool is_gated = n_gates > 0;
-    if (is_gated != draft->lane->is_waiting_lane ||
+    gavel__ready_kind kind = gavel__order_kind(transaction, is_gated, engine->advanced_us);
+    if (is_gated != draft->lane->is_waiting_lane || (draft->round != NULL && kind != draft->kind) ||
         (is_gated && !bind_gates(draft->lane, gates, n_gates))) {
-        pass_over(engine, draft, transaction, is_gated);
+        pass_over(engine, draft, transaction, kind);
         return false;
     }
     return is_gated || !hold_back(engine, transaction);
@@ -259,16 +279,17 @@ static gavel__transaction *next_to_join(const gavel__engine *engine, const gavel
     const gavel__order *order = &engine->queue.order;
     if (lane->is_waiting_lane)
         return gavel__order_first(order, GAVEL__READY_GATED);
-    return elder(gavel__order_first(order, GAVEL__READY_READERS),
-        gavel__order_first(order, GAVEL__READY_FREE));
+    return first_that_races(order);
 }
 
 static bool has_any_ready(const gavel__engine *engine)
 {
     const gavel__line *ready = engine->queue.order.ready;
-    return !gavel__line_is_empty(&ready[GAVEL__READY_READERS]) ||
-           !gavel__line_is_empty(&ready[GAVEL__READY_FREE]) ||
-           !gavel__line_is_empty(&ready[GAVEL__READY_GATED]);
+    for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
+        if (!gavel__line_is_empty(&ready[i]))
+            return true;
+    }
+    return false;
 }
 
 /* The round that stands on a lane is for those who are next in the queue, or for nobody. */
@@ -280,8 +301,9 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
         return;
     uint32_t n_members = 0;
     for (gavel__transaction *next;
-         n_members < gavel__policy_width(&engine->policy) && can_be_joined(engine, lane, round) &&
-         (next = next_to_join(engine, lane)) != NULL && gavel__round_join(round, next, now_us);)
+         n_members < gavel__policy_width(&engine->policy, round->is_contended) &&
+         can_be_joined(engine, lane, round) && (next = next_to_join(engine, lane)) != NULL &&
+         gavel__round_join(round, next, now_us);)
         n_members++;
     if (n_members > 0)
         gavel__round_resume(round, now_us);
@@ -436,7 +458,7 @@ static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
     if (first == NULL)
         return false;
     size_t n_gates = gavel__gates_of(&engine->gates, first, engine->advanced_us, gates);
-    gavel__ready_kind right = n_gates > 0 ? GAVEL__READY_GATED : GAVEL__READY_FREE;
+    gavel__ready_kind right = gavel__order_kind(first, n_gates > 0, engine->advanced_us);
     if (right != kind)
         gavel__order_move(first, &order->ready[right]);
     return right != kind;
@@ -471,10 +493,9 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
     gavel__gate *gates[GAVEL__PASS_MAX];
     const gavel__order *order = &engine->queue.order;
     if (!is_waiting_lane) {
-        while (sort_first(engine, GAVEL__READY_FREE))
+        while (sort_first(engine, GAVEL__READY_CALM) || sort_first(engine, GAVEL__READY_CONTENDED))
             ;
-        return gavel__order_first(order, GAVEL__READY_FREE) != NULL ||
-               gavel__order_first(order, GAVEL__READY_READERS) != NULL;
+        return first_that_races(order) != NULL;
     }
     gavel__transaction *first = gavel__order_first(order, GAVEL__READY_GATED);
     if (first == NULL || !gavel__lanes_may_pass(&engine->lanes))

@@ -300,7 +300,7 @@ Test(core_conflicts, one_conflict_costs_each_member_one_and_halves_the_width)
         cr_assert_eq(ends(&s, &a[i], GAVEL_CONFLICT)->n_conflicts, 1);
     says(&s, 0, "OK"); /* to the reread, that nobody waits for any more */
     hears_nothing(&s, 0);
-    cr_assert_eq(s.engine.policy.width, 2);
+    cr_assert_eq(s.engine.policy.widths[0], 2);
     actor b[2] = {{.keys = "e", .plays = "SET e 1"}, {.keys = "f", .plays = "SET f 1"}};
     enter(&s, &b[0]);
     enter(&s, &b[1]);
@@ -310,7 +310,7 @@ Test(core_conflicts, one_conflict_costs_each_member_one_and_halves_the_width)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &b[0], GAVEL_COMMITTED);
     ends(&s, &b[1], GAVEL_COMMITTED);
-    cr_assert_eq(s.engine.policy.width, 3, "a full round that commits widens the next");
+    cr_assert_eq(s.engine.policy.widths[0], 3, "a full round that commits widens the next");
     stage_close(&s);
 }
 
@@ -327,6 +327,6 @@ Test(core_conflicts, a_lost_round_that_nobody_shared_leaves_the_width)
     advance(&s, 10000);
     ends(&s, &a, GAVEL_UNKNOWN);
     says(&s, 0, "OK, QUEUED, nil");
-    cr_assert_eq(s.engine.policy.width, 64);
+    cr_assert_eq(s.engine.policy.widths[0], 64);
     stage_close(&s);
 }

@@ -74,25 +74,53 @@ Test(core_policy, a_long_rest_cools_at_once)
     cr_assert(is_near(heat.level, 0));
 }
 
+Test(core_policy, a_key_is_contended_for_twenty_milliseconds_however_often_it_is_won)
+{
+    gavel__heat heat = {.level = 0};
+    cr_expect_not(gavel__heat_is_known(&heat));
+    gavel__heat_on_conflict(&heat, second_us);
+    for (int i = 0; i < 10; i++)
+        gavel__heat_on_success(&heat, second_us + 19999);
+    cr_expect_not(gavel__heat_is_warm(&heat));
+    cr_expect(gavel__heat_is_contended(&heat, second_us + 19999));
+    cr_expect_not(gavel__heat_is_contended(&heat, second_us + 20000));
+    cr_expect(gavel__heat_is_known(&heat));
+    gavel__heat_on_success(&heat, second_us + 20000);
+    cr_expect_not(gavel__heat_is_known(&heat), "there is nothing left to be kept for");
+}
+
 /* ---- Width --------------------------------------------------------------------------------- */
 
 Test(core_policy, conflicts_halve_the_width_and_full_rounds_widen_it)
 {
     gavel__policy policy = a_policy((gavel__policy_config){.max_width = 8});
-    cr_expect_eq(gavel__policy_width(&policy), 8);
-    gavel__policy_on_conflict(&policy, false);
-    cr_expect_eq(gavel__policy_width(&policy), 8, "one that runs alone is no reason");
-    gavel__policy_on_conflict(&policy, true);
-    gavel__policy_on_conflict(&policy, true);
-    cr_expect_eq(gavel__policy_width(&policy), 2);
-    gavel__policy_on_commit(&policy, 1);
-    cr_expect_eq(gavel__policy_width(&policy), 2, "nobody had to stay behind");
+    cr_expect_eq(gavel__policy_width(&policy, false), 8);
+    gavel__policy_on_conflict(&policy, false, 1);
+    cr_expect_eq(gavel__policy_width(&policy, false), 8, "one that runs alone is no reason");
+    gavel__policy_on_conflict(&policy, false, 2);
+    gavel__policy_on_conflict(&policy, false, 2);
+    cr_expect_eq(gavel__policy_width(&policy, false), 2);
+    gavel__policy_on_commit(&policy, false, 1);
+    cr_expect_eq(gavel__policy_width(&policy, false), 2, "nobody had to stay behind");
     for (int i = 0; i < 20; i++)
-        gavel__policy_on_commit(&policy, 8);
-    cr_expect_eq(gavel__policy_width(&policy), 8);
+        gavel__policy_on_commit(&policy, false, 8);
+    cr_expect_eq(gavel__policy_width(&policy, false), 8);
     for (int i = 0; i < 20; i++)
-        gavel__policy_on_conflict(&policy, true);
-    cr_expect_eq(gavel__policy_width(&policy), 1);
+        gavel__policy_on_conflict(&policy, false, 2);
+    cr_expect_eq(gavel__policy_width(&policy, false), 1);
+}
+
+Test(core_policy, calm_and_contended_rounds_are_narrowed_apart)
+{
+    gavel__policy policy = a_policy((gavel__policy_config){.max_width = 8});
+    gavel__policy_on_conflict(&policy, true, 2);
+    gavel__policy_on_conflict(&policy, true, 2);
+    cr_expect_eq(gavel__policy_width(&policy, true), 2);
+    cr_expect_eq(gavel__policy_width(&policy, false), 8);
+    gavel__policy_on_commit(&policy, true, 2);
+    gavel__policy_on_conflict(&policy, false, 2);
+    cr_expect_eq(gavel__policy_width(&policy, true), 3);
+    cr_expect_eq(gavel__policy_width(&policy, false), 4);
 }
 
 /* ---- Ahead and short ----------------------------------------------------------------------- */
@@ -109,7 +137,7 @@ Test(core_policy, reading_ahead_in_vain_stops_until_it_is_used_or_a_retry_needs_
     cr_expect(gavel__policy_take_prefetch(&policy, false, false));
     for (int i = 0; i < GAVEL__PREFETCH_CREDIT; i++)
         gavel__policy_take_prefetch(&policy, false, false);
-    gavel__policy_on_conflict(&policy, false);
+    gavel__policy_on_conflict(&policy, false, 1);
     cr_expect_not(gavel__policy_take_prefetch(&policy, true, false), "the retry will pause");
     cr_expect(gavel__policy_take_prefetch(&policy, true, true), "not inside a gate");
 }

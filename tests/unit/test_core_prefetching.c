@@ -78,8 +78,8 @@ Test(core_prefetching, not_while_the_next_round_reads_behind)
     cr_assert_eq(heat_of(&s, "b"), 2);
     hears_nothing(&s, 0);
     says(&s, 0, "OK, \"1\"");
-    hears(&s, 0, "MULTI / SET c 2 / EXEC / WATCH a / GET a");
-    says(&s, 0, "OK, QUEUED, [OK], OK, \"7\"");
+    hears(&s, 0, "MULTI / SET c 2 / EXEC / WATCH a b / GET a / GET b");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"7\", \"1\"");
     ends(&s, &c, GAVEL_COMMITTED);
     stage_close(&s);
 }

@@ -398,3 +398,98 @@ Test(core_sharing, those_that_only_read_all_share_a_round)
     hears(&s, 0, mget);
     stage_close(&s);
 }
+
+/* ---- Contended keys ------------------------------------------------------------------------ */
+
+/* A round of "a" and "b" is lost to somebody who has written "a"; both commit in the end. */
+static void lose_to_a_writer_of_a(stage *s, actor *a, actor *b)
+{
+    *a = (actor){.reads = "a", .plays = "ADD a 1"};
+    *b = (actor){.reads = "b", .plays = "ADD b 1"};
+    enter(s, a);
+    enter(s, b);
+    link_up(s, 0);
+    hears(s, 0, "WATCH a b / GET a / GET b");
+    says(s, 0, "OK, \"1\", \"1\"");
+    hears(s, 0, "MULTI / MSET a 2 b 2 / EXEC");
+    says(s, 0, "OK, QUEUED, nil");
+    hears(s, 0, "WATCH a b / GET a / GET b");
+    says(s, 0, "OK, \"9\", \"1\"");
+    hears(s, 0, "MULTI / MSET a 10 b 2 / EXEC");
+    says(s, 0, "OK, QUEUED, [OK]");
+    ends(s, a, GAVEL_COMMITTED);
+    ends(s, b, GAVEL_COMMITTED);
+    s->engine.policy.prefetch_credit = 0;
+}
+
+Test(core_sharing, a_key_that_others_write_shares_no_round_with_calm_ones)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    actor before[2];
+    lose_to_a_writer_of_a(&s, &before[0], &before[1]);
+    actor of_a[2] = {setter("a", "SET a 1"), setter("a x", "SET x 1")};
+    actor calm[2] = {setter("b", "SET b 1"), setter("c", "SET c 1")};
+    enter(&s, &calm[0]);
+    enter(&s, &of_a[0]);
+    enter(&s, &of_a[1]);
+    enter(&s, &calm[1]);
+    hears(&s, 0, "WATCH b c");
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH a x");
+    stage_close(&s);
+}
+
+Test(core_sharing, a_key_is_calm_again_when_nobody_else_has_written_it_for_a_while)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    actor before[2];
+    lose_to_a_writer_of_a(&s, &before[0], &before[1]);
+    advance(&s, 20000);
+    actor a = setter("a", "SET a 1");
+    actor b = setter("b", "SET b 1");
+    enter(&s, &a);
+    enter(&s, &b);
+    hears(&s, 0, "WATCH a b");
+    stage_close(&s);
+}
+
+/* It came while the key was contended, and was not taken in all that time. */
+Test(core_sharing, who_has_waited_while_a_key_became_calm_shares_with_calm_ones)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 1});
+    actor before[2];
+    lose_to_a_writer_of_a(&s, &before[0], &before[1]);
+    actor c = setter("c", "SET c 1");
+    actor a = setter("a", "SET a 1");
+    actor b = setter("b", "SET b 1");
+    enter(&s, &c);
+    hears(&s, 0, "WATCH c");
+    enter(&s, &a);
+    advance(&s, 20000);
+    enter(&s, &b);
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET c 1 / EXEC / WATCH a b");
+    stage_close(&s);
+}
+
+Test(core_sharing, what_contended_keys_lose_leaves_calm_rounds_wide)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 1, .max_width = 8});
+    actor before[2];
+    lose_to_a_writer_of_a(&s, &before[0], &before[1]);
+    cr_expect_eq(s.engine.policy.widths[false], 4, "the first time it was not known");
+    actor pair[2] = {setter("a", "SET a 1"), setter("a", "SET a 2")};
+    enter(&s, &pair[0]);
+    enter(&s, &pair[1]);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET a 2 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    cr_expect_eq(s.engine.policy.widths[false], 4);
+    cr_expect_eq(s.engine.policy.widths[true], 4);
+    stage_close(&s);
+}
