@@ -113,7 +113,16 @@ void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
 /* Whether the thread that turns the loop has what it waits for, and should not sleep. */
 bool gavel__client_is_driver_done(const gavel_client *client);
 
-/* ---- locking.c: locks ---------------------------------------------------------------------- */
+/* ---- lock_pump.c: the locks' side of the pump ---------------------------------------------- */
+
+/* A thread that waits for a lock's operation; see locking.c. */
+typedef struct gavel__lock_waiter {
+    gavel__waiter base;
+    gavel_lock_outcome outcome;
+} gavel__lock_waiter;
+
+/* With the first lock; a client that has none pays nothing. */
+void gavel__client_make_locks(gavel_client *client);
 
 /* The clock of the locks. */
 int64_t gavel__client_lease_now_us(const gavel_client *client);

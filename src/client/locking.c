@@ -1,128 +1,11 @@
 /*
- * Locks on a client: the public calls, blocking and attached, and what the pump does for them.
+ * Locks on a client: the public calls, blocking and attached.
  */
 #include "client/client.h"
 
 #include "base/fork.h"
 #include "base/text.h"
 #include "core/guard.h"
-
-/* ---- Time ---------------------------------------------------------------------------------- */
-
-int64_t gavel__client_lease_now_us(const gavel_client *client)
-{
-    const gavel__platform *platform = &client->platform;
-    if (platform->lease_now_us != NULL)
-        return platform->lease_now_us(platform->user);
-    return client->loop->ops->now_us(client->loop);
-}
-
-int64_t gavel__client_locks_due_us(const gavel_client *client, int64_t now_us)
-{
-    if (!client->has_locks)
-        return GAVEL__NEVER;
-    int64_t due_us = gavel__locks_due_us(&client->locks);
-    if (due_us == GAVEL__NEVER)
-        return GAVEL__NEVER;
-    return now_us + (due_us - gavel__client_lease_now_us(client));
-}
-
-/* ---- Making them --------------------------------------------------------------------------- */
-
-static int64_t read_clock(void *clock)
-{
-    return gavel__client_lease_now_us(clock);
-}
-
-/* With the first lock; a client that has none pays nothing. */
-static void make_locks(gavel_client *client)
-{
-    const gavel__platform *platform = &client->platform;
-    if (client->has_locks)
-        return;
-    client->has_locks = true;
-    gavel__locks_init(&client->locks,
-        &(gavel__locks_config){
-            .allocator = &client->allocator,
-            .questions = &client->engine.questions,
-            .key_prefix = client->key_prefix,
-            .holder = client->holder,
-            .read_clock = read_clock,
-            .clock = client,
-            .timeout_us =
-                client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
-            .seed = client->engine.config.seed ^ platform->entropy(platform->user),
-        });
-}
-
-/* ---- To the callers ------------------------------------------------------------------------ */
-
-typedef struct lock_waiter {
-    gavel__waiter base;
-    gavel_lock_outcome outcome;
-} lock_waiter;
-
-static void tell_lost(gavel_client *client)
-{
-    for (gavel_lock *lock; (lock = gavel__locks_take_lost(&client->locks)) != NULL;) {
-        if (lock->on_lost == NULL)
-            continue;
-        client->has_told = true;
-        /* Another caller's thread runs this, in the midst of its own call. */
-        bool is_guarded = client->platform.is_blocking;
-        if (is_guarded)
-            gavel__guard_enter();
-        lock->on_lost(lock, lock->reason, lock->user);
-        if (is_guarded)
-            gavel__guard_leave();
-    }
-}
-
-static void tell_op(gavel_client *client, gavel__lock_op *op)
-{
-    if (op->waiter != NULL) {
-        lock_waiter *waiter = op->waiter;
-        waiter->outcome = op->outcome;
-        gavel__client_end_wait(client, &waiter->base);
-    } else {
-        if (op->done != NULL)
-            op->done(&op->outcome, op->user);
-        gavel_lock_outcome_clear(&op->outcome);
-    }
-    op->outcome.reply = NULL;
-    gavel__locks_drop_op(op);
-}
-
-void gavel__client_tell_locks(gavel_client *client)
-{
-    if (!client->has_locks)
-        return;
-    tell_lost(client);
-    for (gavel__lock_op *op; (op = gavel__locks_take_done(&client->locks)) != NULL;) {
-        client->has_told = true;
-        tell_op(client, op);
-        tell_lost(client);
-    }
-}
-
-void gavel__client_expire_locks(gavel_client *client)
-{
-    if (!client->has_locks || client->is_pumping)
-        return;
-    gavel__locks_expire(&client->locks, gavel__client_lease_now_us(client));
-    client->is_pumping = true; /* a callback may close the client, which must not go just now */
-    tell_lost(client);
-    client->is_pumping = false;
-}
-
-void gavel__client_advance_locks(gavel_client *client)
-{
-    if (!client->has_locks)
-        return;
-    gavel__locks_expire(&client->locks, gavel__client_lease_now_us(client));
-    tell_lost(client);
-    gavel__locks_advance(&client->locks, gavel__client_lease_now_us(client));
-}
 
 /* ---- Blocking ------------------------------------------------------------------------------ */
 
@@ -135,14 +18,14 @@ static const char *refusal_of(const gavel_client *client, bool wants_blocking)
     return gavel__client_refusal(client, wants_blocking);
 }
 
-static void settle(lock_waiter *waiter, gavel_lock_status status, const char *message)
+static void settle(gavel__lock_waiter *waiter, gavel_lock_status status, const char *message)
 {
     waiter->outcome.status = status;
     gavel__format(waiter->outcome.message, sizeof(waiter->outcome.message), "%s", message);
 }
 
 static gavel__lock_caller caller_of(
-    gavel_client *client, lock_waiter *waiter, gavel_lock_done *done, void *user)
+    gavel_client *client, gavel__lock_waiter *waiter, gavel_lock_done *done, void *user)
 {
     const gavel__platform *platform = &client->platform;
     gavel__lock_caller caller = {.done = done, .user = user, .waiter = waiter};
@@ -160,13 +43,13 @@ static void enter(gavel_client *client)
 }
 
 static void acquire_locked(
-    gavel_client *client, const gavel_lock_request *request, lock_waiter *waiter)
+    gavel_client *client, const gavel_lock_request *request, gavel__lock_waiter *waiter)
 {
     if (client->is_closing) {
         settle(waiter, GAVEL_LOCK_CANCELLED, "the client is closing");
         return;
     }
-    make_locks(client);
+    gavel__client_make_locks(client);
     if (!gavel__renewer_start(client)) {
         settle(waiter, GAVEL_LOCK_NOT_SENT, "no thread to renew the lease with");
         return;
@@ -181,7 +64,7 @@ static void acquire_locked(
 
 gavel_lock_outcome gavel_lock_acquire(gavel_client *client, const gavel_lock_request *request)
 {
-    lock_waiter waiter = {.base = {.is_done = false}};
+    gavel__lock_waiter waiter = {.base = {.is_done = false}};
     const char *refusal = refusal_of(client, true);
     if (refusal != NULL) {
         settle(&waiter, GAVEL_LOCK_INVALID, refusal);
@@ -223,7 +106,7 @@ static bool begin_release(gavel_lock *lock, const void *what, const gavel__lock_
 
 static gavel_lock_outcome run(gavel_lock *lock, begin_op *begin, const void *what)
 {
-    lock_waiter waiter = {.base = {.is_done = false}};
+    gavel__lock_waiter waiter = {.base = {.is_done = false}};
     const char *refusal = lock != NULL ? refusal_of(client_of(lock), true) : "there is no lock";
     if (refusal != NULL) {
         settle(&waiter, GAVEL_LOCK_INVALID, refusal);
@@ -288,7 +171,7 @@ gavel_ticket gavel_lock_begin_acquire(
 {
     if (!admit(client, "gavel_lock_begin_acquire"))
         return 0;
-    make_locks(client);
+    gavel__client_make_locks(client);
     gavel__lock_caller caller = caller_of(client, NULL, done, request->user);
     gavel_lock *lock =
         gavel__locks_acquire(&client->locks, request, &caller, gavel__client_lease_now_us(client));
