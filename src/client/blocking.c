@@ -19,14 +19,6 @@ typedef struct run_waiter {
 /* How far away the next timer must be for a sleep of 10 ms outside the loop to do no harm. */
 static const int64_t min_sleep_us = 15000;
 
-void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter)
-{
-    if (waiter == client->driver)
-        client->needs_wake = true; /* it may be told by somebody else, while it sleeps there */
-    waiter->is_done = true;
-    pthread_cond_signal(&waiter->told);
-}
-
 void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transaction)
 {
     run_waiter *waiter = transaction->waiter;

@@ -11,8 +11,6 @@
 #include "client/config.h"
 #include "core/guard.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,32 +22,6 @@ const char *gavel_version(void)
     return VERSION_TEXT(GAVEL_VERSION_MAJOR, GAVEL_VERSION_MINOR, GAVEL_VERSION_PATCH);
 #undef VERSION_TEXT
 #undef TEXT_OF
-}
-
-void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
-{
-    if (client->hooks.on_log == NULL)
-        return;
-    char line[2 * GAVEL_MESSAGE_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    gavel__guard_enter();
-    client->hooks.on_log(level, line, client->hooks.user);
-    gavel__guard_leave();
-}
-
-const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking)
-{
-    if (gavel__guard_is_inside())
-        return "called from inside a body or a hook";
-    if (client->fork_generation != gavel__fork_generation())
-        return "the client was opened by another process";
-    if (wants_blocking != client->platform.is_blocking)
-        return wants_blocking ? "the client is attached to a loop: use gavel_submit"
-                              : "the client is a blocking one: use gavel_run";
-    return NULL;
 }
 
 /* ---- Opening ------------------------------------------------------------------------------- */
@@ -214,6 +186,29 @@ static void init_renewer_cond(gavel_client *client)
     pthread_condattr_destroy(&attributes);
 }
 
+/* Frees all; nothing may be open. Takes a client that was only half built. */
+static void destroy(gavel_client *client)
+{
+    while (client->connections != NULL)
+        gavel__connection_destroy(client->connections);
+    gavel__locks_finish(&client->locks);
+    gavel__directory_finish(
+        &client->directory, client->fork_generation != gavel__fork_generation());
+    if (client->loop != NULL)
+        client->loop->ops->destroy(client->loop);
+    if (client->engine.config.allocator != NULL)
+        gavel__engine_finish(&client->engine);
+    gavel__address_finish(&client->address, &client->allocator);
+    gavel__free(&client->allocator, client->key_prefix);
+    gavel__free(&client->allocator, client->name);
+    pthread_cond_destroy(&client->left);
+    if (client->renewer_state != GAVEL__RENEWER_RUNNING) /* else: in a child process, without it */
+        pthread_cond_destroy(&client->renewer_cond);
+    pthread_mutex_destroy(&client->mutex);
+    gavel_allocator allocator = client->allocator;
+    gavel__free(&allocator, client);
+}
+
 /* NULL: no memory. */
 static gavel_client *create(const gavel__platform *platform, const gavel_config *config)
 {
@@ -253,7 +248,7 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
         return NULL;
     }
     if (!set_up(client, url, &complete, ret_error)) {
-        gavel__client_destroy(client);
+        destroy(client);
         return NULL;
     }
     return client;
@@ -321,28 +316,6 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
 
 /* ---- Closing ------------------------------------------------------------------------------- */
 
-void gavel__client_destroy(gavel_client *client)
-{
-    while (client->connections != NULL)
-        gavel__connection_destroy(client->connections);
-    gavel__locks_finish(&client->locks);
-    gavel__directory_finish(
-        &client->directory, client->fork_generation != gavel__fork_generation());
-    if (client->loop != NULL)
-        client->loop->ops->destroy(client->loop);
-    if (client->engine.config.allocator != NULL)
-        gavel__engine_finish(&client->engine);
-    gavel__address_finish(&client->address, &client->allocator);
-    gavel__free(&client->allocator, client->key_prefix);
-    gavel__free(&client->allocator, client->name);
-    pthread_cond_destroy(&client->left);
-    if (client->renewer_state != GAVEL__RENEWER_RUNNING) /* else: in a child process, without it */
-        pthread_cond_destroy(&client->renewer_cond);
-    pthread_mutex_destroy(&client->mutex);
-    gavel_allocator allocator = client->allocator;
-    gavel__free(&allocator, client);
-}
-
 static void close_locks(gavel_client *client, bool is_final)
 {
     if (client->has_locks)
@@ -375,7 +348,7 @@ static void close_blocking(gavel_client *client)
         pthread_cond_wait(&client->left, &client->mutex);
     pthread_mutex_unlock(&client->mutex);
     gavel__renewer_join(client);
-    gavel__client_destroy(client);
+    destroy(client);
 }
 
 /* Every callback is made; nothing more comes in, so this ends. */
@@ -394,7 +367,7 @@ static void close_attached(gavel_client *client)
     if (client->is_pumping)
         return; /* in a callback: on_turn destroys it when the pump is through */
     pump_dry(client);
-    gavel__client_destroy(client);
+    destroy(client);
 }
 
 /*
@@ -415,7 +388,7 @@ static void close_in_child(gavel_client *client)
         gavel_outcome_clear(&transaction->outcome);
         gavel__engine_release(&client->engine, transaction);
     }
-    gavel__client_destroy(client);
+    destroy(client);
 }
 
 void gavel_close(gavel_client *client)
@@ -447,7 +420,7 @@ static bool on_turn(void *owner)
     bool has_more = gavel__client_pump(client);
     if (client->is_closing && !client->platform.is_blocking) {
         pump_dry(client);
-        gavel__client_destroy(client);
+        destroy(client);
         return false;
     }
     gavel__client_watch(client);

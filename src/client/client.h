@@ -107,9 +107,6 @@ void gavel__client_tell_waiter(gavel_client *client, gavel__transaction *transac
 /* Drives the client until the waiter, which is initialized here, is done. Under the mutex. */
 void gavel__client_await(gavel_client *client, gavel__waiter *waiter);
 
-/* What it waits for is there. */
-void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
-
 /* Whether the thread that turns the loop has what it waits for, and should not sleep. */
 bool gavel__client_is_driver_done(const gavel_client *client);
 
@@ -154,16 +151,18 @@ void gavel__renewer_wake(gavel_client *client);
  * for. */
 void gavel__renewer_end_waits(gavel_client *client);
 
-/* ---- client.c ------------------------------------------------------------------------------ */
-
-/* Frees all; nothing may be open. */
-void gavel__client_destroy(gavel_client *client);
+/* ---- common.c ------------------------------------------------------------------------------ */
 
 /* NULL: the call is allowed here; otherwise why not. */
 const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking);
 
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* What the waiter waits for is there. */
+void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
+
+/* ---- client.c ------------------------------------------------------------------------------ */
 
 /* Reads the clock. */
 static inline int64_t gavel__client_now_us(gavel_client *client)

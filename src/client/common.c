@@ -1,0 +1,44 @@
+/*
+ * What all of a client's files stand on: whether a call is allowed, the log, the end of a wait.
+ */
+#include "client/client.h"
+
+#include "base/fork.h"
+#include "core/guard.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
+{
+    if (client->hooks.on_log == NULL)
+        return;
+    char line[2 * GAVEL_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    gavel__guard_enter();
+    client->hooks.on_log(level, line, client->hooks.user);
+    gavel__guard_leave();
+}
+
+const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking)
+{
+    if (gavel__guard_is_inside())
+        return "called from inside a body or a hook";
+    if (client->fork_generation != gavel__fork_generation())
+        return "the client was opened by another process";
+    if (wants_blocking != client->platform.is_blocking)
+        return wants_blocking ? "the client is attached to a loop: use gavel_submit"
+                              : "the client is a blocking one: use gavel_run";
+    return NULL;
+}
+
+void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter)
+{
+    if (waiter == client->driver)
+        client->needs_wake = true; /* it may be told by somebody else, while it sleeps there */
+    waiter->is_done = true;
+    pthread_cond_signal(&waiter->told);
+}
