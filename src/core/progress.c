@@ -109,9 +109,18 @@ static bool is_warm(const gavel__round *round)
     return false;
 }
 
+/* Whether who comes back with what he has just done watches and reads all that the round does; else
+ * he could not join it. */
+static bool can_be_joined(const gavel__round *round)
+{
+    const gavel__transaction *first = gavel__member_of(round->members.next);
+    return first->n_keys == round->n_claims && first->n_reads == round->n_fetches;
+}
+
 void gavel__round_prefetch(gavel__round *round, int64_t now_us)
 {
-    if (!gavel__policy_take_prefetch(round->policy, is_warm(round), gavel__round_is_inside(round)))
+    if (!can_be_joined(round) ||
+        !gavel__policy_take_prefetch(round->policy, is_warm(round), gavel__round_is_inside(round)))
         return;
     round->has_prefetch = true;
     gavel__round_note_values(round);

@@ -16,7 +16,7 @@ Test(core_prefetching, what_was_read_behind_exec_is_compared_with_what_was_read_
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
-    actor a = adder("a");
+    actor a = {.reads = "a b", .plays = "ADD a 1"};
     actor b = adder("b");
     enter(&s, &a);
     enter(&s, &b);
