@@ -280,6 +280,8 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
             engine->config.identity, engine->n_markers++, lane->marker);
         lane->marker_size = name.size;
     }
+    if (lane->is_waiting_lane) /* it may come and go only to wait: planted before a round */
+        return (gavel_bytes){NULL, 0};
     return (gavel_bytes){lane->marker, lane->marker_size};
 }
 

@@ -81,7 +81,8 @@ void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_
 gavel__transaction *gavel__engine_take_done(gavel__engine *engine);
 void gavel__engine_release(gavel__engine *engine, gavel__transaction *transaction);
 
-/* The name of the marker for a lane that is about to be connected; it then is DIALLING. */
+/* The name of the marker that the handshake is to plant, for a lane that is about to be connected;
+ * none, for one that may never need it. The lane then is DIALLING. */
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane);
 
 void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out);

@@ -348,6 +348,22 @@ Test(core_questions, only_what_blocks_may_be_answered_late)
     stage_close(&s);
 }
 
+/* Each would be left behind for its time to live. */
+Test(core_questions, a_link_that_only_waits_plants_no_marker)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_markers = true, .n_waiting_lanes = 1});
+    asker w = a_waiter();
+    asker q = asker_init("GET x");
+    asks(&s, &w);
+    asks(&s, &q);
+    cr_assert_eq(gavel__engine_begin_dial(&s.engine, lane_of(&s, 1)).size, 0);
+    cr_assert_neq(gavel__engine_begin_dial(&s.engine, lane_of(&s, 0)).size, 0);
+    gavel__engine_on_link_up(&s.engine, lane_of(&s, 1), &s.outs[1]);
+    hears(&s, 1, "GET x / CLIENT SETNAME x / BLPOP q 0");
+    stage_close(&s);
+}
+
 Test(core_questions, those_that_block_wait_for_their_turn_at_the_pool)
 {
     stage s;
