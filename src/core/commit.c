@@ -231,7 +231,8 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
     if (!has_told)
         return false;
     while (!gavel__list_is_empty(&round->members))
-        gavel__queue_make_ready(queue, gavel__member_of(round->members.next), now_us);
+        gavel__queue_run_again(queue, gavel__member_of(round->members.next),
+            "a command of another transaction in the same EXEC was refused", now_us);
     return true;
 }
 

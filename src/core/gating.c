@@ -154,7 +154,7 @@ gavel__next gavel__round_keep_gates(gavel__round *round, int64_t now_us)
     for (size_t i = 0; i < pass->n_gates; i++)
         pass->gates[i]->is_spurious = true;
     while (!gavel__list_is_empty(&round->members))
-        gavel__queue_make_ready(
-            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+        gavel__queue_run_again(round->rounds->queue, gavel__member_of(round->members.next),
+            "a command of a gate in the same EXEC was refused", now_us);
     return GAVEL__NEXT_END;
 }

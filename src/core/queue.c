@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "core/backoff.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Too short for an attempt that has to wait for anything. */
@@ -99,12 +100,27 @@ void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transactio
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
         return;
     }
+    assert(transaction->outcome.n_attempts < transaction->max_attempts);
     if (!gavel__order_know(&queue->order, transaction)) {
         gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return;
     }
     set_timer(queue, transaction, transaction->deadline_us);
     gavel__order_enter(&queue->order, transaction, now_us);
+}
+
+void gavel__queue_run_again(
+    gavel__queue *queue, gavel__transaction *transaction, const char *reason, int64_t now_us)
+{
+    if (transaction->is_cancelled || transaction->outcome.n_attempts < transaction->max_attempts) {
+        gavel__queue_make_ready(queue, transaction, now_us);
+        return;
+    }
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "max_attempts (%u) are spent; the last one was lost: %s",
+        (unsigned)transaction->max_attempts, reason);
+    gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, message, now_us);
 }
 
 /* A pause that outlasts the deadline would throw the last chance away; an attempt that begins in

@@ -34,6 +34,13 @@ void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction
 /* Back in line for its keys, in order of arrival; or CANCELLED if that was asked for. */
 void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
+/*
+ * An attempt came to nothing through no fault of its own: again, or, when its budget of attempts is
+ * spent, NOT_SENT with the reason.
+ */
+void gavel__queue_run_again(
+    gavel__queue *queue, gavel__transaction *transaction, const char *reason, int64_t now_us);
+
 /* A READY one waits until the i-th of its keys may be tried again, or half of its time is over. */
 void gavel__queue_hold_back(
     gavel__queue *queue, gavel__transaction *transaction, size_t i, int64_t now_us);

@@ -28,7 +28,7 @@ static void single_out(gavel__round *round, int64_t now_us)
     while (!gavel__list_is_empty(&round->members)) {
         gavel__transaction *member = gavel__member_of(round->members.next);
         member->is_alone = true;
-        gavel__queue_make_ready(queue, member, now_us);
+        gavel__queue_run_again(queue, member, round->refusal.message, now_us);
     }
 }
 
@@ -61,8 +61,9 @@ gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 gavel__next gavel__round_go_plain(gavel__round *round, gavel__shortcut shortcut, int64_t now_us)
 {
     gavel__policy_on_shortcut_failed(round->policy, shortcut);
+    const char *reason = round->refusal.is_set ? round->refusal.message : "MGET said too little";
     while (!gavel__list_is_empty(&round->members))
-        gavel__queue_make_ready(
-            round->rounds->queue, gavel__member_of(round->members.next), now_us);
+        gavel__queue_run_again(
+            round->rounds->queue, gavel__member_of(round->members.next), reason, now_us);
     return GAVEL__NEXT_END;
 }

@@ -236,7 +236,9 @@ static bool index_fetches(gavel__round *round)
 {
     for (; round->n_indexed < round->n_fetches; round->n_indexed++) {
         gavel__fetch *fetch = round->fetches[round->n_indexed];
-        if (!gavel__map_insert(&round->fetch_index, fetch->encoded, &fetch->node))
+        /* The same words twice: of other keys, as their caller sees it. */
+        if (gavel__map_find(&round->fetch_index, fetch->encoded) == NULL &&
+            !gavel__map_insert(&round->fetch_index, fetch->encoded, &fetch->node))
             return false;
     }
     return true;
@@ -310,7 +312,9 @@ static bool matches(const gavel__round *round, const gavel__transaction *transac
 
 bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
-    if (transaction->wants_fresh || transaction->is_alone || transaction->is_read_only ||
+    /* On what was read before it came a verdict may not count; then the last attempt would not. */
+    bool is_last = transaction->outcome.n_attempts + 1 >= transaction->max_attempts;
+    if (is_last || transaction->wants_fresh || transaction->is_alone || transaction->is_read_only ||
         !matches(round, transaction))
         return false;
     for (size_t i = 0; i < transaction->n_keys; i++)

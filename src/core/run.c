@@ -8,6 +8,8 @@
 #include "core/commands.h"
 #include "core/identity.h"
 
+#include <assert.h>
+
 /* A second submission under an id is told of the first. True: the member has left. */
 static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
@@ -125,6 +127,7 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         gavel__writes_rollback(&round->writes, &savepoint);
     if (fate != GAVEL__FATE_AGAIN && fate != GAVEL__FATE_DEFER) {
         transaction->outcome.n_attempts++;
+        assert(transaction->outcome.n_attempts <= transaction->max_attempts);
         queue->context->stats.n_attempts++;
         gavel__context_tell(
             queue->context, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");

@@ -5,6 +5,7 @@
 #include "stage.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static const stage_config plain = {.has_no_reread = true};
 static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
@@ -385,6 +386,66 @@ Test(core_limits, attempts_lost_to_faults_count_among_the_attempts)
     link_down(&s, 0);
     ends(&s, &a, GAVEL_NOT_SENT);
     cr_assert_eq(a.n_runs, 1);
+    stage_close(&s);
+}
+
+/* A bound is a bound: a body that ran once is not run again for a neighbour's sake. */
+static void lose_to_a_neighbour(const char *written, const char *replies, const char *words)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true});
+    actor a = {.keys = "a", .plays = "SET a 1", .request = {.max_attempts = 1}};
+    actor b = {.keys = "b", .plays = strstr(written, "NOSUCH") ? "WRITE NOSUCH b" : "SET b 2"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b");
+    says(&s, 0, "OK");
+    hears(&s, 0, written);
+    says(&s, 0, replies);
+    ends_saying(&s, &a, GAVEL_NOT_SENT, words);
+    cr_expect_eq(a.n_runs, 1);
+    cr_expect_eq(a.outcome.n_attempts, 1);
+    stage_close(&s);
+}
+
+Test(core_limits, a_neighbours_refusal_grants_no_further_attempt)
+{
+    lose_to_a_neighbour("MULTI / SET a 1 / NOSUCH b / EXEC",
+        "OK, QUEUED, -ERR unknown command, -EXECABORT no",
+        "max_attempts (1) are spent; the last one was lost: a command of another transaction");
+}
+
+Test(core_limits, a_refused_mset_grants_no_further_attempt)
+{
+    lose_to_a_neighbour("MULTI / MSET a 1 b 2 / EXEC", "OK, -NOPERM no, -EXECABORT no",
+        "the last one was lost: a write was refused: NOPERM no");
+}
+
+Test(core_limits, a_refused_multi_grants_no_further_attempt)
+{
+    lose_to_a_neighbour("MULTI / MSET a 1 b 2 / EXEC", "-NOPERM multi, -NOPERM no, -ERR no MULTI",
+        "the last one was lost: MULTI was refused: NOPERM multi");
+}
+
+/* The last attempt does not rest on what was read before it came, where only a commit counts. */
+Test(core_limits, the_last_attempt_reads_for_itself)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "a", .plays = "GET a; ABORT 3", .request = {.max_attempts = 1}};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    hears(&s, 0, "MULTI / SET a 2 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"2\"");
+    enter(&s, &b);
+    hears(&s, 0, "UNWATCH / WATCH a / GET a");
+    says(&s, 0, "OK, OK, \"2\"");
+    ends(&s, &b, GAVEL_ABORTED);
+    cr_expect_eq(b.n_runs, 1);
     stage_close(&s);
 }
 

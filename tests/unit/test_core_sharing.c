@@ -493,3 +493,27 @@ Test(core_sharing, what_contended_keys_lose_leaves_calm_rounds_wide)
     cr_expect_eq(s.engine.policy.widths[true], 4);
     stage_close(&s);
 }
+
+/* The same words, but of one key and of two: each is a read of its own, also for others. */
+Test(core_sharing, the_same_words_of_one_key_and_of_two)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_reread = true});
+    gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("b")};
+    gavel_command commands[] = {
+        {.args = args, .n_args = 3, .n_keys = 1}, {.args = args, .n_args = 3, .n_keys = 2}};
+    gavel_read reads[] = {{.command = &commands[0]}, {.command = &commands[1]}};
+    actor a[3];
+    for (size_t i = 0; i < 3; i++) {
+        a[i] = (actor){.plays = "SET a 1", .request = {.reads = reads, .n_reads = 2}};
+        enter(&s, &a[i]);
+    }
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b / MGET a b / MGET a b");
+    says(&s, 0, "OK, [nil, nil], [nil, nil]");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    for (size_t i = 0; i < 3; i++)
+        ends(&s, &a[i], GAVEL_COMMITTED);
+    stage_close(&s);
+}
