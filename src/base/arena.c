@@ -164,6 +164,11 @@ void gavel__arena_reset(gavel__arena *arena)
     arena->current = kept;
 }
 
+size_t gavel__arena_kept(const gavel__arena *arena)
+{
+    return arena->first != NULL ? HEAD_SIZE + arena->first->size : 0;
+}
+
 void *gavel__arena_alloc(gavel__arena *arena, size_t n, size_t size)
 {
     size_t product;

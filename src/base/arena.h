@@ -28,6 +28,9 @@ void gavel__arena_init_sized(
 /* Frees all blocks; the arena may be used again. Takes a zeroed arena. */
 void gavel__arena_finish(gavel__arena *arena);
 
+/* What a reset keeps of it, in bytes; right after one. */
+size_t gavel__arena_kept(const gavel__arena *arena);
+
 /* Everything given out is gone; a first block of a common size stays. */
 void gavel__arena_reset(gavel__arena *arena);
 

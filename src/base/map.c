@@ -1,5 +1,6 @@
 /*
- * Hash maps: chains on a table of buckets that doubles when there are as many members as buckets.
+ * Hash maps: chains on a table of buckets that doubles when there are as many members as buckets,
+ * and halves when there are few in a large one.
  * Every layer may use them.
  *
  * Keys come from outside, so the hash is a keyed one, made for that: SipHash, with one round for
@@ -15,6 +16,9 @@
 #include <assert.h>
 
 #define N_BUCKETS_MIN ((size_t)16)
+
+/* So many stay; more shrink when few of them are used. */
+#define N_BUCKETS_KEPT ((size_t)1024)
 
 /* ---- The hash ------------------------------------------------------------------------------ */
 
@@ -116,23 +120,29 @@ gavel__map_node *gavel__map_find_hashed(const gavel__map *map, gavel_bytes key, 
     return node;
 }
 
-static bool grow(gavel__map *map)
+/* False when there is no memory for that; the map is as it was then. */
+static bool set_n_buckets(gavel__map *map, size_t n_buckets)
 {
-    gavel__map larger = *map;
-    larger.n_buckets = map->n_buckets > 0 ? 2 * map->n_buckets : N_BUCKETS_MIN;
-    larger.buckets = gavel__alloc(map->allocator, larger.n_buckets, sizeof(gavel__map_node *));
-    if (larger.buckets == NULL)
+    gavel__map other = *map;
+    other.n_buckets = n_buckets;
+    other.buckets = gavel__alloc(map->allocator, n_buckets, sizeof(gavel__map_node *));
+    if (other.buckets == NULL)
         return false;
     for (size_t i = 0; i < map->n_buckets; i++) {
         gavel__map_node *next;
         for (gavel__map_node *node = map->buckets[i]; node != NULL; node = next) {
             next = node->next;
-            link_node(&larger, node);
+            link_node(&other, node);
         }
     }
     gavel__free(map->allocator, map->buckets);
-    *map = larger;
+    *map = other;
     return true;
+}
+
+static bool grow(gavel__map *map)
+{
+    return set_n_buckets(map, map->n_buckets > 0 ? 2 * map->n_buckets : N_BUCKETS_MIN);
 }
 
 void gavel__map_init(gavel__map *map, const gavel_allocator *allocator, uint64_t seed)
@@ -194,4 +204,6 @@ void gavel__map_remove(gavel__map *map, gavel__map_node *node)
     *place = node->next;
     node->next = NULL;
     map->n_nodes--;
+    if (map->n_buckets > N_BUCKETS_KEPT && map->n_nodes < map->n_buckets / 8)
+        (void)set_n_buckets(map, map->n_buckets / 2);
 }

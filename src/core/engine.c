@@ -36,7 +36,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
-    gavel__list_init(&engine->unused);
+    gavel__pool_init(&engine->pool, config->allocator);
     engine->lanes = (gavel__lanes){.allocator = config->allocator,
         .n_links = config->max_links,
         .max_passing = config->max_gate_links,
@@ -58,40 +58,10 @@ void gavel__engine_finish(gavel__engine *engine)
     gavel__doubts_finish(&engine->doubts);
     gavel__gates_finish(&engine->gates);
     gavel__queue_finish(&engine->queue);
-    for (size_t i = 0; i < engine->n_transactions; i++) {
-        gavel__arena_finish(&engine->transactions[i]->arena);
-        gavel__free(engine->config.allocator, engine->transactions[i]);
-    }
-    gavel__free(engine->config.allocator, engine->transactions);
+    gavel__pool_finish(&engine->pool);
 }
 
 /* ---- Transactions -------------------------------------------------------------------------- */
-
-static gavel__transaction *make_transaction(gavel__engine *engine)
-{
-    const gavel_allocator *allocator = engine->config.allocator;
-    gavel__list *node = gavel__list_pop(&engine->unused);
-    if (node != NULL)
-        return GAVEL__CONTAINER(node, gavel__transaction, node);
-    if (engine->n_transactions == engine->transactions_capacity) {
-        size_t larger = engine->transactions_capacity == 0 ? 16 : 2 * engine->transactions_capacity;
-        void *memory =
-            gavel__resize(allocator, engine->transactions, larger, sizeof(gavel__transaction *));
-        if (memory == NULL)
-            return NULL;
-        engine->transactions = memory;
-        engine->transactions_capacity = larger;
-    }
-    gavel__transaction *transaction = gavel__alloc(allocator, 1, sizeof(*transaction));
-    if (transaction == NULL)
-        return NULL;
-    gavel__arena_init_sized(&transaction->arena, allocator, GAVEL__TRANSACTION_ARENA);
-    gavel__list_init(&transaction->node);
-    transaction->state = GAVEL__TX_ENDED;
-    engine->transactions[engine->n_transactions++] = transaction;
-    transaction->ticket = engine->n_transactions;
-    return transaction;
-}
 
 /* Whether it may enter; otherwise its outcome is set. */
 static bool admit(
@@ -114,7 +84,7 @@ static bool admit(
 gavel__transaction *gavel__engine_submit(
     gavel__engine *engine, const gavel_transaction *request, int64_t now_us)
 {
-    gavel__transaction *transaction = make_transaction(engine);
+    gavel__transaction *transaction = gavel__pool_take(&engine->pool);
     if (transaction == NULL)
         return NULL;
     gavel__transaction_set_state(transaction, GAVEL__TX_READY);
@@ -126,13 +96,8 @@ gavel__transaction *gavel__engine_submit(
 
 gavel__transaction *gavel__engine_find(gavel__engine *engine, gavel_ticket ticket)
 {
-    size_t place = (size_t)(ticket & UINT32_MAX);
-    if (place == 0 || place > engine->n_transactions)
-        return NULL;
-    gavel__transaction *transaction = engine->transactions[place - 1];
-    if (transaction->ticket != ticket || transaction->state == GAVEL__TX_ENDED)
-        return NULL;
-    return transaction;
+    gavel__transaction *transaction = gavel__pool_find(&engine->pool, ticket);
+    return transaction != NULL && transaction->state != GAVEL__TX_ENDED ? transaction : NULL;
 }
 
 gavel__transaction *gavel__engine_take_done(gavel__engine *engine)
@@ -143,11 +108,7 @@ gavel__transaction *gavel__engine_take_done(gavel__engine *engine)
 
 void gavel__engine_release(gavel__engine *engine, gavel__transaction *transaction)
 {
-    gavel__transaction_reset(transaction);
-    /* A new generation in the upper half: old tickets name nothing. */
-    transaction->ticket += (uint64_t)1 << 32;
-    transaction->state = GAVEL__TX_ENDED;
-    gavel__list_append(&engine->unused, &transaction->node);
+    gavel__pool_release(&engine->pool, transaction, engine->queue.n_open);
 }
 
 /* ---- Cancelling and time ------------------------------------------------------------------- */
@@ -190,9 +151,9 @@ void gavel__engine_cancel(gavel__engine *engine, gavel__transaction *transaction
 
 void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_us)
 {
-    for (size_t i = 0; i < engine->n_transactions; i++) {
-        gavel__transaction *transaction = engine->transactions[i];
-        if (transaction->state == GAVEL__TX_ENDED)
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction == NULL || transaction->state == GAVEL__TX_ENDED)
             continue;
         if (is_final)
             end_now(engine, transaction, GAVEL_CANCELLED, "the client was closed", now_us);
@@ -308,10 +269,10 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 static void on_unreachable(
     gavel__engine *engine, const gavel__loss *loss, int64_t dialled_us, int64_t now_us)
 {
-    for (size_t i = 0; i < engine->n_transactions; i++) {
-        gavel__transaction *transaction = engine->transactions[i];
-        bool is_waiting =
-            transaction->state == GAVEL__TX_READY || transaction->state == GAVEL__TX_PARKED;
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        bool is_waiting = transaction != NULL && (transaction->state == GAVEL__TX_READY ||
+                                                     transaction->state == GAVEL__TX_PARKED);
         if (!is_waiting || transaction->started_us > dialled_us)
             continue;
         if (loss->is_final)

@@ -11,6 +11,7 @@
 
 #include "base/heap.h"
 #include "core/loss.h"
+#include "core/pool.h"
 #include "core/question.h"
 #include "core/round.h"
 
@@ -47,13 +48,10 @@ typedef struct gavel__engine {
     gavel__lanes lanes;
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
-    uint64_t n_markers;                /* named so far */
-    int64_t sorted_us;                 /* when all were looked at that wait for gates */
-    int64_t advanced_us;               /* when gavel__engine_advance was last called */
-    gavel__transaction **transactions; /* all ever made; a ticket's low half is the place, from 1 */
-    size_t n_transactions;
-    size_t transactions_capacity;
-    gavel__list unused; /* of these */
+    uint64_t n_markers;  /* named so far */
+    int64_t sorted_us;   /* when all were looked at that wait for gates */
+    int64_t advanced_us; /* when gavel__engine_advance was last called */
+    gavel__pool pool;
 } gavel__engine;
 
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config);

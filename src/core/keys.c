@@ -11,6 +11,7 @@
 /* Bounds on what is kept beyond need: heat of keys seen lately, and entries to be used again. */
 static const size_t max_warm = 4096;
 static const size_t max_unused = 1024;
+static const size_t max_unused_name = 256; /* bytes */
 
 void gavel__keys_init(gavel__keys *keys, const gavel_allocator *allocator, uint64_t seed)
 {
@@ -31,7 +32,7 @@ static void forget(gavel__keys *keys, gavel__key *key)
     gavel__map_remove(&keys->map, &key->node);
     if (keys->recent == key)
         keys->recent = NULL;
-    if (keys->n_unused == max_unused) {
+    if (keys->n_unused == max_unused || key->name_capacity > max_unused_name) {
         destroy_key(keys, key);
         return;
     }

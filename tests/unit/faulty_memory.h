@@ -1,6 +1,6 @@
 /*
- * An allocator for tests: it counts the blocks that are alive, and has no memory left after a given
- * number of allocations. For the unit tests only.
+ * An allocator for tests: it counts the blocks that are alive and their bytes, and has no memory
+ * left after a given number of allocations. For the unit tests only.
  *
  *     for (size_t n = 0; !is_done; n++) {
  *         faulty_memory memory = {.n_left = n};
@@ -14,6 +14,7 @@
 
 #include <gavel/client.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 
 /* An n_left that never runs out. */
@@ -23,6 +24,7 @@ typedef struct faulty_memory {
     size_t n_left;        /* allocations that will still succeed; growing a block is one */
     size_t n_allocations; /* that were asked for */
     size_t n_blocks;      /* alive */
+    size_t n_bytes;       /* in them */
 } faulty_memory;
 
 static inline void *faulty_resize(void *user, void *block, size_t size)
@@ -30,6 +32,7 @@ static inline void *faulty_resize(void *user, void *block, size_t size)
     faulty_memory *memory = user;
     if (size == 0) {
         memory->n_blocks -= block != NULL;
+        memory->n_bytes -= block != NULL ? malloc_usable_size(block) : 0;
         free(block);
         return NULL;
     }
@@ -40,7 +43,10 @@ static inline void *faulty_resize(void *user, void *block, size_t size)
     if (memory->n_left != MEMORY_ENOUGH)
         memory->n_left--;
     memory->n_blocks += block == NULL;
-    return realloc(block, size);
+    memory->n_bytes -= block != NULL ? malloc_usable_size(block) : 0;
+    block = realloc(block, size);
+    memory->n_bytes += malloc_usable_size(block);
+    return block;
 }
 
 static inline gavel_allocator faulty_allocator(faulty_memory *memory)

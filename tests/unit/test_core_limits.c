@@ -530,6 +530,6 @@ Test(core_limits, a_used_transaction_is_used_again_also_for_a_refused_request)
     ends_saying(&s, &b, GAVEL_INVALID, "declared twice: \"a\"");
     cr_assert_neq(a.ticket, b.ticket);
     cr_assert_null(gavel__engine_find(&s.engine, a.ticket));
-    cr_assert_eq(s.engine.n_transactions, 1);
+    cr_assert_eq(s.engine.pool.n_places, 1);
     stage_close(&s);
 }
