@@ -51,7 +51,8 @@ static void check_members(const gavel__round *round, gavel__tx_state state)
 
 static void check_round(const gavel__round *round)
 {
-    assert(round->n_merged <= round->n_fetches && round->n_fetched <= round->n_fetches);
+    assert(round->reading.n_merged <= round->n_fetches &&
+           round->reading.n_fetched <= round->n_fetches);
     check_claims(round);
     switch (round->phase) {
     case GAVEL__ROUND_READING:
@@ -59,7 +60,7 @@ static void check_round(const gavel__round *round)
         check_members(round, GAVEL__TX_READING);
         break;
     case GAVEL__ROUND_COMMITTING:
-        assert(!round->is_snapshot && !round->is_narrowing && round->exec_end > 0);
+        assert(!round->is_snapshot && !round->is_narrowing && round->committing.exec_end > 0);
         check_members(round, GAVEL__TX_COMMITTING);
         break;
     case GAVEL__ROUND_PREFETCHED:

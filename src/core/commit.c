@@ -19,7 +19,7 @@
 static void write_marker(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
-    round->number = lane->number + 1;
+    round->committing.number = lane->number + 1;
     gavel_bytes args[] = {GAVEL_STR("INCR"), {lane->marker, lane->marker_size}};
     gavel__resp_command(lane->out, args, 2);
     round->context->stats.n_marker_commands++;
@@ -27,7 +27,8 @@ static void write_marker(gavel__round *round)
 
 static size_t n_queued_commands(const gavel__round *round)
 {
-    return round->writes.n_places + (round->number > 0 ? 1 : 0) + round->n_hand_off;
+    return round->writes.n_places + (round->committing.number > 0 ? 1 : 0) +
+           round->committing.n_hand_off;
 }
 
 void gavel__round_commit(gavel__round *round, int64_t now_us)
@@ -37,10 +38,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__buffer *out = lane->out;
     size_t size_before = out->size;
     gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
-    round->n_queued = 0;
-    round->is_merge_refused = false;
-    round->is_gate_refused = false;
-    round->number = 0;
+    round->committing = (gavel__committing){.number = 0};
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         gavel__transaction *member = gavel__member_of(node);
         gavel__transaction_set_state(member, GAVEL__TX_COMMITTING);
@@ -54,19 +52,19 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
-    round->exec_end = lane->n_appended + (out->size - size_before);
+    round->committing.exec_end = lane->n_appended + (out->size - size_before);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_QUEUED, n_queued_commands(round), round);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
     /* Those that hand off have counted themselves. */
-    lane->n_new_replies += 2 + n_queued_commands(round) - round->n_hand_off;
+    lane->n_new_replies += 2 + n_queued_commands(round) - round->committing.n_hand_off;
     lane->is_watching = false;
-    stats->n_commands += 2 + round->writes.n_places + round->n_hand_off;
+    stats->n_commands += 2 + round->writes.n_places + round->committing.n_hand_off;
     stats->n_rounds++;
     stats->n_round_trips++;
     gavel__lane_end_write(lane, size_before, now_us);
     if (out->has_failed)
-        round->exec_end = UINT64_MAX; /* not all of it is there to be sent */
+        round->committing.exec_end = UINT64_MAX; /* not all of it is there to be sent */
 }
 
 /* ---- Settling ------------------------------------------------------------------------------ */
@@ -127,11 +125,11 @@ static void settle_members(gavel__round *round, const gavel_reply *reply, int64_
 static void check_marker(gavel__round *round, const gavel_reply *reply)
 {
     gavel__lane *lane = round->lane;
-    if (round->number == 0)
+    if (round->committing.number == 0)
         return;
-    lane->number = round->number;
+    lane->number = round->committing.number;
     const gavel_reply *value = &reply->elements[round->writes.n_places];
-    if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->number)
+    if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
         lane->is_planted = false;
 }
 
@@ -190,21 +188,21 @@ void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply)
 
 void gavel__round_on_queued(gavel__round *round, const gavel_reply *reply)
 {
-    size_t place = round->n_queued++;
+    size_t place = round->committing.n_queued++;
     if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
         return;
     if (reply->type != GAVEL_REPLY_ERROR) {
-        round->has_bare_writes = true;
+        round->committing.has_bare_writes = true;
         return;
     }
     gavel__round_note_refusal(round, reply, "a write was refused");
     if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
         return;
-    if (place >= n_queued_commands(round) - round->n_hand_off) {
-        round->is_gate_refused = true;
+    if (place >= n_queued_commands(round) - round->committing.n_hand_off) {
+        round->committing.is_gate_refused = true;
         gavel__gates_on_refusal(round->rounds->gates, reply->text);
     } else if (round->writes.is_merged && place == 0)
-        round->is_merge_refused = true;
+        round->committing.is_merge_refused = true;
     else
         blame(round, place, reply->text);
 }
@@ -243,11 +241,11 @@ static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, 
         gavel__lane_condemn(round->lane, "EXEC was refused outright");
     gavel__round_note_refusal(round, reply, "EXEC was refused");
     round->lane->pass.is_handed_off = false;
-    if (round->is_gate_refused)
+    if (round->committing.is_gate_refused)
         return gavel__round_keep_gates(round, now_us);
     if (round->refusal.remedy == GAVEL__REMEDY_GIVE_UP && tell_refused(round, now_us))
         return GAVEL__NEXT_END;
-    if (round->is_merge_refused)
+    if (round->committing.is_merge_refused)
         return gavel__round_go_plain(round, GAVEL__SHORTCUT_MSET, now_us);
     return gavel__round_on_refusal(round, now_us);
 }
@@ -274,7 +272,7 @@ static gavel__next on_bare_writes(gavel__round *round, int64_t now_us)
 
 gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (round->has_bare_writes)
+    if (round->committing.has_bare_writes)
         return on_bare_writes(round, now_us);
     switch (reply->type) {
     case GAVEL_REPLY_NIL:

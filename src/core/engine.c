@@ -126,7 +126,7 @@ static bool is_committing(const gavel__transaction *transaction)
 static bool is_sent(const gavel__transaction *transaction)
 {
     return transaction->state == GAVEL__TX_IN_DOUBT ||
-           transaction->round->lane->n_sent >= transaction->round->exec_end;
+           transaction->round->lane->n_sent >= transaction->round->committing.exec_end;
 }
 
 /* Ends it now, as `status` if it certainly has no effect, else as UNKNOWN. */
@@ -296,7 +296,7 @@ static void lose_rounds(gavel__lane *lane, const gavel__loss *loss, int64_t now_
 {
     gavel__round *round = lane->round;
     bool is_handed_off =
-        lane->pass.is_handed_off && round != NULL && loss->n_sent >= round->exec_end;
+        lane->pass.is_handed_off && round != NULL && loss->n_sent >= round->committing.exec_end;
     if (lane->next != NULL)
         gavel__round_on_loss(lane->next, loss->message, now_us);
     if (round != NULL && gavel__round_is_in_doubt(round, loss->n_sent))

@@ -136,13 +136,12 @@ static bool has_more_to_do(const gavel__round *round)
 void gavel__round_write_hand_off(gavel__round *round, int64_t now_us)
 {
     gavel__pass *pass = &round->lane->pass;
-    round->n_hand_off = 0;
     if (pass->state != GAVEL__PASS_HELD)
         return;
     pass->n_served++;
     if (!gavel__pass_is_share_used(round->lane, now_us) && has_more_to_do(round))
         return;
-    round->n_hand_off = gavel__pass_write_hand_off(round->lane, now_us);
+    round->committing.n_hand_off = gavel__pass_write_hand_off(round->lane, now_us);
     pass->is_handed_off = true;
 }
 

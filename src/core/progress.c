@@ -56,7 +56,7 @@ void gavel__round_resume(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     round->has_prefetch = false;
-    round->is_stale = true;
+    round->reading.is_stale = true;
     gavel__round_withdraw_keys(round, now_us);
     gavel__policy_on_prefetch_used(round->policy);
     gavel__round_drive(round, gavel__round_run_when_read(round), now_us);
@@ -85,7 +85,7 @@ void gavel__round_on_granted(gavel__round *round, int64_t now_us)
 void gavel__round_on_loss(gavel__round *round, const char *message, int64_t now_us)
 {
     /* All values in one reply may have been more than a link takes. */
-    if (round->n_merged > 0 && round->n_fetched == 0)
+    if (round->reading.n_merged > 0 && round->reading.n_fetched == 0)
         gavel__policy_on_shortcut_failed(round->policy, GAVEL__SHORTCUT_MGET);
     gavel__round_fail(round, message, now_us);
     gavel__round_drive(round, GAVEL__NEXT_END, now_us);
@@ -95,7 +95,7 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
 {
     if (round->phase != GAVEL__ROUND_COMMITTING || round->writes.n_requests == 0)
         return false;
-    return round->has_bare_writes || n_sent >= round->exec_end;
+    return round->committing.has_bare_writes || n_sent >= round->committing.exec_end;
 }
 
 /* ---- Prefetching --------------------------------------------------------------------------- */

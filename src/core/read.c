@@ -91,7 +91,7 @@ static bool is_for_mget(gavel__round *round, size_t n)
 static void write_mget(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
-    gavel__resp_begin(lane->out, 1 + round->n_merged);
+    gavel__resp_begin(lane->out, 1 + round->reading.n_merged);
     gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
     for (size_t i = 0; i < round->n_fetches; i++) {
         gavel_bytes encoded = round->fetches[i]->encoded;
@@ -108,13 +108,13 @@ static void write_mget(gavel__round *round)
 static void write_fetches(gavel__round *round, gavel__awaited_kind kind)
 {
     gavel__lane *lane = round->lane;
-    if (round->n_merged > 0)
+    if (round->reading.n_merged > 0)
         write_mget(round);
     for (size_t i = 0; i < round->n_fetches; i++) {
-        if (round->n_merged == 0 || !round->fetches[i]->is_string)
+        if (round->reading.n_merged == 0 || !round->fetches[i]->is_string)
             gavel__buffer_append(lane->out, round->fetches[i]->encoded);
     }
-    size_t n_single = round->n_fetches - round->n_merged;
+    size_t n_single = round->n_fetches - round->reading.n_merged;
     gavel__inflight_add(&lane->inflight, kind, n_single, round);
     lane->n_new_replies += n_single;
     round->context->stats.n_commands += n_single;
@@ -126,8 +126,8 @@ static void write_snapshot(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
     if (n_strings(round) == round->n_fetches && is_for_mget(round, round->n_fetches))
-        round->n_merged = round->n_fetches;
-    if (round->n_fetches == 1 || round->n_merged > 0) {
+        round->reading.n_merged = round->n_fetches;
+    if (round->n_fetches == 1 || round->reading.n_merged > 0) {
         write_fetches(round, GAVEL__AWAITED_FETCH);
         return;
     }
@@ -157,11 +157,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
     size_t size_before = lane->out->size;
-    round->n_fetched = 0;
-    round->n_merged = 0;
-    round->next_fetch = 0;
-    round->is_watched = round->is_snapshot;
-    round->is_stale = false;
+    round->reading = (gavel__reading){.is_watched = round->is_snapshot};
     gavel__arena_reset(&round->values); /* no body needs what was read before */
     if (round->is_snapshot) {
         write_snapshot(round);
@@ -170,7 +166,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
         plant_marker(round, now_us);
         write_watch(round);
         size_t n = n_strings(round);
-        round->n_merged = is_for_mget(round, n) ? n : 0;
+        round->reading.n_merged = is_for_mget(round, n) ? n : 0;
         write_fetches(round, GAVEL__AWAITED_FETCH);
     }
     gavel__lane_end_write(lane, size_before, now_us);
@@ -182,7 +178,7 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 
 gavel__next gavel__round_run_when_read(const gavel__round *round)
 {
-    bool is_read = round->is_watched && round->n_fetched == round->n_fetches;
+    bool is_read = round->reading.is_watched && round->reading.n_fetched == round->n_fetches;
     return round->phase == GAVEL__ROUND_READING && is_read ? GAVEL__NEXT_RUN : GAVEL__NEXT_WAIT;
 }
 
@@ -218,16 +214,16 @@ gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *repl
 {
     if (reply->type == GAVEL_REPLY_ERROR)
         return refuse(round, reply, "WATCH was refused", now_us);
-    round->is_watched = true;
+    round->reading.is_watched = true;
     return gavel__round_run_when_read(round);
 }
 
 /* MGET's reply comes before all others; these are for the rest. */
 static gavel__fetch *next_single_fetch(gavel__round *round)
 {
-    while (round->n_merged > 0 && round->fetches[round->next_fetch]->is_string)
-        round->next_fetch++;
-    return round->fetches[round->next_fetch++];
+    while (round->reading.n_merged > 0 && round->fetches[round->reading.next_fetch]->is_string)
+        round->reading.next_fetch++;
+    return round->fetches[round->reading.next_fetch++];
 }
 
 gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
@@ -237,7 +233,7 @@ gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *repl
     gavel__fetch *fetch = next_single_fetch(round);
     if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply))
         return run_out_of_memory(round, now_us);
-    round->n_fetched++;
+    round->reading.n_fetched++;
     return gavel__round_run_when_read(round);
 }
 
@@ -255,14 +251,15 @@ gavel__next gavel__round_on_fetched_strings(
     if (is_fault(reply))
         return refuse(round, reply, "a read was refused", now_us);
     size_t n_taken = 0;
-    bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_merged;
+    bool is_sound =
+        reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->reading.n_merged;
     for (size_t i = 0; is_sound && i < round->n_fetches; i++) {
         if (round->fetches[i]->is_string)
             is_sound = take_string(round, round->fetches[i], &reply->elements[n_taken++]);
     }
     if (!is_sound)
         return gavel__round_go_plain(round, GAVEL__SHORTCUT_MGET, now_us);
-    round->n_fetched += round->n_merged;
+    round->reading.n_fetched += round->reading.n_merged;
     return gavel__round_run_when_read(round);
 }
 
@@ -292,6 +289,6 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
                 &round->values, &reply->elements[i], &round->fetches[i]->reply))
             return run_out_of_memory(round, now_us);
     }
-    round->n_fetched = round->n_fetches;
+    round->reading.n_fetched = round->n_fetches;
     return gavel__round_run_when_read(round);
 }

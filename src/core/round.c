@@ -103,7 +103,6 @@ static void forget_fetches(gavel__round *round)
     gavel__map_clear(&round->fetch_index);
     round->n_indexed = 0;
     round->n_fetches = 0;
-    round->n_fetched = 0;
     gavel__arena_reset(&round->values);
     gavel__arena_reset(&round->arena);
 }
@@ -140,16 +139,11 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     gavel__writes_clear(&round->writes);
     round->lane = NULL;
     gavel__round_set_phase(round, GAVEL__ROUND_IDLE);
+    round->reading = (gavel__reading){.is_watched = false};
+    round->committing = (gavel__committing){.number = 0};
     round->has_prefetch = false;
-    round->is_contended = false;
-    round->is_stale = false;
     round->is_narrowing = false;
-    round->has_bare_writes = false;
-    round->is_merge_refused = false;
-    round->is_gate_refused = false;
     round->refusal.is_set = false;
-    round->number = 0;
-    round->n_queued = 0;
     gavel__list_remove(&round->node);
     gavel__list_append(&round->rounds->idle, &round->node);
 }
@@ -178,10 +172,10 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->round = NULL;
     gavel__list_append_all(&doubt->members, &round->members);
-    doubt->number = round->number;
+    doubt->number = round->committing.number;
     memcpy(doubt->marker, lane->marker, lane->marker_size);
     doubt->marker_size = lane->marker_size;
-    doubt->is_refused = round->has_bare_writes || round->refusal.is_set;
+    doubt->is_refused = round->committing.has_bare_writes || round->refusal.is_set;
     doubt->is_touched = false;
     doubt->is_fenced = false;
     gavel__round_dissolve(round, now_us);

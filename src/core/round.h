@@ -79,6 +79,26 @@ typedef struct gavel__rounds {
     gavel__round_limits limits;
 } gavel__rounds;
 
+/* How far reading has come; begun anew with each WATCH. */
+typedef struct gavel__reading {
+    bool is_watched;   /* WATCH was answered with OK */
+    bool is_stale;     /* what was read is older than the members */
+    size_t n_fetched;  /* of the fetches */
+    size_t n_merged;   /* of these, by one MGET */
+    size_t next_fetch; /* the place of the next reply to one that was not merged, or before it */
+} gavel__reading;
+
+/* How far committing has come; begun anew with each MULTI. */
+typedef struct gavel__committing {
+    bool has_bare_writes;  /* MULTI was refused and a write was not: it ran by itself */
+    bool is_gate_refused;  /* a command for a gate was refused */
+    bool is_merge_refused; /* an MSET was refused: for whose sake cannot be said */
+    size_t n_hand_off;     /* commands that hand gates on */
+    size_t n_queued;       /* answers to queueing seen */
+    uint64_t exec_end;     /* the lane's bytes up to the end of EXEC */
+    uint64_t number;       /* what is written to the marker; 0: nothing */
+} gavel__committing;
+
 typedef struct gavel__round {
     gavel__list node; /* among the idle ones */
     gavel__rounds *rounds;
@@ -87,15 +107,10 @@ typedef struct gavel__round {
     gavel__lane *lane;
     gavel__round_phase phase;
     bool is_snapshot;
-    bool is_contended;     /* of keys that others write to, or inside a gate: apart from the rest */
-    bool has_prefetch;     /* WATCH and reads follow its EXEC */
-    bool has_let_go;       /* it waits at a gate: its keys that are behind no such one are free */
-    bool is_watched;       /* WATCH was answered with OK */
-    bool is_narrowing;     /* reads again after a conflict, to see which keys have changed */
-    bool is_stale;         /* what was read is older than its members */
-    bool has_bare_writes;  /* MULTI was refused and a write was not: it ran by itself */
-    bool is_gate_refused;  /* a command for a gate was refused in EXEC */
-    bool is_merge_refused; /* an MSET was refused: for whose sake cannot be said */
+    bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
+    bool has_prefetch; /* WATCH and reads follow its EXEC */
+    bool has_let_go;   /* it waits at a gate: its keys that are behind no such one are free */
+    bool is_narrowing; /* reads again after a conflict, to see which keys have changed */
     gavel__list members;
     gavel__arena arena;  /* of the fetches */
     gavel__arena values; /* of what was read, and is handed to bodies */
@@ -107,16 +122,11 @@ typedef struct gavel__round {
     gavel__fetch **fetches;
     size_t n_fetches;
     size_t fetches_capacity;
-    size_t n_fetched;
-    size_t n_merged;   /* of the fetches, by one MGET */
-    size_t next_fetch; /* the place of the next reply to one that was not merged, or before it */
+    gavel__reading reading;
     gavel__writes writes;
-    size_t n_hand_off; /* commands of its EXEC that hand gates on */
-    size_t n_queued;   /* answers to queueing seen */
-    uint64_t exec_end; /* the lane's bytes up to the end of EXEC */
+    gavel__committing committing;
     gavel__refusal refusal;
-    uint64_t number;       /* what its EXEC writes to the marker; 0: nothing */
-    int64_t prefetched_us; /* STANDING: since when */
+    int64_t prefetched_us; /* PREFETCHED: since when */
     gavel__doubt *doubt;   /* idle, in case; owned */
 } gavel__round;
 

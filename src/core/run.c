@@ -114,7 +114,7 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
     transaction->outcome.abort_code = 0;
     gavel_tx tx;
     gavel__fate fate = gavel__body_run(&stage, transaction, &tx);
-    if (round->is_stale && !has_written(round, fate, &savepoint)) {
+    if (round->reading.is_stale && !has_written(round, fate, &savepoint)) {
         gavel__writes_rollback(&round->writes, &savepoint);
         transaction->wants_fresh = true;
         gavel__queue_make_ready(queue, transaction, now_us);

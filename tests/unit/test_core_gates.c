@@ -264,7 +264,7 @@ Test(core_gates, a_login_that_may_not_use_gates_does_without)
         says(&s, 1, "OK, \"1\"");
         advance(&s, 0);
         (void)stage_listen(&s, 1);
-        bool hands_on = lane_of(&s, 1)->round->n_hand_off > 0;
+        bool hands_on = lane_of(&s, 1)->round->committing.n_hand_off > 0;
         says(&s, 1, hands_on ? "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]" : "OK, QUEUED, [OK]");
         ends(&s, &a, GAVEL_COMMITTED);
         advance(&s, 3600000000);
