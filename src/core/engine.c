@@ -254,6 +254,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->n_sent = 0;
     lane->n_new_replies = 0;
     lane->written_us = 0;
+    lane->silent_us = 0;
     lane->is_watching = false;
     lane->is_planted = false;
     lane->named_after = 0;
@@ -435,6 +436,15 @@ static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_u
 
 /* ---- Advancing ------------------------------------------------------------------------------ */
 
+static void serve_questions(gavel__engine *engine, int64_t now_us)
+{
+    static const int64_t n_slow_round_trips = 8;
+    int64_t slow_us = n_slow_round_trips * (int64_t)engine->policy.round_trip_us;
+    engine->questions.slow_us =
+        slow_us > GAVEL__QUESTION_SLOW_US ? slow_us : GAVEL__QUESTION_SLOW_US;
+    gavel__questions_serve(&engine->questions, &engine->lanes, now_us);
+}
+
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
 {
     engine->advanced_us = now_us;
@@ -442,7 +452,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__engine_schedule(engine, now_us);
     probe_gates(engine, now_us);
-    gavel__questions_serve(&engine->questions, &engine->lanes, now_us);
+    serve_questions(engine, now_us);
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
 }

@@ -129,6 +129,8 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
     lane->n_appended += lane->out->size - size_before;
     if (lane->written_us == 0)
         lane->written_us = now_us;
+    if (lane->silent_us == 0)
+        lane->silent_us = now_us;
     if (lane->out->has_failed || lane->inflight.has_failed)
         gavel__lane_condemn(lane, "no memory for the commands of a round");
 }

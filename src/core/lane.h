@@ -29,6 +29,7 @@ typedef struct gavel__lane {
     uint64_t n_sent;      /* of these, handed to the kernel, as far as the client has told */
     size_t n_new_replies; /* expected, not yet announced to the link */
     int64_t written_us;   /* when the write under way was composed; 0: its round trip is measured */
+    int64_t silent_us;    /* since then it owes a reply and none has come; 0: it owes none */
     gavel__inflight inflight;
     struct gavel__round *round; /* reading or committing */
     struct gavel__round *next;  /* reading, behind the EXEC of `round` */
@@ -106,6 +107,12 @@ bool gavel__lane_may_be_silent(const gavel__lane *lane);
 static inline bool gavel__lane_can_ask(const gavel__lane *lane)
 {
     return lane->state == GAVEL__LANE_UP && !lane->is_condemned && !gavel__lane_is_blocked(lane);
+}
+
+/* Whether it has owed a reply for so long: another lane is better, if there is one. */
+static inline bool gavel__lane_is_slow(const gavel__lane *lane, int64_t slow_us, int64_t now_us)
+{
+    return lane->silent_us != 0 && now_us - lane->silent_us > slow_us;
 }
 
 /* Whether a pass has the waiting lane. */

@@ -68,20 +68,45 @@ bool gavel__question_withdraw(gavel__question *question)
 
 void gavel__questions_init(gavel__questions *questions)
 {
-    *questions = (gavel__questions){.trouble = ""};
+    *questions = (gavel__questions){.slow_us = GAVEL__QUESTION_SLOW_US};
     gavel__list_init(&questions->pending);
     gavel__list_init(&questions->pending_blocking);
 }
 
-/* The lane that has the least to answer before it; NULL: none is up. */
-static gavel__lane *find_lane(const gavel__lanes *lanes)
+/* Whether one is better than the other, or than none. */
+static bool is_better(const gavel__questions *questions, const gavel__lane *lane,
+    const gavel__lane *other, int64_t now_us)
+{
+    if (other == NULL)
+        return true;
+    bool is_slow = gavel__lane_is_slow(lane, questions->slow_us, now_us);
+    if (is_slow != gavel__lane_is_slow(other, questions->slow_us, now_us))
+        return !is_slow;
+    return lane->inflight.n_replies < other->inflight.n_replies;
+}
+
+/* Whether all ordinary lanes that there can be are up. */
+static bool are_all_up(const gavel__lanes *lanes)
+{
+    uint32_t n_up = 0;
+    for (const gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following)
+        n_up += !lane->is_waiting_lane && lane->state == GAVEL__LANE_UP;
+    return n_up == lanes->n_links;
+}
+
+/* The lane that answers first, as far as can be told; NULL: none is up, or another one is better.
+ */
+static gavel__lane *find_lane(
+    const gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
     gavel__lane *found = NULL;
     for (gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following) {
-        if (gavel__lane_can_ask(lane) &&
-            (found == NULL || lane->inflight.n_replies < found->inflight.n_replies))
+        if (gavel__lane_can_ask(lane) && is_better(questions, lane, found, now_us))
             found = lane;
     }
+    if (found != NULL && gavel__lane_is_slow(found, questions->slow_us, now_us) &&
+        !are_all_up(lanes))
+        return NULL;
     return found;
 }
 
@@ -120,6 +145,8 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     question->is_refused = false;
     lane->n_appended += lane->out->size - size_before;
     lane->n_new_replies += n_replies;
+    if (lane->silent_us == 0)
+        lane->silent_us = now_us;
     question->end_byte = lane->n_appended;
     gavel__inflight_add_question(&lane->inflight, n_replies, question);
     if (lane->out->has_failed) {
@@ -128,35 +155,25 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
 }
 
-static gavel__lane *lane_for(const gavel__lanes *lanes, bool is_blocking)
-{
-    return is_blocking ? find_spare_lane(lanes) : find_lane(lanes);
-}
-
-static void serve(
-    gavel__list *pending, const gavel__lanes *lanes, bool are_blocking, int64_t now_us)
-{
-    while (!gavel__list_is_empty(pending)) {
-        gavel__lane *lane = lane_for(lanes, are_blocking);
-        if (lane == NULL)
-            return;
-        write(GAVEL__CONTAINER(pending->next, gavel__question, node), lane, now_us);
-    }
-}
-
 void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
-    serve(&questions->pending, lanes, false, now_us);
-    serve(&questions->pending_blocking, lanes, true, now_us);
+    gavel__lane *lane;
+    while (!gavel__list_is_empty(&questions->pending) &&
+           (lane = find_lane(questions, lanes, now_us)) != NULL)
+        write(GAVEL__CONTAINER(questions->pending.next, gavel__question, node), lane, now_us);
+    while (!gavel__list_is_empty(&questions->pending_blocking) &&
+           (lane = find_spare_lane(lanes)) != NULL)
+        write(GAVEL__CONTAINER(questions->pending_blocking.next, gavel__question, node), lane,
+            now_us);
 }
 
+/* Whatever could be asked was, when they were served. */
 bool gavel__questions_want_lane(
     const gavel__questions *questions, const gavel__lanes *lanes, bool is_blocking)
 {
     if (is_blocking)
-        return !gavel__list_is_empty(&questions->pending_blocking) &&
-               gavel__lanes_may_block(lanes) && find_spare_lane(lanes) == NULL;
-    return !gavel__list_is_empty(&questions->pending) && find_lane(lanes) == NULL;
+        return !gavel__list_is_empty(&questions->pending_blocking) && gavel__lanes_may_block(lanes);
+    return !gavel__list_is_empty(&questions->pending);
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */

@@ -10,9 +10,10 @@
  *     ASKED     its lane awaits n_replies - n_answered replies for it, and is UP
  *
  * An ordinary question goes to the lane with the fewest awaited replies, behind whatever is under
- * way there. One that blocks (its last command: BLPOP ...) has a waiting lane for itself until it
- * is answered, and the silence of that lane is no fault. Questions may be run in another order than
- * they were asked in: who needs an order asks the second one when the first is answered.
+ * way there; not to one that is silent for longer than is usual, if another can be had. One that
+ * blocks (its last command: BLPOP ...) has a waiting lane for itself until it is answered, and the
+ * silence of that lane is no fault. Questions may be run in another order than they were asked in:
+ * who needs an order asks the second one when the first is answered.
  *
  * Used by whoever asks: doubts, gates, locks. The engine serves them.
  */
@@ -71,9 +72,13 @@ struct gavel__question {
     uint64_t end_byte;        /* ASKED: the lane's bytes up to its end */
 };
 
+/* The least that is taken for silence. */
+#define GAVEL__QUESTION_SLOW_US INT64_C(50000)
+
 typedef struct gavel__questions {
-    gavel__list pending;              /* in order */
-    gavel__list pending_blocking;     /* likewise */
+    gavel__list pending;          /* in order */
+    gavel__list pending_blocking; /* likewise */
+    int64_t slow_us; /* after so much silence another lane is better: to be set by the engine */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
     uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
 } gavel__questions;
@@ -99,8 +104,8 @@ void gavel__questions_init(gavel__questions *questions);
 void gavel__questions_serve(
     gavel__questions *questions, const struct gavel__lanes *lanes, int64_t now_us);
 
-/* Whether a question waits for a lane, and none is up that could take it; one that blocks, for a
- * waiting lane. */
+/* After they were served: whether a question waits for a lane, and none is up that could take it;
+ * one that blocks, for a waiting lane. */
 bool gavel__questions_want_lane(
     const gavel__questions *questions, const struct gavel__lanes *lanes, bool is_blocking);
 

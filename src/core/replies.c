@@ -132,6 +132,7 @@ void gavel__engine_on_reply(
     }
     gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
     gavel__inflight_advance(&lane->inflight);
+    lane->silent_us = gavel__inflight_is_empty(&lane->inflight) ? 0 : now_us;
     if (awaited.kind != GAVEL__AWAITED_QUESTION) /* written before a round, it may come before it */
         measure_round_trip(engine, lane, now_us);
     if (shows_use(awaited.kind, reply))

@@ -120,6 +120,31 @@ Test(core_questions, a_question_goes_where_least_is_awaited)
     stage_close(&s);
 }
 
+/* It may be frozen, or sends something very large. */
+Test(core_questions, a_lane_that_is_silent_for_long_is_asked_last)
+{
+    stage s;
+    stage_open(&s, &two_lanes);
+    actor a;
+    begin_commit(&s, &a);
+    advance(&s, GAVEL__QUESTION_SLOW_US + 1);
+    asker q = asker_init("GET x");
+    asks(&s, &q);
+    hears_nothing(&s, 0);
+    link_up(&s, 1);
+    hears(&s, 1, "GET x");
+    advance(&s, GAVEL__QUESTION_SLOW_US + 1);
+    asker r =
+        asker_init("GET y"); /* there is no other lane: one reply is awaited there, and three */
+    asks(&s, &r);
+    hears(&s, 1, "GET y");
+    says(&s, 0, "OK");
+    asker t = asker_init("GET z");
+    asks(&s, &t);
+    hears(&s, 0, "GET z");
+    stage_close(&s);
+}
+
 Test(core_questions, a_question_may_be_asked_again_from_inside_its_last_reply)
 {
     stage s;
