@@ -174,10 +174,12 @@ static void blame(gavel__round *round, size_t place, gavel_bytes error)
     if (owner == NULL || owner->is_refused)
         return;
     char words[128];
+    char message[GAVEL_MESSAGE_SIZE];
     owner->is_refused = true;
-    gavel__format(owner->outcome.message, sizeof(owner->outcome.message),
-        "write %zu of %zu was refused: %s", request - owner->first_write + 1, owner->n_writes,
+    gavel__format(message, sizeof(message), "write %zu of %zu was refused: %s",
+        request - owner->first_write + 1, owner->n_writes,
         gavel__printable(error, words, sizeof(words)));
+    gavel__transaction_note(owner, &owner->why, message);
 }
 
 void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply)
@@ -222,9 +224,8 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
             member->is_alone = true;
             continue;
         }
-        char message[GAVEL_MESSAGE_SIZE];
-        gavel__format(message, sizeof(message), "%s", member->outcome.message);
-        gavel__queue_settle(queue, member, GAVEL_REJECTED, message, now_us);
+        const char *why = member->why != NULL ? member->why : "a write was refused";
+        gavel__queue_settle(queue, member, GAVEL_REJECTED, why, now_us);
     }
     if (!has_told)
         return false;

@@ -170,7 +170,7 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
 {
     long long passed_ms = (long long)(transaction->deadline_us - transaction->started_us) / 1000;
     const char *server = engine->config.server;
-    const char *fault = transaction->outcome.message;
+    const char *fault = transaction->last_fault != NULL ? transaction->last_fault : "";
     if (is_committing(transaction))
         gavel__format(message, GAVEL_MESSAGE_SIZE,
             "%lld ms passed before %s said what became of EXEC%s%s", passed_ms, server,

@@ -58,9 +58,8 @@ void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, g
 
 void gavel__queue_settle_abort(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
-    char message[GAVEL_MESSAGE_SIZE];
-    gavel__format(message, sizeof(message), "%s", transaction->outcome.message);
-    gavel__queue_settle(queue, transaction, transaction->abort_status, message, now_us);
+    const char *why = transaction->why != NULL ? transaction->why : "aborted";
+    gavel__queue_settle(queue, transaction, transaction->abort_status, why, now_us);
 }
 
 void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
@@ -196,8 +195,7 @@ void gavel__queue_on_fault(
         gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, message, now_us);
         return;
     }
-    /* Kept for the deadline's message: this is what the time was lost to. */
-    gavel__format(outcome->message, sizeof(outcome->message), "%s", message);
+    gavel__transaction_note(transaction, &transaction->last_fault, message);
     int64_t pause_us = gavel__backoff_fault_us(outcome->n_faults, &queue->context->random);
     gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
 }

@@ -68,7 +68,7 @@ void gavel__queue_on_fault(
 void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
     const char *message, int64_t now_us);
 
-/* The verdict of an attempt without writes is proved: as its abort_status and message say. */
+/* The verdict of an attempt without writes is proved: as its abort_status says, and why. */
 void gavel__queue_settle_abort(
     gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 

@@ -88,7 +88,7 @@ static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status statu
     if (status == GAVEL_NOT_SENT || !needs_proof(round, tx))
         gavel__queue_settle(round->rounds->queue, transaction, status, message, now_us);
     else
-        gavel__format(transaction->outcome.message, GAVEL_MESSAGE_SIZE, "%s", message);
+        gavel__transaction_note(transaction, &transaction->why, message);
 }
 
 /*

@@ -324,6 +324,14 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     return add_id(transaction, request, limits, scratch);
 }
 
+void gavel__transaction_note(gavel__transaction *transaction, char **note, const char *message)
+{
+    if (*note == NULL)
+        *note = gavel__arena_alloc(&transaction->arena, GAVEL_MESSAGE_SIZE, 1);
+    if (*note != NULL)
+        gavel__format(*note, GAVEL_MESSAGE_SIZE, "%s", message);
+}
+
 void gavel__transaction_reset(gavel__transaction *transaction)
 {
     gavel__arena arena = transaction->arena;

@@ -110,7 +110,9 @@ typedef struct gavel__transaction {
     bool is_aborted;           /* this attempt's verdict was ABORT; its proof is under way */
     gavel_status abort_status; /* what to tell then: ABORTED, or why the body was poisoned */
     bool rests_on_others;      /* has seen what other members of its round wrote */
-    bool is_refused;           /* one of its commands was refused; the outcome's message says how */
+    bool is_refused;           /* one of its commands was refused */
+    char *why;                 /* it is aborted or refused; noted below */
+    char *last_fault;          /* what it has lost time to, for the deadline's message; likewise */
 
     gavel_outcome outcome; /* complete when ENDED */
 } gavel__transaction;
@@ -127,6 +129,10 @@ typedef struct gavel__limits {
  */
 bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
     const gavel__limits *limits, gavel__buffer *scratch);
+
+/* Notes a message in the transaction's memory: at `why` or `last_fault`, where it stays NULL if
+ * there is none. */
+void gavel__transaction_note(gavel__transaction *transaction, char **note, const char *message);
 
 /* Lets go of everything copied; the transaction may begin anew. */
 void gavel__transaction_reset(gavel__transaction *transaction);

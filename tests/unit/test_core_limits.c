@@ -117,6 +117,22 @@ Test(core_limits, the_deadlines_message_names_the_last_fault)
     stage_close(&s);
 }
 
+/* What it had decided is no fault. */
+Test(core_limits, the_deadlines_message_does_not_take_an_abort_for_a_fault)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a b", .plays = "GET a; GET b; ABORT 1", .request = {.deadline_ms = 100}};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b / GET a / GET b");
+    says(&s, 0, "OK, \"1\", \"1\"");
+    hears(&s, 0, "MULTI / EXEC");
+    advance(&s, 100000);
+    ends_saying(&s, &a, GAVEL_DEADLINE, "100 ms passed, waiting for the stage");
+    stage_close(&s);
+}
+
 Test(core_limits, a_reading_transaction_is_stopped_and_its_round_goes_on)
 {
     for (size_t i = 0; i < 2; i++) {
