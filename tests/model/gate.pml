@@ -12,7 +12,8 @@
  *     keep      MULTI ; SET K v ; EXEC ; WATCH K ; GET K   others here want the gate, too
  *     hand on   MULTI ; SET K v ; RPUSH L 1 ; PEXPIRE L lease ; EXEC
  *               RPUSH L 1 ; PEXPIRE L lease                with nothing to commit; or elsewhere,
- *                                                          if the link was lost before that EXEC
+ *                                                          if the link was lost and that EXEC was
+ *                                                          not made
  *               nothing                                    if it is late, or a surplus
  *     check     GET R ; WATCH K ; GET K                    after nil; R is not mine: a surplus
  *     repair    SET R x PX lease NX ; PTTL R               by a waiter's timer, elsewhere
@@ -353,7 +354,10 @@ read:
         is_made = true;
         goto made
 #else
-        goto lost                                       /* it was not made, and never will be, */
+        if                                              /* it was not made, and never will be, */
+        :: goto orphan
+        :: goto lost                                    /* or nobody can ask, */
+        fi
 #endif
     fi;
     if
@@ -366,7 +370,8 @@ read:
 #endif
         :: is_made -> atomic { tell() }; goto orphan            /* but the gate is lost */
         :: !is_made && !hands_on -> goto orphan
-        :: !is_made && hands_on -> goto lost
+        :: !is_made && hands_on -> goto orphan                  /* the marker tells, */
+        :: !is_made && hands_on -> goto lost                    /* or nobody can ask */
         fi
     fi;
 #ifdef UNDISTURBED
@@ -406,7 +411,8 @@ give_up:
     fi;
     goto again;
 
-orphan: /* its link was lost, and another one hands on; has_line is gone if EXEC has done so */
+orphan: /* its link was lost, and another one hands on; has_line is gone if EXEC has done so, or the
+         * lease is over */
     if                                                  /* RPUSH L 1 ; PEXPIRE L lease */
     :: STEP { true -> hand_on() }
     :: FAULT -> goto dead
