@@ -89,6 +89,47 @@ static void check_doubt(const gavel__doubt *doubt)
     }
 }
 
+/* ---- Passes and questions ------------------------------------------------------------------ */
+
+static void check_pass(const gavel__lane *lane)
+{
+    const gavel__pass *pass = &lane->pass;
+    switch (pass->state) {
+    case GAVEL__PASS_NONE:
+        assert(pass->n_gates == 0);
+        break;
+    case GAVEL__PASS_ENTERING:
+    case GAVEL__PASS_WAITING:
+        assert(pass->n_answered < pass->n_gates);
+        break;
+    case GAVEL__PASS_HELD:
+        assert(pass->n_answered == pass->n_gates);
+        break;
+    }
+    for (size_t i = 0; i < pass->n_gates; i++) {
+        assert(pass->gates[i]->lane == lane);
+        assert(pass->gates[i]->is_held || pass->state != GAVEL__PASS_HELD);
+        assert(i == 0 || gavel__gate_compare(pass->gates[i - 1], pass->gates[i]) < 0);
+    }
+}
+
+static void check_inflight(const gavel__lane *lane)
+{
+    const gavel__inflight *inflight = &lane->inflight;
+    size_t n_replies = 0;
+    for (size_t i = 0; i < inflight->n; i++) {
+        const gavel__awaited *awaited = &inflight->ring[(inflight->first + i) % inflight->capacity];
+        const gavel__question *question = awaited->question;
+        n_replies += awaited->n_replies;
+        assert((question != NULL) == (awaited->kind == GAVEL__AWAITED_QUESTION));
+        if (question == NULL)
+            continue;
+        assert(question->state == GAVEL__QUESTION_ASKED && question->lane == lane);
+        assert(question->n_replies - question->n_answered == awaited->n_replies);
+    }
+    assert(n_replies == inflight->n_replies);
+}
+
 /* ---- Lanes --------------------------------------------------------------------------------- */
 
 static void check_lane(const gavel__lane *lane)
@@ -98,6 +139,10 @@ static void check_lane(const gavel__lane *lane)
     assert(lane->state == GAVEL__LANE_UP || (round == NULL && lane->out == NULL));
     assert(lane->state == GAVEL__LANE_UP || gavel__inflight_is_empty(&lane->inflight));
     assert(next == NULL || (round != NULL && round->phase == GAVEL__ROUND_COMMITTING));
+    assert(lane->state == GAVEL__LANE_UP || lane->pass.state == GAVEL__PASS_NONE);
+    assert(lane->blocking == NULL || (lane->is_waiting_lane && lane->blocking->lane == lane));
+    check_pass(lane);
+    check_inflight(lane);
     if (round != NULL) {
         assert(round->lane == lane);
         check_round(round);

@@ -232,7 +232,7 @@ static bool has_lane(const gavel__engine *engine, gavel__lane_state state)
 
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
-    lane->state = GAVEL__LANE_DIALLING;
+    gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
     lane->marker_size = 0;
     if (engine->config.marker_ttl_us > 0) {
         /* A name of its own for each connection: what an older one left behind means nothing. The
@@ -248,7 +248,7 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 
 void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out)
 {
-    lane->state = GAVEL__LANE_UP;
+    gavel__lane_set_state(lane, GAVEL__LANE_UP);
     lane->out = out;
     lane->n_appended = 0;
     lane->n_sent = 0;
@@ -338,15 +338,16 @@ void gavel__engine_on_link_down(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
 {
     bool was_up = lane->state == GAVEL__LANE_UP;
+    bool was_retired = lane->is_retired;
     int64_t dialled_us = lane->dial_us;
-    lane->state = GAVEL__LANE_DOWN;
+    gavel__lane_set_state(lane, GAVEL__LANE_DOWN);
     lane->out = NULL;
     lane->is_condemned = false;
     lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
     engine->context.stats.n_links_down++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(lane, loss, now_us);
-    if (!has_lane(engine, GAVEL__LANE_UP)) {
+    if (!was_retired && !has_lane(engine, GAVEL__LANE_UP)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
     }
@@ -429,7 +430,7 @@ static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_u
         on_no_lane(engine, is_waiting_lane, now_us);
         return;
     }
-    lane->state = GAVEL__LANE_WANTED;
+    gavel__lane_set_state(lane, GAVEL__LANE_WANTED);
     if (lane->dial_us < now_us)
         lane->dial_us = now_us;
 }

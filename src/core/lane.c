@@ -89,6 +89,29 @@ bool gavel__inflight_reserve(gavel__inflight *inflight)
 
 /* ---- One of them --------------------------------------------------------------------------- */
 
+/* The arrows of the drawing in the header. Dialling goes on where another address may do. */
+static bool is_legal(gavel__lane_state from, gavel__lane_state to)
+{
+    switch (from) {
+    case GAVEL__LANE_DOWN:
+        return to == GAVEL__LANE_WANTED;
+    case GAVEL__LANE_WANTED:
+        return to == GAVEL__LANE_DIALLING;
+    case GAVEL__LANE_DIALLING:
+        return to != GAVEL__LANE_WANTED;
+    case GAVEL__LANE_UP:
+        return to == GAVEL__LANE_DOWN;
+    }
+    return false;
+}
+
+void gavel__lane_set_state(gavel__lane *lane, gavel__lane_state state)
+{
+    assert(is_legal(lane->state, state));
+    (void)is_legal; /* without assertions */
+    lane->state = state;
+}
+
 void gavel__lane_condemn(gavel__lane *lane, const char *message)
 {
     if (lane->is_condemned)

@@ -1,6 +1,17 @@
 /*
  * Lanes: core's side of the links. On a lane at most one round commits, and one more reads behind
  * its EXEC. A lane knows nothing of sockets: commands go into `out`, the client sends them.
+ *
+ *     DOWN --there is work for it--> WANTED --the client dials--> DIALLING --handshake--> UP
+ *      ^                                                             |                    |
+ *      +--------------------------------- the link is lost ----------+--------------------+
+ *
+ *     DOWN, WANTED, DIALLING   no rounds, no pass, nothing in flight, no `out`
+ *     WANTED                   to be dialled from dial_us on
+ *     UP                       as long as it is not condemned, it may be given work
+ *
+ * Questions may be in flight whatever else is; while it stands in a queue of the server's, by its
+ * pass or by a question that blocks, it is given none.
  */
 #ifndef GAVEL__LANE_H
 #define GAVEL__LANE_H
@@ -77,6 +88,9 @@ bool gavel__lanes_may_block(const gavel__lanes *lanes);
 
 /* Frees them; nothing may be under way. */
 void gavel__lanes_finish(gavel__lanes *lanes);
+
+/* The only way from one state to another; asserts that the drawing above has that arrow. */
+void gavel__lane_set_state(gavel__lane *lane, gavel__lane_state state);
 
 /* The lane's link is to be closed. */
 void gavel__lane_condemn(gavel__lane *lane, const char *message);

@@ -12,6 +12,29 @@
 
 /* ---- What a lane passes through ------------------------------------------------------------ */
 
+/* The arrows of the drawing in the header. */
+static bool is_legal(gavel__pass_state from, gavel__pass_state to)
+{
+    switch (from) {
+    case GAVEL__PASS_NONE:
+        return to == GAVEL__PASS_ENTERING || to == GAVEL__PASS_WAITING || to == GAVEL__PASS_NONE;
+    case GAVEL__PASS_ENTERING:
+        return to != GAVEL__PASS_ENTERING;
+    case GAVEL__PASS_WAITING:
+        return to == GAVEL__PASS_HELD || to == GAVEL__PASS_NONE;
+    case GAVEL__PASS_HELD:
+        return to == GAVEL__PASS_NONE;
+    }
+    return false;
+}
+
+static void set_state(gavel__pass *pass, gavel__pass_state state)
+{
+    assert(is_legal(pass->state, state));
+    (void)is_legal; /* without assertions */
+    pass->state = state;
+}
+
 void gavel__pass_add(gavel__lane *lane, gavel__gate *gate)
 {
     gavel__pass *pass = &lane->pass;
@@ -32,6 +55,7 @@ void gavel__pass_end(gavel__lane *lane)
         lane->pass.gates[i]->is_held = false;
         lane->pass.gates[i]->is_lent = false;
     }
+    set_state(&lane->pass, GAVEL__PASS_NONE);
     lane->pass = (gavel__pass){.state = GAVEL__PASS_NONE};
 }
 
@@ -107,7 +131,7 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
     if (pass->n_gates == 0 || pass->state == GAVEL__PASS_HELD)
         return 0;
     if (pass->state == GAVEL__PASS_NONE)
-        pass->state = are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING;
+        set_state(pass, are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING);
     size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
         write_claim(lane, pass->gates[i], now_us);
@@ -167,12 +191,12 @@ static void fall_back(gavel__lane *lane, int64_t now_us)
         pass->gates[i]->is_held = false;
     }
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GATE, n_given, NULL);
-    pass->state = GAVEL__PASS_WAITING;
+    set_state(pass, GAVEL__PASS_WAITING);
 }
 
 static void on_granted(gavel__pass *pass, int64_t now_us)
 {
-    pass->state = GAVEL__PASS_HELD;
+    set_state(pass, GAVEL__PASS_HELD);
     pass->granted_us = now_us;
     pass->n_served = 0;
     for (size_t i = 0; pass->has_others_turn && i < pass->n_gates; i++)

@@ -1,10 +1,18 @@
 /*
  * Passes: how a lane passes through the gates of hot keys.
  *
- *     NONE --> ENTERING --all free--> HELD --handed off, in EXEC or by itself--> NONE
- *                 |                    ^
- *                 v                    |
- *              WAITING --all granted---+        the server blocks the connection meanwhile
+ *     NONE --claims--> ENTERING --all are ours--> HELD --handed off, or its link is lost--> NONE
+ *       |                 |                        ^
+ *       |                 v not all                |
+ *       +--claims--> WAITING --all are granted-----+
+ *     somebody has them
+ *
+ *     NONE      no gates; those of the round that is being collected may be there already
+ *     ENTERING  all are claimed; n_answered of the claims are answered
+ *     WAITING   likewise, and the server blocks the connection at the first that is not answered
+ *     HELD      all are ours, or as good as ours; rounds are served since granted_us
+ *
+ * From ENTERING and WAITING a lost link leads to NONE as well.
  *
  * A pass belongs to a lane and serves the rounds on it, one after another, up to a fair share. The
  * claims ride in front of a round's WATCH and reads in the same write, so a gate costs no round
