@@ -6,14 +6,12 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "core/names.h"
+#include "core/policy.h"
 #include "core/transaction.h"
 
 #include <string.h>
 
 static const size_t max_gates = 1024;
-
-/* How long a gate stays up when nobody waits any more. */
-static const int64_t dwell_us = 1000000;
 
 static const gavel__question_ops probe_ops;
 static const gavel__question_ops hand_off_ops;
@@ -104,8 +102,9 @@ gavel__gate *gavel__gates_make(gavel__gates *gates, gavel_bytes key, uint64_t ha
 
 void gavel__gate_raise(gavel__gate *gate, int64_t now_us)
 {
-    if (gate->up_until_us < now_us + dwell_us)
-        gate->up_until_us = now_us + dwell_us;
+    int64_t until_us = now_us + gavel__policy_gate_stays_us();
+    if (gate->up_until_us < until_us)
+        gate->up_until_us = until_us;
 }
 
 int gavel__gate_compare(const gavel__gate *a, const gavel__gate *b)

@@ -8,8 +8,8 @@
 static const double max_level = 16;
 static const int64_t half_life_us = 1000000;
 
-/* How long a key that was lost is apart: some thousand round trips. A conflict that it then brings
- * into a wide round is one in so long, and does not count. */
+/* How long a key that was lost is apart: longer than the pauses of those who write it every few
+ * milliseconds, so that they spoil one wide round in so long. */
 static const int64_t contended_us = 20000;
 
 /* A body that says RETRY waits for something that others do; it looks in at least so often. */
@@ -17,6 +17,12 @@ static const double max_retry_level = 12;
 
 /* Who has lost so often races no more. */
 static const uint32_t max_lost_races = 3;
+
+/* How long a prefetch waits for its callers. */
+static const int64_t max_prefetched_us = 5000;
+
+/* How long a gate stays up without a queue. */
+static const int64_t gate_stays_us = 1000000;
 
 /* Others wait meanwhile: so many rounds, and so much time, are a fair share of a gate. */
 static const uint32_t max_rounds_served = 4;
@@ -113,6 +119,11 @@ bool gavel__policy_take_prefetch(gavel__policy *policy, bool is_warm, bool is_in
     return true;
 }
 
+bool gavel__policy_is_prefetch_fresh(int64_t age_us)
+{
+    return age_us <= max_prefetched_us;
+}
+
 int64_t gavel__policy_conflict_pause_us(
     const gavel__policy *policy, double level, gavel__random *random)
 {
@@ -131,6 +142,11 @@ int64_t gavel__policy_retry_pause_us(
 bool gavel__policy_wants_gate(const gavel__policy *policy, uint32_t n_conflicts)
 {
     return policy->config.is_adaptive && n_conflicts >= max_lost_races;
+}
+
+int64_t gavel__policy_gate_stays_us(void)
+{
+    return gate_stays_us;
 }
 
 bool gavel__policy_is_share_used(uint32_t n_served, int64_t held_us)

@@ -115,6 +115,11 @@ bool gavel__policy_take_shortcut(gavel__policy *policy, gavel__shortcut shortcut
  * does not, outside a gate: who loses there pauses, and what was read will be old by then. */
 bool gavel__policy_take_prefetch(gavel__policy *policy, bool is_warm, bool is_inside);
 
+/* Whether what was read so long ago is still for those who come back. It is for them at once only:
+ * later the values are likely to be old, others pay for what is watched, and the link may have died
+ * unnoticed, when it is better to find out by a WATCH than by an EXEC. */
+bool gavel__policy_is_prefetch_fresh(int64_t age_us);
+
 /* Whether callers come back at once for what they have just written, and have done so lately. */
 static inline bool gavel__policy_expects_return(const gavel__policy *policy)
 {
@@ -130,6 +135,9 @@ int64_t gavel__policy_retry_pause_us(
 
 /* Whether who has lost so often races no more, but puts up the gate. */
 bool gavel__policy_wants_gate(const gavel__policy *policy, uint32_t n_conflicts);
+
+/* For how long a gate is up, for this client, after it was put up or somebody has waited there. */
+int64_t gavel__policy_gate_stays_us(void);
 
 /* Whether a gate's holder that has served so many rounds, for so long, gives way to others. */
 bool gavel__policy_is_share_used(uint32_t n_served, int64_t held_us);

@@ -258,18 +258,11 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
     return NULL;
 }
 
-/*
- * A round stands for a short time only: it is for callers that come back at once. Later its values
- * are likely to be old, others pay for what it watches, and the link may have died unnoticed, when
- * it is better to find out by a WATCH than by an EXEC.
- */
-static const int64_t max_prefetched_us = 5000;
-
 static bool can_be_joined(
     const gavel__engine *engine, const gavel__lane *lane, const gavel__round *round)
 {
     int64_t now_us = engine->advanced_us;
-    return now_us - round->prefetched_us <= max_prefetched_us &&
+    return gavel__policy_is_prefetch_fresh(now_us - round->prefetched_us) &&
            !gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us);
 }
 

@@ -148,6 +148,13 @@ Test(core_policy, blocking_callers_are_not_expected_back)
     cr_expect_not(gavel__policy_expects_return(&policy));
 }
 
+Test(core_policy, what_was_read_ahead_is_for_those_who_come_back_at_once)
+{
+    cr_expect(gavel__policy_is_prefetch_fresh(0));
+    cr_expect(gavel__policy_is_prefetch_fresh(5000));
+    cr_expect_not(gavel__policy_is_prefetch_fresh(5001));
+}
+
 Test(core_policy, a_shortcut_that_failed_is_left_alone_for_256_rounds)
 {
     gavel__policy policy = a_policy((gavel__policy_config){.max_width = 1});
