@@ -31,6 +31,15 @@ static bool is_legal(gavel__question_state from, gavel__question_state to)
     return false;
 }
 
+static void leave_lane(gavel__question *question)
+{
+    if (question->is_blocking)
+        question->lane->blocking = NULL;
+    if (question->strand != NULL && question->strand->last == question)
+        gavel__strand_cut(question->strand); /* nothing of it is left there */
+    question->lane = NULL;
+}
+
 static void set_state(gavel__question *question, gavel__question_state state)
 {
     assert(is_legal(question->state, state));
@@ -38,11 +47,8 @@ static void set_state(gavel__question *question, gavel__question_state state)
     question->state = state;
     if (state != GAVEL__QUESTION_PENDING)
         gavel__list_remove(&question->node);
-    if (state != GAVEL__QUESTION_ASKED && question->lane != NULL) {
-        if (question->is_blocking)
-            question->lane->blocking = NULL;
-        question->lane = NULL;
-    }
+    if (state != GAVEL__QUESTION_ASKED && question->lane != NULL)
+        leave_lane(question);
 }
 
 void gavel__question_ask(gavel__questions *questions, gavel__question *question)
@@ -62,6 +68,11 @@ bool gavel__question_withdraw(gavel__question *question)
     if (question->state == GAVEL__QUESTION_PENDING)
         set_state(question, GAVEL__QUESTION_IDLE);
     return true;
+}
+
+void gavel__strand_cut(gavel__strand *strand)
+{
+    strand->last = NULL;
 }
 
 /* ---- Serving ------------------------------------------------------------------------------- */
@@ -139,6 +150,8 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     if (question->is_blocking) {
         lane->blocking = question;
         lane->named_after = 0; /* it may name itself otherwise */
+    } else if (question->strand != NULL) {
+        question->strand->last = question;
     }
     question->n_replies = n_replies;
     question->n_answered = 0;
@@ -155,12 +168,34 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
 }
 
+/* Behind its strand, also if that takes the loss of a lane that cannot be asked any more. */
+static gavel__lane *lane_for(const gavel__questions *questions, const gavel__question *question,
+    const gavel__lanes *lanes, int64_t now_us)
+{
+    if (question->strand == NULL || question->strand->last == NULL)
+        return find_lane(questions, lanes, now_us);
+    gavel__lane *lane = question->strand->last->lane;
+    return gavel__lane_can_ask(lane) ? lane : NULL;
+}
+
+/* One whose lane has no memory for it is tried with the next: it must not fall behind others. */
+static void serve(gavel__questions *questions, gavel__question *question, const gavel__lanes *lanes,
+    int64_t now_us)
+{
+    gavel__lane *lane;
+    while (question->state == GAVEL__QUESTION_PENDING &&
+           (lane = lane_for(questions, question, lanes, now_us)) != NULL)
+        write(question, lane, now_us);
+}
+
 void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
     gavel__lane *lane;
-    while (!gavel__list_is_empty(&questions->pending) &&
-           (lane = find_lane(questions, lanes, now_us)) != NULL)
-        write(GAVEL__CONTAINER(questions->pending.next, gavel__question, node), lane, now_us);
+    gavel__list *next;
+    for (gavel__list *node = questions->pending.next; node != &questions->pending; node = next) {
+        next = node->next;
+        serve(questions, GAVEL__CONTAINER(node, gavel__question, node), lanes, now_us);
+    }
     while (!gavel__list_is_empty(&questions->pending_blocking) &&
            (lane = find_spare_lane(lanes)) != NULL)
         write(GAVEL__CONTAINER(questions->pending_blocking.next, gavel__question, node), lane,

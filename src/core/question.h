@@ -12,8 +12,12 @@
  * An ordinary question goes to the lane with the fewest awaited replies, behind whatever is under
  * way there; not to one that is silent for longer than is usual, if another can be had. One that
  * blocks (its last command: BLPOP ...) has a waiting lane for itself until it is answered, and the
- * silence of that lane is no fault. Questions may be run in another order than they were asked in:
- * who needs an order asks the second one when the first is answered.
+ * silence of that lane is no fault.
+ *
+ * Questions may be run in another order than they were asked in, unless they are of one strand: as
+ * long as some of it are ASKED, their lane takes its next ones as well, behind them. If the lane is
+ * lost, it loses them in that order, and before others of the strand are asked elsewhere. Who then
+ * asks them again sees to the order.
  *
  * Used by whoever asks: doubts, gates, locks. The engine serves them.
  */
@@ -60,11 +64,17 @@ typedef enum gavel__question_state {
     GAVEL__QUESTION_ASKED
 } gavel__question_state;
 
+/* Questions to be run in the order that they are asked in. Zeroed to begin with. */
+typedef struct gavel__strand {
+    gavel__question *last; /* ASKED: the next one goes behind it; NULL: to any lane */
+} gavel__strand;
+
 struct gavel__question {
     gavel__list node; /* PENDING: among those */
     const gavel__question_ops *ops;
     gavel__question_state state;
     bool is_blocking;         /* to be set before it is asked */
+    gavel__strand *strand;    /* borrowed; likewise. NULL, or blocking: in no order */
     struct gavel__lane *lane; /* ASKED: where */
     size_t n_replies;         /* ASKED: all in all */
     size_t n_answered;        /* ASKED: of these */
@@ -95,6 +105,9 @@ void gavel__question_ask(gavel__questions *questions, gavel__question *question)
  * answer. The link of a blocking one is closed then: only so it leaves the server's queue.
  */
 bool gavel__question_withdraw(gavel__question *question);
+
+/* What was asked is taking too long: the next of the strand go to any lane, in no order with it. */
+void gavel__strand_cut(gavel__strand *strand);
 
 /* ---- For the engine ------------------------------------------------------------------------ */
 

@@ -193,6 +193,61 @@ Test(core_questions, a_pending_question_can_be_withdrawn_and_an_asked_one_cannot
     stage_close(&s);
 }
 
+/* ---- In order ------------------------------------------------------------------------------ */
+
+Test(core_questions, those_of_a_strand_follow_one_another_on_a_lane)
+{
+    stage s;
+    stage_open(&s, &two_lanes);
+    actor a;
+    begin_commit(&s, &a);
+    gavel__strand strand = {.last = NULL};
+    asker q[] = {asker_init("GET q"), asker_init("GET r"), asker_init("GET t")};
+    for (size_t i = 0; i < 3; i++)
+        q[i].question.strand = &strand;
+    asks(&s, &q[0]);
+    hears(&s, 0, "GET q");
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &b);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH b / GET b");
+    says(&s, 1, "OK");
+    asks(&s, &q[1]); /* four are awaited on lane 0, one on lane 1 */
+    hears(&s, 0, "GET r");
+    gavel__strand_cut(&strand);
+    asks(&s, &q[2]);
+    hears(&s, 1, "GET t");
+    says(&s, 0, "OK, QUEUED, [OK], \"1\", \"2\"");
+    cr_assert_eq(strand.last, &q[2].question);
+    says(&s, 1, "nil, \"3\"");
+    cr_assert_null(strand.last);
+    stage_close(&s);
+}
+
+Test(core_questions, a_strand_waits_for_the_loss_of_a_lane_that_is_to_be_closed)
+{
+    stage s;
+    stage_open(&s, &two_lanes);
+    gavel__strand strand = {.last = NULL};
+    asker q = asker_init("GET q");
+    asker r = asker_init("GET r");
+    asker other = asker_init("GET x");
+    q.question.strand = &strand;
+    r.question.strand = &strand;
+    asks(&s, &q);
+    link_up(&s, 0);
+    hears(&s, 0, "GET q");
+    gavel__lane_condemn(lane_of(&s, 0), "by the test");
+    asks(&s, &r);
+    asks(&s, &other);
+    link_up(&s, 1);
+    hears(&s, 1, "GET x");
+    link_down(&s, 0);
+    cr_assert_eq(q.n_losses, 1);
+    hears(&s, 1, "GET r");
+    stage_close(&s);
+}
+
 /* ---- Losing links -------------------------------------------------------------------------- */
 
 Test(core_questions, the_loss_of_a_link_says_whether_a_question_was_sent)
