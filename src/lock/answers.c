@@ -32,17 +32,11 @@ static void free_op(gavel__lock_op *op)
     gavel_lock *lock = op->lock;
     gavel__locks *locks = lock->locks;
     gavel__list_remove(&op->lock_node);
-    gavel__list_remove(&op->call.node);
+    gavel__lock_call_finish(&op->call);
     gavel__heap_remove(&locks->op_timers, &op->timer);
     gavel__buffer_finish(&op->wire);
     gavel__free(locks->config.allocator, op);
     gavel__lock_try_free(lock);
-}
-
-static void on_extended(gavel_lock *lock, int64_t sent_us)
-{
-    if (lock->state == GAVEL__LOCK_STATE_GRANTED)
-        gavel__lock_set_lease(lock, sent_us);
 }
 
 static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answer, int64_t now_us)
@@ -68,11 +62,12 @@ static void settle_on_answer(gavel__lock_op *op, const gavel__lock_answer *answe
     }
 }
 
-static void on_op_answer(
-    gavel__lock_op *op, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
+static void on_op_answer(gavel__lock_op *op, const gavel__lock_answer *answer, int64_t now_us)
 {
-    if (op->kind == GAVEL__LOCK_OP_EXTEND && answer->verdict == GAVEL__LOCK_VERDICT_OURS)
-        on_extended(op->lock, sent_us);
+    gavel_lock *lock = op->lock;
+    if (op->kind == GAVEL__LOCK_OP_EXTEND && answer->verdict == GAVEL__LOCK_VERDICT_OURS &&
+        lock->state == GAVEL__LOCK_STATE_GRANTED)
+        gavel__lock_set_lease(lock, op->call.sent_us, op->call.lease_ms);
     settle_on_answer(op, answer, now_us);
     if (op->state == GAVEL__LOCK_OP_TOLD)
         free_op(op);
@@ -113,7 +108,7 @@ static void hand_out(gavel__lock_call *call, const gavel_reply *reply, int64_t n
         break;
     case GAVEL__LOCK_CALL_RENEW:
         answer = gavel__lock_read(reply);
-        gavel__lock_on_renewed(call->lock, &answer, call->sent_us, now_us);
+        gavel__lock_on_renewed(call, &answer, now_us);
         break;
     case GAVEL__LOCK_CALL_RELEASE:
         answer = gavel__lock_read(reply);
@@ -124,7 +119,7 @@ static void hand_out(gavel__lock_call *call, const gavel_reply *reply, int64_t n
         break;
     case GAVEL__LOCK_CALL_USER:
         answer = gavel__lock_read(reply);
-        on_op_answer(call->op, &answer, call->sent_us, now_us);
+        on_op_answer(call->op, &answer, now_us);
         break;
     }
 }

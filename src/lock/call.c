@@ -1,17 +1,14 @@
 /*
- * Calls: the scripts of one name, one after another, each a question.
+ * Calls: the scripts of one name, one behind the other, each a question.
  *
- * Questions may be run in another order than they were asked in, and what a client says of a lock
- * may not: a release is the last that is said for a grant, and who asks for the name next finds it
- * released. So only the first of a name's calls is out, and the next one when it is back.
+ * What a client says of a lock keeps its order: a release is the last that is said for a grant, and
+ * who asks for the name next finds it released. So a name's calls are one strand.
  *
- *     IDLE --request--> QUEUED --the first of its line--> OUT --answered, or lost--> IDLE
- *      ^                  |                                |
- *      +----- withdraw ---+--------- if it is not sent ----+
+ *     IDLE --request--> OUT --answered, lost, or withdrawn before it was sent--> IDLE
  *
  * IDLE      in no list; but between come_back and go_ahead in its old place, for another try
- * QUEUED    among line->calls, the question IDLE
- * OUT       likewise, and the question is PENDING, or ASKED: then it is sent, up to come_back
+ * OUT       among line->calls, and the question is PENDING, or ASKED: then it is sent, up to
+ *           come_back
  */
 #include "lock/parts.h"
 
@@ -32,8 +29,7 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
     gavel__list_init(&line->calls);
     gavel__question_init(&line->wait, locks->wait_ops);
     line->wait.is_blocking = true;
-    gavel__lock_call_init(&line->hand_off, locks);
-    line->hand_off.line = line;
+    gavel__lock_call_init(&line->hand_off, locks, line);
     memcpy(line->name, name.data, name.size);
     if (gavel__map_insert(&locks->lines, (gavel_bytes){line->name, name.size}, &line->map_node))
         return line;
@@ -65,112 +61,83 @@ void gavel__lock_line_let_go(gavel__lock_line *line)
 
 /* ---- Calls --------------------------------------------------------------------------------- */
 
-void gavel__lock_call_init(gavel__lock_call *call, gavel__locks *locks)
+void gavel__lock_call_init(
+    gavel__lock_call *call, const gavel__locks *locks, gavel__lock_line *line)
 {
-    *call = (gavel__lock_call){.kind = GAVEL__LOCK_CALL_PROBE};
+    *call = (gavel__lock_call){.kind = GAVEL__LOCK_CALL_PROBE, .line = line};
     gavel__question_init(&call->question, locks->call_ops);
+    call->question.strand = line != NULL ? &line->strand : NULL;
     gavel__list_init(&call->node);
 }
 
-static bool is_legal(gavel__lock_call_state from, gavel__lock_call_state to)
+void gavel__lock_call_finish(gavel__lock_call *call)
 {
-    switch (from) {
-    case GAVEL__LOCK_CALL_IDLE:
-        return to == GAVEL__LOCK_CALL_QUEUED;
-    case GAVEL__LOCK_CALL_QUEUED:
-        return to != GAVEL__LOCK_CALL_QUEUED;
-    case GAVEL__LOCK_CALL_OUT:
-        return to == GAVEL__LOCK_CALL_IDLE;
-    }
-    return false;
+    assert(call->state == GAVEL__LOCK_CALL_IDLE);
+    gavel__list_remove(&call->node);
+    if (call->line != NULL && call->line->back == call)
+        call->line->back = NULL;
 }
 
 static void set_state(gavel__lock_call *call, gavel__lock_call_state state)
 {
-    assert(is_legal(call->state, state));
-    (void)is_legal; /* without assertions */
+    assert(call->state != state);
     assert(call->question.state == GAVEL__QUESTION_IDLE);
-    if (call->state == GAVEL__LOCK_CALL_IDLE)
+    if (state == GAVEL__LOCK_CALL_OUT)
         call->line->locks->n_calls++;
-    if (state == GAVEL__LOCK_CALL_IDLE)
+    else
         call->line->locks->n_calls--;
     call->state = state;
 }
 
-static void ask(gavel__lock_call *call)
+/* Those behind it that are not sent yet, to be asked in their order. */
+static void fall_in(gavel__lock_call *call)
 {
     gavel__questions *questions = call->line->locks->config.questions;
-    set_state(call, GAVEL__LOCK_CALL_OUT);
-    call->n_dials = questions->n_failed_dials;
-    gavel__question_ask(questions, &call->question);
-}
-
-static void ask_first(gavel__lock_line *line)
-{
-    if (gavel__list_is_empty(&line->calls))
-        return;
-    gavel__lock_call *first = GAVEL__CONTAINER(line->calls.next, gavel__lock_call, node);
-    if (first->state == GAVEL__LOCK_CALL_QUEUED)
-        ask(first);
-}
-
-/* Renewals do not wait for what else is asked of the lock: a lease would run out of it. */
-static void line_up(gavel__lock_call *call)
-{
-    gavel__list *calls = &call->line->calls;
-    if (call->kind == GAVEL__LOCK_CALL_RENEW && !gavel__list_is_empty(calls))
-        gavel__list_insert_before(calls->next->next, &call->node);
-    else
-        gavel__list_append(calls, &call->node);
+    for (gavel__list *node = call->node.next; node != &call->line->calls; node = node->next) {
+        gavel__question *question = &GAVEL__CONTAINER(node, gavel__lock_call, node)->question;
+        if (question->state != GAVEL__QUESTION_PENDING)
+            continue;
+        gavel__question_withdraw(question);
+        gavel__question_ask(questions, question);
+    }
 }
 
 void gavel__lock_call_request(gavel__lock_call *call, gavel__lock_call_kind kind)
 {
+    gavel__questions *questions = call->line->locks->config.questions;
     call->kind = kind;
-    set_state(call, GAVEL__LOCK_CALL_QUEUED);
+    set_state(call, GAVEL__LOCK_CALL_OUT);
+    call->n_dials = questions->n_failed_dials;
     if (gavel__list_is_empty(&call->node))
-        line_up(call);
-    ask_first(call->line);
-}
-
-bool gavel__lock_call_is_sent(const gavel__lock_call *call)
-{
-    return call->state == GAVEL__LOCK_CALL_OUT && call->question.state != GAVEL__QUESTION_PENDING;
+        gavel__list_append(&call->line->calls, &call->node);
+    gavel__question_ask(questions, &call->question);
+    fall_in(call);
 }
 
 bool gavel__lock_call_withdraw(gavel__lock_call *call)
 {
     if (call->state == GAVEL__LOCK_CALL_IDLE)
         return true;
-    if (gavel__lock_call_is_sent(call) || !gavel__question_withdraw(&call->question))
+    if (gavel__lock_call_is_sent(call))
         return false;
+    gavel__question_withdraw(&call->question);
     set_state(call, GAVEL__LOCK_CALL_IDLE);
     gavel__list_remove(&call->node);
-    ask_first(call->line);
     return true;
-}
-
-void gavel__lock_call_hurry(gavel__lock_call *call)
-{
-    if (call->state == GAVEL__LOCK_CALL_QUEUED)
-        ask(call);
 }
 
 void gavel__lock_call_come_back(gavel__lock_call *call)
 {
     set_state(call, GAVEL__LOCK_CALL_IDLE);
+    call->line->back = call;
     call->line->n_users++;
 }
 
 void gavel__lock_line_go_ahead(gavel__lock_line *line)
 {
-    gavel__list *next;
-    for (gavel__list *node = line->calls.next; node != &line->calls; node = next) {
-        next = node->next;
-        if (GAVEL__CONTAINER(node, gavel__lock_call, node)->state == GAVEL__LOCK_CALL_IDLE)
-            gavel__list_remove(node);
-    }
-    ask_first(line);
+    if (line->back != NULL && line->back->state == GAVEL__LOCK_CALL_IDLE)
+        gavel__list_remove(&line->back->node);
+    line->back = NULL;
     gavel__lock_line_let_go(line);
 }
 
@@ -210,7 +177,6 @@ static void write_user_call(
     }
     if (call->op->lease_ms != 0)
         lock->lease_ms = call->op->lease_ms;
-    gavel__lock_shorten_lease(lock, call->sent_us);
     gavel__lock_write_renew(out, keys, owner_of(lock), lock->lease_ms);
 }
 
@@ -262,6 +228,17 @@ static bool prolongs(const gavel__lock_call *call)
     return false;
 }
 
+static void on_prolonging(gavel__lock_call *call)
+{
+    gavel_lock *lock = call->lock;
+    int64_t lease_us = (int64_t)lock->lease_ms * 1000;
+    int64_t lingers_us = call->sent_us + lease_us + lock->locks->config.timeout_us;
+    call->lease_ms = lock->lease_ms;
+    if (lingers_us > lock->lingers_until_us)
+        lock->lingers_until_us = lingers_us;
+    gavel__lock_shorten_lease(lock, call->sent_us, call->lease_ms);
+}
+
 size_t gavel__lock_call_write(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
     gavel__lock_call *call = GAVEL__CONTAINER(question, gavel__lock_call, question);
@@ -269,8 +246,8 @@ size_t gavel__lock_call_write(gavel__question *question, gavel__buffer *out, int
     const gavel__locks *locks = call->line->locks;
     call->sent_us = gavel__locks_now_us(locks);
     write_call(call, out);
+    call->lease_ms = 0;
     if (prolongs(call))
-        call->lock->lingers_until_us =
-            call->sent_us + (int64_t)call->lock->lease_ms * 1000 + locks->config.timeout_us;
+        on_prolonging(call);
     return call->kind == GAVEL__LOCK_CALL_PROBE ? 2 : 1;
 }

@@ -61,7 +61,7 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
     lock->fence = fence;
     lock->message[0] = '\0';
     set_state(lock, GAVEL__LOCK_STATE_GRANTED);
-    gavel__lock_set_lease(lock, sent_us);
+    gavel__lock_set_lease(lock, sent_us, lock->lease_ms);
 }
 
 /* ---- Releasing --------------------------------------------------------------------------- */
@@ -168,8 +168,9 @@ bool gavel__lock_expire(gavel_lock *lock, int64_t now_us)
 /* ---- Renewing ------------------------------------------------------------------------------ */
 
 void gavel__lock_on_renewed(
-    gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us)
+    const gavel__lock_call *call, const gavel__lock_answer *answer, int64_t now_us)
 {
+    gavel_lock *lock = call->lock;
     if (lock->is_lingering) { /* it was released, or given up, while this was under way */
         gavel__lock_release(lock, now_us);
         return;
@@ -180,7 +181,7 @@ void gavel__lock_on_renewed(
     }
     switch (answer->verdict) {
     case GAVEL__LOCK_VERDICT_OURS:
-        gavel__lock_set_lease(lock, sent_us);
+        gavel__lock_set_lease(lock, call->sent_us, call->lease_ms);
         break;
     case GAVEL__LOCK_VERDICT_ABSENT:
         gavel__lock_lose(lock, GAVEL_LOCK_GONE, now_us);
@@ -224,7 +225,7 @@ void gavel__lock_try_free(gavel_lock *lock)
         !is_over(&lock->acquire) || !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
         return;
     gavel__list_remove(&lock->node);
-    gavel__list_remove(&lock->call.node);
+    gavel__lock_call_finish(&lock->call);
     gavel__heap_remove(&locks->lock_timers, &lock->timer);
     if (lock->line != NULL)
         gavel__lock_line_let_go(lock->line);

@@ -11,10 +11,9 @@ void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us)
 }
 
 /* Less what two clocks may disagree by, and the part of a millisecond that the server's drops. */
-int64_t gavel__lock_end_of_lease(const gavel_lock *lock, int64_t sent_us)
+int64_t gavel__lock_end_of_lease(int64_t sent_us, uint32_t lease_ms)
 {
-    int64_t lease_ms = lock->lease_ms;
-    return sent_us + lease_ms * 1000 - lease_ms - 1000;
+    return sent_us + (int64_t)lease_ms * 1000 - lease_ms - 1000;
 }
 
 static void watch(gavel_lock *lock)
@@ -23,11 +22,29 @@ static void watch(gavel_lock *lock)
         lock, lock->renew_us < lock->good_until_us ? lock->renew_us : lock->good_until_us);
 }
 
-void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us)
+/* The end of what was granted to a call sent at that time, if this one, which is not answered yet,
+ * may have come after it. */
+static int64_t cap(int64_t end_us, int64_t sent_us, const gavel__lock_call *call)
+{
+    if (!gavel__lock_call_is_sent(call) || call->lease_ms == 0)
+        return end_us;
+    int64_t other_us =
+        gavel__lock_end_of_lease(sent_us > call->sent_us ? sent_us : call->sent_us, call->lease_ms);
+    return other_us < end_us ? other_us : end_us;
+}
+
+void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms)
 {
     assert(lock->state == GAVEL__LOCK_STATE_GRANTED);
-    atomic_store(&lock->good_until_us, gavel__lock_end_of_lease(lock, sent_us));
-    lock->renew_us = lock->is_fixed ? GAVEL__NEVER : sent_us + (int64_t)lock->lease_ms * 1000 / 3;
+    int64_t end_us = cap(gavel__lock_end_of_lease(sent_us, lease_ms), sent_us, &lock->call);
+    for (const gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next) {
+        const gavel__lock_op *op = GAVEL__CONTAINER(node, const gavel__lock_op, lock_node);
+        end_us = cap(end_us, sent_us, &op->call);
+    }
+    if (end_us > lock->good_until_us) {
+        atomic_store(&lock->good_until_us, end_us);
+        lock->renew_us = lock->is_fixed ? GAVEL__NEVER : sent_us + (int64_t)lease_ms * 1000 / 3;
+    }
     watch(lock);
 }
 
@@ -38,9 +55,9 @@ void gavel__lock_renew_at(gavel_lock *lock, int64_t due_us)
     watch(lock);
 }
 
-void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us)
+void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms)
 {
-    int64_t end_us = gavel__lock_end_of_lease(lock, sent_us);
+    int64_t end_us = gavel__lock_end_of_lease(sent_us, lease_ms);
     if (lock->state == GAVEL__LOCK_STATE_GRANTED && end_us < lock->good_until_us) {
         atomic_store(&lock->good_until_us, end_us);
         gavel__lock_wake_at(lock, end_us);

@@ -203,7 +203,7 @@ static void grant(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now
 static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
-    bool is_late = now_us >= gavel__lock_end_of_lease(lock, sent_us);
+    bool is_late = now_us >= gavel__lock_end_of_lease(sent_us, lock->lease_ms);
     lock->line->turn_size = 0;
     if (op->is_cancelled || (is_late && op->is_overdue)) {
         op->is_doubtful = true;

@@ -102,8 +102,6 @@ static gavel_lock *make_lock(gavel__locks *locks)
     lock->release.kind = GAVEL__LOCK_OP_RELEASE;
     lock->acquire.lock = lock;
     lock->release.lock = lock;
-    gavel__lock_call_init(&lock->call, locks);
-    lock->call.lock = lock;
     gavel__list_init(&lock->acquire.node);
     gavel__list_init(&lock->release.node);
     gavel__list_init(&lock->ops);
@@ -137,7 +135,8 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
         return NULL;
     if (fault == NULL)
         lock->line = gavel__lock_line_enter(locks, request->name);
-    lock->call.line = lock->line;
+    gavel__lock_call_init(&lock->call, locks, lock->line);
+    lock->call.lock = lock;
     lock->is_try = request->is_try;
     lock->is_fixed = request->is_fixed;
     lock->lease_ms = request->lease_ms != 0 ? request->lease_ms : default_lease_ms;
@@ -188,8 +187,7 @@ static gavel__lock_op *make_op(gavel_lock *lock, gavel__lock_op_kind kind)
     op->lock = lock;
     gavel__list_init(&op->node);
     gavel__list_init(&op->lock_node);
-    gavel__lock_call_init(&op->call, locks);
-    op->call.line = lock->line;
+    gavel__lock_call_init(&op->call, locks, lock->line);
     op->call.lock = lock;
     op->call.op = op;
     gavel__buffer_init(&op->wire, locks->config.allocator);
@@ -310,11 +308,10 @@ static void close_request(gavel_lock *lock, bool is_final, int64_t now_us)
         gavel__lock_fail(lock, GAVEL_LOCK_UNKNOWN, "the client is closing", now_us);
 }
 
-/* Its script is sent as long as there is a link. */
+/* Its script is sent if there is a link. */
 static void close_release(gavel_lock *lock, int64_t now_us)
 {
     bool is_up = lock->locks->config.questions->trouble[0] == '\0';
-    gavel__lock_call_hurry(&lock->call);
     gavel__lock_op_settle(&lock->release,
         is_up || lock->release.is_doubtful ? GAVEL_LOCK_UNKNOWN : GAVEL_LOCK_NOT_SENT,
         "the client is closing", now_us);
@@ -332,8 +329,6 @@ static void close_lock(gavel_lock *lock, bool is_final, int64_t now_us)
     case GAVEL__LOCK_STATE_FORFEITED:
         take_grant_back(lock);
         gavel__locks_release(lock, &(gavel__lock_caller){.done = NULL}, now_us);
-        if (is_final)
-            gavel__lock_call_hurry(&lock->call);
         break;
     case GAVEL__LOCK_STATE_ENDING:
         if (is_final)

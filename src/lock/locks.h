@@ -44,7 +44,6 @@ typedef enum gavel__lock_call_kind {
 /* call.c has the drawing, and what holds in each. */
 typedef enum gavel__lock_call_state {
     GAVEL__LOCK_CALL_IDLE,
-    GAVEL__LOCK_CALL_QUEUED,
     GAVEL__LOCK_CALL_OUT
 } gavel__lock_call_state;
 
@@ -53,8 +52,9 @@ typedef struct gavel__lock_call {
     gavel__list node; /* among the line's */
     gavel__lock_call_state state;
     gavel__lock_call_kind kind;
-    int64_t sent_us;  /* OUT: when it was written, if it was */
-    uint64_t n_dials; /* OUT: that had failed when it was asked */
+    int64_t sent_us;   /* OUT: when it was written, if it was */
+    uint32_t lease_ms; /* likewise: the lease that it asks for; 0: none */
+    uint64_t n_dials;  /* OUT: that had failed when it was asked */
     gavel__lock_line *line;
     struct gavel_lock *lock; /* whose it is; NULL: the line's own */
     struct gavel__lock_op *op;
@@ -123,7 +123,7 @@ struct gavel_lock {
     bool has_fault;    /* WAITING: the offer was refused, in the words of `message` */
     bool is_lasting;   /* the fault; else it may pass */
 
-    uint32_t lease_ms;
+    uint32_t lease_ms; /* that is asked for from now on */
     bool is_fixed;
     gavel_lock_lost *on_lost;
     void *user;
@@ -143,10 +143,12 @@ struct gavel_lock {
 struct gavel__lock_line {
     gavel__map_node map_node;
     gavel__locks *locks;
-    size_t n_users;       /* the locks of this name, and whoever looks at what came back */
-    gavel__list waiting;  /* of gavel_lock, in order of arrival; only the first asks the server */
-    gavel__list calls;    /* not IDLE, in order; only the first is OUT */
-    gavel__question wait; /* stands in the server's queue for them all */
+    size_t n_users;         /* the locks of this name, and whoever looks at what came back */
+    gavel__list waiting;    /* of gavel_lock, in order of arrival; only the first asks the server */
+    gavel__list calls;      /* OUT, in order; and `back` */
+    gavel__strand strand;   /* theirs */
+    gavel__lock_call *back; /* what came back of it is being looked at; else NULL */
+    gavel__question wait;   /* stands in the server's queue for them all */
     char turn[GAVEL__LOCK_TURN_SIZE * 2];
     size_t turn_size; /* above 0: the lock was handed off to this client */
     gavel__lock_call hand_off;

@@ -16,7 +16,7 @@
 /* A pause before what failed is tried again. */
 #define GAVEL__LOCK_PAUSE_US 50000
 
-/* ---- call.c: the scripts of one name, one after another ------------------------------------- */
+/* ---- call.c: the scripts of one name, one behind the other ---------------------------------- */
 
 /* The line of that name, made if there is none, for one user more. NULL: no memory. */
 gavel__lock_line *gavel__lock_line_enter(gavel__locks *locks, gavel_bytes name);
@@ -24,25 +24,28 @@ gavel__lock_line *gavel__lock_line_enter(gavel__locks *locks, gavel_bytes name);
 /* One user less. It is freed with the last one, when nothing of it is under way. */
 void gavel__lock_line_let_go(gavel__lock_line *line);
 
-/* Whoever makes it says then whose it is. */
-void gavel__lock_call_init(gavel__lock_call *call, gavel__locks *locks);
+/* `line` NULL: it will not be requested. Whoever makes it says then whose it is. */
+void gavel__lock_call_init(
+    gavel__lock_call *call, const gavel__locks *locks, gavel__lock_line *line);
 
-/* Asks the server, after those of the same name before it; a renewal as soon as may be. The call
- * must be IDLE. */
+/* Before it is freed. It must be IDLE. */
+void gavel__lock_call_finish(gavel__lock_call *call);
+
+/* Asks the server, behind those of the same name before it. The call must be IDLE. */
 void gavel__lock_call_request(gavel__lock_call *call, gavel__lock_call_kind kind);
 
 /* True: it is IDLE. False: it is sent, and stays so. */
 bool gavel__lock_call_withdraw(gavel__lock_call *call);
 
 /* Whether it was sent, and what comes back was not looked at yet. */
-bool gavel__lock_call_is_sent(const gavel__lock_call *call);
-
-/* It does not wait for others before it: there will be no time for it. Takes any call. */
-void gavel__lock_call_hurry(gavel__lock_call *call);
+static inline bool gavel__lock_call_is_sent(const gavel__lock_call *call)
+{
+    return call->state == GAVEL__LOCK_CALL_OUT && call->question.state != GAVEL__QUESTION_PENDING;
+}
 
 /*
  * What came back of it is being looked at: it is IDLE, and keeps its place, should it be requested
- * anew. Then its line goes ahead with the next, and may be gone.
+ * anew. Then its line goes ahead, and may be gone.
  */
 void gavel__lock_call_come_back(gavel__lock_call *call);
 void gavel__lock_line_go_ahead(gavel__lock_line *line);
@@ -103,7 +106,7 @@ bool gavel__lock_expire(gavel_lock *lock, int64_t now_us);
 
 /* The answer to RENEW or RELEASE; ERROR etc. too. */
 void gavel__lock_on_renewed(
-    gavel_lock *lock, const gavel__lock_answer *answer, int64_t sent_us, int64_t now_us);
+    const gavel__lock_call *call, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
 
@@ -138,13 +141,14 @@ void gavel__lock_op_told(gavel__lock_op *op);
 /* ---- lease.c: time on our clock ------------------------------------------------------------ */
 
 /* When a lease that was asked for at that time is over for certain, on our clock. */
-int64_t gavel__lock_end_of_lease(const gavel_lock *lock, int64_t sent_us);
+int64_t gavel__lock_end_of_lease(int64_t sent_us, uint32_t lease_ms);
 
-/* The server has granted a lease that was asked for at that time. The lock must be GRANTED. */
-void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us);
+/* The server has granted a lease that was asked for at that time; it counts as far as no other on
+ * its way may have shortened it. The lock must be GRANTED. */
+void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms);
 
 /* A lease is on its way that may be shorter than the one before. */
-void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us);
+void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms);
 
 /* A renewal has failed: the next one then. The lock must be GRANTED. */
 void gavel__lock_renew_at(gavel_lock *lock, int64_t due_us);

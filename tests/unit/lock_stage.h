@@ -247,4 +247,16 @@ static inline bool stage_wrote(lock_stage *stage, size_t i, const char *text)
     return is_there;
 }
 
+/* Whether these stand there in this order; forgets it. */
+static inline bool stage_wrote_both(
+    lock_stage *stage, size_t i, const char *first, const char *second)
+{
+    gavel__buffer *out = &stage->out[i];
+    gavel__buffer_append(out, (gavel_bytes){"", 1});
+    const char *found = out->size > 0 ? strstr((const char *)out->data, first) : NULL;
+    bool are_there = found != NULL && strstr(found + strlen(first), second) != NULL;
+    gavel__buffer_clear(out);
+    return are_there;
+}
+
 #endif

@@ -388,7 +388,7 @@ Test(lock_steps, a_late_answer_to_a_command_is_dropped)
 
 /* ---- Order --------------------------------------------------------------------------------- */
 
-Test(lock_steps, a_release_leaves_when_what_was_begun_before_it_is_answered)
+Test(lock_steps, a_release_leaves_behind_what_was_begun_before_it)
 {
     lock_stage stage;
     stage_begin(&stage, MEMORY_ENOUGH);
@@ -396,10 +396,9 @@ Test(lock_steps, a_release_leaves_when_what_was_begun_before_it_is_answered)
     gavel__buffer_clear(&stage.out[0]);
     begin_do(&stage, lock);
     stage_release(&stage, lock);
-    cr_expect_not(stage_wrote(&stage, 0, "RPUSH"));
+    cr_expect(stage_wrote_both(&stage, 0, "pcall", "RPUSH"));
     reply_done(&stage);
     EXPECT_TOLD(stage, 2, HELD);
-    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
     stage_reply_int(&stage, 0, 1);
     EXPECT_TOLD(stage, 3, RELEASED);
     stage_end(&stage);
@@ -414,10 +413,44 @@ Test(lock_steps, what_did_not_leave_keeps_its_place_on_the_next_link)
     stage_release(&stage, lock);
     stage_down(&stage, 0, false);
     stage_up(&stage, 0);
-    cr_expect_not(stage_wrote(&stage, 0, "RPUSH"));
+    cr_expect(stage_wrote_both(&stage, 0, "pcall", "RPUSH"));
     reply_done(&stage);
     EXPECT_TOLD(stage, 2, HELD);
-    cr_expect(stage_wrote(&stage, 0, "RPUSH"));
+    stage_end(&stage);
+}
+
+Test(lock_steps, what_did_not_leave_goes_before_what_was_asked_since)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    gavel__lane_condemn(&stage.lane[0], "by the test");
+    stage_release(&stage, lock); /* pending: its strand is not lost yet */
+    stage_down(&stage, 0, false);
+    stage_up(&stage, 0);
+    cr_expect(stage_wrote_both(&stage, 0, "pcall", "RPUSH"));
+    stage_end(&stage);
+}
+
+/* Each is on its way when the one before it is not answered, and no more is counted on than what
+ * the least of them asks for. */
+Test(lock_steps, leases_on_their_way_count_as_the_shortest_of_them)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    gavel_lock *lock = stage_hold(&stage);
+    static const uint32_t leases_ms[] = {20000, 2000, 30000};
+    for (size_t i = 0; i < 3; i++) {
+        gavel__lock_caller caller = {.done = stage_on_done, .user = &stage};
+        gavel__locks_extend(lock, leases_ms[i], &caller, stage.now_us);
+        stage_settle(&stage);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_leq(lock->good_until_us, stage.now_us + 2000000);
+        stage_reply_int(&stage, 0, 1);
+    }
+    cr_expect_gt(lock->good_until_us, stage.now_us + 29000000);
     stage_end(&stage);
 }
 
@@ -426,16 +459,14 @@ Test(lock_steps, whoever_comes_next_here_finds_the_lock_released)
     lock_stage stage;
     stage_begin(&stage, MEMORY_ENOUGH);
     stage_release(&stage, stage_hold(&stage));
-    gavel__buffer_clear(&stage.out[0]);
     stage_acquire(&stage, (gavel_lock_request){.is_try = true});
-    cr_expect_eq(stage.out[0].size, 0);
+    cr_expect(stage_wrote_both(&stage, 0, "RPUSH", "EXISTS"));
     stage_reply_int(&stage, 0, 1);
     EXPECT_TOLD(stage, 2, RELEASED);
-    cr_expect(stage_wrote(&stage, 0, "EXISTS"));
     stage_end(&stage);
 }
 
-Test(lock_steps, a_renewal_waits_for_one_answer_only)
+Test(lock_steps, a_renewal_waits_for_no_answer)
 {
     lock_stage stage;
     stage_begin(&stage, MEMORY_ENOUGH);
@@ -445,11 +476,7 @@ Test(lock_steps, a_renewal_waits_for_one_answer_only)
     stage.now_us += lease_us / 3;
     gavel__buffer_clear(&stage.out[0]);
     stage_settle(&stage);
-    cr_expect_eq(stage.out[0].size, 0);
-    reply_done(&stage);
     cr_expect(stage_wrote(&stage, 0, "PEXPIRE"));
-    stage_reply_int(&stage, 0, 1);
-    cr_expect_not(stage_wrote(&stage, 0, "PEXPIRE"));
     stage_end(&stage);
 }
 
