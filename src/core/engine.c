@@ -469,8 +469,13 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
-        if (gavel__pass_blocked_on(lane) != NULL && lane->pass.probe_us < due_us)
+        if (gavel__pass_blocked_on(lane) == NULL)
+            continue;
+        if (lane->pass.probe_us < due_us)
             due_us = lane->pass.probe_us;
+        int64_t let_go_us = gavel__round_let_go_us(lane->round);
+        if (let_go_us < due_us)
+            due_us = let_go_us;
     }
     int64_t doubts_us = gavel__doubts_due_us(&engine->doubts);
     return doubts_us < due_us ? doubts_us : due_us;

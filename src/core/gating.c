@@ -64,10 +64,28 @@ static void lend_gates(gavel__round *round, bool are_lent)
         pass->gates[i]->is_lent = are_lent && pass->gates[i]->is_held;
 }
 
+/* Whether it has other keys than those that it waits for, or some wait for these who go first
+ * elsewhere. */
+static bool keeps_others(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        const gavel__key *key = round->claims[i];
+        if (gate_waited_for(round, key) == NULL || !gavel__list_is_empty(&key->blocked))
+            return true;
+    }
+    return false;
+}
+
+int64_t gavel__round_let_go_us(const gavel__round *round)
+{
+    bool is_waiting = gavel__pass_blocked_on(round->lane) != NULL && !round->has_let_go;
+    return is_waiting && keeps_others(round) ? round->let_go_us : GAVEL__NEVER;
+}
+
 void gavel__round_let_go(gavel__round *round, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
-    if (round->has_let_go || gavel__pass_blocked_on(round->lane) == NULL)
+    if (now_us < gavel__round_let_go_us(round))
         return;
     round->has_let_go = true;
     lend_gates(round, true);

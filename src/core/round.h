@@ -27,6 +27,7 @@
 #ifndef GAVEL__ROUND_H
 #define GAVEL__ROUND_H
 
+#include "base/heap.h"
 #include "core/body.h"
 #include "core/doubt.h"
 #include "core/lane.h"
@@ -110,6 +111,7 @@ typedef struct gavel__round {
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
     bool has_prefetch; /* WATCH and reads follow its EXEC */
     bool has_let_go;   /* it waits at a gate: its keys that are behind no such one are free */
+    int64_t let_go_us; /* when it lets go, if it waits still */
     bool is_narrowing; /* reads again after a conflict, to see which keys have changed */
     gavel__list members;
     gavel__arena arena;  /* of the fetches */
@@ -252,11 +254,14 @@ static inline bool gavel__round_is_inside(const gavel__round *round)
 void gavel__round_put_gates_up(gavel__round *round, int64_t now_us);
 
 /*
- * While the lane stands in a gate's queue, nobody knows for how long, others of this client may
- * have the round's keys but for those behind the gates that it waits for. What it has written
- * stays: the server reads for it when it is let in.
+ * While the lane stands in a gate's queue, and that takes longer than a round trip or two, others
+ * of this client may have the round's keys but for those behind the gates that it waits for. What
+ * it has written stays: the server reads for it when it is let in.
  */
 void gavel__round_let_go(gavel__round *round, int64_t now_us);
+
+/* When it does so; GAVEL__NEVER: it does not wait, has done so, or keeps nobody from anything. */
+int64_t gavel__round_let_go_us(const gavel__round *round);
 
 /*
  * It was let in, and has these keys again. False: one of them is in another round by now, which may

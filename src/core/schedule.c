@@ -345,6 +345,13 @@ static bool is_for(gavel__engine *engine, const gavel__lane *lane, gavel__transa
     return n_gates > 0;
 }
 
+/* Not by a round that waits at a gate itself: that might be held by one who waits for ours. */
+static bool is_blocked_briefly(const gavel__transaction *transaction)
+{
+    const gavel__key *blocking = transaction->holds[transaction->blocked_at].known;
+    return gavel__pass_blocked_on(blocking->round->lane) == NULL;
+}
+
 /*
  * Whether somebody will want what the lane holds as soon as another of our rounds is over: mostly
  * the one for whose sake it has waited, whose other keys were taken meanwhile. Not for longer than
@@ -360,7 +367,7 @@ static bool is_wanted_soon(gavel__engine *engine, const gavel__lane *lane)
         const gavel__key *key = gavel__keys_find(
             &engine->queue.keys, (gavel__key_name){gate->node.key, gate->node.hash});
         gavel__transaction *soon = key != NULL ? gavel__order_soon(key) : NULL;
-        if (soon != NULL && is_for(engine, lane, soon))
+        if (soon != NULL && is_for(engine, lane, soon) && is_blocked_briefly(soon))
             return true;
     }
     return false;
@@ -500,6 +507,10 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
 {
     sort_gated(engine, now_us);
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (gavel__pass_blocked_on(lane) != NULL)
+            gavel__round_let_go(lane->round, now_us);
+    }
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->is_waiting_lane)
             fill_gate_lane(engine, lane, now_us);
