@@ -101,7 +101,13 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
-/* ---- Between engine.c, replies.c, and schedule.c --------------------------------------------- */
+/* ---- Between engine.c, links.c, replies.c and schedule.c ------------------------------------ */
+
+/* Whether any link is up. */
+bool gavel__engine_has_link(const gavel__engine *engine);
+
+/* One more link of each kind, if there is work that no link takes and none is on its way. */
+void gavel__engine_want_links(gavel__engine *engine, int64_t now_us);
 
 /* Whether somebody is ready whom one more lane of this kind could serve. */
 bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane);
