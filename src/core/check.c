@@ -153,8 +153,93 @@ static void check_lane(const gavel__lane *lane)
     }
 }
 
+/* ---- Transactions -------------------------------------------------------------------------- */
+
+static bool is_free(const gavel__key *key)
+{
+    return !key->is_in_doubt && (key->round == NULL || key->is_on_offer);
+}
+
+static bool is_in_lines(const gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        if (gavel__line_has(&transaction->holds[i].node))
+            return true;
+    }
+    return false;
+}
+
+/* Whether it is the first in all of its lines, and all of its keys are free. */
+static bool can_go(const gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        const gavel__hold *hold = &transaction->holds[i];
+        if (gavel__line_first(&hold->known->line) != &hold->node || !is_free(hold->known))
+            return false;
+    }
+    return true;
+}
+
+static bool is_among_ready(const gavel__order *order, const gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
+        if (transaction->turn_line == &order->ready[i])
+            return true;
+    }
+    return false;
+}
+
+static void check_waiting(const gavel__order *order, const gavel__transaction *transaction)
+{
+    const gavel__hold *blocked = &transaction->holds[transaction->blocked_at];
+    assert(transaction->round == NULL);
+    if (transaction->state == GAVEL__TX_READY) {
+        assert(is_among_ready(order, transaction));
+        assert(transaction->is_read_only || can_go(transaction));
+        return;
+    }
+    assert(transaction->turn_line == NULL);
+    if (transaction->state == GAVEL__TX_PARKED)
+        assert(gavel__line_has(&blocked->node) && !can_go(transaction));
+}
+
+static void check_transaction(const gavel__engine *engine, const gavel__transaction *transaction)
+{
+    assert(gavel__line_has(&transaction->timer) == (transaction->state != GAVEL__TX_ENDED));
+    switch (transaction->state) {
+    case GAVEL__TX_READY:
+    case GAVEL__TX_PARKED:
+    case GAVEL__TX_PAUSED:
+        check_waiting(&engine->queue.order, transaction);
+        break;
+    case GAVEL__TX_READING:
+    case GAVEL__TX_COMMITTING:
+        assert(transaction->round != NULL);
+        assert(transaction->turn_line == NULL && !is_in_lines(transaction));
+        break;
+    case GAVEL__TX_IN_DOUBT:
+    case GAVEL__TX_ENDED:
+        assert(transaction->turn_line == NULL && !is_in_lines(transaction));
+        break;
+    }
+}
+
+static void check_transactions(const gavel__engine *engine)
+{
+    size_t n_open = 0;
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        const gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction == NULL)
+            continue;
+        check_transaction(engine, transaction);
+        n_open += transaction->state != GAVEL__TX_ENDED;
+    }
+    assert(n_open == engine->queue.n_open);
+}
+
 void gavel__engine_check(const gavel__engine *engine)
 {
+    check_transactions(engine);
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
         check_lane(lane);
     const gavel__list *doubts = &engine->doubts.open;
