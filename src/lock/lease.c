@@ -41,7 +41,7 @@ void gavel__lock_set_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms)
         const gavel__lock_op *op = GAVEL__CONTAINER(node, const gavel__lock_op, lock_node);
         end_us = cap(end_us, sent_us, &op->call);
     }
-    if (end_us > lock->good_until_us) {
+    if (end_us >= lock->good_until_us) {
         atomic_store(&lock->good_until_us, end_us);
         lock->renew_us = lock->is_fixed ? GAVEL__NEVER : sent_us + (int64_t)lease_ms * 1000 / 3;
     }
@@ -58,8 +58,11 @@ void gavel__lock_renew_at(gavel_lock *lock, int64_t due_us)
 void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease_ms)
 {
     int64_t end_us = gavel__lock_end_of_lease(sent_us, lease_ms);
-    if (lock->state == GAVEL__LOCK_STATE_GRANTED && end_us < lock->good_until_us) {
-        atomic_store(&lock->good_until_us, end_us);
-        gavel__lock_wake_at(lock, end_us);
-    }
+    if (lock->state != GAVEL__LOCK_STATE_GRANTED || end_us >= lock->good_until_us)
+        return;
+    int64_t renew_us = sent_us + (int64_t)lease_ms * 1000 / 3;
+    atomic_store(&lock->good_until_us, end_us);
+    if (!lock->is_fixed && renew_us < lock->renew_us)
+        lock->renew_us = renew_us;
+    watch(lock);
 }

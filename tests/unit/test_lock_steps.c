@@ -433,6 +433,21 @@ Test(lock_steps, what_did_not_leave_goes_before_what_was_asked_since)
     stage_end(&stage);
 }
 
+Test(lock_steps, a_lease_made_shorter_is_renewed_at_a_third_of_it)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    gavel_lock *lock = stage_hold(&stage);
+    gavel__lock_caller caller = {.done = stage_on_done, .user = &stage};
+    gavel__locks_extend(lock, 600, &caller, stage.now_us);
+    stage_settle(&stage);
+    stage_reply_int(&stage, 0, 1);
+    gavel__buffer_clear(&stage.out[0]);
+    stage_pass(&stage, 200000);
+    cr_expect(stage_wrote(&stage, 0, "PEXPIRE"));
+    stage_end(&stage);
+}
+
 /* Each is on its way when the one before it is not answered, and no more is counted on than what
  * the least of them asks for. */
 Test(lock_steps, leases_on_their_way_count_as_the_shortest_of_them)
