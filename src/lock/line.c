@@ -257,6 +257,7 @@ void gavel__lock_line_on_refused_offer(gavel_lock *lock, gavel_bytes words)
 void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
+    lock->has_fault = false; /* the offer's: it is made anew */
     if (lock->state != GAVEL__LOCK_STATE_WAITING) {
         gavel__lock_try_free(lock);
         return;

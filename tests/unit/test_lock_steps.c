@@ -226,6 +226,21 @@ Test(lock_steps, an_error_that_may_pass_is_waited_out)
     stage_end(&stage);
 }
 
+Test(lock_steps, a_refused_offer_is_forgotten_with_its_link)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    stage_acquire(&stage, (gavel_lock_request){.is_try = true});
+    stage_up(&stage, 0);
+    stage_reply_text(&stage, 0, GAVEL_REPLY_ERROR, "READONLY it is a replica");
+    stage_down(&stage, 0, true);
+    stage_up(&stage, 0);
+    stage_reply_int(&stage, 0, 0);
+    stage_refuse(&stage);
+    EXPECT_TOLD(stage, 1, BUSY);
+    stage_end(&stage);
+}
+
 /* ---- Holding ------------------------------------------------------------------------------- */
 
 Test(lock_steps, renews_at_a_third_and_not_after_the_release)
