@@ -285,12 +285,6 @@ void gavel__order_hold_back(
 
 /* ---- Who is ready -------------------------------------------------------------------------- */
 
-gavel__transaction *gavel__order_first(const gavel__order *order, gavel__ready_kind kind)
-{
-    gavel__line_node *node = gavel__line_first(&order->ready[kind]);
-    return node != NULL ? gavel__of_turn(node) : NULL;
-}
-
 void gavel__order_move(gavel__transaction *transaction, gavel__line *line)
 {
     leave_turn(transaction);

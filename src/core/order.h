@@ -71,13 +71,28 @@ gavel__transaction *gavel__order_soon(const gavel__key *key);
 gavel__ready_kind gavel__order_kind(
     const gavel__transaction *transaction, bool is_gated, int64_t now_us);
 
-/* The READY one that goes first, or NULL. */
-gavel__transaction *gavel__order_first(const gavel__order *order, gavel__ready_kind kind);
-
 /* Whose turn a transaction's node is. */
 static inline gavel__transaction *gavel__of_turn(gavel__line_node *node)
 {
     return (gavel__transaction *)((char *)node - offsetof(gavel__transaction, turn));
+}
+
+/* The READY one that goes first, or NULL. */
+static inline gavel__transaction *gavel__order_first(
+    const gavel__order *order, gavel__ready_kind kind)
+{
+    gavel__line_node *node = gavel__line_first(&order->ready[kind]);
+    return node != NULL ? gavel__of_turn(node) : NULL;
+}
+
+/* Whether any transaction is READY. */
+static inline bool gavel__order_has_ready(const gavel__order *order)
+{
+    for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
+        if (!gavel__line_is_empty(&order->ready[i]))
+            return true;
+    }
+    return false;
 }
 
 /* From the line of turns that it stands in to another. */

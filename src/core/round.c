@@ -238,12 +238,9 @@ static bool index_fetches(gavel__round *round)
     return true;
 }
 
-/* The fetch for a read: one that another member brought, or a new one. NULL: no memory. */
-static gavel__fetch *fetch_for(gavel__round *round, gavel_bytes encoded)
+/* A new fetch, not indexed yet. NULL: no memory. */
+static gavel__fetch *make_fetch(gavel__round *round, gavel_bytes encoded)
 {
-    gavel__map_node *node = gavel__map_find(&round->fetch_index, encoded);
-    if (node != NULL)
-        return GAVEL__CONTAINER(node, gavel__fetch, node);
     gavel__fetch **fetches = gavel__grow(round->context->allocator, round->fetches,
         round->n_fetches, &round->fetches_capacity, sizeof(*fetches));
     if (fetches == NULL)
@@ -255,6 +252,23 @@ static gavel__fetch *fetch_for(gavel__round *round, gavel_bytes encoded)
         return NULL;
     fetch->is_string = gavel__bytes_start_with(encoded, gavel__get_head);
     round->fetches[round->n_fetches++] = fetch;
+    return fetch;
+}
+
+/* The fetch for a read: one that another member brought, or a new one. NULL: no memory. */
+static gavel__fetch *fetch_for(gavel__round *round, gavel_bytes encoded)
+{
+    if (gavel__list_is_empty(&round->members))
+        return make_fetch(round, encoded);
+    uint64_t hash = gavel__map_hash(&round->fetch_index, encoded);
+    gavel__map_node *node = gavel__map_find_hashed(&round->fetch_index, encoded, hash);
+    if (node != NULL)
+        return GAVEL__CONTAINER(node, gavel__fetch, node);
+    gavel__fetch *fetch = make_fetch(round, encoded);
+    if (fetch == NULL ||
+        !gavel__map_insert_hashed(&round->fetch_index, fetch->encoded, hash, &fetch->node))
+        return NULL;
+    round->n_indexed++;
     return fetch;
 }
 

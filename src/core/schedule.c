@@ -275,22 +275,12 @@ static gavel__transaction *next_to_join(const gavel__engine *engine, const gavel
     return first_that_races(order);
 }
 
-static bool has_any_ready(const gavel__engine *engine)
-{
-    const gavel__line *ready = engine->queue.order.ready;
-    for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
-        if (!gavel__line_is_empty(&ready[i]))
-            return true;
-    }
-    return false;
-}
-
 /* The round that stands on a lane is for those who are next in the queue, or for nobody. */
 static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__round *round = lane->round;
     if (round == NULL || round->phase != GAVEL__ROUND_PREFETCHED || lane->is_condemned ||
-        !has_any_ready(engine))
+        !gavel__order_has_ready(&engine->queue.order))
         return;
     uint32_t n_members = 0;
     for (gavel__transaction *next;
@@ -318,7 +308,7 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
 static void fill_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     offer_prefetched(engine, lane, now_us);
-    while (gavel__lane_is_free(lane)) {
+    while (gavel__lane_is_free(lane) && gavel__order_has_ready(&engine->queue.order)) {
         gavel__round *round = collect(engine, lane, now_us);
         if (round == NULL)
             return;
@@ -492,6 +482,8 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
     const gavel__order *order = &engine->queue.order;
+    if (!gavel__order_has_ready(order))
+        return false;
     if (!is_waiting_lane) {
         while (sort_first(engine, GAVEL__READY_CALM) || sort_first(engine, GAVEL__READY_CONTENDED))
             ;
