@@ -132,7 +132,8 @@ typedef struct gavel_lock_request {
     /* 0: 10000. 100 to 86400000. For how long the server keeps the lock for a holder that it does
      * not hear from. Renewed at a third of it. */
     uint32_t lease_ms;
-    /* 0: 10000. For how long to wait while somebody else holds the lock. */
+    /* 0: 10000. For how long to wait while somebody else holds the lock. An answer that is under
+     * way then is awaited for command_timeout_ms more. */
     uint32_t wait_ms;
     /* false: waits. true: BUSY at once; wait_ms is not looked at. */
     bool is_try;

@@ -48,6 +48,7 @@ void gavel__client_make_locks(gavel_client *client)
             .clock = client,
             .timeout_us =
                 client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
+            .answer_us = client->link_config.command_timeout_us,
             .seed = client->engine.config.seed ^ platform->entropy(platform->user),
         });
 }

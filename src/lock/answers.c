@@ -97,28 +97,34 @@ static gavel__lock_call *call_of(gavel__question *question)
     return GAVEL__CONTAINER(question, gavel__lock_call, question);
 }
 
+static gavel__lock_answer read_answer(const gavel__lock_call *call, const gavel_reply *reply)
+{
+    bool is_taking = call->kind == GAVEL__LOCK_CALL_PROBE || call->kind == GAVEL__LOCK_CALL_TAKE;
+    return is_taking ? gavel__lock_read_take(reply) : gavel__lock_read(reply);
+}
+
 static void hand_out(gavel__lock_call *call, const gavel_reply *reply, int64_t now_us)
 {
-    gavel__lock_answer answer;
+    gavel__lock_answer answer = read_answer(call, reply);
+    if (gavel__lock_call_is_aside(call)) {
+        gavel__lock_on_aside(call, &answer, true, now_us);
+        return;
+    }
     switch (call->kind) {
     case GAVEL__LOCK_CALL_PROBE:
     case GAVEL__LOCK_CALL_TAKE:
-        answer = gavel__lock_read_take(reply);
         gavel__lock_line_on_answer(call->lock, &answer, call->sent_us, now_us);
         break;
     case GAVEL__LOCK_CALL_RENEW:
-        answer = gavel__lock_read(reply);
         gavel__lock_on_renewed(call, &answer, now_us);
         break;
     case GAVEL__LOCK_CALL_RELEASE:
-        answer = gavel__lock_read(reply);
         gavel__lock_on_released(call->lock, &answer, now_us);
         break;
     case GAVEL__LOCK_CALL_HAND_OFF:
         gavel__lock_line_on_handed_off(call->line);
         break;
     case GAVEL__LOCK_CALL_USER:
-        answer = gavel__lock_read(reply);
         on_op_answer(call->op, &answer, now_us);
         break;
     }
@@ -138,12 +144,18 @@ static void on_reply(
         return;
     }
     gavel__lock_call_come_back(call);
+    if (call->lock != NULL)
+        gavel__lock_linger(call, false);
     hand_out(call, reply, now_us);
     gavel__lock_line_go_ahead(line);
 }
 
 static void hand_back(gavel__lock_call *call, bool was_sent, int64_t now_us)
 {
+    if (gavel__lock_call_is_aside(call)) {
+        gavel__lock_on_aside(call, NULL, was_sent, now_us);
+        return;
+    }
     switch (call->kind) {
     case GAVEL__LOCK_CALL_PROBE:
     case GAVEL__LOCK_CALL_TAKE:
@@ -164,8 +176,8 @@ static void hand_back(gavel__lock_call *call, bool was_sent, int64_t now_us)
 
 static void fail(gavel_lock *lock, gavel_lock_status status, const char *message, int64_t now_us)
 {
-    gavel__lock_fail(
-        lock, lock->acquire.is_doubtful ? GAVEL_LOCK_UNKNOWN : status, message, now_us);
+    bool is_doubtful = lock->acquire.is_doubtful || gavel__lock_call_is_sent(lock->call);
+    gavel__lock_fail(lock, is_doubtful ? GAVEL_LOCK_UNKNOWN : status, message, now_us);
 }
 
 /* Trying again cannot help those who wait. Whoever holds a lock keeps trying: a lease is left. */
@@ -187,6 +199,8 @@ static void on_loss(
     (void)engine_now_us;
     int64_t now_us = gavel__locks_now_us(line->locks);
     gavel__lock_call_come_back(call);
+    if (call->lock != NULL && was_sent)
+        gavel__lock_linger(call, true);
     if (loss->is_final)
         fail_waiting(line, loss, now_us);
     hand_back(call, was_sent, now_us);
@@ -230,7 +244,7 @@ const gavel__question_ops gavel__lock_wait_ops = {
 
 static bool is_vain_try(const gavel_lock *lock)
 {
-    const gavel__lock_call *call = &lock->call;
+    const gavel__lock_call *call = lock->call;
     return lock->state == GAVEL__LOCK_STATE_WAITING && lock->is_try &&
            call->state == GAVEL__LOCK_CALL_OUT && !gavel__lock_call_is_sent(call) &&
            call->n_dials < lock->locks->config.questions->n_failed_dials;
@@ -268,10 +282,13 @@ static void on_deadline(gavel__lock_op *op, int64_t now_us)
 {
     switch (op->kind) {
     case GAVEL__LOCK_OP_ACQUIRE:
-        gavel__lock_give_up(op->lock, now_us);
+        if (op->is_overdue || op->is_cancelled)
+            gavel__lock_abandon(op->lock, now_us);
+        else
+            gavel__lock_give_up(op->lock, now_us);
         break;
     case GAVEL__LOCK_OP_RELEASE:
-        on_timeout(op, &op->lock->call, now_us);
+        on_timeout(op, op->lock->call, now_us);
         break;
     case GAVEL__LOCK_OP_EXTEND:
     case GAVEL__LOCK_OP_DO:
@@ -285,9 +302,10 @@ static void on_held_timer(gavel_lock *lock, int64_t now_us)
 {
     if (gavel__lock_expire(lock, now_us))
         return;
-    if (lock->renew_us <= now_us && lock->call.state == GAVEL__LOCK_CALL_IDLE)
-        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RENEW);
-    gavel__lock_wake_at(lock, lock->renew_us > now_us ? lock->renew_us : lock->good_until_us);
+    if (lock->renew_us <= now_us)
+        gavel__lock_renew(lock, now_us);
+    else
+        gavel__lock_renew_at(lock, lock->renew_us);
 }
 
 static void on_timer(gavel_lock *lock, int64_t now_us)
@@ -302,6 +320,8 @@ static void on_timer(gavel_lock *lock, int64_t now_us)
         break;
     case GAVEL__LOCK_STATE_FORFEITED:
     case GAVEL__LOCK_STATE_ENDING:
+        if (now_us >= lock->lingers_until_us)
+            gavel__lock_linger_on(lock);
         if (now_us < lock->lingers_until_us) {
             gavel__lock_release(lock, now_us);
             break;

@@ -9,6 +9,10 @@
  * IDLE      in no list; but between come_back and go_ahead in its old place, for another try
  * OUT       among line->calls, and the question is PENDING, or ASKED: then it is sent, up to
  *           come_back
+ *
+ * An answer may be long in coming though its link is sound: behind a large reply, say. Whose time
+ * is up puts the call aside, goes on as if its link was lost, and asks with another one, on another
+ * link: all scripts but the user's own may be run twice.
  */
 #include "lock/parts.h"
 
@@ -123,6 +127,16 @@ bool gavel__lock_call_withdraw(gavel__lock_call *call)
     gavel__question_withdraw(&call->question);
     set_state(call, GAVEL__LOCK_CALL_IDLE);
     gavel__list_remove(&call->node);
+    return true;
+}
+
+bool gavel__lock_put_call_aside(gavel_lock *lock)
+{
+    gavel__lock_call *other = &lock->calls[lock->call == lock->calls];
+    assert(gavel__lock_call_is_sent(lock->call));
+    if (other->state != GAVEL__LOCK_CALL_IDLE)
+        return false;
+    lock->call = other;
     return true;
 }
 

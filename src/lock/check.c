@@ -44,11 +44,12 @@ static void check_call(const gavel__lock_call *call)
     }
 }
 
-/* An acquire that is overdue, or taken back, is only open for the sake of an answer under way. */
+/* An acquire that is overdue, or taken back, is only open for the sake of an answer under way, and
+ * not for long. */
 static bool awaits_answer(const gavel__lock_op *op)
 {
     return op->kind == GAVEL__LOCK_OP_ACQUIRE && (op->is_overdue || op->is_cancelled) &&
-           gavel__lock_call_is_sent(&op->lock->call);
+           gavel__lock_call_is_sent(op->lock->call);
 }
 
 static void check_op(const gavel__lock_op *op)
@@ -59,7 +60,7 @@ static void check_op(const gavel__lock_op *op)
         break;
     case GAVEL__LOCK_OP_OPEN:
         assert(!is_linked(&op->node));
-        assert(is_timed(&op->timer) || awaits_answer(op));
+        assert(is_timed(&op->timer));
         break;
     case GAVEL__LOCK_OP_SETTLED:
         assert(is_linked(&op->node) && !is_timed(&op->timer));
@@ -91,8 +92,8 @@ static void check_waiting(const gavel_lock *lock)
 {
     const gavel__lock_line *line = lock->line;
     const gavel__lock_op *acquire = &lock->acquire;
-    gavel__lock_call_kind kind = lock->call.kind;
-    bool is_idle = lock->call.state == GAVEL__LOCK_CALL_IDLE;
+    gavel__lock_call_kind kind = lock->call->kind;
+    bool is_idle = lock->call->state == GAVEL__LOCK_CALL_IDLE;
     assert(acquire->state == GAVEL__LOCK_OP_OPEN && lock->release.state == GAVEL__LOCK_OP_NONE);
     assert(line != NULL && is_linked(&lock->line_node) && !is_linked(&lock->ops));
     assert(!lock->is_lingering);
@@ -113,13 +114,15 @@ static void check_granted(const gavel_lock *lock)
     assert(lock->fence > 0 && lock->good_until_us > 0 && is_timed(&lock->timer));
     assert(lock->timer.due_us <= lock->good_until_us);
     assert(!lock->is_lingering && lock->reason == GAVEL_LOCK_NOT_LOST);
-    assert(lock->call.state == GAVEL__LOCK_CALL_IDLE || lock->call.kind == GAVEL__LOCK_CALL_RENEW);
+    assert(
+        lock->call->state == GAVEL__LOCK_CALL_IDLE || lock->call->kind == GAVEL__LOCK_CALL_RENEW);
 }
 
 /* The server may have it for us: it is told until no lease can be left. */
 static void check_lingering(const gavel_lock *lock)
 {
     assert(is_timed(&lock->timer) && lock->timer.due_us <= lock->lingers_until_us);
+    assert(!lock->is_given_back || !lock->must_release);
 }
 
 static void check_ended(const gavel_lock *lock)
@@ -128,7 +131,8 @@ static void check_ended(const gavel_lock *lock)
     assert(lock->release.state != GAVEL__LOCK_OP_OPEN);
     assert(lock->acquire.state == GAVEL__LOCK_OP_SETTLED ||
            lock->release.state == GAVEL__LOCK_OP_SETTLED || is_linked(&lock->ops) ||
-           lock->call.state != GAVEL__LOCK_CALL_IDLE); /* else it would have been freed */
+           lock->calls[0].state != GAVEL__LOCK_CALL_IDLE ||
+           lock->calls[1].state != GAVEL__LOCK_CALL_IDLE); /* else it would have been freed */
 }
 
 static void check_state(const gavel_lock *lock)
@@ -166,13 +170,15 @@ static void check_lock(const gavel_lock *lock, counts *n)
     assert(is_granted || lock->good_until_us == 0);
     check_op(&lock->acquire);
     check_op(&lock->release);
-    check_call(&lock->call);
+    check_call(&lock->calls[0]);
+    check_call(&lock->calls[1]);
     check_ops(lock, n);
     n->n_locks++;
     n->n_held += is_granted;
     n->n_ops += lock->acquire.state == GAVEL__LOCK_OP_OPEN;
     n->n_ops += lock->release.state == GAVEL__LOCK_OP_OPEN;
-    n->n_calls += lock->call.state != GAVEL__LOCK_CALL_IDLE;
+    n->n_calls += lock->calls[0].state != GAVEL__LOCK_CALL_IDLE;
+    n->n_calls += lock->calls[1].state != GAVEL__LOCK_CALL_IDLE;
 }
 
 /* ---- Lines --------------------------------------------------------------------------------- */
@@ -195,7 +201,7 @@ static void check_turn(const gavel__lock_line *line)
         return;
     assert(is_linked(&line->waiting));
     const gavel_lock *first = GAVEL__CONTAINER(line->waiting.next, const gavel_lock, line_node);
-    assert(first->call.state != GAVEL__LOCK_CALL_IDLE || is_timed(&first->timer));
+    assert(first->call->state != GAVEL__LOCK_CALL_IDLE || is_timed(&first->timer));
 }
 
 static void check_line(const gavel__lock_line *line, counts *n)

@@ -14,9 +14,10 @@
  * FORFEITED  lost for `reason`; to be told, or told; the program still has the handle. It is
  *            lingering if it expired: then as ENDING
  * ENDING     the program has no handle any more, and it is lingering: the server may still keep the
- *            lock for us, and is told (RELEASE) until it has answered, or until no lease that it
- * was ever sent can be left, which is what the timer is set to at the latest ENDED      no timer,
- * not lingering. It is freed as soon as no call is under way and all its operations are told
+ *            lock for us, and is told (RELEASE) until it has answered and no grant is under way, or
+ *            until no lease that it was ever sent can be left: the timer is not set later than that
+ * ENDED      no timer, not lingering. It is freed as soon as no call is under way and all its
+ *            operations are told
  */
 #include "lock/parts.h"
 
@@ -66,10 +67,16 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
 
 /* ---- Releasing --------------------------------------------------------------------------- */
 
+/* Behind a renewal under way: that one is not waited for. */
 void gavel__lock_release(gavel_lock *lock, int64_t now_us)
 {
-    if (lock->call.state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us)
-        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RELEASE);
+    if (gavel__lock_call_is_sent(lock->call) && lock->call->kind != GAVEL__LOCK_CALL_RELEASE)
+        gavel__lock_put_call_aside(lock);
+    if (lock->call->state == GAVEL__LOCK_CALL_IDLE && now_us < lock->lingers_until_us) {
+        lock->is_given_back = false;
+        lock->must_release = false;
+        gavel__lock_call_request(lock->call, GAVEL__LOCK_CALL_RELEASE);
+    }
     gavel__lock_wake_at(lock, lock->lingers_until_us);
 }
 
@@ -77,7 +84,9 @@ void gavel__lock_release(gavel_lock *lock, int64_t now_us)
 void gavel__lock_settle_down(gavel_lock *lock)
 {
     lock->is_lingering = false;
-    gavel__lock_call_withdraw(&lock->call);
+    lock->is_given_back = false;
+    lock->must_release = false;
+    gavel__lock_call_withdraw(lock->call);
     gavel__heap_remove(&lock->locks->lock_timers, &lock->timer);
     if (lock->state == GAVEL__LOCK_STATE_ENDING)
         set_state(lock, GAVEL__LOCK_STATE_ENDED);
@@ -89,13 +98,30 @@ void gavel__lock_end(gavel_lock *lock, int64_t now_us)
     assert(gavel__list_is_empty(&lock->line_node));
     bool was_held = lock->state == GAVEL__LOCK_STATE_GRANTED;
     gavel__list_remove(&lock->lost_node);
-    gavel__lock_call_withdraw(&lock->call);
+    gavel__lock_call_withdraw(lock->call);
     set_state(
         lock, was_held || lock->is_lingering ? GAVEL__LOCK_STATE_ENDING : GAVEL__LOCK_STATE_ENDED);
     if (lock->state == GAVEL__LOCK_STATE_ENDING) {
         lock->is_lingering = true;
         gavel__lock_release(lock, now_us);
     }
+}
+
+/* Whether the server may still grant it: a call put aside asks for that. */
+static bool may_be_granted(const gavel_lock *lock)
+{
+    const gavel__lock_call *aside = &lock->calls[lock->call == lock->calls];
+    return gavel__lock_call_is_sent(aside) &&
+           (aside->kind == GAVEL__LOCK_CALL_PROBE || aside->kind == GAVEL__LOCK_CALL_TAKE);
+}
+
+static void on_given_back(gavel_lock *lock, int64_t now_us)
+{
+    lock->is_given_back = !lock->must_release && may_be_granted(lock);
+    if (lock->must_release)
+        gavel__lock_release(lock, now_us);
+    else if (!lock->is_given_back)
+        gavel__lock_settle_down(lock);
 }
 
 void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us)
@@ -132,7 +158,18 @@ void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer,
             gavel__lock_op_settle(op, GAVEL_LOCK_REJECTED, lock->message, now_us);
         break;
     }
-    gavel__lock_settle_down(lock);
+    on_given_back(lock, now_us);
+}
+
+/* PROBE or TAKE, which were given up. */
+static void on_late_grant(gavel_lock *lock, bool may_be_ours, int64_t now_us)
+{
+    if (may_be_ours && lock->call->state == GAVEL__LOCK_CALL_IDLE)
+        gavel__lock_release(lock, now_us);
+    else if (may_be_ours)
+        lock->must_release = true;
+    else if (lock->is_given_back)
+        gavel__lock_settle_down(lock);
 }
 
 /* ---- Losing -------------------------------------------------------------------------------- */
@@ -142,7 +179,7 @@ void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us
     set_state(lock, GAVEL__LOCK_STATE_FORFEITED);
     lock->reason = reason;
     gavel__list_append(&lock->locks->lost, &lock->lost_node);
-    gavel__lock_call_withdraw(&lock->call);
+    gavel__lock_call_withdraw(lock->call);
     for (gavel__list *node = lock->ops.next; node != &lock->ops; node = node->next) {
         gavel__lock_op *op = GAVEL__CONTAINER(node, gavel__lock_op, lock_node);
         if (op->state != GAVEL__LOCK_OP_OPEN || !gavel__lock_call_withdraw(&op->call))
@@ -166,6 +203,25 @@ bool gavel__lock_expire(gavel_lock *lock, int64_t now_us)
 }
 
 /* ---- Renewing ------------------------------------------------------------------------------ */
+
+/* Behind a large reply, say: its answer may well come too late. */
+static bool is_late(const gavel_lock *lock, int64_t now_us)
+{
+    const gavel__lock_call *call = lock->call;
+    return gavel__lock_call_is_sent(call) &&
+           now_us - call->sent_us >= (lock->good_until_us - call->sent_us) / 2;
+}
+
+void gavel__lock_renew(gavel_lock *lock, int64_t now_us)
+{
+    if (is_late(lock, now_us) && gavel__lock_put_call_aside(lock))
+        gavel__strand_cut(&lock->line->strand);
+    if (lock->call->state == GAVEL__LOCK_CALL_IDLE)
+        gavel__lock_call_request(lock->call, GAVEL__LOCK_CALL_RENEW);
+    int64_t pause_us = (lock->good_until_us - now_us) / 2;
+    gavel__lock_renew_at(
+        lock, now_us + (pause_us > GAVEL__LOCK_PAUSE_US ? pause_us : GAVEL__LOCK_PAUSE_US));
+}
 
 void gavel__lock_on_renewed(
     const gavel__lock_call *call, const gavel__lock_answer *answer, int64_t now_us)
@@ -201,14 +257,30 @@ void gavel__lock_on_renewed(
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us)
 {
     if (lock->is_lingering) {
-        if (was_sent && lock->call.kind == GAVEL__LOCK_CALL_RELEASE)
+        if (was_sent && lock->call->kind == GAVEL__LOCK_CALL_RELEASE)
             lock->release.is_doubtful = true;
         gavel__lock_release(lock, now_us);
     } else if (lock->state == GAVEL__LOCK_STATE_GRANTED) {
-        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_RENEW);
+        gavel__lock_call_request(lock->call, GAVEL__LOCK_CALL_RENEW);
     } else {
         gavel__lock_try_free(lock);
     }
+}
+
+void gavel__lock_on_aside(
+    const gavel__lock_call *call, const gavel__lock_answer *answer, bool was_sent, int64_t now_us)
+{
+    gavel_lock *lock = call->lock;
+    bool is_renewal = call->kind == GAVEL__LOCK_CALL_RENEW;
+    bool may_be_ours = answer != NULL ? answer->verdict == GAVEL__LOCK_VERDICT_OURS : was_sent;
+    if (lock->is_lingering && !is_renewal)
+        on_late_grant(lock, may_be_ours, now_us);
+    else if (lock->state == GAVEL__LOCK_STATE_GRANTED && answer != NULL)
+        gavel__lock_on_renewed(call, answer, now_us);
+    else if (lock->is_lingering)
+        gavel__lock_release(lock, now_us);
+    else
+        gavel__lock_try_free(lock);
 }
 
 /* ---- Freeing ------------------------------------------------------------------------------- */
@@ -221,11 +293,13 @@ static bool is_over(const gavel__lock_op *op)
 void gavel__lock_try_free(gavel_lock *lock)
 {
     gavel__locks *locks = lock->locks;
-    if (lock->state != GAVEL__LOCK_STATE_ENDED || lock->call.state != GAVEL__LOCK_CALL_IDLE ||
-        !is_over(&lock->acquire) || !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
+    if (lock->state != GAVEL__LOCK_STATE_ENDED || lock->calls[0].state != GAVEL__LOCK_CALL_IDLE ||
+        lock->calls[1].state != GAVEL__LOCK_CALL_IDLE || !is_over(&lock->acquire) ||
+        !is_over(&lock->release) || !gavel__list_is_empty(&lock->ops))
         return;
     gavel__list_remove(&lock->node);
-    gavel__lock_call_finish(&lock->call);
+    gavel__lock_call_finish(&lock->calls[0]);
+    gavel__lock_call_finish(&lock->calls[1]);
     gavel__heap_remove(&locks->lock_timers, &lock->timer);
     if (lock->line != NULL)
         gavel__lock_line_let_go(lock->line);

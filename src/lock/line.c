@@ -51,13 +51,13 @@ void gavel__lock_line_go_on(gavel__lock_line *line)
     }
     if (!gavel__lock_call_withdraw(&line->hand_off))
         return; /* the turn has gone to the next; then it goes on here */
-    if (lock->call.state != GAVEL__LOCK_CALL_IDLE)
+    if (lock->call->state != GAVEL__LOCK_CALL_IDLE)
         return;
     if (line->turn_size > 0) {
-        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_TAKE);
+        gavel__lock_call_request(lock->call, GAVEL__LOCK_CALL_TAKE);
     } else if (lock->must_probe) {
         lock->must_probe = false;
-        gavel__lock_call_request(&lock->call, GAVEL__LOCK_CALL_PROBE);
+        gavel__lock_call_request(lock->call, GAVEL__LOCK_CALL_PROBE);
     } else if (line->wait.state == GAVEL__QUESTION_IDLE) {
         gavel__question_ask(line->locks->config.questions, &line->wait);
     }
@@ -101,7 +101,8 @@ void gavel__lock_line_leave(gavel_lock *lock, bool is_granted, int64_t now_us)
 void gavel__lock_fail(
     gavel_lock *lock, gavel_lock_status status, const char *message, int64_t now_us)
 {
-    gavel__lock_call_withdraw(&lock->call);
+    if (!gavel__lock_call_withdraw(lock->call))
+        lock->acquire.is_doubtful = true;
     lock->is_lingering = lock->acquire.is_doubtful;
     char text[GAVEL_MESSAGE_SIZE];
     gavel__format(text, sizeof(text), "%s", message != NULL ? message : lock->message);
@@ -115,10 +116,14 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
     bool is_first = first_of(lock->line) == lock;
+    bool is_sent = gavel__lock_call_is_sent(lock->call);
+    if (is_sent && !op->is_overdue) /* the answer decides, or the loss of the link */
+        gavel__heap_set(
+            &lock->locks->op_timers, &op->timer, now_us + lock->locks->config.answer_us);
     if (!op->is_cancelled)
         op->is_overdue = true;
-    if (gavel__lock_call_is_sent(&lock->call))
-        return; /* the answer decides, or the loss of the link */
+    if (is_sent)
+        return;
     if (op->is_cancelled)
         gavel__lock_fail(lock, GAVEL_LOCK_CANCELLED, "taken back", now_us);
     else if (op->is_doubtful)
@@ -132,6 +137,14 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
             lock, lock->was_answered ? GAVEL_LOCK_BUSY : GAVEL_LOCK_NOT_SENT, NULL, now_us);
     else
         gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, lock->locks->config.questions->trouble, now_us);
+}
+
+void gavel__lock_abandon(gavel_lock *lock, int64_t now_us)
+{
+    lock->acquire.is_doubtful = true;
+    gavel__lock_put_call_aside(lock);
+    gavel__strand_cut(&lock->line->strand);
+    gavel__lock_give_up(lock, now_us);
 }
 
 /* ---- Answers ------------------------------------------------------------------------------- */
@@ -222,12 +235,7 @@ void gavel__lock_line_on_answer(
 {
     bool has_fault = lock->has_fault;
     lock->has_fault = false;
-    if (lock->state != GAVEL__LOCK_STATE_WAITING) {
-        /* Settled without it, when the client was closed. */
-        gavel__lock_try_free(lock);
-        return;
-    }
-    if (lock->call.kind == GAVEL__LOCK_CALL_TAKE)
+    if (lock->call->kind == GAVEL__LOCK_CALL_TAKE)
         lock->line->turn_size = 0;
     switch (answer->verdict) {
     case GAVEL__LOCK_VERDICT_OURS:
@@ -258,10 +266,6 @@ void gavel__lock_line_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_
 {
     gavel__lock_op *op = &lock->acquire;
     lock->has_fault = false; /* the offer's: it is made anew */
-    if (lock->state != GAVEL__LOCK_STATE_WAITING) {
-        gavel__lock_try_free(lock);
-        return;
-    }
     if (was_sent)
         op->is_doubtful = true;
     lock->must_probe = true;
@@ -290,7 +294,7 @@ static void on_queue_error(gavel__lock_line *line, gavel_bytes words, int64_t no
         return;
     if (gavel__lock_note_error(lock, words))
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
-    else if (!gavel__lock_call_is_sent(&lock->call))
+    else if (!gavel__lock_call_is_sent(lock->call))
         gavel__lock_fail(lock, GAVEL_LOCK_REJECTED, NULL, now_us);
 }
 

@@ -102,6 +102,7 @@ static gavel_lock *make_lock(gavel__locks *locks)
     lock->release.kind = GAVEL__LOCK_OP_RELEASE;
     lock->acquire.lock = lock;
     lock->release.lock = lock;
+    lock->call = &lock->calls[0];
     gavel__list_init(&lock->acquire.node);
     gavel__list_init(&lock->release.node);
     gavel__list_init(&lock->ops);
@@ -135,8 +136,10 @@ gavel_lock *gavel__locks_acquire(gavel__locks *locks, const gavel_lock_request *
         return NULL;
     if (fault == NULL)
         lock->line = gavel__lock_line_enter(locks, request->name);
-    gavel__lock_call_init(&lock->call, locks, lock->line);
-    lock->call.lock = lock;
+    for (size_t i = 0; i < 2; i++) {
+        gavel__lock_call_init(&lock->calls[i], locks, lock->line);
+        lock->calls[i].lock = lock;
+    }
     lock->is_try = request->is_try;
     lock->is_fixed = request->is_fixed;
     lock->lease_ms = request->lease_ms != 0 ? request->lease_ms : default_lease_ms;

@@ -84,7 +84,7 @@ typedef struct gavel__lock_op {
     struct gavel_lock *lock;
     gavel__lock_call call; /* EXTEND, DO */
     int64_t begun_us;
-    bool is_overdue;   /* the deadline has passed; the answer under way decides */
+    bool is_overdue;   /* the deadline has passed; the answer under way decides, if it comes soon */
     bool is_cancelled; /* likewise */
     bool is_doubtful;  /* something was sent whose answer was lost */
     gavel_lock_outcome outcome;
@@ -113,7 +113,8 @@ struct gavel_lock {
     gavel__lock_op acquire;
     gavel__lock_op release;
     gavel__list ops; /* EXTEND, DO that are not told, or whose call is not back */
-    gavel__lock_call call;
+    gavel__lock_call calls[2];
+    gavel__lock_call *call; /* the one that it asks with; the other is IDLE, or put aside */
 
     gavel__lock_line *line; /* of its name; NULL: the request was refused, or there was no memory */
     gavel__list line_node;  /* WAITING: among those who wait there */
@@ -131,7 +132,9 @@ struct gavel_lock {
     int64_t renew_us;                 /* GRANTED: when to renew */
     _Atomic int64_t good_until_us;    /* GRANTED: held for certain until then; else 0 */
     bool is_lingering;                /* the server may hold it for us though we are done with it */
-    int64_t lingers_until_us;         /* no longer than this */
+    int64_t lingers_until_us;         /* no longer than this, when all that it asked is back */
+    bool is_given_back;               /* says the server; a call put aside may still be granted */
+    bool must_release;                /* one was, or may have been, after the release was sent */
     gavel__list lost_node;            /* FORFEITED: to be told */
     gavel_lock_reason reason;         /* FORFEITED */
     char message[GAVEL_MESSAGE_SIZE]; /* of the last trouble */
@@ -163,6 +166,7 @@ typedef struct gavel__locks_config {
     int64_t (*read_clock)(void *clock); /* counts while the machine sleeps, too */
     void *clock;
     int64_t timeout_us; /* for a connection and an answer */
+    int64_t answer_us;  /* for an answer */
     uint64_t seed;
 } gavel__locks_config;
 

@@ -43,6 +43,15 @@ static inline bool gavel__lock_call_is_sent(const gavel__lock_call *call)
     return call->state == GAVEL__LOCK_CALL_OUT && call->question.state != GAVEL__QUESTION_PENDING;
 }
 
+/* The lock's call is sent, and will not be waited for: it asks with its other one. False: that one
+ * is under way, too. */
+bool gavel__lock_put_call_aside(gavel_lock *lock);
+
+static inline bool gavel__lock_call_is_aside(const gavel__lock_call *call)
+{
+    return call->lock != NULL && call->op == NULL && call->lock->call != call;
+}
+
 /*
  * What came back of it is being looked at: it is IDLE, and keeps its place, should it be requested
  * anew. Then its line goes ahead, and may be gone.
@@ -91,8 +100,12 @@ void gavel__lock_line_on_lost_wait(gavel__lock_line *line);
 void gavel__lock_fail(
     gavel_lock *lock, gavel_lock_status status, const char *message, int64_t now_us);
 
-/* The deadline has passed, or the program has taken the request back. */
+/* The deadline has passed, or the program has taken the request back. What is sent has some time
+ * left to be answered. */
 void gavel__lock_give_up(gavel_lock *lock, int64_t now_us);
+
+/* That has passed as well: it is as if the link was lost. */
+void gavel__lock_abandon(gavel_lock *lock, int64_t now_us);
 
 /* ---- hold.c: from the grant to the end ----------------------------------------------------- */
 
@@ -109,6 +122,13 @@ void gavel__lock_on_renewed(
     const gavel__lock_call *call, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_released(gavel_lock *lock, const gavel__lock_answer *answer, int64_t now_us);
 void gavel__lock_on_lost_call(gavel_lock *lock, bool was_sent, int64_t now_us);
+
+/* What came back of a call put aside, RENEW, PROBE or TAKE; NULL: it was lost. */
+void gavel__lock_on_aside(
+    const gavel__lock_call *call, const gavel__lock_answer *answer, bool was_sent, int64_t now_us);
+
+/* Asks the server to renew it, and again, elsewhere, when half of the time left has passed. */
+void gavel__lock_renew(gavel_lock *lock, int64_t now_us);
 
 /* Asks the server to take it back, and again until no lease can be left. */
 void gavel__lock_release(gavel_lock *lock, int64_t now_us);
@@ -152,6 +172,13 @@ void gavel__lock_shorten_lease(gavel_lock *lock, int64_t sent_us, uint32_t lease
 
 /* A renewal has failed: the next one then. The lock must be GRANTED. */
 void gavel__lock_renew_at(gavel_lock *lock, int64_t due_us);
+
+/* A call that asks for a lease is back: the server may have run it just now; or later, if it was
+ * sent and its link is lost. */
+void gavel__lock_linger(const gavel__lock_call *call, bool is_lost);
+
+/* Those that are under way may be run just now as well. */
+void gavel__lock_linger_on(gavel_lock *lock);
 
 /* Sets the lock's timer. */
 void gavel__lock_wake_at(gavel_lock *lock, int64_t due_us);

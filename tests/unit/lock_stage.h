@@ -17,6 +17,7 @@ static const int64_t stage_engine_now_us = 77;
 
 #define STAGE_LEASE_MS 9000
 #define STAGE_TIMEOUT_US 2000000
+#define STAGE_ANSWER_US 1000000
 
 typedef struct lock_stage {
     gavel__locks locks;
@@ -70,6 +71,7 @@ static inline void stage_begin(lock_stage *stage, size_t n_allocations)
                                          .key_prefix = "gavel:",
                                          .holder = "pid=1 host=stage",
                                          .timeout_us = STAGE_TIMEOUT_US,
+                                         .answer_us = STAGE_ANSWER_US,
                                          .seed = 7});
 }
 
@@ -180,6 +182,7 @@ static inline void stage_reply(lock_stage *stage, size_t i, const gavel_reply *r
 {
     gavel__awaited awaited = *gavel__inflight_current(&stage->lane[i].inflight);
     gavel__inflight_advance(&stage->lane[i].inflight);
+    stage->lane[i].silent_us = 0;
     gavel__question_on_reply(awaited.question, reply, stage_engine_now_us);
     stage_settle(stage);
 }
@@ -221,6 +224,15 @@ static inline void stage_hand_off(lock_stage *stage, size_t i, const char *turn)
         {.type = GAVEL_REPLY_STRING, .text = gavel_str(turn)}};
     stage_reply(
         stage, i, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
+}
+
+/* The lane brings something very large, say: it is sound, and owes a reply for long. The other one,
+ * which is there to wait, is up. */
+static inline void stage_stall(lock_stage *stage)
+{
+    stage->lane[0].silent_us = stage_engine_now_us - 2 * GAVEL__QUESTION_SLOW_US;
+    stage->lane[1].state = GAVEL__LANE_WANTED;
+    stage_up(stage, 1);
 }
 
 /* Up to a grant, in one go; the control lane is up. */
