@@ -251,7 +251,8 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__engine_schedule(engine, now_us);
     probe_gates(engine, now_us);
-    serve_questions(engine, now_us);
+    if (gavel__questions_has_pending(&engine->questions))
+        serve_questions(engine, now_us);
     gavel__engine_want_links(engine, now_us);
 }
 

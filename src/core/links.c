@@ -187,10 +187,17 @@ static void on_no_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_
         on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
 }
 
+/* Whether anything has found no lane. */
+static bool has_waiting_work(const gavel__engine *engine)
+{
+    return gavel__order_has_ready(&engine->queue.order) ||
+           gavel__questions_has_pending(&engine->questions);
+}
+
 /* One more link, if there is work that no link takes and none is on its way. */
 static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_us)
 {
-    if (!has_work_for(engine, is_waiting_lane)) /* mostly, and quickly */
+    if (!has_work_for(engine, is_waiting_lane))
         return;
     uint32_t place = place_to_dial(&engine->lanes, is_waiting_lane);
     if (place == gavel__lanes_max(&engine->lanes) || now_us < engine->make_lane_us)
@@ -207,6 +214,8 @@ static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_u
 
 void gavel__engine_want_links(gavel__engine *engine, int64_t now_us)
 {
+    if (!has_waiting_work(engine)) /* mostly, and quickly */
+        return;
     want_lane(engine, false, now_us);
     want_lane(engine, true, now_us);
 }

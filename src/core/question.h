@@ -93,6 +93,12 @@ typedef struct gavel__questions {
     uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
 } gavel__questions;
 
+static inline bool gavel__questions_has_pending(const gavel__questions *questions)
+{
+    return !gavel__list_is_empty(&questions->pending) ||
+           !gavel__list_is_empty(&questions->pending_blocking);
+}
+
 /* ---- For those who ask --------------------------------------------------------------------- */
 
 void gavel__question_init(gavel__question *question, const gavel__question_ops *ops);

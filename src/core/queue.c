@@ -210,6 +210,9 @@ static bool is_overdue(const gavel__line_node *timer, uint64_t now_us)
 /* A deadline may hide behind a pause that is due as well. */
 bool gavel__queue_has_overdue(const gavel__queue *queue, int64_t now_us)
 {
+    const gavel__line_node *first = gavel__line_first(&queue->timers);
+    if (first == NULL || (int64_t)first->order > now_us) /* mostly */
+        return false;
     return gavel__line_has_such(&queue->timers, (uint64_t)now_us, is_overdue);
 }
 

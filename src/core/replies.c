@@ -131,14 +131,17 @@ void gavel__engine_on_reply(
         return;
     }
     gavel__awaited awaited = *gavel__inflight_current(&lane->inflight);
+    gavel__next next = GAVEL__NEXT_WAIT;
     gavel__inflight_advance(&lane->inflight);
     lane->silent_us = gavel__inflight_is_empty(&lane->inflight) ? 0 : now_us;
     if (awaited.kind != GAVEL__AWAITED_QUESTION) /* written before a round, it may come before it */
         measure_round_trip(engine, lane, now_us);
-    if (shows_use(awaited.kind, reply))
+    if (lane->n_failures > 0 && shows_use(awaited.kind, reply))
         lane->n_failures = 0;
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
     else if (awaited.round != NULL || !gavel__awaited_is_of_round(awaited.kind))
-        gavel__round_drive(awaited.round, take(engine, lane, &awaited, reply, now_us), now_us);
+        next = take(engine, lane, &awaited, reply, now_us);
+    if (next != GAVEL__NEXT_WAIT)
+        gavel__round_drive(awaited.round, next, now_us);
 }

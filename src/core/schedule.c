@@ -482,8 +482,6 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
     const gavel__order *order = &engine->queue.order;
-    if (!gavel__order_has_ready(order))
-        return false;
     if (!is_waiting_lane) {
         while (sort_first(engine, GAVEL__READY_CALM) || sort_first(engine, GAVEL__READY_CONTENDED))
             ;
