@@ -7,7 +7,6 @@
 #include "base/text.h"
 
 #include <assert.h>
-#include <string.h>
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 

@@ -22,6 +22,17 @@ bool gavel__engine_has_link(const gavel__engine *engine)
     return false;
 }
 
+/* Whether the server answers, as far as is known. A link that stands in a queue of the server's
+ * says nothing either way. */
+static bool is_reachable(const gavel__engine *engine)
+{
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == GAVEL__LANE_UP && !gavel__lane_is_blocked(lane))
+            return true;
+    }
+    return false;
+}
+
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
@@ -139,13 +150,13 @@ void gavel__engine_on_link_down(
     engine->context.stats.n_links_down++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
     lose_rounds(lane, loss, now_us);
-    if (!was_retired && !gavel__engine_has_link(engine)) {
+    if (!was_retired && !is_reachable(engine)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
     }
     gavel__questions_on_link_down(&lane->inflight, loss, now_us);
     lane->inflight.has_failed = false;
-    if (!was_up && !gavel__engine_has_link(engine))
+    if (!was_up && !is_reachable(engine))
         on_unreachable(engine, loss, dialled_us, now_us);
     else if (!was_up && lane->is_waiting_lane && !has_gate_lane(engine))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
@@ -183,7 +194,7 @@ static void on_no_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_
     engine->make_lane_us = now_us + no_memory_pause_us;
     if (is_waiting_lane && !has_gate_lane(engine))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
-    if (!is_waiting_lane && !gavel__engine_has_link(engine))
+    if (!is_waiting_lane && !is_reachable(engine))
         on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
 }
 

@@ -511,6 +511,26 @@ Test(core_questions, neither_gates_nor_questions_take_more_of_the_pool_than_is_t
     stage_close(&s);
 }
 
+/* It may be dead, and nobody has noticed. */
+Test(core_questions, a_link_that_waits_does_not_show_that_the_server_can_be_reached)
+{
+    stage s;
+    stage_open(&s, &with_pool);
+    asker w = a_waiter();
+    asks(&s, &w);
+    link_up(&s, 1);
+    hears(&s, 1, "CLIENT SETNAME x / BLPOP q 0");
+    asker q = asker_init("GET x");
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    asks(&s, &q);
+    enter(&s, &a);
+    link_refused(&s, 0, true, "WRONGPASS");
+    cr_assert_eq(q.n_losses, 1);
+    cr_assert_str_eq(s.engine.questions.trouble, "WRONGPASS");
+    ends(&s, &a, GAVEL_REJECTED);
+    stage_close(&s);
+}
+
 Test(core_questions, a_final_refusal_is_told_to_those_that_block_as_well)
 {
     stage s;
