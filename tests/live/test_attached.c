@@ -53,6 +53,59 @@ Test(attached, tells_of_what_is_invalid_later_too, .timeout = 60)
     attached_end(&rig);
 }
 
+/* What each of so many costs does not depend on how many there are: else the deadline would pass.
+ */
+static gavel_verdict add_to(gavel_tx *tx, void *user)
+{
+    const gavel_bytes *key = user;
+    int64_t value = 0;
+    gavel_get_int(tx, *key, &value);
+    gavel_set_int(tx, *key, value + 1);
+    return GAVEL_COMMIT;
+}
+
+static int n_told_committed;
+
+static void count_committed(const gavel_outcome *outcome, void *user)
+{
+    (void)user;
+    n_told_committed += outcome->status == GAVEL_COMMITTED;
+}
+
+static void burst(gavel_mode mode)
+{
+    enum { N_BURST = 30000, N_KEYS = 50 };
+    static char names[N_KEYS][16];
+    gavel_bytes keys[N_KEYS];
+    attached_rig rig = attached_begin(&(gavel_config){.mode = mode});
+    n_told_committed = 0;
+    for (int i = 0; i < N_BURST; i++) {
+        int k = i % N_KEYS;
+        snprintf(names[k], sizeof(names[k]), "key:%d", k);
+        keys[k] = gavel_str(names[k]);
+        gavel_transaction request = {.body = add_to,
+            .user = &keys[k],
+            .reads = &(gavel_read){.key = keys[k]},
+            .n_reads = 1,
+            .deadline_ms = 20000};
+        cr_assert_neq(gavel_submit(rig.live.client, &request, count_committed), 0);
+    }
+    ev_run(rig.loop, 0);
+    cr_expect_eq(n_told_committed, N_BURST);
+    cr_expect_eq(attached_value_of(&rig, "key:7"), N_BURST / N_KEYS);
+    attached_end(&rig);
+}
+
+Test(attached, serves_a_burst_through_gates, .timeout = 60)
+{
+    burst(GAVEL_GATED);
+}
+
+Test(attached, serves_a_burst_without_gates, .timeout = 60)
+{
+    burst(GAVEL_OPTIMISTIC);
+}
+
 static void submit_other(attached_job *self)
 {
     attached_submit(self->rig, self->other, "second");
