@@ -166,11 +166,17 @@ static void change_link(walk *self)
     }
 }
 
+/* Something very large is on its way: until the next reply there, questions go elsewhere. */
+static void stall(walk *self)
+{
+    self->stage.lane[below(self, 3)].silent_us = stage_engine_now_us - 2 * GAVEL__QUESTION_SLOW_US;
+}
+
 /* ---- Walks ---------------------------------------------------------------------------------- */
 
 static void step(walk *self)
 {
-    uint64_t what = below(self, 48);
+    uint64_t what = below(self, 50);
     if (what < 4)
         acquire(self);
     else if (what < 5)
@@ -181,8 +187,10 @@ static void step(walk *self)
         answer(self);
     else if (what < 42)
         change_link(self);
+    else if (what < 44)
+        stall(self);
     else
-        self->stage.now_us += (int64_t)below(self, what == 47 ? 12000000 : 200000);
+        self->stage.now_us += (int64_t)below(self, what == 49 ? 12000000 : 200000);
     stage_settle(&self->stage);
 }
 
