@@ -226,13 +226,15 @@ static inline void stage_hand_off(lock_stage *stage, size_t i, const char *turn)
         stage, i, &(gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = parts, .n_elements = 2});
 }
 
-/* The lane brings something very large, say: it is sound, and owes a reply for long. The other one,
- * which is there to wait, is up. */
+/* Lane 0 brings something very large, say: it is sound, and owes a reply for long. Lane 1 is
+ * another ordinary one, and up. */
 static inline void stage_stall(lock_stage *stage)
 {
     stage->lane[0].silent_us = stage_engine_now_us - 2 * GAVEL__QUESTION_SLOW_US;
     stage->lane[1].state = GAVEL__LANE_WANTED;
     stage_up(stage, 1);
+    stage->lane[1].is_waiting_lane = false;
+    stage->lanes.n_links = 2;
 }
 
 /* Up to a grant, in one go; the control lane is up. */
