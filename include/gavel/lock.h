@@ -239,7 +239,7 @@ typedef struct gavel_lock_command {
 /*
  * Runs a command on the server if, and only if, this grant holds there at that moment: a script
  * looks at the lock's record and calls the command, as one step. Not for commands that a script may
- * not call (those that block, or steer the connection). Integers in the reply are exact up to 2^53.
+ * not call (those that block, and control commands). Integers in the reply are exact up to 2^53.
  * Blocks; threads and INVALID as for gavel_lock_acquire.
  *
  *     HELD       it was run

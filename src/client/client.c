@@ -322,7 +322,7 @@ static void close_locks(gavel_client *client, bool is_final)
         gavel__locks_close(&client->locks, is_final, gavel__client_lease_now_us(client));
 }
 
-/* Until the server has the locks back, or patience ends. */
+/* Until the server has the locks back, or the time is over. */
 static void await_releases(gavel_client *client)
 {
     gavel__waiter waiter = {.is_done = false};

@@ -39,7 +39,7 @@ static void poison_no_memory(gavel_tx *tx)
 /* ---- Reading ------------------------------------------------------------------------------- */
 
 /* Not fetched: it will be, for the next run. */
-static gavel_found wish(gavel_tx *tx, const gavel_command *command)
+static gavel_found request(gavel_tx *tx, const gavel_command *command)
 {
     gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
     switch (added) {
@@ -66,7 +66,7 @@ static gavel_found read_base(
 {
     gavel__read *read = gavel__transaction_find_read(tx->transaction, command);
     if (read == NULL || read->reply == NULL)
-        return wish(tx, command);
+        return request(tx, command);
     if (read->reply->type == GAVEL_REPLY_NIL)
         return GAVEL_ABSENT;
     if (read->reply->type == GAVEL_REPLY_ERROR) {

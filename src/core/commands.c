@@ -25,13 +25,13 @@ gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel
 
 bool gavel__command_is_control(gavel_bytes name)
 {
-    static const char *const steering[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",
+    static const char *const control[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",
         "AUTH", "HELLO", "RESET", "QUIT", "CLIENT", "MONITOR", "SUBSCRIBE", "PSUBSCRIBE",
         "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "SYNC", "PSYNC", "REPLCONF",
         "ASKING", "READONLY", "READWRITE", "SHUTDOWN", "SWAPDB", "WAIT", "WAITAOF", "FAILOVER",
         "REPLICAOF", "SLAVEOF", "DEBUG"};
-    for (size_t i = 0; i < sizeof(steering) / sizeof(steering[0]); i++) {
-        if (gavel__bytes_equal_nocase(name, gavel_str(steering[i])))
+    for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++) {
+        if (gavel__bytes_equal_nocase(name, gavel_str(control[i])))
             return true;
     }
     return false;

@@ -11,8 +11,9 @@ gavel_command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
 gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
 
 /*
- * Whether a command steers the connection or the transaction rather than the data (WATCH, EXEC,
- * SELECT, SUBSCRIBE ...): gavel owns these, and one of them from a body would undo its guarantees.
+ * Whether it is a control command: about the connection or the transaction, not the data (WATCH,
+ * EXEC, SELECT, SUBSCRIBE ...): gavel owns these, and one of them from a body would undo its
+ * guarantees.
  */
 bool gavel__command_is_control(gavel_bytes name);
 

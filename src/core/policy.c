@@ -154,7 +154,7 @@ bool gavel__policy_is_share_used(uint32_t n_served, int64_t held_us)
     return n_served >= max_rounds_served || held_us >= max_served_us;
 }
 
-int64_t gavel__policy_patience_us(const gavel__policy *policy)
+int64_t gavel__policy_hold_us(const gavel__policy *policy)
 {
     static const int64_t min_us = 1000;
     int64_t two_us = 2 * (int64_t)policy->round_trip_us;

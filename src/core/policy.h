@@ -134,7 +134,7 @@ int64_t gavel__policy_retry_pause_us(
     const gavel__policy *policy, uint32_t n_conflicts, gavel__random *random);
 
 /* For how long a gate that is waited for may open at once, so that nothing is done about it. */
-int64_t gavel__policy_patience_us(const gavel__policy *policy);
+int64_t gavel__policy_hold_us(const gavel__policy *policy);
 
 /* Whether who has lost so often races no more, but puts up the gate. */
 bool gavel__policy_wants_gate(const gavel__policy *policy, uint32_t n_conflicts);

@@ -49,7 +49,7 @@ void gavel__round_begin(gavel__round *round, int64_t now_us)
     if (round->lane->round == round)
         round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
-    round->let_go_us = now_us + gavel__policy_patience_us(round->policy);
+    round->let_go_us = now_us + gavel__policy_hold_us(round->policy);
 }
 
 void gavel__round_resume(gavel__round *round, int64_t now_us)
@@ -69,7 +69,7 @@ void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
         gavel__member_of(node)->outcome.n_round_trips++;
     round->context->stats.n_round_trips++;
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
-    round->let_go_us = now_us + gavel__policy_patience_us(round->policy);
+    round->let_go_us = now_us + gavel__policy_hold_us(round->policy);
 }
 
 void gavel__round_on_granted(gavel__round *round, int64_t now_us)

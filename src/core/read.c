@@ -45,7 +45,7 @@ static void plant_marker(gavel__round *round, int64_t now_us)
     round->context->stats.n_marker_commands++;
 }
 
-/* What a reread in vain still watches would spoil the next EXEC. */
+/* What a prefetch in vain still watches would spoil the next EXEC. */
 static void write_unwatch(gavel__round *round)
 {
     gavel__lane *lane = round->lane;

@@ -10,17 +10,17 @@
  *               also at once, by who has seen within half a lease that the gate is taken
  *     name      SET R me PX lease                          before MULTI, with a token but no OK
  *     keep      MULTI ; SET K v ; EXEC ; WATCH K ; GET K   others here want the gate, too
- *     hand on   MULTI ; SET K v ; RPUSH L 1 ; PEXPIRE L lease ; EXEC
+ *     hand off   MULTI ; SET K v ; RPUSH L 1 ; PEXPIRE L lease ; EXEC
  *               RPUSH L 1 ; PEXPIRE L lease                with nothing to commit; or elsewhere,
  *                                                          if the link was lost and that EXEC was
  *                                                          not made
- *               nothing                                    if it is late, or a surplus
- *     check     GET R ; WATCH K ; GET K                    after nil; R is not mine: a surplus
+ *               nothing                                    if it is late, or a spurious one
+ *     check     GET R ; WATCH K ; GET K                    after nil; R is not mine: a spurious one
  *     repair    SET R x PX lease NX ; PTTL R               by a waiter's timer, elsewhere
  *               OK: RPUSH L 1 ; PEXPIRE L lease            -1: PEXPIRE R lease
  *
  * `me` and `x` are drawn anew for each command. A line is what hands itself on: a token that lies
- * in L or was popped, a holder who will hand on, a repair between its writes. Usually it is one.
+ * in L or was popped, a holder who will hand off, a repair between its writes. Usually it is one.
  *
  * README.md has the options, the properties, and what is left out. */
 
@@ -79,7 +79,7 @@ byte watch[4];                  /* K, for each connection: */
 
 bool has_turn[MOST];  /* it was popped; the SET behind it has not run */
 bool is_holder[MOST];  /* from the grant until all is handed on or over */
-bool has_line[MOST];   /* a holder who will hand on: not late, not a surplus */
+bool has_line[MOST];   /* a holder who will hand off: not late, not a spurious one */
 bool is_unnamed[MOST]; /* a holder who has not written its name to R yet */
 bool has_seen[MOST];   /* within half a lease, that the gate is taken */
 bool is_waiting[MOST]; /* from BLPOP until its grant */
@@ -184,7 +184,7 @@ inline block()
 }
 
 /* RPUSH L 1 ; PEXPIRE L lease */
-inline hand_on()
+inline hand_off()
 {
     own = has_line[id];
     is_holder[id] = false;
@@ -246,7 +246,7 @@ inline forget()
     is_waiting[id] = false;
     watch[id] = UNWATCHED;
     is_made = false;
-    hands_on = false;
+    hands_off = false;
     n_kept = 0;
     seen = 0
 }
@@ -254,7 +254,7 @@ inline forget()
 proctype worker(byte id)
 {
     byte n_done, n_kept, seen, served;
-    bool is_made, hands_on, own;
+    bool is_made, hands_off, own;
 
 again:
 #if ROUNDS > 0
@@ -319,15 +319,15 @@ read:
     :: STEP { true -> seen = value }
     :: FAULT -> goto dead
     fi;
-    hands_on = n_kept == 1 || n_done + 1 == ROUNDS;
+    hands_off = n_kept == 1 || n_done + 1 == ROUNDS;
 #else
-    hands_on = n_kept == 1;
+    hands_off = n_kept == 1;
 #endif
     if
     :: true                                             /* keeps the gate for one more round */
-    :: hands_on = true
+    :: hands_off = true
     :: goto give_up                                     /* nothing to commit */
-    :: FAULT -> has_line[id] = false; hands_on = true   /* knows that it is late */
+    :: FAULT -> has_line[id] = false; hands_off = true   /* knows that it is late */
     :: FAULT -> goto orphan
     :: FAULT -> goto dead
     fi;
@@ -338,15 +338,15 @@ read:
     :: FAULT -> goto dead
     fi;
 #endif
-#ifdef EARLY_HAND_ON
-    STEP { hands_on -> hand_on() };
+#ifdef EARLY_HAND_OFF
+    STEP { hands_off -> hand_off() };
 #endif
     if                                                  /* MULTI ... EXEC */
     :: STEP {
            true ->
            exec(id, OWN_COMMIT, is_made);
            if
-           :: is_made && hands_on -> hand_on()
+           :: is_made && hands_off -> hand_off()
            :: else -> skip
            fi }
     :: FAULT ->                                         /* the link is lost; the marker tells: */
@@ -369,18 +369,18 @@ read:
         :: goto lost
 #endif
         :: is_made -> atomic { tell() }; goto orphan            /* but the gate is lost */
-        :: !is_made && !hands_on -> goto orphan
-        :: !is_made && hands_on -> goto orphan                  /* the marker tells, */
-        :: !is_made && hands_on -> goto lost                    /* or nobody can ask */
+        :: !is_made && !hands_off -> goto orphan
+        :: !is_made && hands_off -> goto orphan                  /* the marker tells, */
+        :: !is_made && hands_off -> goto lost                    /* or nobody can ask */
         fi
     fi;
 #ifdef UNDISTURBED
     assert(is_made || is_holder[id]);                   /* a nil EXEC has handed nothing on */
 #endif
     if
-    :: is_made && hands_on -> goto made
-    :: is_made && !hands_on -> STEP { true -> tell(); is_made = false; n_kept++ }; goto read
-    :: !is_made && !hands_on -> goto read               /* what it reads again was on its way */
+    :: is_made && hands_off -> goto made
+    :: is_made && !hands_off -> STEP { true -> tell(); is_made = false; n_kept++ }; goto read
+    :: !is_made && !hands_off -> goto read               /* what it reads again was on its way */
     :: !is_made
     :: !is_made -> goto give_up                         /* its caller has no more time */
     fi;
@@ -391,16 +391,16 @@ read:
     goto read;
 
 made:
-    atomic { tell(); is_made = false; hands_on = false; n_kept = 0 };
+    atomic { tell(); is_made = false; hands_off = false; n_kept = 0 };
     goto again;
 
 give_up:
     if                                                  /* RPUSH L 1 ; PEXPIRE L lease */
     :: STEP {
            true ->
-           hand_on();
+           hand_off();
            watch[id] = UNWATCHED;
-           hands_on = false;
+           hands_off = false;
            seen = 0;
            n_kept = 0;
 #if ROUNDS > 0
@@ -411,10 +411,10 @@ give_up:
     fi;
     goto again;
 
-orphan: /* its link was lost, and another one hands on; has_line is gone if EXEC has done so, or the
+orphan: /* its link was lost, and another one hands off; has_line is gone if EXEC has done so, or the
          * lease is over */
     if                                                  /* RPUSH L 1 ; PEXPIRE L lease */
-    :: STEP { true -> hand_on() }
+    :: STEP { true -> hand_off() }
     :: FAULT -> goto dead
     fi;
 
@@ -462,7 +462,7 @@ end:
 /* A holder who is late by its own clock has no line any more. */
 inline overrun(i)
 {
-#ifndef HAND_ON_LATE
+#ifndef HAND_OFF_LATE
     has_line[i] = false
 #else
     skip

@@ -16,7 +16,7 @@
 #define NAME_A "CLIENT SETNAME wait:g:gate:{a} / " /* once, before the first wait for it */
 #define WAIT_A "BLPOP g:queue:{a} 0 / SET g:gate:{a} ME PX 500 / "
 #define READ_A "WATCH a / GET a"
-#define HAND_ON_A "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500"
+#define HAND_OFF_A "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500"
 #define GRANTED_A "[\"g:queue:{a}\", \"1\"], OK, "
 
 typedef struct gate_config {

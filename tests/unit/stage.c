@@ -51,7 +51,7 @@ void stage_open(stage *s, const stage_config *config)
         .identity = {1, 2},
     };
     gavel__engine_init(&s->engine, &engine_config);
-    if (config->has_no_reread)
+    if (config->has_no_prefetch)
         s->engine.policy.prefetch_credit = 0;
     for (size_t i = 0; i < STAGE_MAX_LANES; i++)
         gavel__buffer_init(&s->outs[i], &s->allocator);

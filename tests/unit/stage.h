@@ -24,7 +24,7 @@ enum { STAGE_MAX_KEYS = 16, STAGE_MAX_LANES = 4, STAGE_MAX_DIALS = 64, STAGE_MAX
 
 typedef struct stage_config {
     bool has_markers;
-    bool has_no_reread;       /* no credit for reads behind EXEC, until a conflict gives it back */
+    bool has_no_prefetch;     /* no credit for reads behind EXEC, until a conflict gives it back */
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */
     uint32_t n_waiting_lanes; /* of the pool, for questions that block */

@@ -6,7 +6,7 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 /* Enters a transaction and plays it up to its EXEC. */
 static void begin(stage *s, actor *a)
@@ -196,7 +196,7 @@ Test(core_conflicts, retry_reads_again_after_a_pause_and_counts_as_a_conflict)
 Test(core_conflicts, who_wants_a_busy_key_is_parked_and_others_pass)
 {
     stage s;
-    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
     actor a = {.reads = "a", .plays = "ADD a 1"};
     begin(&s, &a);
     link_down(&s, 0);
@@ -258,7 +258,7 @@ Test(core_conflicts, those_parked_behind_a_key_go_on_in_order_of_arrival)
 Test(core_conflicts, a_reader_behind_a_failed_exec_goes_first)
 {
     stage s;
-    stage_open(&s, &(stage_config){.max_width = 1, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.max_width = 1, .has_no_prefetch = true});
     actor a = {.reads = "a", .plays = "ADD a 1"};
     actor b = {.reads = "a", .plays = "ADD a 10"};
     enter(&s, &a);

@@ -6,8 +6,8 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
-static const stage_config without_markers = {.has_no_reread = true};
+static const stage_config with_markers = {.has_markers = true, .has_no_prefetch = true};
+static const stage_config without_markers = {.has_no_prefetch = true};
 
 /* Plays a transaction up to the loss of the reply to its EXEC. */
 static void lose_exec(stage *s, actor *a)
@@ -242,7 +242,7 @@ Test(core_doubts, the_keys_of_a_doubt_are_waited_for)
 Test(core_doubts, it_is_asked_behind_the_exec_of_another_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_markers = true, .has_no_prefetch = true, .n_lanes = 2});
     actor a = {.reads = "a", .plays = "ADD a 1"};
     actor b = {.reads = "b", .plays = "ADD b 1", .request = {.is_solo = true}};
     enter(&s, &a);
@@ -493,7 +493,7 @@ Test(core_doubts, a_marker_is_planted_again_after_a_quarter_of_its_life)
 Test(core_doubts, a_marker_is_not_planted_behind_an_exec)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_markers = true, .max_width = 1, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_markers = true, .max_width = 1, .has_no_prefetch = true});
     actor a = {.keys = "a", .plays = "SET a 1"};
     enter(&s, &a);
     link_up(&s, 0);

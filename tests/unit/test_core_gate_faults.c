@@ -212,7 +212,7 @@ Test(core_gate_faults, a_gate_whose_link_is_lost_before_exec_is_handed_off_at_on
     link_down(&s, 1);
     is_in(&s, &a, GAVEL__TX_PAUSED);
     link_up(&s, 0);
-    hears_gates(&s, 0, HAND_ON_A);
+    hears_gates(&s, 0, HAND_OFF_A);
     says(&s, 0, ":1, :1");
     stage_close(&s);
 }
@@ -264,7 +264,7 @@ static void lose_hand_off(stage *s, actor *a, actor *b)
     advance(s, 0);
     (void)stage_listen(s, 1);
     says(s, 1, "nil, OK, OK, OK, \"1\"");
-    hears_gates(s, 1, "MULTI / SET a 2 / INCR m1 / " HAND_ON_A " / EXEC");
+    hears_gates(s, 1, "MULTI / SET a 2 / INCR m1 / " HAND_OFF_A " / EXEC");
     link_down(s, 1);
     is_in(s, a, GAVEL__TX_IN_DOUBT);
     hears(s, 0, "PEXPIRE m1 900000 / GET m1");
@@ -279,7 +279,7 @@ Test(core_gate_faults, where_the_marker_says_that_exec_was_not_made_the_gate_is_
     actor b;
     lose_hand_off(&s, &a, &b);
     says(&s, 0, ":1, \"n1\"");
-    hears_gates(&s, 0, HAND_ON_A);
+    hears_gates(&s, 0, HAND_OFF_A);
     stage_close(&s);
 }
 
@@ -319,7 +319,7 @@ Test(core_gate_faults, the_gate_is_handed_off_though_its_transaction_has_left)
     gavel__engine_cancel_all(&s.engine, true, s.now_us);
     advance(&s, 0);
     says(&s, 0, ":1, \"n1\"");
-    hears_gates(&s, 0, HAND_ON_A);
+    hears_gates(&s, 0, HAND_OFF_A);
     stage_close(&s);
 }
 

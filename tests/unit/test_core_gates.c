@@ -10,7 +10,7 @@
 
 static const gate_config gated = {.n_gate_lanes = 1};
 static const gate_config adaptive = {
-    .n_gate_lanes = 1, .is_adaptive = true, .stage.has_no_reread = true};
+    .n_gate_lanes = 1, .is_adaptive = true, .stage.has_no_prefetch = true};
 
 /* Loses one race on an ordinary lane that has just read, and retries when the pause is over. */
 static void lose(stage *s, const char *exec)
@@ -103,7 +103,7 @@ Test(core_gates, several_share_a_round_inside)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 4 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 4 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     for (size_t i = 0; i < 3; i++)
         cr_expect(ends(&s, &actors[i], GAVEL_COMMITTED)->is_gated);
@@ -122,11 +122,11 @@ Test(core_gates, a_body_that_wants_more_enters_again)
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
     hears_gates(&s, 1,
-        HAND_ON_A " / UNWATCH / " ENTER_A
-                  "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH a b / GET a / GET b");
+        HAND_OFF_A " / UNWATCH / " ENTER_A
+                   "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH a b / GET a / GET b");
     says(&s, 1, ":1, :1, OK, \"1\", nil, nil, OK, OK, \"1\", nil");
     hears_gates(&s, 1,
-        "SET g:gate:{a} ME PX 500 / MULTI / SET b 1 / " HAND_ON_A
+        "SET g:gate:{a} ME PX 500 / MULTI / SET b 1 / " HAND_OFF_A
         " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
@@ -158,7 +158,7 @@ Test(core_gates, who_keeps_losing_puts_a_gate_up)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"4\"");
-    hears_gates(&s, 1, "MULTI / SET a 5 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 5 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
     cr_expect(outcome->is_gated);
@@ -207,7 +207,7 @@ Test(core_gates, a_gate_without_a_queue_is_gone_after_a_second)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     advance(&s, 1000000);
@@ -236,7 +236,7 @@ Test(core_gates, a_gate_with_a_queue_stays)
         "/ " READ_A);
     advance(&s, 200000);
     says(&s, 1, "OK, OK, [\"x\", \"1\"], OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     advance(&s, 900000);
@@ -287,7 +287,7 @@ Test(core_gates, a_login_that_may_not_hand_on_does_without)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, -NOPERM no, -EXECABORT no");
     cr_expect_eq(a.n_runs, 1);
     advance(&s, 0);
@@ -314,11 +314,11 @@ Test(core_gates, a_refused_write_inside_is_told)
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, -NOPERM no, QUEUED, QUEUED, -EXECABORT no");
     ends_saying(&s, &a, GAVEL_REJECTED, "NOPERM");
     cr_expect_not(gavel__gates_are_off(&s.engine.gates, s.now_us));
-    hears_gates(&s, 1, HAND_ON_A);
+    hears_gates(&s, 1, HAND_OFF_A);
     stage_close(&s);
 }
 

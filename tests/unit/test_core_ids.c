@@ -7,7 +7,7 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 /* ---- Records ------------------------------------------------------------------------------- */
 
@@ -199,7 +199,7 @@ Test(core_ids, once_an_id_is_in_doubt_every_other_end_is_unknown)
 Test(core_ids, an_id_tells_where_the_marker_is_gone)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_markers = true, .has_no_prefetch = true});
     actor a = {.keys = "a", .id = "x", .plays = "SET a 1"};
     enter(&s, &a);
     link_up(&s, 0);

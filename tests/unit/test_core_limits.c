@@ -7,8 +7,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const stage_config plain = {.has_no_reread = true};
-static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
+static const stage_config with_markers = {.has_markers = true, .has_no_prefetch = true};
 
 /* What ends a transaction in these tests. */
 typedef enum end { BY_DEADLINE, BY_CANCEL } end;
@@ -62,7 +62,7 @@ Test(core_limits, a_parked_transaction_is_stopped)
 {
     for (size_t i = 0; i < 2; i++) {
         stage s;
-        stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
+        stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
         actor a = {.keys = "a", .plays = "SET a 1"};
         enter(&s, &a);
         link_up(&s, 0);
@@ -322,7 +322,7 @@ Test(core_limits, a_cancelled_doubt_is_told_what_the_marker_says)
 Test(core_limits, closing_for_good_tells_unknown_only_of_what_was_sent)
 {
     stage s;
-    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
     actor a = {.keys = "a", .plays = "SET a 1"};
     actor b = {.keys = "b", .plays = "SET b 1"};
     actor c = {.keys = "c", .plays = "SET c 1"};
@@ -409,7 +409,7 @@ Test(core_limits, attempts_lost_to_faults_count_among_the_attempts)
 static void lose_to_a_neighbour(const char *written, const char *replies, const char *words)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true});
     actor a = {.keys = "a", .plays = "SET a 1", .request = {.max_attempts = 1}};
     actor b = {.keys = "b", .plays = strstr(written, "NOSUCH") ? "WRITE NOSUCH b" : "SET b 2"};
     enter(&s, &a);

@@ -5,8 +5,8 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config with_markers = {.has_markers = true, .has_no_prefetch = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 static const actor adder = {.reads = "a", .plays = "ADD a 1"};
 

@@ -344,7 +344,7 @@ typedef struct conversation {
     bool has_markers;
     bool has_strings;  /* cast_strings; and what they read is there */
     bool has_no_short; /* no MGET and MSET */
-    bool has_no_reread;
+    bool has_no_prefetch;
     uint32_t max_width; /* 0: 3 */
 } conversation;
 
@@ -377,7 +377,7 @@ static bool try_with(size_t n, const conversation *c)
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = N_LANES,
                        .has_markers = c->has_markers,
-                       .has_no_reread = c->has_no_reread,
+                       .has_no_prefetch = c->has_no_prefetch,
                        .max_width = c->max_width > 0 ? c->max_width : 3,
                        .has_any_memory = true,
                        .n_left = n});
@@ -451,7 +451,7 @@ Test(core_memory, every_allocation_may_fail_while_a_round_is_narrowed)
     for (size_t i = 0; i < 2; i++) {
         conversation c = {.mishap = mishaps[i], .has_strings = true, .max_width = 7};
         sweep(&c);
-        c.has_no_reread = true;
+        c.has_no_prefetch = true;
         sweep(&c);
         c.has_markers = true;
         sweep(&c);
@@ -461,7 +461,7 @@ Test(core_memory, every_allocation_may_fail_while_a_round_is_narrowed)
 /* Plays a commit for which the link's buffer gets no memory. */
 static void fail_to_compose(stage *s, actor *a)
 {
-    stage_open(s, &(stage_config){.has_no_reread = true});
+    stage_open(s, &(stage_config){.has_no_prefetch = true});
     actor warm_up = {.keys = "a", .plays = "SET a 1"}; /* what it needs is there for the next */
     enter(s, &warm_up);
     link_up(s, 0);

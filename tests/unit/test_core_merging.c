@@ -9,8 +9,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const stage_config plain = {.has_no_reread = true};
-static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
+static const stage_config with_markers = {.has_markers = true, .has_no_prefetch = true};
 
 /* Enters the actors, all of whom only declare keys, and plays them up to their EXEC. */
 static void begin(stage *s, actor *actors, size_t n, const char *watch)

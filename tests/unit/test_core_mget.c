@@ -9,7 +9,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 static actor reader(const char *reads, const char *plays)
 {
@@ -268,7 +268,7 @@ Test(core_mget, the_next_rounds_reads_behind_exec)
 {
     for (int i = 0; i < 2; i++) {
         stage s;
-        stage_open(&s, &(stage_config){.has_no_reread = true, .max_width = 1});
+        stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_width = 1});
         actor a = {.reads = "a b c d", .plays = "ADD a 1"};
         actor b = {.reads = "b c d e h.f", .plays = "ADD e 1"};
         enter(&s, &a);
@@ -295,7 +295,7 @@ Test(core_mget, the_next_rounds_reads_behind_exec)
 Test(core_mget, behind_exec_it_may_fail_as_well)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_width = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_width = 1});
     actor a = {.keys = "x", .plays = "SET x 1"};
     actor b = {.reads = "a b c d", .plays = "ADD a 1"};
     enter(&s, &a);

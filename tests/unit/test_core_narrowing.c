@@ -8,7 +8,7 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 /* The same once more: "b" has changed and is hot now, and all have read again. */
 static void lose_twice(stage *s, actor *a, actor *b)

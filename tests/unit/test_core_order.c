@@ -6,8 +6,8 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config two_lanes = {.has_no_reread = true, .n_lanes = 2};
-static const gate_config adaptive = {.is_adaptive = true, .stage = {.has_no_reread = true}};
+static const stage_config two_lanes = {.has_no_prefetch = true, .n_lanes = 2};
+static const gate_config adaptive = {.is_adaptive = true, .stage = {.has_no_prefetch = true}};
 
 static actor setter(const char *keys, const char *plays)
 {
@@ -49,7 +49,7 @@ Test(core_order, nobody_younger_takes_what_an_elder_waits_for)
 Test(core_order, who_wants_the_keys_of_two_chains_gets_them_at_once)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2, .max_width = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2, .max_width = 1});
     actor a[2] = {setter("a", "SET a 1"), setter("a", "SET a 3")};
     actor b[2] = {setter("b", "SET b 1"), setter("b", "SET b 3")};
     actor both = setter("a b", "SET a 2; SET b 2");
@@ -99,7 +99,7 @@ Test(core_order, who_ends_while_it_waits_lets_the_next_ones_go)
 Test(core_order, who_comes_back_goes_before_those_who_came_later)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_width = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_width = 1});
     actor a = {.reads = "a", .plays = "GET b; SET a 1"};
     actor b = setter("a", "SET a 2");
     enter(&s, &a);
@@ -119,7 +119,7 @@ Test(core_order, who_comes_back_goes_before_those_who_came_later)
 Test(core_order, a_key_that_pauses_keeps_nobody_from_others)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true});
     actor a = {.reads = "a", .plays = "ADD a 1"};
     enter(&s, &a);
     link_up(&s, 0);
@@ -158,7 +158,7 @@ Test(core_order, a_key_that_pauses_keeps_nobody_from_others)
 #define WAIT_Z                                                                                     \
     "UNWATCH / CLIENT SETNAME wait:g:gate:{z} / BLPOP g:queue:{z} 0 / SET g:gate:{z} ME PX 500 / "
 #define READ_BOTH "WATCH a z / GET a / GET z"
-#define HAND_ON_Z "RPUSH g:queue:{z} mine / PEXPIRE g:queue:{z} 500"
+#define HAND_OFF_Z "RPUSH g:queue:{z} mine / PEXPIRE g:queue:{z} 500"
 #define GRANTED_Z "OK, OK, [\"g:queue:{z}\", \"1\"], OK, "
 
 /* How long a round that waits at a gate keeps its other keys, where nothing was measured yet. */
@@ -199,7 +199,7 @@ Test(core_order, who_waits_at_a_gate_leaves_its_other_keys_to_others)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &alone, GAVEL_COMMITTED);
     says(&s, 1, GRANTED_Z "OK, \"2\", \"5\"");
-    hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / " HAND_ON_Z " / EXEC");
+    hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / " HAND_OFF_Z " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     cr_expect_eq(ends(&s, &both, GAVEL_COMMITTED)->n_conflicts, 0);
     stage_close(&s);
@@ -242,7 +242,7 @@ Test(core_order, nobody_waits_for_those_behind_who_waits_at_a_gate)
     hears_gates(&s, 1, "MULTI / SET z 6 / EXEC / " READ_BOTH);
     says(&s, 1, "OK, QUEUED, [OK], OK, \"2\", \"6\"");
     ends(&s, &first, GAVEL_COMMITTED);
-    hears_gates(&s, 1, "MULTI / MSET a 5 z 9 / " HAND_ON_Z " / EXEC");
+    hears_gates(&s, 1, "MULTI / MSET a 5 z 9 / " HAND_OFF_Z " / EXEC");
     stage_close(&s);
 }
 
@@ -273,7 +273,7 @@ Test(core_order, a_key_that_is_taken_when_the_gate_opens_is_waited_for_inside)
     hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / EXEC");
     says(&s, 1, "OK, QUEUED, [OK]");
     cr_expect_eq(ends(&s, &both, GAVEL_COMMITTED)->n_conflicts, 0);
-    hears_gates(&s, 1, HAND_ON_Z);
+    hears_gates(&s, 1, HAND_OFF_Z);
     stage_close(&s);
 }
 
@@ -282,7 +282,7 @@ Test(core_order, a_gate_that_is_held_meanwhile_is_open_to_others_of_this_client)
 {
     stage s;
     actor both = adder_of_both();
-    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1, .stage = {.has_no_reread = true}});
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1, .stage = {.has_no_prefetch = true}});
     enter(&s, &both);
     advance(&s, 0);
     link_up(&s, 1);
@@ -300,6 +300,6 @@ Test(core_order, a_gate_that_is_held_meanwhile_is_open_to_others_of_this_client)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &alone, GAVEL_COMMITTED);
     says(&s, 1, GRANTED_Z "OK, \"2\", \"5\"");
-    hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / " HAND_ON_A " / " HAND_ON_Z " / EXEC");
+    hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / " HAND_OFF_A " / " HAND_OFF_Z " / EXEC");
     stage_close(&s);
 }

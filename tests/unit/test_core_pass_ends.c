@@ -42,11 +42,11 @@ Test(core_pass_ends, who_waits_too_long_sees_whether_the_holder_is_dead)
     link_up(&s, 0);
     hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 0, "OK, :500");
-    hears_gates(&s, 0, HAND_ON_A);
+    hears_gates(&s, 0, HAND_OFF_A);
     says(&s, 0, ":1, :0");
     hears_nothing(&s, 0);
     says(&s, 1, GRANTED_A "OK, \"5\"");
-    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_OFF_A " / EXEC");
     stage_close(&s);
 }
 
@@ -108,7 +108,7 @@ Test(core_pass_ends, a_repair_may_come_too_late)
     link_up(&s, 0);
     hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(&s, 1, GRANTED_A "OK, \"5\"");
-    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     says(&s, 0, "nil, :77");
@@ -174,7 +174,7 @@ Test(core_pass_ends, the_wait_goes_on_as_long_as_somebody_waits)
     cancel(&s, &a);
     hears_nothing(&s, 1);
     says(&s, 1, "OK, OK, " GRANTED_A "OK, \"5\"");
-    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_OFF_A " / EXEC");
     stage_close(&s);
 }
 
@@ -186,7 +186,7 @@ Test(core_pass_ends, who_leaves_while_entering_hands_on)
     cancel(&s, &a);
     ends(&s, &a, GAVEL_CANCELLED);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, HAND_ON_A);
+    hears_gates(&s, 1, HAND_OFF_A);
     cr_expect_eq(pass_of(&s), GAVEL__PASS_NONE);
     says(&s, 1, ":1, :1");
     actor b = an_adder();
@@ -215,7 +215,7 @@ static void expect_a_hand_on(stage *s)
 {
     advance(s, 0);
     link_up(s, 0);
-    hears_gates(s, 0, HAND_ON_A);
+    hears_gates(s, 0, HAND_OFF_A);
     says(s, 0, ":1, :1");
     hears_nothing(s, 0);
 }
@@ -332,7 +332,7 @@ Test(core_pass_ends, a_doubt_behind_a_gate_is_settled_by_the_marker)
     hears_gates(&s, 1, ENTER_A "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
     says(&s, 1, "\"1\", nil, OK, OK, \"1\"");
     hears_gates(
-        &s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / INCR m0 / " HAND_ON_A " / EXEC");
+        &s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / INCR m0 / " HAND_OFF_A " / EXEC");
     link_down(&s, 1);
     is_in(&s, &a, GAVEL__TX_IN_DOUBT);
     link_up(&s, 0);
@@ -406,7 +406,7 @@ Test(core_pass_ends, a_hand_on_that_fails_in_exec_changes_nothing)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, -WRONGTYPE no, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -419,7 +419,7 @@ Test(core_pass_ends, a_refused_name_changes_nothing)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "\"1\", nil, OK, \"1\"");
-    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "-OOM no, OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -432,7 +432,7 @@ Test(core_pass_ends, a_hand_on_that_is_refused_for_now_is_left_out)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, -OOM no, QUEUED, -EXECABORT no");
     hears_gates(&s, 1, "WATCH a / GET a");
     cr_expect_not(gavel__gates_are_off(&s.engine.gates, s.now_us));
@@ -451,7 +451,7 @@ Test(core_pass_ends, a_round_that_fails_inside_hands_on)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, -LOADING no, -LOADING no");
-    hears_gates(&s, 1, HAND_ON_A);
+    hears_gates(&s, 1, HAND_OFF_A);
     is_in(&s, &a, GAVEL__TX_PAUSED);
     stage_close(&s);
 }

@@ -21,7 +21,7 @@ Test(core_passes, a_free_gate_costs_no_round_trip)
     says(&s, 1, "nil, OK");
     cr_expect_eq(pass_of(&s), GAVEL__PASS_HELD);
     says(&s, 1, "OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
     cr_expect(outcome->is_gated);
@@ -38,7 +38,7 @@ Test(core_passes, a_token_that_lies_there_lets_in)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "\"1\", nil, OK, \"1\"");
-    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "SET g:gate:{a} ME PX 500 / MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -50,7 +50,7 @@ Test(core_passes, a_token_and_no_record_need_no_name)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "\"whatever\", OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     stage_close(&s);
 }
 
@@ -62,7 +62,7 @@ Test(core_passes, a_round_without_exec_hands_on_by_itself)
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
     ends(&s, &a, GAVEL_ABORTED);
-    hears_gates(&s, 1, HAND_ON_A);
+    hears_gates(&s, 1, HAND_OFF_A);
     cr_expect_eq(pass_of(&s), GAVEL__PASS_NONE);
     says(&s, 1, ":1, :1");
     hears_nothing(&s, 1);
@@ -76,7 +76,7 @@ Test(core_passes, a_verdict_that_needs_proof_hands_on_in_its_exec)
     begin_gated(&s, &a);
     hears_gates(&s, 1, ENTER_A READ_A " / HGET a f");
     says(&s, 1, "nil, OK, OK, \"1\", nil");
-    hears_gates(&s, 1, "MULTI / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, [:1, :1]");
     ends(&s, &a, GAVEL_ABORTED);
     stage_close(&s);
@@ -94,7 +94,7 @@ Test(core_passes, a_gate_that_is_taken_is_waited_for_on_the_server)
     advance(&s, 200000);
     hears_nothing(&s, 1);
     says(&s, 1, GRANTED_A "OK, \"5\"");
-    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     cr_expect(ends(&s, &a, GAVEL_COMMITTED)->is_gated);
     stage_close(&s);
@@ -112,7 +112,7 @@ Test(core_passes, what_was_read_in_vain_is_ignored)
     hears_nothing(&s, 1);
     cr_expect_eq(a.n_runs, 0);
     says(&s, 1, "OK, OK, " GRANTED_A "OK, \"5\"");
-    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 6 / " HAND_OFF_A " / EXEC");
     stage_close(&s);
 }
 
@@ -123,14 +123,14 @@ Test(core_passes, who_hands_on_waits_at_once_for_his_next_turn)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     actor b = an_adder();
     enter(&s, &b);
     hears_gates(&s, 1, NAME_A WAIT_A READ_A);
     says(&s, 1, "OK, " GRANTED_A "OK, \"2\"");
-    hears_gates(&s, 1, "MULTI / SET a 3 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 3 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &b, GAVEL_COMMITTED);
     advance(&s, LEASE_US / 2);
@@ -154,7 +154,7 @@ Test(core_passes, several_gates_are_entered_in_one_write_and_in_order)
         "/ WATCH b a");
     says(&s, 1, "nil, OK, \"1\", nil, OK");
     hears_gates(&s, 1,
-        "SET g:gate:{b} ME PX 500 / MULTI / MSET a 1 b 2 / " HAND_ON_A
+        "SET g:gate:{b} ME PX 500 / MULTI / MSET a 1 b 2 / " HAND_OFF_A
         " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     says(&s, 1, "OK, OK, QUEUED, QUEUED, QUEUED, QUEUED, QUEUED, [OK, :1, :1, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
@@ -173,7 +173,7 @@ Test(core_passes, what_lies_behind_a_taken_gate_is_given_back)
         "BLPOP g:queue:{b} 0 / SET g:gate:{b} ME PX 500 / WATCH a b");
     says(&s, 1, ":1, :1, OK, OK, " GRANTED_A GRANTED_B "OK");
     hears_gates(&s, 1,
-        "MULTI / MSET a 1 b 2 / " HAND_ON_A
+        "MULTI / MSET a 1 b 2 / " HAND_OFF_A
         " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
@@ -192,7 +192,7 @@ Test(core_passes, what_lies_before_a_taken_gate_is_kept)
     cr_expect_eq(gavel__pass_blocked_on(lane_of(&s, 1)), gate_of(&s, "b"));
     says(&s, 1, "OK, OK, " GRANTED_B "OK");
     hears_gates(&s, 1,
-        "MULTI / MSET a 1 b 2 / " HAND_ON_A
+        "MULTI / MSET a 1 b 2 / " HAND_OFF_A
         " / RPUSH g:queue:{b} mine / PEXPIRE g:queue:{b} 500 / EXEC");
     stage_close(&s);
 }
@@ -267,7 +267,7 @@ Test(core_passes, more_gates_than_lanes_take_turns)
     enter(&s, &b);
     hears_gates(&s, 1, ENTER_A READ_A);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     hears_gates(&s, 1, "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH b / GET b");
@@ -292,7 +292,7 @@ Test(core_passes, two_rounds_under_one_grant)
     ends(&s, &a, GAVEL_COMMITTED);
     cr_expect_eq(pass_of(&s), GAVEL__PASS_HELD);
     says(&s, 1, "OK, \"2\"");
-    hears_gates(&s, 1, "MULTI / SET a 3 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 3 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &b, GAVEL_COMMITTED);
     cr_expect_eq(pass_of(&s), GAVEL__PASS_NONE);
@@ -323,7 +323,7 @@ Test(core_passes, a_fair_share_is_four_rounds)
         snprintf(reply, sizeof reply, "OK, \"%zu\"", i + 2);
         says(&s, 1, reply);
     }
-    hears_gates(&s, 1, "MULTI / SET a 5 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 5 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     ends(&s, &actors[3], GAVEL_COMMITTED);
     enter(&s, &actors[4]);
@@ -343,7 +343,7 @@ Test(core_passes, a_fair_share_is_five_milliseconds)
     says(&s, 1, "nil, OK");
     advance(&s, 5000);
     says(&s, 1, "OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     stage_close(&s);
 }
 
@@ -364,7 +364,7 @@ Test(core_passes, callers_that_do_not_come_back_are_not_waited_for)
     cr_expect_eq(lane_of(&s, 1)->n_new_replies, 0, "the caller has not been told yet");
     cr_expect(gavel__engine_keeps_gates(&s.engine));
     stage_collect(&s);
-    hears_gates(&s, 1, HAND_ON_A);
+    hears_gates(&s, 1, HAND_OFF_A);
     cr_expect_not(gavel__engine_keeps_gates(&s.engine));
     cr_expect_eq(pass_of(&s), GAVEL__PASS_NONE);
     says(&s, 1, "OK, \"2\", :1, :1");
@@ -384,13 +384,13 @@ Test(core_passes, a_conflict_inside_is_tried_again_at_once)
     actor a;
     begin_entering(&s, &a);
     says(&s, 1, "nil, OK, OK, \"1\"");
-    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, nil");
     hears_gates(&s, 1, "GET g:gate:{a} / WATCH a / GET a");
     cr_expect_eq(pass_of(&s), GAVEL__PASS_HELD);
     says_ours(&s, 1, "a");
     says(&s, 1, "OK, \"7\"");
-    hears_gates(&s, 1, "MULTI / SET a 8 / " HAND_ON_A " / EXEC");
+    hears_gates(&s, 1, "MULTI / SET a 8 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, [OK, :1, :1]");
     const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
     cr_expect_eq(outcome->n_conflicts, 1);
@@ -408,7 +408,7 @@ Test(core_passes, a_token_too_many_ends_after_a_conflict)
         actor a;
         begin_entering(&s, &a);
         says(&s, 1, "nil, OK, OK, \"1\"");
-        hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_ON_A " / EXEC");
+        hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
         says(&s, 1, "OK, QUEUED, QUEUED, QUEUED, nil");
         hears_gates(&s, 1, "GET g:gate:{a} / WATCH a / GET a");
         says(&s, 1, records[i]);

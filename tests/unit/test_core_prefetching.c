@@ -8,7 +8,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 /* ---- Whether it reads again ---------------------------------------------------------------- */
 
@@ -62,7 +62,7 @@ Test(core_prefetching, a_round_that_stood_is_narrowed_like_any_other)
 Test(core_prefetching, not_while_the_next_round_reads_behind)
 {
     stage s;
-    stage_open(&s, &(stage_config){.max_width = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.max_width = 2, .has_no_prefetch = true});
     actor a = adder("a");
     actor b = adder("b");
     actor c = adder("c");
@@ -277,7 +277,7 @@ Test(core_prefetching, a_refusal_meanwhile_is_no_narrowing)
 Test(core_prefetching, who_waits_for_its_keys_reads_behind_the_retry)
 {
     stage s;
-    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
     actor a;
     actor b;
     lose(&s, &a, &b);
@@ -423,7 +423,7 @@ Test(core_prefetching, a_body_may_want_more_in_the_retry)
 Test(core_prefetching, a_round_that_reads_again_keeps_its_marker)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_markers = true, .has_no_prefetch = true});
     actor a = adder("a");
     actor b = adder("b");
     enter(&s, &a);

@@ -8,8 +8,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const stage_config one_lane = {.n_lanes = 1, .has_no_reread = true};
-static const stage_config two_lanes = {.n_lanes = 2, .has_no_reread = true};
+static const stage_config one_lane = {.n_lanes = 1, .has_no_prefetch = true};
+static const stage_config two_lanes = {.n_lanes = 2, .has_no_prefetch = true};
 
 /* An actor whose EXEC is under way on lane 0. */
 static void begin_commit(stage *s, actor *a)
@@ -75,7 +75,7 @@ Test(core_questions, a_question_is_answered_behind_an_exec)
 Test(core_questions, a_question_under_way_keeps_no_round_waiting)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_markers = true, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_markers = true, .has_no_prefetch = true});
     asker q = asker_init("GET x");
     asks(&s, &q);
     link_up(&s, 0);
@@ -374,7 +374,7 @@ Test(core_questions, a_lane_that_waits_for_a_gate_is_asked_nothing)
 
 /* ---- Questions that block ------------------------------------------------------------------ */
 
-static const stage_config with_pool = {.n_lanes = 1, .n_waiting_lanes = 2, .has_no_reread = true};
+static const stage_config with_pool = {.n_lanes = 1, .n_waiting_lanes = 2, .has_no_prefetch = true};
 
 static asker a_waiter(void)
 {

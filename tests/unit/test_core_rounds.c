@@ -8,8 +8,8 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config plain = {.has_no_reread = true};
-static const stage_config with_markers = {.has_markers = true, .has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
+static const stage_config with_markers = {.has_markers = true, .has_no_prefetch = true};
 
 /* ---- One transaction ----------------------------------------------------------------------- */
 
@@ -118,7 +118,7 @@ Test(core_rounds, what_was_not_declared_is_fetched_and_the_body_runs_again)
 Test(core_rounds, an_undeclared_key_read_twice_in_a_run_is_not_there_yet_twice)
 {
     stage s;
-    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
     actor other = {.keys = "h k", .plays = "SET k 1; SET k 2; SET k 3; HSET h f 1; HSET h g 2"};
     enter(&s, &other);
     link_up(&s, 0);
@@ -311,7 +311,7 @@ Test(core_rounds, transactions_on_one_key_share_a_round_and_each_sees_the_write_
 Test(core_rounds, a_round_is_no_wider_than_allowed_and_the_rest_follows_behind_its_exec)
 {
     stage s;
-    stage_open(&s, &(stage_config){.max_width = 2, .has_no_reread = true});
+    stage_open(&s, &(stage_config){.max_width = 2, .has_no_prefetch = true});
     actor a[3] = {{.reads = "a", .plays = "ADD a 1"}, {.reads = "b", .plays = "ADD b 1"},
         {.reads = "c", .plays = "ADD c 1"}};
     for (size_t i = 0; i < 3; i++)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 /* Actors that set a key of their own each: k00, k01 ... */
 enum { MAX_CROWD = 64 };
@@ -87,7 +87,7 @@ Test(core_sharing, a_solo_one_shares_its_exec_with_nobody)
 Test(core_sharing, solo_ones_run_at_the_same_time_on_several_links)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 3});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 3});
     actor a[4] = {
         solo("a", "SET a 1"), solo("b", "SET b 1"), setter("c", "SET c 1"), setter("d", "SET d 1")};
     for (size_t i = 0; i < 4; i++)
@@ -207,7 +207,7 @@ Test(core_sharing, what_is_wrong_with_a_solo_one_is_told_at_once)
 Test(core_sharing, readers_and_writers_are_gathered_apart)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     actor a[6] = {setter("a", "SET a 1"), reader("x", "GET x"), setter("b", "SET b 1"),
         reader("y", "GET y"), setter("c", "SET c 1"), reader("z", "GET z")};
     for (size_t i = 0; i < 6; i++)
@@ -254,7 +254,7 @@ Test(core_sharing, nobody_starves_among_ever_more_writers)
 {
     enum { N = 40 };
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 4});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_keys = 4});
     actor special[3] = {reader("x y", "GET x"), solo("p", "SET p 1"), setter("q r s t", "SET q 1")};
     static crowd c;
     c = (crowd){.actors = {{.keys = NULL}}};
@@ -302,7 +302,7 @@ Test(core_sharing, nobody_starves_among_ever_more_writers)
 Test(core_sharing, sixteen_with_keys_of_their_own_are_no_crowd)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     static crowd c;
     enter_crowd(&s, &c, 16);
     link_up(&s, 0);
@@ -319,7 +319,7 @@ Test(core_sharing, of_more_half_is_left_to_other_links)
         {64, {32, 32, 0}}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;
-        stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+        stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
         static crowd c;
         enter_crowd(&s, &c, cases[i].n);
         link_up(&s, 0);
@@ -348,7 +348,7 @@ Test(core_sharing, with_one_link_the_other_half_reads_behind_exec)
 Test(core_sharing, all_who_want_the_same_keys_come_along)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     enum { N = 50 };
     actor a[N];
     for (size_t i = 0; i < N; i++) {
@@ -369,7 +369,7 @@ Test(core_sharing, all_who_want_the_same_keys_come_along)
 Test(core_sharing, when_the_share_is_full_nobody_comes_along)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     static crowd c;
     enter_crowd(&s, &c, 17);
     actor same = setter("k03", "SET k03 2");
@@ -384,7 +384,7 @@ Test(core_sharing, when_the_share_is_full_nobody_comes_along)
 Test(core_sharing, those_that_only_read_all_share_a_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     static crowd c;
     for (size_t i = 0; i < 40; i++) {
         snprintf(c.keys[i], sizeof(c.keys[i]), "k%02zu", i);
@@ -425,7 +425,7 @@ static void lose_to_a_writer_of_a(stage *s, actor *a, actor *b)
 Test(core_sharing, a_key_that_others_write_shares_no_round_with_calm_ones)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     actor before[2];
     lose_to_a_writer_of_a(&s, &before[0], &before[1]);
     actor of_a[2] = {setter("a", "SET a 1"), setter("a x", "SET x 1")};
@@ -443,7 +443,7 @@ Test(core_sharing, a_key_that_others_write_shares_no_round_with_calm_ones)
 Test(core_sharing, a_key_is_calm_again_when_nobody_else_has_written_it_for_a_while)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
     actor before[2];
     lose_to_a_writer_of_a(&s, &before[0], &before[1]);
     advance(&s, 20000);
@@ -459,7 +459,7 @@ Test(core_sharing, a_key_is_calm_again_when_nobody_else_has_written_it_for_a_whi
 Test(core_sharing, who_has_waited_while_a_key_became_calm_shares_with_calm_ones)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 1});
     actor before[2];
     lose_to_a_writer_of_a(&s, &before[0], &before[1]);
     actor c = setter("c", "SET c 1");
@@ -478,7 +478,7 @@ Test(core_sharing, who_has_waited_while_a_key_became_calm_shares_with_calm_ones)
 Test(core_sharing, what_contended_keys_lose_leaves_calm_rounds_wide)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .n_lanes = 1, .max_width = 8});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 1, .max_width = 8});
     actor before[2];
     lose_to_a_writer_of_a(&s, &before[0], &before[1]);
     cr_expect_eq(s.engine.policy.widths[false], 4, "the first time it was not known");
@@ -498,7 +498,7 @@ Test(core_sharing, what_contended_keys_lose_leaves_calm_rounds_wide)
 Test(core_sharing, the_same_words_of_one_key_and_of_two)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true});
     gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("b")};
     gavel_command commands[] = {
         {.args = args, .n_args = 3, .n_keys = 1}, {.args = args, .n_args = 3, .n_keys = 2}};

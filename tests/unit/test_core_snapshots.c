@@ -5,7 +5,7 @@
 
 #include <criterion/criterion.h>
 
-static const stage_config plain = {.has_no_reread = true};
+static const stage_config plain = {.has_no_prefetch = true};
 
 static actor reader(const char *reads, const char *plays)
 {

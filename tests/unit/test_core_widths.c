@@ -22,7 +22,7 @@ static actor reader(const char *reads, const char *plays)
 Test(core_widths, a_round_takes_no_more_keys_than_allowed)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 4});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_keys = 4});
     actor a[4] = {setter("a b", "SET a 1"), setter("c d", "SET c 1"), setter("e", "SET e 1"),
         setter("f", "SET f 1")};
     for (size_t i = 0; i < 4; i++)
@@ -37,7 +37,7 @@ Test(core_widths, a_round_takes_no_more_keys_than_allowed)
 Test(core_widths, a_single_one_may_have_more_keys_than_a_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_keys = 2});
     actor a[3] = {setter("a b c", "SET a 1"), setter("d", "SET d 1"), setter("e f g", "SET e 1")};
     for (size_t i = 0; i < 3; i++)
         enter(&s, &a[i]);
@@ -53,7 +53,7 @@ Test(core_widths, a_single_one_may_have_more_keys_than_a_round)
 Test(core_widths, nobody_overtakes_one_that_does_not_fit)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 3, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_keys = 3, .n_lanes = 2});
     actor a[3] = {setter("a b", "SET a 1"), setter("c d", "SET c 1"), setter("e", "SET e 1")};
     for (size_t i = 0; i < 3; i++)
         enter(&s, &a[i]);
@@ -69,7 +69,7 @@ Test(core_widths, nobody_overtakes_one_that_does_not_fit)
 Test(core_widths, a_snapshot_takes_no_more_keys_than_allowed)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_keys = 4});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_keys = 4});
     actor a[3] = {reader("a b", "GET a"), reader("c d", "GET c"), reader("e", "GET e")};
     for (size_t i = 0; i < 3; i++)
         enter(&s, &a[i]);
@@ -84,7 +84,7 @@ Test(core_widths, a_snapshot_takes_no_more_keys_than_allowed)
 Test(core_widths, when_the_writes_are_long_the_rest_is_for_the_next_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_bytes = 60});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_bytes = 60});
     actor a[4] = {setter("a", "SET a 0123456789"), setter("b", "SET b 0123456789"),
         setter("c", "SET c 0123456789"), setter("d", "SET d 0123456789")};
     for (size_t i = 0; i < 4; i++) {
@@ -113,7 +113,7 @@ Test(core_widths, when_the_writes_are_long_the_rest_is_for_the_next_round)
 Test(core_widths, a_single_one_may_write_more_than_a_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_bytes = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_bytes = 1});
     actor a[2] = {setter("a b", "SET a 0123456789; SET b 0123456789"), setter("c", "SET c 1")};
     enter(&s, &a[0]);
     enter(&s, &a[1]);
@@ -129,7 +129,7 @@ Test(core_widths, a_single_one_may_write_more_than_a_round)
 Test(core_widths, writes_of_an_aborted_body_do_not_count)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_bytes = 30});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_bytes = 30});
     actor a[3] = {setter("a", "SET a 0123456789; ABORT 1"),
         setter("b", "SET b 0123456789; ABORT 1"), setter("c", "SET c 1")};
     for (size_t i = 0; i < 3; i++)
@@ -153,7 +153,7 @@ Test(core_widths, when_bodies_take_long_the_rest_is_for_the_next_round)
         {1000, 1}, {5000, 1}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;
-        stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 1000});
+        stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 1000});
         static const char *const keys[] = {"a", "b", "c", "d", "e", "f"};
         actor a[6];
         char plays[6][32];
@@ -182,7 +182,7 @@ Test(core_widths, when_bodies_take_long_the_rest_is_for_the_next_round)
 Test(core_widths, a_single_one_may_take_its_time)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 1});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 1});
     actor a = setter("a", "WAIT 100000; SET a 1");
     enter(&s, &a);
     link_up(&s, 0);
@@ -198,7 +198,7 @@ Test(core_widths, a_single_one_may_take_its_time)
 Test(core_widths, the_rest_goes_on_when_those_that_ran_have_left)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 10});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 10});
     actor a[3] = {
         setter("a", "WAIT 10; ABORT 1"), setter("b", "WAIT 10; SET b 1"), setter("c", "SET c 1")};
     for (size_t i = 0; i < 3; i++)
@@ -216,7 +216,7 @@ Test(core_widths, the_rest_goes_on_when_those_that_ran_have_left)
 Test(core_widths, those_that_only_read_are_bounded_in_time_as_well)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 10});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 10});
     actor a[3] = {
         reader("a", "WAIT 10; GET a"), reader("a", "WAIT 10; GET a"), reader("a", "GET a")};
     for (size_t i = 0; i < 3; i++)
@@ -235,7 +235,7 @@ Test(core_widths, those_that_only_read_are_bounded_in_time_as_well)
 Test(core_widths, those_that_declare_nothing_are_bounded_in_time_as_well)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 10});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 10});
     actor a[3];
     for (size_t i = 0; i < 3; i++) {
         a[i] = reader(NULL, "WAIT 10; GET a");
@@ -263,7 +263,7 @@ Test(core_widths, those_that_declare_nothing_are_bounded_in_time_as_well)
 Test(core_widths, the_rest_keeps_its_place_in_the_queue)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 10});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 10});
     actor a[4];
     for (size_t i = 0; i < 4; i++)
         a[i] = (actor){.reads = "a", .plays = "WAIT 10; GET a; ADD a 1"};
@@ -293,7 +293,7 @@ Test(core_widths, the_rest_keeps_its_place_in_the_queue)
 Test(core_widths, the_rest_may_be_cancelled_and_meets_its_deadline)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_reread = true, .max_body_us = 10});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .max_body_us = 10});
     actor a[3] = {setter("a", "WAIT 10; SET a 1"), setter("b", "SET b 1"), setter("c", "SET c 1")};
     a[2].request.deadline_ms = 100;
     for (size_t i = 0; i < 3; i++)
