@@ -168,11 +168,16 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     }
 }
 
+static bool may_go_anywhere(const gavel__question *question)
+{
+    return question->strand == NULL || question->strand->last == NULL;
+}
+
 /* Behind its strand, also if that takes the loss of a lane that cannot be asked any more. */
 static gavel__lane *lane_for(const gavel__questions *questions, const gavel__question *question,
     const gavel__lanes *lanes, int64_t now_us)
 {
-    if (question->strand == NULL || question->strand->last == NULL)
+    if (may_go_anywhere(question))
         return find_lane(questions, lanes, now_us);
     gavel__lane *lane = question->strand->last->lane;
     return gavel__lane_can_ask(lane) ? lane : NULL;
@@ -192,9 +197,15 @@ void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lan
 {
     gavel__lane *lane;
     gavel__list *next;
+    bool is_over = false; /* there is no lane for those that may go anywhere */
     for (gavel__list *node = questions->pending.next; node != &questions->pending; node = next) {
+        gavel__question *question = GAVEL__CONTAINER(node, gavel__question, node);
         next = node->next;
-        serve(questions, GAVEL__CONTAINER(node, gavel__question, node), lanes, now_us);
+        if (is_over && may_go_anywhere(question))
+            continue;
+        serve(questions, question, lanes, now_us);
+        is_over =
+            is_over || (question->state == GAVEL__QUESTION_PENDING && may_go_anywhere(question));
     }
     while (!gavel__list_is_empty(&questions->pending_blocking) &&
            (lane = find_spare_lane(lanes)) != NULL)
