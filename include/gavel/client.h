@@ -89,10 +89,10 @@ typedef enum gavel_mode { GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC, GAVEL_GATED } gavel_
 /* Zero means the default, which stands beside the field. */
 typedef struct gavel_config {
     struct ev_loop *loop; /* NULL: a blocking client; else an attached one */
-    uint32_t max_links;   /* 0: 4. Connections to the server, at most 64 */
+    uint32_t max_links;   /* 0: 4. Connections to the server */
     gavel_mode mode;      /* 0: GAVEL_ADAPTIVE */
     /* 0: 4. Connections beside max_links: one for each gate that is waited for or held at the same
-     * time; at most 64 together with max_links. */
+     * time. At most 64 together with max_links, also where either is the default. */
     uint32_t max_gate_links;
     /* 0: 16. Connections beside these that wait for locks, one for each name, at most 256: beyond
      * that a wait begins when another has ended. */

@@ -63,7 +63,7 @@ typedef struct gavel_outcome {
     int abort_code;         /* ABORTED: what the body passed to gavel_abort, else 0 */
     uint32_t n_attempts;    /* runs of the body, those with AGAIN not counted */
     uint32_t n_conflicts;   /* attempts lost because somebody else changed a key, or RETRY */
-    uint32_t n_faults;      /* attempts lost to a broken link or a server that could not serve */
+    uint32_t n_faults;      /* links that broke or did not come up, a server that cannot serve */
     uint32_t n_round_trips; /* waited for on behalf of this transaction */
     int64_t elapsed_us;     /* from the call to the outcome, in microseconds */
     /* The reply to EXEC was lost, and the marker told that it was made. If a single one of the

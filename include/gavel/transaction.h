@@ -72,8 +72,9 @@ typedef struct gavel_read {
  * Both copy the keys, reads, id and digest; `user` is only passed on.
  *
  * Every key that the body touches is declared in `keys` or `reads`, or was read by the body
- * before; all of them are watched. A key appears in `keys` at most once, and so does a read in
- * `reads`; a key may have several reads, and be in `keys` too.
+ * before; all of them are watched. At least one is declared, so that the first round trip has
+ * something to do. A key appears in `keys` at most once, and so does a read in `reads`; a key may
+ * have several reads, and be in `keys` too.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */
@@ -82,10 +83,10 @@ typedef struct gavel_transaction {
     size_t n_keys;
     const gavel_read *reads; /* watched and fetched */
     size_t n_reads;
-    uint32_t deadline_ms;   /* 0: 5000. From the call to the outcome, in milliseconds */
+    uint32_t deadline_ms;   /* 0: 5000. From the call to the outcome; see marker_ttl_ms */
     uint32_t max_attempts;  /* 0: no bound of its own. Runs of the body, whatever ends them */
-    uint32_t max_conflicts; /* 0: 10000. Attempts lost to others before CONFLICT */
-    uint32_t max_faults;    /* 0: 8. Attempts lost to links and servers before NOT_SENT */
+    uint32_t max_conflicts; /* 0: 10000. Attempts lost to others, or RETRY; one more: CONFLICT */
+    uint32_t max_faults;    /* 0: 8. Faults of links and servers; one more: NOT_SENT */
     /* The body only reads: a snapshot, never a conflict. One round trip; two where one of many
      * strings turns out to be absent. */
     bool is_read_only;
@@ -94,9 +95,10 @@ typedef struct gavel_transaction {
     /*
      * The caller's own id: two transactions with one id commit once, by whichever process and
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
-     * and the first one's result. data NULL: none. At most GAVEL_ID_MAX bytes. Whoever comes again
-     * declares the same keys (by `keys` and `reads`, in any order): they say in which Cluster slot
-     * the id is remembered, so that under others it can be another id.
+     * and the first one's result. data NULL: none. 1 to GAVEL_ID_MAX bytes; not with
+     * is_read_only. Whoever comes again declares the same keys (by `keys` and `reads`, in any
+     * order): they say in which Cluster slot the id is remembered, so that under others it can be
+     * another id.
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is
