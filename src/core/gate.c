@@ -243,6 +243,7 @@ void gavel__gate_hand_off(gavel__gate *gate, int64_t granted_us)
 void gavel__gate_on_granted(gavel__gate *gate, int64_t now_us)
 {
     gate->granted_us = now_us;
+    gate->has_idle_turn = false;
     (void)gavel__question_withdraw(&gate->probe);
     (void)gavel__question_withdraw(&gate->hand_off);
 }
@@ -257,14 +258,16 @@ static size_t write_hand_off(gavel__question *question, gavel__buffer *out, int6
     return n_commands;
 }
 
+/* Whoever stands in the queue is served by RPUSH itself, so that PEXPIRE finds no turn. */
 static void on_handed_off(
     gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
-    const gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
-    (void)i;
+    gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
     (void)now_us;
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__gates_on_refusal(gate->gates, reply->text);
+    else if (i == 1)
+        gate->has_idle_turn = reply->type == GAVEL_REPLY_INTEGER && reply->integer == 1;
 }
 
 /* If it was sent it may have been done; a second turn would be one too many. */

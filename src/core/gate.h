@@ -39,6 +39,7 @@ typedef struct gavel__gate {
     bool has_no_lease;         /* the holder's record would stay for ever: to be given one */
     gavel__question hand_off;  /* outside of its lane, which is lost or stands in its queue */
     int64_t hand_off_until_us; /* later somebody else has been let in, or will be */
+    bool has_idle_turn;        /* what was handed off lay there: nobody stood in the queue */
     bool is_held;
     bool is_lent; /* held, while its lane waits for another: our other rounds need not pass it */
     int64_t granted_us;    /* held: since then */

@@ -103,6 +103,7 @@ static bool are_taken(const gavel__pass *pass, int64_t now_us)
 static void write_claim(gavel__lane *lane, gavel__gate *gate, int64_t now_us)
 {
     bool waits = lane->pass.state == GAVEL__PASS_WAITING;
+    gate->has_idle_turn = false;
     gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->queue, GAVEL_STR("0")};
     gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->queue};
     append(lane, waits ? wait : look, waits ? 3 : 2);
@@ -309,5 +310,8 @@ void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
     if (gate == NULL || lane->pass.probe_us > now_us)
         return;
     lane->pass.probe_us = now_us + probe_after_us(gates);
-    gavel__gate_probe(gate);
+    if (gate->has_idle_turn)
+        gavel__lane_condemn(lane, "it waits, but not for the server");
+    else
+        gavel__gate_probe(gate);
 }

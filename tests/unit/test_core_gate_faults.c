@@ -323,6 +323,47 @@ Test(core_gate_faults, the_gate_is_handed_off_though_its_transaction_has_left)
     stage_close(&s);
 }
 
+/* ---- Links that are lost without a word, waiting --------------------------------------------- */
+
+/* The holder is dead, and a turn is given; the answers say whether somebody stood in the queue. */
+static void give_turn(stage *s, actor *a, const char *answers)
+{
+    begin_waiting(s, a);
+    advance(s, LEASE_US);
+    link_up(s, 0);
+    hears_gates(s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
+    says(s, 0, "OK, :500");
+    hears_gates(s, 0, HAND_ON_A);
+    says(s, 0, answers);
+}
+
+/* Nobody did, so the server does not know of us; the turn lies there still. */
+Test(core_gate_faults, a_link_that_the_server_does_not_know_to_wait_is_made_anew)
+{
+    stage s;
+    actor a;
+    give_turn(&s, &a, ":1, :1");
+    cr_expect_not(lane_of(&s, 1)->is_condemned, "the turn may be on its way");
+    advance(&s, LEASE_US - 1000);
+    is_closed(&s, 1, "not for the server");
+    advance(&s, LEASE_US / 10);
+    link_up(&s, 1);
+    hears_gates(&s, 1, ENTER_A READ_A);
+    stage_close(&s);
+}
+
+/* Another one did, who may be dead: that is found out in its time. */
+Test(core_gate_faults, a_link_that_stands_behind_others_stays)
+{
+    stage s;
+    actor a;
+    give_turn(&s, &a, ":1, :0");
+    advance(&s, LEASE_US - 1000);
+    cr_expect_not(lane_of(&s, 1)->is_condemned);
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
+    stage_close(&s);
+}
+
 /* ---- Refusals ------------------------------------------------------------------------------ */
 
 /* Nobody of this login will ever push a token for those who wait for one. */
