@@ -269,13 +269,10 @@ void gavel__locks_end_tries(gavel__locks *locks, int64_t now_us)
 
 static void on_timeout(gavel__lock_op *op, gavel__lock_call *call, int64_t now_us)
 {
-    const char *trouble = op->lock->locks->config.questions->trouble;
-    if (trouble[0] == '\0')
-        trouble = "no connection in time";
     if (op->is_doubtful || gavel__lock_call_is_sent(call))
         gavel__lock_op_settle(op, GAVEL_LOCK_UNKNOWN, "no answer in time", now_us);
     else
-        gavel__lock_op_settle(op, GAVEL_LOCK_NOT_SENT, trouble, now_us);
+        gavel__lock_op_settle(op, GAVEL_LOCK_NOT_SENT, gavel__lock_trouble(op->lock), now_us);
 }
 
 static void on_deadline(gavel__lock_op *op, int64_t now_us)

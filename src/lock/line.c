@@ -136,7 +136,7 @@ void gavel__lock_give_up(gavel_lock *lock, int64_t now_us)
         gavel__lock_fail(
             lock, lock->was_answered ? GAVEL_LOCK_BUSY : GAVEL_LOCK_NOT_SENT, NULL, now_us);
     else
-        gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, lock->locks->config.questions->trouble, now_us);
+        gavel__lock_fail(lock, GAVEL_LOCK_NOT_SENT, gavel__lock_trouble(lock), now_us);
 }
 
 void gavel__lock_abandon(gavel_lock *lock, int64_t now_us)

@@ -26,6 +26,12 @@ static void set_state(gavel__lock_op *op, gavel__lock_op_state state)
     op->state = state;
 }
 
+const char *gavel__lock_trouble(const gavel_lock *lock)
+{
+    const char *trouble = lock->locks->config.questions->trouble;
+    return trouble[0] != '\0' ? trouble : "no connection in time";
+}
+
 void gavel__lock_op_open(gavel__lock_op *op, const gavel__lock_caller *caller, int64_t now_us)
 {
     set_state(op, GAVEL__LOCK_OP_OPEN);

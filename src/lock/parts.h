@@ -145,6 +145,9 @@ void gavel__lock_try_free(gavel_lock *lock);
 
 /* ---- op.c: what callers are told ----------------------------------------------------------- */
 
+/* Why there is no connection, for people. Never "": one that is slow to come up has no reason. */
+const char *gavel__lock_trouble(const gavel_lock *lock);
+
 /* The op must be NONE. */
 void gavel__lock_op_open(gavel__lock_op *op, const gavel__lock_caller *caller, int64_t now_us);
 

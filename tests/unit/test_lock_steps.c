@@ -212,10 +212,13 @@ Test(lock_steps, what_was_never_sent_is_not_sent)
     lock_stage stage;
     stage_begin(&stage, MEMORY_ENOUGH);
     stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
+    stage_pass(&stage, 1000000);
+    cr_expect_str_eq(stage.told.message, "no connection in time");
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 1000});
     stage_up(&stage, 0);
     stage_down(&stage, 0, false);
     stage_pass(&stage, 1000000);
-    EXPECT_TOLD(stage, 1, NOT_SENT);
+    EXPECT_TOLD(stage, 2, NOT_SENT);
     cr_expect_eq(stage.locks.n_locks, 0);
     stage_end(&stage);
 }
