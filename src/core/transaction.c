@@ -296,7 +296,7 @@ static bool check(
             request->keys[GAVEL_MAX_KEYS]);
     if (limits->max_deadline_us > 0 &&
         transaction->deadline_us - transaction->started_us > limits->max_deadline_us)
-        return refuse(transaction, "deadline_ms is longer than markers live (marker_ttl_ms)");
+        return refuse(transaction, "deadline_ms is longer than half of marker_ttl_ms");
     return true;
 }
 

@@ -117,7 +117,8 @@ static bool decode(parse *p, gavel_bytes text, char **ret_string)
         }
         if (c == 0) {
             gavel__free(p->allocator, string);
-            return fail(p, "a percent sign must be followed by two hexadecimal digits, not 00");
+            return fail(
+                p, "a percent sign must be followed by two hexadecimal digits other than 00");
         }
         string[size++] = c;
     }

@@ -281,7 +281,7 @@ Test(core_transaction, a_deadline_that_outlives_the_markers_is_refused)
     gavel_bytes key = GAVEL_STR("a");
     gavel_transaction request = {
         .body = do_nothing, .keys = &key, .n_keys = 1, .deadline_ms = 10001};
-    is_refused(&request, "deadline_ms is longer than markers live (marker_ttl_ms)");
+    is_refused(&request, "deadline_ms is longer than half of marker_ttl_ms");
     desk d;
     open(&d);
     request.deadline_ms = 10000;
