@@ -109,9 +109,12 @@ typedef struct gavel_config {
     uint32_t max_round_body_us;  /* 0: 1000. Of bodies, one after another: the rest runs later */
     uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in, for each address */
     uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
-    bool has_no_markers;         /* false: a lost reply to EXEC is resolved by the link's marker */
-    uint32_t marker_ttl_ms;      /* 0: 900000. At least 600000; deadlines: at most half of it */
-    uint64_t id_ttl_ms;          /* 0: a day. How long an id is remembered; at most 100 years */
+    /* false: each link has a marker, a small key that its EXECs count up, and which tells whether
+     * an EXEC was made whose reply was lost. true: such a transaction is UNKNOWN, unless it has an
+     * id. */
+    bool has_no_markers;
+    uint32_t marker_ttl_ms; /* 0: 900000. At least 600000; deadlines: at most half of it */
+    uint64_t id_ttl_ms;     /* 0: a day. How long an id is remembered; at most 100 years */
     /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
     const char *key_prefix;
     const char *name;          /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
