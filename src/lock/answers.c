@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "core/outcome.h"
+#include "lock/locks.h"
 
 /* ---- Operations ---------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@
 #ifndef GAVEL__LOCK_PARTS_H
 #define GAVEL__LOCK_PARTS_H
 
-#include "lock/locks.h"
+#include "lock/state.h"
 
 /* A pause before what failed is tried again. */
 #define GAVEL__LOCK_PAUSE_US 50000
