@@ -68,7 +68,7 @@ Test(core_names, a_name_has_its_keys_hash_tag)
 static const char *with_tag(char text[96], const char *head, const char *key, const char *rest)
 {
     char tag[GAVEL__SLOT_TAG_SIZE];
-    gavel__slot_write_tag(gavel__slot_of(gavel_str(key)), tag);
+    gavel__slot_write_tag(gavel__slot_of((gavel_bytes){key, strlen(key)}), tag);
     gavel__format(text, 96, "%s{%.*s}%s", head, (int)sizeof tag, tag, rest);
     return text;
 }
