@@ -141,7 +141,7 @@ bool cli_server_ask(cli_server *server, size_t n, cli_on_reply *handler, void *u
         return false;
     }
     gavel__link_expect(server->link, n, now_us());
-    gavel__link_flush(server->link, now_us());
+    gavel__link_flush(server->link);
     while (!server->is_down && server->n_replies < n)
         turn(server);
     return !server->is_down;

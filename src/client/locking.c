@@ -215,8 +215,7 @@ bool gavel_lock_begin_release(gavel_lock *lock, gavel_lock_done *done, void *use
     return end_begin(client, begin_release(lock, NULL, &caller), "gavel_lock_begin_release");
 }
 
-/* ---- What a handle says
- * ------------------------------------------------------------------------------- */
+/* ---- What a handle says -------------------------------------------------------------------- */
 
 int64_t gavel_lock_remaining_ms(const gavel_lock *lock)
 {

@@ -185,7 +185,7 @@ static void flush(gavel__connection *connection, int64_t now_us)
     connection->lane->n_new_replies = 0;
     set_timeout(connection);
     gavel__link_expect(connection->link, n_replies, now_us);
-    gavel__link_flush(connection->link, now_us);
+    gavel__link_flush(connection->link);
     connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
 }
 

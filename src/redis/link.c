@@ -31,7 +31,7 @@ struct gavel__link {
     gavel__transport *transport; /* NULL while DOWN */
     unsigned n_endings;          /* of connections, ever */
 
-    gavel__buffer out;       /* not yet sent; kept after the end, to be counted */
+    gavel__buffer out;       /* not yet sent */
     uint64_t n_sent_bytes;   /* since UP */
     bool has_failed_sending; /* what was received before is still worth handing out */
 
@@ -79,8 +79,6 @@ void gavel__link_disconnect(gavel__link *link)
 {
     if (link->state == GAVEL__LINK_DOWN)
         return;
-    if (link->state != GAVEL__LINK_UP)
-        gavel__buffer_clear(&link->out); /* A handshake is not counted. */
     set_state(link, GAVEL__LINK_DOWN);
     if (link->transport != NULL)
         link->transport->ops->close(link->transport);
@@ -165,15 +163,15 @@ static bool keep_marker(gavel__link *link, gavel_bytes marker)
     return true;
 }
 
-static void begin_handshake(gavel__link *link, int64_t now_us)
+static void begin_handshake(gavel__link *link)
 {
     set_state(link, GAVEL__LINK_HANDSHAKE);
     gavel_bytes marker = {link->marker, link->marker_size};
     link->handshake = gavel__handshake_write(&link->config, marker, &link->out);
-    gavel__link_flush(link, now_us);
+    gavel__link_flush(link);
 }
 
-static void go_on_dialling(gavel__link *link, int64_t now_us)
+static void go_on_dialling(gavel__link *link)
 {
     switch (link->transport->ops->connect(link->transport)) {
     case GAVEL__PROGRESS_FAILED:
@@ -182,7 +180,7 @@ static void go_on_dialling(gavel__link *link, int64_t now_us)
     case GAVEL__PROGRESS_UNDER_WAY:
         break;
     case GAVEL__PROGRESS_DONE:
-        begin_handshake(link, now_us);
+        begin_handshake(link);
         break;
     }
 }
@@ -207,14 +205,13 @@ void gavel__link_connect(
     if (link->transport == NULL)
         lose(link, error.message);
     else
-        go_on_dialling(link, now_us);
+        go_on_dialling(link);
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */
 
-void gavel__link_flush(gavel__link *link, int64_t now_us)
+void gavel__link_flush(gavel__link *link)
 {
-    (void)now_us;
     if (link->state != GAVEL__LINK_HANDSHAKE && link->state != GAVEL__LINK_UP)
         return;
     gavel__transport *transport = link->transport;
@@ -348,11 +345,11 @@ void gavel__link_on_ready(gavel__link *link, bool is_readable, bool is_writable,
     if (link->state == GAVEL__LINK_DOWN)
         return;
     if (link->state == GAVEL__LINK_DIALLING) {
-        go_on_dialling(link, now_us);
+        go_on_dialling(link);
         return;
     }
     if (is_writable)
-        gavel__link_flush(link, now_us);
+        gavel__link_flush(link);
     if (is_readable)
         receive_all(link, now_us);
 }
@@ -435,8 +432,7 @@ void gavel__link_on_time(gavel__link *link, int64_t now_us)
         lose_overdue(link);
 }
 
-/* ---- What it is like
- * ------------------------------------------------------------------------------- */
+/* ---- What it is like ----------------------------------------------------------------------- */
 
 gavel__link_state gavel__link_get_state(const gavel__link *link)
 {
@@ -481,12 +477,6 @@ size_t gavel__link_n_expected(const gavel__link *link)
 uint64_t gavel__link_n_sent_bytes(const gavel__link *link)
 {
     return link->n_sent_bytes;
-}
-
-uint64_t gavel__link_n_appended_bytes(const gavel__link *link)
-{
-    bool is_handshake = link->state == GAVEL__LINK_HANDSHAKE;
-    return link->n_sent_bytes + (is_handshake ? 0 : link->out.size);
 }
 
 const gavel__link_counters *gavel__link_get_counters(const gavel__link *link)

@@ -103,7 +103,7 @@ size_t gavel__link_n_expected(const gavel__link *link);
  * the link is due at once (gavel__link_due_us), and goes down in the next on_ready, deliver or
  * on_time, after handing out the replies that had arrived. Nothing more is sent until then.
  */
-void gavel__link_flush(gavel__link *link, int64_t now_us);
+void gavel__link_flush(gavel__link *link);
 
 /* The fd is ready: goes on connecting, sends, receives (one system call if that empties the
  * socket). Calls any of the callbacks. */
@@ -129,9 +129,6 @@ void gavel__link_on_time(gavel__link *link, int64_t now_us);
 /* Bytes of commands handed to the kernel since the link came UP, handshake not counted; still valid
  * inside and after on_down, until the next connect. */
 uint64_t gavel__link_n_sent_bytes(const gavel__link *link);
-
-/* Bytes of commands appended since the link came UP, sent or not. */
-uint64_t gavel__link_n_appended_bytes(const gavel__link *link);
 
 const gavel__link_counters *gavel__link_get_counters(const gavel__link *link);
 

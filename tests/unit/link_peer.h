@@ -303,7 +303,7 @@ static inline void send_text(const char *text, size_t n_replies)
 {
     gavel__buffer_append(gavel__link_out(it.link), gavel_str(text));
     gavel__link_expect(it.link, n_replies, START_US);
-    gavel__link_flush(it.link, START_US);
+    gavel__link_flush(it.link);
 }
 
 static inline void expect_sent(const char *text)
