@@ -130,13 +130,24 @@ static int begin_connection(const gavel__endpoint *endpoint, gavel_error *ret_er
     return fd;
 }
 
-/* A server that is gone without a word is found out by the time-outs; keep alives find it while
- * nothing is asked of it. */
+static bool set_option(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
+}
+
+/* A server that is gone without a word is found out by the time-outs; keep-alives find it while
+ * nothing is asked of it, or while it was asked to wait: in five seconds, not in two hours. */
+static bool keep_alive(int fd)
+{
+    return set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 2) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
 static bool prepare_socket(int fd, bool is_tcp)
 {
-    int yes = 1;
-    return !is_tcp || (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) == 0 &&
-                          setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes)) == 0);
+    return !is_tcp || (set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) && keep_alive(fd));
 }
 
 bool gavel__has_tls(void)

@@ -174,6 +174,23 @@ Test(transport, tcp)
     exchange();
 }
 
+static int tcp_option(int option)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+    cr_assert_eq(getsockopt(transport->fd, IPPROTO_TCP, option, &value, &size), 0);
+    return value;
+}
+
+/* Who waits at a gate asks nothing, and may wait for long; by default it took two hours. */
+Test(transport, a_peer_that_is_gone_without_a_word_is_missed_in_seconds)
+{
+    listen_tcp("redis");
+    connect_to_peer();
+    cr_expect_leq(
+        tcp_option(TCP_KEEPIDLE) + tcp_option(TCP_KEEPINTVL) * tcp_option(TCP_KEEPCNT), 10);
+}
+
 Test(transport, no_such_socket)
 {
     gavel_error error;
