@@ -200,7 +200,7 @@ static void check_waiting(const gavel__order *order, const gavel__transaction *t
     }
     assert(transaction->turn_line == NULL);
     if (transaction->state == GAVEL__TX_PARKED)
-        assert(gavel__line_has(&blocked->node) && !can_go(transaction));
+        assert(gavel__line_has(&blocked->node) && !blocked->is_aside && !can_go(transaction));
 }
 
 static void check_transaction(const gavel__engine *engine, const gavel__transaction *transaction)

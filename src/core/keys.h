@@ -26,6 +26,8 @@ typedef struct gavel__key {
     bool is_away;                 /* its round waits at a gate: nobody knows for how long */
     uint32_t n_users;             /* transactions that are under way and want it */
     gavel__line line;             /* of these, who waits for it, in order of arrival */
+    gavel__line aside;            /* who has stepped aside, by the n_taken at which it is back */
+    uint64_t n_taken;             /* transactions that rounds have taken from the line */
     gavel__list blocked;          /* who goes first elsewhere, but waits for this key */
     gavel__list look;             /* among the keys whose first one is to be looked at */
     size_t last_write; /* in the running round's writes: the place of the last one here, from

@@ -53,6 +53,12 @@ void gavel__order_forget(gavel__order *order, gavel__transaction *transaction)
 
 /* ---- Whether it can go --------------------------------------------------------------------- */
 
+/* Whether it is in the key's line. */
+static bool stands(const gavel__hold *hold)
+{
+    return gavel__line_has(&hold->node) && !hold->is_aside;
+}
+
 static void leave_turn(gavel__transaction *transaction)
 {
     if (transaction->turn_line == NULL)
@@ -78,8 +84,19 @@ static void displace(gavel__transaction *transaction)
         gavel__transaction_set_state(transaction, GAVEL__TX_PARKED);
 }
 
+/* What was not used of its leave to be overtaken is its again. */
+static void end_aside(gavel__hold *hold)
+{
+    gavel__key *key = hold->known;
+    gavel__line_remove(&key->aside, &hold->node);
+    hold->is_aside = false;
+    hold->transaction->n_may_pass += (uint32_t)(hold->node.order - key->n_taken);
+}
+
 static void enter_line(gavel__hold *hold)
 {
+    if (hold->is_aside)
+        end_aside(hold);
     gavel__line *line = &hold->known->line;
     gavel__line_node *first = gavel__line_first(line);
     hold->node.order = hold->transaction->sequence;
@@ -108,7 +125,7 @@ static bool can_go(gavel__transaction *transaction, const gavel__candidates *can
     size_t i = transaction->blocked_at < n_keys ? transaction->blocked_at : 0;
     for (size_t n = 0; n < n_keys; n++) {
         gavel__hold *hold = &transaction->holds[i];
-        if (!gavel__line_has(&hold->node))
+        if (!stands(hold))
             enter_line(hold);
         if (gavel__line_first(&hold->known->line) != &hold->node ||
             !is_available(hold->known, candidates)) {
@@ -136,13 +153,52 @@ static void leave_line(gavel__order *order, gavel__hold *hold)
         request_look(order, hold->known);
 }
 
-/* Out of all lines but that of its i-th key. */
+static void leave_lines(gavel__order *order, gavel__transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        gavel__hold *hold = &transaction->holds[i];
+        if (hold->is_aside)
+            end_aside(hold);
+        else if (gavel__line_has(&hold->node))
+            leave_line(order, hold);
+    }
+}
+
+/* It comes back when its leave there is used up. */
+static void begin_aside(gavel__order *order, gavel__hold *hold, uint32_t n_may_pass)
+{
+    leave_line(order, hold);
+    hold->transaction->n_may_pass -= n_may_pass;
+    hold->node.order = hold->known->n_taken + n_may_pass;
+    hold->is_aside = true;
+    gavel__line_insert(&hold->known->aside, &hold->node);
+}
+
+/* Out of all lines but that of its i-th key, unless it has been overtaken, or stepped aside, too
+ * often for that: each of the others has an equal share of what it may be overtaken yet. */
 static void step_aside(gavel__order *order, gavel__transaction *transaction, size_t i)
 {
+    static const uint32_t max_asides = 4; /* each may be for as long as a gate takes */
+    uint32_t n_lines = 0;
+    for (size_t k = 0; k < transaction->n_keys; k++)
+        n_lines += k != i && stands(&transaction->holds[k]);
+    if (n_lines == 0 || transaction->n_asides >= max_asides || transaction->n_may_pass < n_lines)
+        return;
+    transaction->n_asides++;
+    uint32_t share = transaction->n_may_pass / n_lines;
     for (size_t k = 0; k < transaction->n_keys; k++) {
-        if (k != i && gavel__line_has(&transaction->holds[k].node))
-            leave_line(order, &transaction->holds[k]);
+        if (k != i && stands(&transaction->holds[k]))
+            begin_aside(order, &transaction->holds[k], share);
     }
+}
+
+/* A round takes one more from the key's line, or has it join. */
+static void count_taken(gavel__key *key)
+{
+    key->n_taken++;
+    for (gavel__line_node *node;
+         (node = gavel__line_first(&key->aside)) != NULL && node->order <= key->n_taken;)
+        enter_line(hold_of(node));
 }
 
 /* It cannot go, but may be the first in other lines: these do not wait for what is away. */
@@ -253,7 +309,7 @@ void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, in
     for (size_t i = 0; i < transaction->n_keys; i++) {
         assert(transaction->holds[i].known != NULL);
         transaction->holds[i].key = NULL;
-        if (!gavel__line_has(&transaction->holds[i].node))
+        if (!stands(&transaction->holds[i]))
             enter_line(&transaction->holds[i]);
     }
     if (can_go(transaction, NULL)) {
@@ -270,8 +326,15 @@ void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, in
     if (transaction->round != NULL) /* a member stands in no line */
         return;
     leave_turn(transaction);
-    step_aside(order, transaction, transaction->n_keys);
+    leave_lines(order, transaction);
     run_looks(order, now_us);
+}
+
+void gavel__order_join(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    for (size_t i = 0; i < transaction->n_keys; i++)
+        count_taken(transaction->holds[i].known);
+    gavel__order_leave(order, transaction, now_us);
 }
 
 void gavel__order_hold_back(
@@ -329,6 +392,7 @@ void gavel__order_take(gavel__order *order, gavel__candidates *candidates,
         if (!gavel__line_has(&hold->node))
             continue;
         gavel__line_remove(&hold->known->line, &hold->node);
+        count_taken(hold->known);
         gavel__order_offer(order, candidates, hold->known, now_us);
     }
 }

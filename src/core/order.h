@@ -8,8 +8,12 @@
  * one waits for elder ones and for rounds only, never in a circle.
  *
  * Where that would keep others for longer than rounds take, it steps aside in the lines of its
- * other keys, to come back when its turn has come where it waits: behind a key whose round waits at
- * a gate, and during a key's pause.
+ * other keys, to come back when its turn has come where it waits: behind a key that is away (its
+ * round waits at a gate), and during a key's pause. It does so a few times only, and comes back
+ * before more than GAVEL__MAX_OVERTAKEN younger ones have been taken there. From then on it stays
+ * where it stands. That makes no circle either: who stays waits for elder ones, which do not wait
+ * for it, and for rounds; and a round waits for no line, at a gate neither: what it has let go of
+ * it takes back past whoever stands there, or its members stand in line again, without a round.
  *
  * Transactions that only read stand in no line. Used by the queue, rounds, and the schedule.
  */
@@ -27,6 +31,9 @@ typedef enum gavel__ready_kind {
     GAVEL__READY_GATED,     /* rounds that pass through gates */
     GAVEL__N_READY_KINDS
 } gavel__ready_kind;
+
+/* How many younger ones overtake a transaction at most, by its stepping aside, in all. */
+enum { GAVEL__MAX_OVERTAKEN = 64 };
 
 typedef struct gavel__order {
     gavel__keys *keys;
@@ -49,6 +56,9 @@ void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, in
 
 /* Out of them, wherever it stands; who stood behind it may be ready. Its state is the caller's. */
 void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
+
+/* The same for one that joins a round which has its keys already. */
+void gavel__order_join(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
 
 /* A READY one waits for a pause of the i-th of its keys: it stays first there. */
 void gavel__order_hold_back(

@@ -87,6 +87,8 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
         return false;
     queue->n_open++;
     transaction->sequence = queue->n_arrived++;
+    transaction->n_may_pass = GAVEL__MAX_OVERTAKEN;
+    transaction->n_asides = 0;
     set_timer(queue, transaction, transaction->deadline_us);
     gavel__order_enter(&queue->order, transaction, transaction->started_us);
     return true;

@@ -329,7 +329,7 @@ bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int
         transaction->holds[i].key = round->claims[i];
     for (size_t i = 0; i < transaction->n_reads; i++)
         transaction->reads[i].reply = &round->fetches[i]->reply;
-    gavel__order_leave(&round->rounds->queue->order, transaction, now_us);
+    gavel__order_join(&round->rounds->queue->order, transaction, now_us);
     gavel__list_append(&round->members, &transaction->node);
     transaction->round = round;
     gavel__transaction_set_state(transaction, GAVEL__TX_READING);

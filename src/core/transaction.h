@@ -13,7 +13,8 @@
  *     READY       in one of the order's ready lines, and first in the lines of its keys
  *     PARKED      in the line of the key that it is blocked at, and in those of its others unless
  *                 it has stepped aside there
- *     PAUSED      in no ready line; in lines only where the key itself pauses
+ *     PAUSED      in no ready line; in lines only where it waits for a key's own pause: in that
+ *                 key's, and in those where it steps aside no more
  *     READING, COMMITTING, IN_DOUBT    a member of its round, in no line
  *     ENDED       told, to be told, or not begun: in no line, known to no key
  *
@@ -49,7 +50,8 @@ typedef struct gavel__hold {
     uint64_t hash;                          /* for the table of keys */
     gavel__key *known;                      /* what is known of the key; NULL: not looked up yet */
     gavel__key *key;                        /* the same while its round holds it, else NULL */
-    gavel__line_node node;                  /* in the key's line */
+    gavel__line_node node;                  /* in the key's line, or */
+    bool is_aside;                          /* among those who have stepped aside there */
 } gavel__hold;
 
 /* One read of a transaction: a command, with the reply in the attempt under way. */
@@ -83,6 +85,8 @@ typedef struct gavel__transaction {
     uint32_t max_attempts;
     uint32_t max_conflicts;
     uint32_t max_faults;
+    uint32_t n_may_pass; /* how many younger ones may overtake it yet */
+    uint32_t n_asides;   /* how often it has stepped aside */
     bool is_read_only;
     bool keep_replies;
     bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command

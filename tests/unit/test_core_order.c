@@ -246,6 +246,47 @@ Test(core_order, nobody_waits_for_those_behind_who_waits_at_a_gate)
     stage_close(&s);
 }
 
+/* But no more than so many overtake it: then it stays first in the line of its other key. */
+Test(core_order, who_waits_behind_a_gate_is_overtaken_by_64_at_most)
+{
+    stage s;
+    actor first = {.reads = "z", .plays = "ADD z 1"};
+    actor both = adder_of_both();
+    static actor alone[GAVEL__MAX_OVERTAKEN + 1];
+    gate_stage_open(&s, &(gate_config){.is_adaptive = true, .stage.has_no_prefetch = true});
+    put_up(&s, "z");
+    enter(&s, &first);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, ENTER_Z "WATCH z / GET z");
+    enter(&s, &both);
+    says(&s, 1, "nil, nil, OK, \"5\"");
+    hears_gates(&s, 1, WAIT_Z "WATCH z / GET z");
+    advance(&s, PATIENCE_US);
+    for (size_t i = 0; i < GAVEL__MAX_OVERTAKEN; i++) {
+        alone[i] = (actor){.keys = "a", .plays = "SET a 1"};
+        enter(&s, &alone[i]);
+        advance(&s, 0);
+        if (i == 0)
+            link_up(&s, 0);
+        hears(&s, 0, "WATCH a");
+        says(&s, 0, "OK");
+        hears(&s, 0, "MULTI / SET a 1 / EXEC");
+        says(&s, 0, "OK, QUEUED, [OK]");
+        ends(&s, &alone[i], GAVEL_COMMITTED);
+    }
+    alone[GAVEL__MAX_OVERTAKEN] = an_adder();
+    enter(&s, &alone[GAVEL__MAX_OVERTAKEN]);
+    hears_nothing(&s, 0);
+    is_in(&s, &alone[GAVEL__MAX_OVERTAKEN], GAVEL__TX_PARKED);
+    says(&s, 1, GRANTED_Z "OK, \"5\"");
+    hears_gates(&s, 1, "MULTI / SET z 6 / EXEC / " READ_BOTH);
+    says(&s, 1, "OK, QUEUED, [OK], OK, \"1\", \"6\"");
+    hears_gates(&s, 1, "MULTI / MSET a 2 z 7 / EXEC");
+    is_in(&s, &alone[GAVEL__MAX_OVERTAKEN], GAVEL__TX_PARKED);
+    stage_close(&s);
+}
+
 /* It is let in while another round of ours writes to a key that it has read: it stays inside, and
  * reads again behind that round, before anybody younger. */
 Test(core_order, a_key_that_is_taken_when_the_gate_opens_is_waited_for_inside)
