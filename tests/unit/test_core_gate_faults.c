@@ -333,7 +333,7 @@ static void give_turn(stage *s, actor *a, const char *answers)
     link_up(s, 0);
     hears_gates(s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
     says(s, 0, "OK, :500");
-    hears_gates(s, 0, HAND_ON_A);
+    hears_gates(s, 0, HAND_OFF_A);
     says(s, 0, answers);
 }
 
