@@ -304,6 +304,16 @@ gavel__gate *gavel__pass_blocked_on(const gavel__lane *lane)
     return pass->state == GAVEL__PASS_WAITING ? pass->gates[pass->n_answered] : NULL;
 }
 
+static void condemn(gavel__lane *lane, const gavel__gate *gate)
+{
+    char key[64];
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "waiting link to gate of %s: a turn was handed off and did not arrive",
+        gavel__printable(gate->node.key, key, sizeof(key)));
+    gavel__lane_condemn(lane, message);
+}
+
 void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
 {
     gavel__gate *gate = gavel__pass_blocked_on(lane);
@@ -311,7 +321,7 @@ void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
         return;
     lane->pass.probe_us = now_us + probe_after_us(gates);
     if (gate->has_idle_turn)
-        gavel__lane_condemn(lane, "it waits, but not for the server");
+        condemn(lane, gate);
     else
         gavel__gate_probe(gate);
 }

@@ -95,7 +95,8 @@ void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
 /* The gate in whose queue the lane stands, or NULL. */
 gavel__gate *gavel__pass_blocked_on(const struct gavel__lane *lane);
 
-/* On a lane that waits: now and then, asks whether the holder is dead. */
+/* On a lane that waits: now and then, asks whether the holder is dead. Condemns the lane, if a turn
+ * has found nobody in the queue. */
 void gavel__pass_probe(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
 #endif

@@ -228,6 +228,13 @@ static void be_late(relay_link *self, relay_action action, const char *data, siz
     pthread_mutex_unlock(&relay->mutex);
 }
 
+/* Gives the server what came, and no more. */
+static void fall_silent(relay_link *self, const char *data, size_t size)
+{
+    if (send_all(self->server, data, size))
+        be_late(self, RELAY_MUTE, "", 0);
+}
+
 /* ---- With a hook: a command at a time ------------------------------------------------------ */
 
 /* Passes the reply to one command on. False: the link is over. */
@@ -269,6 +276,9 @@ static bool pass_command(relay_link *self, const relay_command *command, size_t 
     case RELAY_LATE:
     case RELAY_STALL:
         be_late(self, action, self->pending, self->n_pending);
+        return false;
+    case RELAY_MUTE:
+        fall_silent(self, self->pending, self->n_pending);
         return false;
     }
     return false;
@@ -338,6 +348,9 @@ static bool pass_to_server(relay_link *self, const char *data, size_t size)
     case RELAY_LATE:
     case RELAY_STALL:
         be_late(self, action, data, n);
+        break;
+    case RELAY_MUTE:
+        fall_silent(self, data, n);
         break;
     }
     return false;

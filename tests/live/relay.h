@@ -25,7 +25,8 @@ typedef enum relay_action {
     RELAY_CUT,        /* not delivered; both sides are closed */
     RELAY_LOSE_REPLY, /* delivered; both sides are closed when the server has executed it */
     RELAY_LATE,       /* gavel's side is closed at once; see relay_deliver */
-    RELAY_STALL       /* nothing passes any more, in either direction; see relay_deliver */
+    RELAY_STALL,      /* nothing passes any more, in either direction; see relay_deliver */
+    RELAY_MUTE        /* delivered, with what gavel has sent behind it; nothing passes any more */
 } relay_action;
 
 /* A command of gavel's on its way to the server. */

@@ -624,3 +624,50 @@ Test(gates, a_doubt_is_settled_though_all_links_are_for_gates)
     relay_stop(relay);
     server_stop(server);
 }
+
+/* ---- A silent link ------------------------------------------------------------------------- */
+
+typedef struct silence {
+    relay_action action; /* from the first wait on its link */
+    bool has_begun;
+} silence;
+
+static relay_action fall_silent(test_relay *relay, const relay_command *command, void *user)
+{
+    silence *s = user;
+    (void)relay;
+    if (s->has_begun || !relay_is(command, "BLPOP"))
+        return RELAY_PASS;
+    s->has_begun = true;
+    return s->action;
+}
+
+/* The server is there and the gate is free, but the link that waits hears of nothing. */
+static void expect_silence_is_noticed(relay_action action)
+{
+    silence s = {.action = action};
+    test_server *server = server_start(NULL);
+    test_relay *relay = relay_start(server, fall_silent, &s, NULL);
+    gavel_client *client =
+        live_open(relay_url(relay), &(gavel_config){.mode = GAVEL_GATED, .gate_lease_ms = 100});
+    die_inside(server, "100");
+    gavel_outcome outcome = counter_run(client, NULL, (gavel_transaction){.deadline_ms = 20000});
+    ASSERT_TOLD(outcome, GAVEL_COMMITTED);
+    cr_expect(s.has_begun);
+    cr_expect_eq(outcome.n_faults, 1);
+    cr_expect_lt(outcome.elapsed_us, 5000000);
+    gavel_close(client);
+    relay_stop(relay);
+    server_stop(server);
+}
+
+Test(gates, a_wait_that_the_server_never_heard_of_costs_a_few_leases)
+{
+    expect_silence_is_noticed(RELAY_STALL);
+}
+
+/* There the server gives the first turn to the dead link. */
+Test(gates, a_waiting_link_that_falls_silent_costs_a_few_leases)
+{
+    expect_silence_is_noticed(RELAY_MUTE);
+}

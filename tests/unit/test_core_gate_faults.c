@@ -345,10 +345,26 @@ Test(core_gate_faults, a_link_that_the_server_does_not_know_to_wait_is_made_anew
     give_turn(&s, &a, ":1, :1");
     cr_expect_not(lane_of(&s, 1)->is_condemned, "the turn may be on its way");
     advance(&s, LEASE_US - 1000);
-    is_closed(&s, 1, "not for the server");
+    is_closed(&s, 1, "waiting link to gate of a: a turn was handed off and did not arrive");
     advance(&s, LEASE_US / 10);
     link_up(&s, 1);
     hears_gates(&s, 1, ENTER_A READ_A);
+    stage_close(&s);
+}
+
+/* The server gives the first turn to us, but the link is silent. Then we stand there no more. */
+Test(core_gate_faults, a_link_that_swallows_a_turn_is_made_anew)
+{
+    stage s;
+    actor a;
+    give_turn(&s, &a, ":1, :0");
+    advance(&s, LEASE_US);
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
+    says(&s, 0, "OK, :500");
+    hears_gates(&s, 0, HAND_OFF_A);
+    says(&s, 0, ":1, :1");
+    advance(&s, LEASE_US - 1000);
+    is_closed(&s, 1, "waiting link to gate of a: a turn was handed off and did not arrive");
     stage_close(&s);
 }
 
