@@ -19,6 +19,14 @@ static const int64_t stage_engine_now_us = 77;
 #define STAGE_TIMEOUT_US 2000000
 #define STAGE_ANSWER_US 1000000
 
+/* So many were told, and the last one this. */
+#define EXPECT_TOLD(stage, n, expected)                                                            \
+    do {                                                                                           \
+        cr_expect_eq((stage).n_told, n);                                                           \
+        cr_expect_eq((stage).told.status, GAVEL_LOCK_##expected, "%s: %s",                         \
+            gavel_lock_status_name((stage).told.status), (stage).told.message);                    \
+    } while (0)
+
 typedef struct lock_stage {
     gavel__locks locks;
     gavel__questions questions;
