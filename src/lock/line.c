@@ -12,6 +12,7 @@
 #include "lock/parts.h"
 
 #include "base/text.h"
+#include "core/lane.h"
 
 /* How long to leave the server alone at most and at least, while somebody holds the lock. The one
  * that was handed the lock may die of it at any time, and only a probe tells. */
@@ -202,6 +203,20 @@ static void on_error(gavel_lock *lock, bool may_pass, int64_t now_us)
         gavel__lock_wake_at(lock, now_us + GAVEL__LOCK_PAUSE_US);
 }
 
+/* The offer before the taking found nobody in the queue, not even us: the link that waits has died
+ * unnoticed, and those behind in line must not rely on it. */
+static void condemn_wait(gavel__lock_line *line)
+{
+    char name[64];
+    char message[GAVEL_MESSAGE_SIZE];
+    if (line->wait.state != GAVEL__QUESTION_ASKED)
+        return;
+    gavel__format(message, sizeof(message),
+        "waiting link to lock %s: a turn was handed off and did not arrive",
+        gavel__printable(line->map_node.key, name, sizeof(name)));
+    gavel__lane_condemn(line->wait.lane, message);
+}
+
 static void grant(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
@@ -218,6 +233,8 @@ static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_
     gavel__lock_op *op = &lock->acquire;
     bool is_late = now_us >= gavel__lock_end_of_lease(sent_us, lock->lease_ms);
     lock->line->turn_size = 0;
+    if (lock->call->kind == GAVEL__LOCK_CALL_PROBE && !op->is_doubtful)
+        condemn_wait(lock->line);
     if (op->is_cancelled || (is_late && op->is_overdue)) {
         op->is_doubtful = true;
         gavel__lock_give_up(lock, now_us);

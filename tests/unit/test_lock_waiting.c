@@ -96,6 +96,29 @@ Test(lock_waiting, a_waiter_asks_again_in_case_the_holder_has_died)
     stage_end(&stage);
 }
 
+/* Else each of them would come to the lock by probing only, behind all others. */
+Test(lock_waiting, a_link_that_a_turn_does_not_reach_is_not_waited_on_by_the_next)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    wait_in_queue(&stage, 60000);
+    stage_acquire(&stage, (gavel_lock_request){.wait_ms = 60000});
+    stage_pass(&stage, 4000000);
+    stage_reply_int(&stage, 0, 1);
+    stage_grant(&stage, "79");
+    EXPECT_TOLD(stage, 1, HELD);
+    cr_assert(stage.lane[1].is_condemned);
+    cr_expect_not(stage.lane[1].is_retired, "it is a fault");
+    gavel__buffer_clear(&stage.out[0]);
+    stage_down(&stage, 1, true);
+    cr_expect(stage_wrote(&stage, 0, "EXISTS"), "what was handed off meanwhile is looked for");
+    stage_reply_int(&stage, 0, 0);
+    stage_refuse(&stage);
+    stage_up(&stage, 1);
+    cr_expect(stage_wrote(&stage, 1, "BLPOP"));
+    stage_end(&stage);
+}
+
 Test(lock_waiting, an_error_that_may_pass_is_waited_out)
 {
     lock_stage stage;
