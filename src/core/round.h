@@ -3,12 +3,11 @@
  *
  *     IDLE --begin--> READING --last reply--> (bodies run) --+--> IDLE      nothing to prove
  *                        ^                                   v
- *                        +-- nil, and read again ------ COMMITTING --> IDLE    settled
- *                        |                                |     |
- *                        +-- members join -- PREFETCHED <-+     +--> IDLE      link lost after EXEC
- *                                                |                             was sent: its
- * members
- *                                                +--> IDLE      nobody joins   are in a doubt now
+ *                        +-- nil, and read again ------ COMMITTING --> IDLE    settled, or in doubt
+ *                        |                                |
+ *                        +-- members join -- PREFETCHED <-+
+ *                                                |
+ *                                                +--> IDLE      nobody joins
  *
  *     READING     on a lane, as its `round`, or as `next` behind an EXEC; holds its members' keys
  *                 (a snapshot holds none); what it has asked for is in flight
@@ -16,7 +15,7 @@
  *                 told by its reply. All may have left: then the reply matters to nobody
  *     PREFETCHED  as its lane's `round`, without members; what is read again is here or in flight
  *
- * Link loss leads from READING, PREFETCHED and COMMITTING to IDLE where EXEC was not sent.
+ * Link loss leads from all of these to IDLE; if EXEC was sent, the members are in a doubt then.
  *
  * A round is a function of the replies: each is taken by a step, which says what comes next;
  * gavel__round_drive in progress.c is the drawing as code. Commands go out to its lane, its members

@@ -4,8 +4,8 @@
  *     NONE --open--> OPEN --settle--> SETTLED --told--> TOLD
  *
  * NONE      a release that nobody has asked for
- * OPEN      counted in locks->n_ops. Its timer is set to the deadline; only an acquire may be
- *           overdue without one, while an answer is under way that decides
+ * OPEN      counted in locks->n_ops. Its timer is set to the deadline; that of an acquire which is
+ *           overdue, or taken back, to when the answer that decides is no more waited for
  * SETTLED   the outcome stands, and the op is among locks->done; no timer
  * TOLD      in no list of those to be told. EXTEND and DO are freed when their call is back, the
  *           others with their lock

@@ -114,7 +114,7 @@ void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us);
 
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 
-/* LOST, if the lease has passed on our clock. */
+/* FORFEITED, if the lease has passed on our clock: true. */
 bool gavel__lock_expire(gavel_lock *lock, int64_t now_us);
 
 /* The answer to RENEW or RELEASE; ERROR etc. too. */
