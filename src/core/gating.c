@@ -100,8 +100,8 @@ void gavel__round_let_go(gavel__round *round, int64_t now_us)
     }
 }
 
-/* Whether no round has any of the keys that were let go, but such as stand and give way. */
-static bool can_take_back(gavel__round *round, int64_t now_us)
+/* Rounds that only stand on a key that was let go give way. False: another one has such a key. */
+static bool clear_the_way(gavel__round *round, int64_t now_us)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
         const gavel__key *key = round->claims[i];
@@ -121,7 +121,7 @@ bool gavel__round_take_back(gavel__round *round, int64_t now_us)
     gavel__queue *queue = round->rounds->queue;
     if (!round->has_let_go)
         return true;
-    if (!can_take_back(round, now_us))
+    if (!clear_the_way(round, now_us))
         return false;
     round->has_let_go = false;
     lend_gates(round, false);

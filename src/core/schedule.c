@@ -210,9 +210,9 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
     gavel__order_take(&engine->queue.order, &draft->candidates, transaction, now_us);
 }
 
-/* Whether the round may take this one, as far as gates, others' writes and pauses go; else it is
- * where it belongs. */
-static bool may_take(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
+/* Lets this one in, as far as gates, others' writes and pauses go. False: it is put where it
+ * belongs. */
+static bool let_in(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
     size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
@@ -243,7 +243,7 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
     offer_keys(engine, &draft, now_us);
     for (gavel__transaction *transaction;
          has_room(engine, &draft) && (transaction = next_for(engine, &draft)) != NULL;) {
-        if (!may_take(engine, &draft, transaction))
+        if (!let_in(engine, &draft, transaction))
             continue;
         if (!fits(engine, &draft, transaction))
             break;
