@@ -263,9 +263,15 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
         due_us = (int64_t)first->order;
     if (engine->make_lane_us > engine->advanced_us && engine->make_lane_us < due_us)
         due_us = engine->make_lane_us;
+    int64_t sort_us = gavel__engine_sort_us(engine);
+    if (sort_us < due_us)
+        due_us = sort_us;
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
             due_us = lane->dial_us;
+        int64_t keep_until_us = gavel__engine_keep_until_us(engine, lane);
+        if (keep_until_us < due_us)
+            due_us = keep_until_us;
         if (gavel__pass_blocked_on(lane) == NULL)
             continue;
         if (lane->pass.probe_us < due_us)

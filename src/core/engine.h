@@ -48,9 +48,10 @@ typedef struct gavel__engine {
     gavel__lanes lanes;
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
-    uint64_t n_markers;  /* named so far */
-    int64_t sorted_us;   /* when all were looked at that wait for gates */
-    int64_t advanced_us; /* when gavel__engine_advance was last called */
+    uint64_t n_markers;     /* named so far */
+    int64_t sorted_us;      /* when all were looked at that wait for gates */
+    bool has_gates_to_pass; /* one of these, not the first, could pass on one more lane */
+    int64_t advanced_us;    /* when gavel__engine_advance was last called */
     gavel__pool pool;
 } gavel__engine;
 
@@ -114,6 +115,12 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane);
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
+
+/* Until when a lane keeps its gates for one that waits for a round of another lane of ours. */
+int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__lane *lane);
+
+/* When to look again at those who wait for gates; GAVEL__NEVER. */
+int64_t gavel__engine_sort_us(const gavel__engine *engine);
 
 /* Hands off the gates that the lane holds: nobody here wants them any more, or others have waited
  * long enough. */

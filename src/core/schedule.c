@@ -335,6 +335,19 @@ static bool is_for(gavel__engine *engine, const gavel__lane *lane, gavel__transa
     return n_gates > 0;
 }
 
+static int64_t half_lease_end_us(const gavel__engine *engine, const gavel__pass *pass)
+{
+    return pass->granted_us + engine->config.gates.lease_us / 2;
+}
+
+int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__lane *lane)
+{
+    const gavel__pass *pass = &lane->pass;
+    bool is_keeping = pass->state == GAVEL__PASS_HELD && pass->is_kept && lane->round == NULL &&
+                      !lane->is_condemned;
+    return is_keeping ? half_lease_end_us(engine, pass) : GAVEL__NEVER;
+}
+
 /* Not by a round that waits at a gate itself: that might be held by one who waits for ours. */
 static bool is_blocked_briefly(const gavel__transaction *transaction)
 {
@@ -350,7 +363,7 @@ static bool is_blocked_briefly(const gavel__transaction *transaction)
 static bool is_wanted_soon(gavel__engine *engine, const gavel__lane *lane)
 {
     const gavel__pass *pass = &lane->pass;
-    if (engine->advanced_us - pass->granted_us > engine->config.gates.lease_us / 2)
+    if (engine->advanced_us >= half_lease_end_us(engine, pass))
         return false;
     for (size_t i = 0; i < pass->n_gates; i++) {
         const gavel__gate *gate = pass->gates[i];
@@ -455,8 +468,22 @@ static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
 }
 
 /* How often all are looked at of those that wait for gates, not only the first: without that some
- * would wait for lanes behind others whose gates are still up. */
+ * would wait for lanes behind others whose gates are still up, or taken. */
 static const int64_t sort_after_us = 50000;
+
+int64_t gavel__engine_sort_us(const gavel__engine *engine)
+{
+    bool is_needed = !gavel__line_is_empty(&engine->queue.order.ready[GAVEL__READY_GATED]);
+    return is_needed ? engine->sorted_us + sort_after_us : GAVEL__NEVER;
+}
+
+/* Whether no lane has any of the gates that it has to pass. */
+static bool has_free_gates(gavel__engine *engine, gavel__transaction *transaction)
+{
+    gavel__gate *gates[GAVEL__PASS_MAX];
+    size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
+    return are_free(gates, n_gates);
+}
 
 static void sort_gated(gavel__engine *engine, int64_t now_us)
 {
@@ -464,15 +491,19 @@ static void sort_gated(gavel__engine *engine, int64_t now_us)
     gavel__line *gated = &order->ready[GAVEL__READY_GATED];
     while (sort_first(engine, GAVEL__READY_GATED))
         ;
-    if (gavel__line_is_empty(gated) || engine->config.gates.are_always_up ||
-        now_us - engine->sorted_us < sort_after_us)
+    if (now_us < gavel__engine_sort_us(engine))
         return;
     engine->sorted_us = now_us;
+    engine->has_gates_to_pass = false;
     gavel__line still_gated = {.first = NULL};
     for (gavel__transaction *first;
          (first = gavel__order_first(order, GAVEL__READY_GATED)) != NULL;) {
-        if (!sort_first(engine, GAVEL__READY_GATED))
-            gavel__order_move(first, &still_gated);
+        if (sort_first(engine, GAVEL__READY_GATED))
+            continue;
+        bool is_behind = !gavel__line_is_empty(&still_gated);
+        gavel__order_move(first, &still_gated);
+        if (is_behind && has_free_gates(engine, first))
+            engine->has_gates_to_pass = true;
     }
     for (gavel__line_node *node; (node = gavel__line_first(&still_gated)) != NULL;)
         gavel__order_move(gavel__of_turn(node), gated);
@@ -480,7 +511,6 @@ static void sort_gated(gavel__engine *engine, int64_t now_us)
 
 bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
 {
-    gavel__gate *gates[GAVEL__PASS_MAX];
     const gavel__order *order = &engine->queue.order;
     if (!is_waiting_lane) {
         while (sort_first(engine, GAVEL__READY_CALM) || sort_first(engine, GAVEL__READY_CONTENDED))
@@ -490,8 +520,9 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
     gavel__transaction *first = gavel__order_first(order, GAVEL__READY_GATED);
     if (first == NULL || !gavel__lanes_may_pass(&engine->lanes))
         return false;
-    size_t n_gates = gavel__gates_of(&engine->gates, first, engine->advanced_us, gates);
-    return are_free(gates, n_gates);
+    bool has_work = engine->has_gates_to_pass || has_free_gates(engine, first);
+    engine->has_gates_to_pass = false; /* one lane, until they are looked at again */
+    return has_work;
 }
 
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)

@@ -318,6 +318,29 @@ Test(core_order, a_key_that_is_taken_when_the_gate_opens_is_waited_for_inside)
     stage_close(&s);
 }
 
+/* But no longer than for half of the lease, also if nothing else happens. */
+Test(core_order, a_gate_is_kept_for_another_round_for_half_of_the_lease)
+{
+    stage s;
+    actor both;
+    wait_at_z(&s, &both);
+    actor alone = an_adder();
+    enter(&s, &alone);
+    advance(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 1, GRANTED_Z "OK, \"1\", \"5\"");
+    hears_gates(&s, 1, "");
+    int64_t granted_us = s.now_us;
+    while (s.now_us < granted_us + LEASE_US / 2) {
+        hears_gates(&s, 1, "");
+        sleeps(&s);
+    }
+    cr_expect_eq(s.now_us, granted_us + LEASE_US / 2);
+    hears_gates(&s, 1, HAND_OFF_Z);
+    stage_close(&s);
+}
+
 /* Where every key has its gate, the one of "a" is held meanwhile: by us, so our others pass. */
 Test(core_order, a_gate_that_is_held_meanwhile_is_open_to_others_of_this_client)
 {
@@ -342,5 +365,34 @@ Test(core_order, a_gate_that_is_held_meanwhile_is_open_to_others_of_this_client)
     ends(&s, &alone, GAVEL_COMMITTED);
     says(&s, 1, GRANTED_Z "OK, \"2\", \"5\"");
     hears_gates(&s, 1, "MULTI / MSET a 3 z 6 / " HAND_OFF_A " / " HAND_OFF_Z " / EXEC");
+    stage_close(&s);
+}
+
+/* Of those that wait for gates the first finds them taken: one behind it gets a lane of its own. */
+Test(core_order, who_wants_free_gates_gets_a_lane_behind_one_whose_gates_are_taken)
+{
+    enum { LOOKED_AT_AFTER_US = 50000 };
+    stage s;
+    actor ab = setter("a b", "SET a 1; SET b 1");
+    actor a = setter("a", "SET a 2");
+    actor bc = setter("b c", "SET b 3; SET c 3");
+    actor z = setter("z", "SET z 4");
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 2, .stage.has_no_prefetch = true});
+    enter(&s, &ab);
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, ENTER_A "LPOP g:queue:{b} / SET g:gate:{b} ME PX 500 NX / WATCH a b");
+    enter(&s, &a);
+    says(&s, 1, "nil, OK, nil, OK, OK");
+    hears_gates(&s, 1, "MULTI / MSET a 1 b 1 / EXEC / WATCH a");
+    says(&s, 1, "OK, QUEUED, [OK]");
+    enter(&s, &bc);
+    enter(&s, &z);
+    is_in(&s, &bc, GAVEL__TX_READY);
+    is_in(&s, &z, GAVEL__TX_READY);
+    for (int64_t end_us = s.now_us + LOOKED_AT_AFTER_US; s.now_us < end_us;)
+        sleeps(&s);
+    link_up(&s, 2);
+    hears_gates(&s, 2, ENTER_Z "WATCH z");
     stage_close(&s);
 }
