@@ -272,6 +272,9 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
         int64_t keep_until_us = gavel__engine_keep_until_us(engine, lane);
         if (keep_until_us < due_us)
             due_us = keep_until_us;
+        int64_t late_us = gavel__engine_late_us(engine, lane);
+        if (late_us < due_us)
+            due_us = late_us;
         if (gavel__pass_blocked_on(lane) == NULL)
             continue;
         if (lane->pass.probe_us < due_us)

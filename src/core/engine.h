@@ -119,6 +119,9 @@ void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
 /* Until when a lane keeps its gates for one that waits for a round of another lane of ours. */
 int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__lane *lane);
 
+/* When the keys of the lane's round count as away, if that matters; GAVEL__NEVER. */
+int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *lane);
+
 /* When to look again at those who wait for gates; GAVEL__NEVER. */
 int64_t gavel__engine_sort_us(const gavel__engine *engine);
 

@@ -186,6 +186,7 @@ void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round
     assert(key->n_claims > 0);
     if (round == NULL) {
         key->is_in_doubt = false;
+        key->is_away = false;
     } else if (key->round == round) {
         key->round = key->earlier;
         key->is_on_offer = false;

@@ -23,7 +23,7 @@ typedef struct gavel__key {
     bool is_in_doubt;             /* what its latest round made of it is not known: claimed still */
     uint32_t n_claims;            /* a round that commits and the next one may both hold it */
     bool is_on_offer;             /* its round only stands, and gives way to whoever wants it */
-    bool is_away;                 /* its round waits at a gate: nobody knows for how long */
+    bool is_away;                 /* at a gate, or late, or in doubt: nobody knows for how long */
     uint32_t n_users;             /* transactions that are under way and want it */
     gavel__line line;             /* of these, who waits for it, in order of arrival */
     gavel__line aside;            /* who has stepped aside, by the n_taken at which it is back */

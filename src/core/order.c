@@ -212,6 +212,7 @@ static void on_blocked(gavel__order *order, gavel__transaction *transaction)
         step_aside(order, transaction, transaction->blocked_at);
     else
         gavel__list_append(&key->blocked, &transaction->node);
+    order->has_blocked = true;
 }
 
 static bool is_contended(const gavel__transaction *transaction, int64_t now_us)
@@ -280,6 +281,7 @@ void gavel__order_look(gavel__order *order, gavel__key *key, int64_t now_us)
 void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us)
 {
     gavel__transaction *first = first_of(key);
+    key->is_away = false;
     if (first == NULL || first->state != GAVEL__TX_READY)
         return;
     displace(first);

@@ -9,11 +9,12 @@
  *
  * Where that would keep others for longer than rounds take, it steps aside in the lines of its
  * other keys, to come back when its turn has come where it waits: behind a key that is away (its
- * round waits at a gate), and during a key's pause. It does so a few times only, and comes back
- * before more than GAVEL__MAX_OVERTAKEN younger ones have been taken there. From then on it stays
- * where it stands. That makes no circle either: who stays waits for elder ones, which do not wait
- * for it, and for rounds; and a round waits for no line, at a gate neither: what it has let go of
- * it takes back past whoever stands there, or its members stand in line again, without a round.
+ * round waits at a gate or for a silent link, or is in doubt), and during a key's pause. It does so
+ * a few times only, and comes back before more than GAVEL__MAX_OVERTAKEN younger ones have been
+ * taken there. From then on it stays where it stands. That makes no circle either: who stays waits
+ * for elder ones, which do not wait for it, and for rounds; and a round waits for no line, at a
+ * gate neither: what it has let go of it takes back past whoever stands there, or its members stand
+ * in line again, without a round.
  *
  * Transactions that only read stand in no line. Used by the queue, rounds, and the schedule.
  */
@@ -41,6 +42,7 @@ typedef struct gavel__order {
     gavel__line ready[GAVEL__N_READY_KINDS];
     gavel__list looks; /* keys whose first one is to be looked at */
     bool is_looking;
+    bool has_blocked; /* ever: where all want one key, nobody is ever kept from others */
 } gavel__order;
 
 void gavel__order_init(gavel__order *order, gavel__keys *keys);
@@ -70,7 +72,7 @@ void gavel__order_look(gavel__order *order, gavel__key *key, int64_t now_us);
 /* The key's round stands no more: whoever was ready for it is so no longer. */
 void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us);
 
-/* The key's round waits at a gate. */
+/* The key's round waits at a gate or for a silent link, or a doubt has the key. */
 void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us);
 
 /* Whoever is first in the key's line, if it waits for nothing but rounds that are under way and end

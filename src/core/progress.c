@@ -56,6 +56,7 @@ void gavel__round_resume(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     round->has_prefetch = false;
+    round->is_late = false;
     round->reading.is_stale = true;
     gavel__round_withdraw_keys(round, now_us);
     gavel__policy_on_prefetch_used(round->policy);

@@ -143,6 +143,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->committing = (gavel__committing){.number = 0};
     round->has_prefetch = false;
     round->is_narrowing = false;
+    round->is_late = false;
     round->refusal.is_set = false;
     gavel__list_remove(&round->node);
     gavel__list_append(&round->rounds->idle, &round->node);
@@ -169,6 +170,8 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     gavel__doubt *doubt = round->doubt;
     round->doubt = NULL;
     hand_keys_over(round, doubt);
+    for (size_t i = 0; i < doubt->n_claims; i++)
+        gavel__order_set_away(&round->rounds->queue->order, doubt->claims[i], now_us);
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         gavel__member_of(node)->round = NULL;
     gavel__list_append_all(&doubt->members, &round->members);

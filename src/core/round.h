@@ -110,6 +110,7 @@ typedef struct gavel__round {
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
     bool has_prefetch; /* WATCH and reads follow its EXEC */
     bool has_let_go;   /* it waits at a gate: its keys that are behind no such one are free */
+    bool is_late;      /* its link has been silent for long: its keys count as away */
     int64_t let_go_us; /* when it lets go, if it waits still */
     bool is_narrowing; /* reads again after a conflict, to see which keys have changed */
     gavel__list members;

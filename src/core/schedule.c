@@ -525,9 +525,63 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
     return has_work;
 }
 
+/* ---- Late rounds ---------------------------------------------------------------------------- */
+
+/* After so much silence of its link a round's keys count as away. */
+static int64_t late_after_us(const gavel__engine *engine)
+{
+    return 4 * gavel__policy_hold_us(&engine->policy);
+}
+
+static bool may_be_late(const gavel__lane *lane)
+{
+    return lane->round != NULL && lane->silent_us != 0 && !lane->round->is_late &&
+           gavel__pass_blocked_on(lane) == NULL;
+}
+
+/* Whether somebody who waits for the round may be first in other lines. */
+static bool is_waited_for(const gavel__round *round)
+{
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (!gavel__list_is_empty(&round->claims[i]->blocked))
+            return true;
+    }
+    return false;
+}
+
+int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *lane)
+{
+    bool is_needed =
+        engine->queue.order.has_blocked && may_be_late(lane) && is_waited_for(lane->round);
+    return is_needed ? lane->silent_us + late_after_us(engine) : GAVEL__NEVER;
+}
+
+static void set_late(gavel__engine *engine, gavel__round *round, int64_t now_us)
+{
+    round->is_late = true;
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__key *key = round->claims[i];
+        if (key->round == round || key->earlier == round)
+            gavel__order_set_away(&engine->queue.order, key, now_us);
+    }
+}
+
+static void find_late(gavel__engine *engine, int64_t now_us)
+{
+    int64_t after_us = late_after_us(engine);
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (!may_be_late(lane) || now_us - lane->silent_us < after_us)
+            continue;
+        set_late(engine, lane->round, now_us);
+        if (lane->next != NULL)
+            set_late(engine, lane->next, now_us);
+    }
+}
+
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
 {
     sort_gated(engine, now_us);
+    find_late(engine, now_us);
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (gavel__pass_blocked_on(lane) != NULL)
             gavel__round_let_go(lane->round, now_us);

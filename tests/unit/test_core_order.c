@@ -73,6 +73,29 @@ Test(core_order, who_wants_the_keys_of_two_chains_gets_them_at_once)
     stage_close(&s);
 }
 
+/* "b" is in a round whose link is silent: that keeps nobody from "a". */
+Test(core_order, a_silent_link_keeps_nobody_from_other_keys)
+{
+    enum { LATE_AFTER_US = 4000 };
+    stage s;
+    stage_open(&s, &two_lanes);
+    actor b = setter("b", "SET b 1");
+    actor both = setter("a b", "SET a 2; SET b 2");
+    actor a = setter("a", "SET a 1");
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH b");
+    enter(&s, &both);
+    enter(&s, &a);
+    advance(&s, LATE_AFTER_US - 1);
+    is_in(&s, &a, GAVEL__TX_PARKED);
+    sleeps(&s);
+    is_in(&s, &a, GAVEL__TX_READY);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH a");
+    stage_close(&s);
+}
+
 /* The one that goes first in one line and waits in another is gone: those behind it go on. */
 Test(core_order, who_ends_while_it_waits_lets_the_next_ones_go)
 {
@@ -332,6 +355,7 @@ Test(core_order, a_gate_is_kept_for_another_round_for_half_of_the_lease)
     says(&s, 1, GRANTED_Z "OK, \"1\", \"5\"");
     hears_gates(&s, 1, "");
     int64_t granted_us = s.now_us;
+    s.engine.policy.round_trip_us = LEASE_US; /* so it is not late meanwhile */
     while (s.now_us < granted_us + LEASE_US / 2) {
         hears_gates(&s, 1, "");
         sleeps(&s);
