@@ -549,3 +549,19 @@ Test(core_doubts, a_marker_that_was_refused_is_planted_again)
     hears(&s, 0, "SET m0 n0 PX 900000 / UNWATCH / WATCH a m0");
     stage_close(&s);
 }
+
+/* Who wants one of its keys and another keeps nobody from that other one. */
+Test(core_doubts, who_waits_for_a_doubt_leaves_its_other_keys_to_others)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor both = {.keys = "a b", .plays = "SET a 2; SET b 2"};
+    actor b = {.keys = "b", .plays = "SET b 1"};
+    lose_exec(&s, &a);
+    enter(&s, &both);
+    enter(&s, &b);
+    is_in(&s, &both, GAVEL__TX_PARKED);
+    is_in(&s, &b, GAVEL__TX_READY);
+    stage_close(&s);
+}
