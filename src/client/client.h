@@ -127,8 +127,12 @@ int64_t gavel__client_lease_now_us(const gavel_client *client);
 /* Tells of the locks whose lease has passed. Comes before anything else is done. */
 void gavel__client_expire_locks(gavel_client *client);
 
-/* The same, then timers and what is to be sent. */
-void gavel__client_advance_locks(gavel_client *client);
+/* Whether a lock's operation is to be told that its time has passed. */
+bool gavel__client_has_overdue_lock(const gavel_client *client);
+
+/* The same as gavel__client_expire_locks, then timers and what is to be sent; these not before what
+ * lies in the sockets is known. */
+void gavel__client_advance_locks(gavel_client *client, bool may_end_overdue);
 
 /* Tells losses and outcomes. */
 void gavel__client_tell_locks(gavel_client *client);

@@ -108,11 +108,18 @@ void gavel__client_expire_locks(gavel_client *client)
     client->is_pumping = false;
 }
 
-void gavel__client_advance_locks(gavel_client *client)
+bool gavel__client_has_overdue_lock(const gavel_client *client)
+{
+    return client->has_locks &&
+           gavel__locks_has_overdue(&client->locks, gavel__client_lease_now_us(client));
+}
+
+void gavel__client_advance_locks(gavel_client *client, bool may_end_overdue)
 {
     if (!client->has_locks)
         return;
     gavel__locks_expire(&client->locks, gavel__client_lease_now_us(client));
     tell_lost(client);
-    gavel__locks_advance(&client->locks, gavel__client_lease_now_us(client));
+    if (may_end_overdue)
+        gavel__locks_advance(&client->locks, gavel__client_lease_now_us(client));
 }

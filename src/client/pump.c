@@ -280,11 +280,13 @@ static const int64_t sleeper_rest_us = 1000;
 
 static int64_t due_us(gavel_client *client)
 {
-    int64_t due_us = client->awaits_sleeper ? client->now_us + sleeper_rest_us
-                                            : gavel__engine_due_us(&client->engine);
-    int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
-    if (locks_due_us < due_us)
-        due_us = locks_due_us;
+    int64_t due_us = client->now_us + sleeper_rest_us;
+    if (!client->awaits_sleeper) {
+        int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
+        due_us = gavel__engine_due_us(&client->engine);
+        if (locks_due_us < due_us)
+            due_us = locks_due_us;
+    }
     for (const gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
@@ -320,14 +322,15 @@ void gavel__client_watch(gavel_client *client)
 /*
  * This process may have been the one that was late, and the answers have been there for long: what
  * they say comes before that a deadline has passed without them. Receives them, and returns whether
- * the engine may go on: not while another thread sleeps on a link. It may have received already,
- * and comes here next, within some milliseconds.
+ * the engine and the locks may go on: not while another thread sleeps on a link. It may have
+ * received already, and comes here next, within some milliseconds.
  */
 static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
 {
     bool is_slept_on = false;
     client->awaits_sleeper = false;
-    if (!gavel__queue_has_overdue(&client->engine.queue, now_us))
+    if (!gavel__queue_has_overdue(&client->engine.queue, now_us) &&
+        !gavel__client_has_overdue_lock(client))
         return true;
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
@@ -354,7 +357,7 @@ bool gavel__client_pump(gavel_client *client)
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
         bool may_advance = receive_before_deadlines(client, now_us);
-        gavel__client_advance_locks(client);
+        gavel__client_advance_locks(client, may_advance);
         if (may_advance)
             gavel__engine_advance(&client->engine, now_us);
         serve_links(client, now_us);

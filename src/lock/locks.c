@@ -362,6 +362,12 @@ void gavel__locks_advance(gavel__locks *locks, int64_t now_us)
     gavel__locks_end_tries(locks, now_us);
 }
 
+bool gavel__locks_has_overdue(const gavel__locks *locks, int64_t now_us)
+{
+    const gavel__heap_node *first = gavel__heap_first(&locks->op_timers);
+    return first != NULL && first->due_us <= now_us;
+}
+
 int64_t gavel__locks_due_us(const gavel__locks *locks)
 {
     int64_t due_us = GAVEL__NEVER;

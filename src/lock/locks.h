@@ -57,6 +57,9 @@ void gavel__locks_expire(gavel__locks *locks, int64_t now_us);
 /* Timers and deadlines. Asks questions, which the engine serves next. */
 void gavel__locks_advance(gavel__locks *locks, int64_t now_us);
 
+/* Whether the deadline of any operation has passed: gavel__locks_advance would tell it so. */
+bool gavel__locks_has_overdue(const gavel__locks *locks, int64_t now_us);
+
 /* When gavel__locks_advance wants to be called again. */
 int64_t gavel__locks_due_us(const gavel__locks *locks);
 

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <time.h>
 
 typedef struct job {
     attached_rig *rig;
@@ -129,6 +130,31 @@ Test(lock_attached, extends_and_guards, .timeout = 60)
     expect(&guarded, GAVEL_LOCK_HELD);
     expect(&self, GAVEL_LOCK_RELEASED);
     cr_expect_eq(attached_value_of(&rig, "x"), 1);
+    attached_end(&rig);
+}
+
+/* Stopped, for longer than its time, while the answer lies in the socket. */
+Test(lock_attached, an_answer_that_is_there_comes_before_the_deadline, .timeout = 60)
+{
+    attached_rig rig = attached_begin(NULL);
+    job self = {0};
+    begin(&rig, &self, (gavel_lock_request){.lease_ms = 60000});
+    run_until_done(&rig, &self, 1);
+    job guarded = {0};
+    gavel_lock_command command = {
+        .command = GAVEL_COMMAND(GAVEL_STR("SET"), GAVEL_STR("x"), GAVEL_STR("1")),
+        .deadline_ms = 100};
+    cr_expect(gavel_lock_begin_do(self.lock, &command, on_done, &guarded));
+    ev_run(rig.loop, EVRUN_NOWAIT); /* sends it */
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    job next = {0}; /* so that there is something to be done before the loop looks at sockets */
+    command.deadline_ms = 0;
+    cr_expect(gavel_lock_begin_do(self.lock, &command, on_done, &next));
+    run_until_done(&rig, &guarded, 1);
+    expect(&guarded, GAVEL_LOCK_HELD);
+    run_until_done(&rig, &next, 1);
+    release(&self);
+    ev_run(rig.loop, 0);
     attached_end(&rig);
 }
 
