@@ -201,14 +201,22 @@ static void count_taken(gavel__key *key)
         enter_line(hold_of(node));
 }
 
-/* It cannot go, but may be the first in other lines: these do not wait for what is away. */
+/* Whether nobody knows how long the key takes: its round is away, or its first one waits for the
+ * end of a pause. */
+static bool is_slow(const gavel__key *key)
+{
+    const gavel__transaction *first = first_of(key);
+    return key->is_away || (first != NULL && first->state == GAVEL__TX_PAUSED);
+}
+
+/* It cannot go, but may be the first in other lines: these do not wait for what is slow. */
 static void on_blocked(gavel__order *order, gavel__transaction *transaction)
 {
     if (transaction->n_keys < 2)
         return;
     gavel__key *key = transaction->holds[transaction->blocked_at].known;
     gavel__list_remove(&transaction->node);
-    if (key->is_away)
+    if (is_slow(key))
         step_aside(order, transaction, transaction->blocked_at);
     else
         gavel__list_append(&key->blocked, &transaction->node);
@@ -288,13 +296,19 @@ void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us)
     gavel__order_look(order, key, now_us);
 }
 
-void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
+/* Those who are blocked at the key, which is slow from now on. */
+static void send_aside(gavel__order *order, gavel__key *key)
 {
-    key->is_away = true;
     for (gavel__list *node; (node = gavel__list_pop(&key->blocked)) != NULL;) {
         gavel__transaction *transaction = GAVEL__CONTAINER(node, gavel__transaction, node);
         step_aside(order, transaction, transaction->blocked_at);
     }
+}
+
+void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    key->is_away = true;
+    send_aside(order, key);
     run_looks(order, now_us);
 }
 
@@ -343,8 +357,10 @@ void gavel__order_hold_back(
     gavel__order *order, gavel__transaction *transaction, size_t i, int64_t now_us)
 {
     leave_turn(transaction);
+    gavel__transaction_set_state(transaction, GAVEL__TX_PAUSED);
     step_aside(order, transaction, i);
     transaction->blocked_at = i;
+    send_aside(order, transaction->holds[i].known);
     run_looks(order, now_us);
 }
 
@@ -404,4 +420,9 @@ void gavel__order_drop(gavel__order *order, gavel__transaction *transaction, int
     leave_turn(transaction);
     if (transaction->state == GAVEL__TX_READY)
         enter_turn(&order->ready[kind_of(order, transaction, now_us)], transaction);
+    else if (can_go(transaction, NULL))
+        make_ready(order, transaction, now_us);
+    else
+        on_blocked(order, transaction);
+    run_looks(order, now_us);
 }

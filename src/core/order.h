@@ -62,7 +62,8 @@ void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, in
 /* The same for one that joins a round which has its keys already. */
 void gavel__order_join(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
 
-/* A READY one waits for a pause of the i-th of its keys: it stays first there. */
+/* A READY one is PAUSED, for the sake of the i-th of its keys: it stays first there. Those behind
+ * it step aside elsewhere. */
 void gavel__order_hold_back(
     gavel__order *order, gavel__transaction *transaction, size_t i, int64_t now_us);
 

@@ -129,7 +129,6 @@ void gavel__queue_run_again(
 static void begin_pause(
     gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us)
 {
-    gavel__transaction_set_state(transaction, GAVEL__TX_PAUSED);
     int64_t half_us = (transaction->deadline_us - now_us) / 2;
     if (resume_us - now_us > half_us)
         resume_us = half_us >= last_moments_us ? now_us + half_us : transaction->deadline_us;
@@ -146,6 +145,7 @@ void gavel__queue_pause(
     }
     gavel__order_leave(&queue->order, transaction, now_us);
     transaction->round = NULL;
+    gavel__transaction_set_state(transaction, GAVEL__TX_PAUSED);
     begin_pause(queue, transaction, resume_us, now_us);
 }
 

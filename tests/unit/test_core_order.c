@@ -175,6 +175,36 @@ Test(core_order, a_key_that_pauses_keeps_nobody_from_others)
     stage_close(&s);
 }
 
+/* Nor do those who stand behind the one that waits for the pause. */
+Test(core_order, who_stands_behind_a_pause_keeps_nobody_from_others)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    hears(&s, 0, "MULTI / SET a 2 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"2\"");
+    hears(&s, 0, "MULTI / SET a 3 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    actor first = setter("a", "SET a 9");
+    actor before = setter("a b", "SET a 10; SET b 10");
+    actor b = setter("b", "SET b 1");
+    enter(&s, &first);
+    enter(&s, &before);
+    enter(&s, &b);
+    hears(&s, 0, "WATCH b");
+    is_in(&s, &first, GAVEL__TX_PAUSED);
+    is_in(&s, &before, GAVEL__TX_PARKED);
+    says(&s, 0, "OK");
+    composes(&s, 0, "MULTI / SET b 1 / EXEC / WATCH b");
+    stage_close(&s);
+}
+
 /* ---- Gates --------------------------------------------------------------------------------- */
 
 #define ENTER_Z "LPOP g:queue:{z} / SET g:gate:{z} ME PX 500 NX / "
