@@ -115,6 +115,13 @@ static bool is_available(const gavel__key *key, const gavel__candidates *candida
            (key->round == candidates->own || key->round == candidates->before);
 }
 
+/* Whether its turn has come at this key. */
+static bool is_turn(const gavel__hold *hold, const gavel__candidates *candidates)
+{
+    return gavel__line_first(&hold->known->line) == &hold->node &&
+           is_available(hold->known, candidates);
+}
+
 /*
  * Whether it is first everywhere, and all of its keys are free, or the round's. It comes back to
  * the lines that it has left. Begins where it was blocked, since there it mostly still is.
@@ -122,13 +129,14 @@ static bool is_available(const gavel__key *key, const gavel__candidates *candida
 static bool can_go(gavel__transaction *transaction, const gavel__candidates *candidates)
 {
     size_t n_keys = transaction->n_keys;
+    if (n_keys == 1 && stands(&transaction->holds[0])) /* mostly, and quickly */
+        return is_turn(&transaction->holds[0], candidates);
     size_t i = transaction->blocked_at < n_keys ? transaction->blocked_at : 0;
     for (size_t n = 0; n < n_keys; n++) {
         gavel__hold *hold = &transaction->holds[i];
         if (!stands(hold))
             enter_line(hold);
-        if (gavel__line_first(&hold->known->line) != &hold->node ||
-            !is_available(hold->known, candidates)) {
+        if (!is_turn(hold, candidates)) {
             transaction->blocked_at = i;
             return false;
         }
@@ -272,7 +280,7 @@ static void look(gavel__order *order, gavel__key *key, int64_t now_us)
 /* One look may ask for others: those of keys where somebody has stepped aside. */
 static void run_looks(gavel__order *order, int64_t now_us)
 {
-    if (order->is_looking || gavel__list_is_empty(&order->looks))
+    if (gavel__list_is_empty(&order->looks) || order->is_looking) /* mostly empty */
         return;
     order->is_looking = true;
     for (gavel__list *node; (node = gavel__list_pop(&order->looks)) != NULL;)
@@ -348,9 +356,14 @@ void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, in
 
 void gavel__order_join(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    for (size_t i = 0; i < transaction->n_keys; i++)
-        count_taken(transaction->holds[i].known);
-    gavel__order_leave(order, transaction, now_us);
+    leave_turn(transaction);
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        gavel__hold *hold = &transaction->holds[i];
+        gavel__line_remove(&hold->known->line, &hold->node);
+        count_taken(hold->known);
+        look(order, hold->known, now_us);
+    }
+    run_looks(order, now_us);
 }
 
 void gavel__order_hold_back(
