@@ -167,7 +167,7 @@ inline release()
     fi
 }
 
-inline hand_off()
+inline hand_back()
 {
     if
     :: record == handed_off(got[id]) -> handed = got[id]; hand_off(handed)
@@ -329,7 +329,7 @@ end_it:
 
 give_up: /* its caller has no more time, but it has been given the lock */
     if
-    :: d_step { true -> leave_order(); hand_off(); skip }
+    :: d_step { true -> leave_order(); hand_back(); skip }
     :: FAULT -> goto dead
     fi;
     atomic { forget() };
