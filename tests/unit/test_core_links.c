@@ -244,17 +244,18 @@ Test(core_links, the_pauses_between_dials_grow)
 Test(core_links, a_link_that_answered_a_read_is_made_anew_at_once)
 {
     stage s;
+    actor readers[12];
     stage_open(&s, &plain);
     for (int i = 0; i < 12; i++) {
-        actor reader = {.reads = "a", .plays = "GET a"};
-        enter(&s, &reader);
+        readers[i] = (actor){.reads = "a", .plays = "GET a"};
+        enter(&s, &readers[i]);
         advance(&s, 0);
         cr_assert_eq(lane_of(&s, 0)->state, GAVEL__LANE_WANTED);
         cr_expect_leq(lane_of(&s, 0)->dial_us, s.now_us, "after %d losses", i);
         link_up(&s, 0);
         hears(&s, 0, "WATCH a / GET a");
         says(&s, 0, "OK, \"1\"");
-        ends(&s, &reader, GAVEL_COMMITTED);
+        ends(&s, &readers[i], GAVEL_COMMITTED);
         link_down(&s, 0);
     }
     stage_close(&s);
