@@ -14,29 +14,42 @@ typedef struct gavel__draft {
     gavel__candidates candidates;
     gavel__line passed_over; /* READY, but for other gate lanes: until the round is collected */
     size_t n_members;
-    size_t n_with_new_keys; /* of these, with a key that nobody before them had */
+    size_t n_drawn; /* all that are to be members for the sake of its keys, about */
     bool is_full;
 } gavel__draft;
 
 /*
  * The server works on one round while the next one is prepared here, and the other way round; so
- * half of the open transactions are left to other lanes. Those who want the same keys as others
- * before them do not count: there is no other lane for them.
+ * half of the open transactions are left to other lanes. All who want the same key count with the
+ * first of them: there is no other lane for them.
  */
-static size_t max_with_new_keys(const gavel__engine *engine)
+static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft)
 {
     static const size_t min_share = 16; /* fewer are not worth a round trip of their own */
     size_t half = engine->queue.n_open / 2;
-    return half > min_share ? half : min_share;
+    return draft->n_drawn >= (half > min_share ? half : min_share);
+}
+
+/* How many it draws into the round: those who want the same of its keys, if that is new there.
+ * Those that only read claim none, and cost a round the less the more they are. */
+static size_t count_drawn(const gavel__draft *draft, const gavel__transaction *transaction)
+{
+    if (transaction->is_read_only)
+        return 0;
+    size_t n_drawn = 0;
+    for (size_t i = 0; i < transaction->n_keys; i++) {
+        const gavel__key *key = transaction->holds[i].known;
+        if (key->round != draft->round && key->n_users > n_drawn)
+            n_drawn = key->n_users;
+    }
+    return n_drawn;
 }
 
 /* Whether there is room for one more, whoever it is. */
 static bool has_room(const gavel__engine *engine, const gavel__draft *draft)
 {
     bool is_contended = draft->round != NULL && draft->round->is_contended;
-    return !draft->is_full &&
-           draft->n_members < gavel__policy_width(&engine->policy, is_contended) &&
-           draft->n_with_new_keys < max_with_new_keys(engine);
+    return !draft->is_full && draft->n_members < gavel__policy_width(&engine->policy, is_contended);
 }
 
 /* Whether this one fits in. If not, nobody behind it overtakes it. */
@@ -49,6 +62,8 @@ static bool fits(
     size_t n_keys = round->n_claims + transaction->n_keys;
     if (round->is_snapshot) /* it claims none */
         n_keys = round->n_fetches + transaction->n_reads;
+    if (has_its_share(engine, draft) && count_drawn(draft, transaction) > 0)
+        return false;
     return !transaction->is_alone && n_keys <= engine->rounds.limits.max_keys;
 }
 
@@ -135,6 +150,8 @@ static gavel__transaction *next_for(const gavel__engine *engine, const gavel__dr
     if (lane->is_waiting_lane) /* whoever wants no more than gates that it has is a candidate */
         return lane->pass.n_gates > 0 ? next
                                       : elder(next, gavel__order_first(order, GAVEL__READY_GATED));
+    if (has_its_share(engine, draft))
+        return next;
     if (draft->round != NULL)
         return elder(next, gavel__order_first(order, draft->kind));
     return elder(next, first_that_races(order));
@@ -202,11 +219,10 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
     }
     draft->candidates.own = draft->round;
     draft->is_full = transaction->is_alone;
-    size_t n_claims = draft->round->n_claims;
+    draft->n_drawn += count_drawn(draft, transaction);
     if (!gavel__round_add(draft->round, transaction, now_us))
         return;
     draft->n_members++;
-    draft->n_with_new_keys += draft->round->n_claims > n_claims;
     gavel__order_take(&engine->queue.order, &draft->candidates, transaction, now_us);
 }
 

@@ -365,8 +365,25 @@ Test(core_sharing, all_who_want_the_same_keys_come_along)
     stage_close(&s);
 }
 
-/* Also one who would bring nothing new: nobody overtakes those who are left to other lanes. */
-Test(core_sharing, when_the_share_is_full_nobody_comes_along)
+/* All who want a key count with the first of them. */
+Test(core_sharing, of_few_keys_with_many_each_half_is_left_to_other_links)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    static crowd c[4];
+    for (size_t i = 0; i < 4; i++)
+        enter_crowd(&s, &c[i], 16);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c[0], 0, 8));
+    link_up(&s, 1);
+    hears(&s, 1, watch_of(&c[0], 8, 8));
+    for (size_t i = 0; i < 4; i++)
+        is_in(&s, &c[i].actors[15], GAVEL__TX_READING);
+    stage_close(&s);
+}
+
+/* Who was counted comes along; there is no other lane for it. */
+Test(core_sharing, who_wants_its_keys_is_of_the_round)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
@@ -375,8 +392,24 @@ Test(core_sharing, when_the_share_is_full_nobody_comes_along)
     actor same = setter("k03", "SET k03 2");
     enter(&s, &same);
     link_up(&s, 0);
-    hears(&s, 0, watch_of(&c, 0, 16));
-    is_in(&s, &same, GAVEL__TX_PARKED);
+    hears(&s, 0, watch_of(&c, 0, 15));
+    is_in(&s, &same, GAVEL__TX_READING);
+    is_in(&s, &c.actors[15], GAVEL__TX_READY);
+    stage_close(&s);
+}
+
+/* Also who stands behind one of them, if it would bring more: it goes with the others. */
+Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    static crowd c;
+    enter_crowd(&s, &c, 17);
+    actor more = {.reads = "k03 other", .plays = "SET k03 2; SET other 1"};
+    enter(&s, &more);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c, 0, 15));
+    is_in(&s, &more, GAVEL__TX_PARKED);
     stage_close(&s);
 }
 
