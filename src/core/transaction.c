@@ -55,10 +55,9 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
     return i < transaction->n_keys ? transaction->holds[i].key : NULL;
 }
 
-gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
+/* A key whose bytes are the arena's already. */
+static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key)
 {
-    if (gavel__transaction_has_key(transaction, key))
-        return GAVEL__ADDED_KNOWN;
     /* What moves to a larger array must not stand in lines. */
     assert(transaction->n_keys == 0 || !gavel__line_has(&transaction->holds[0].node));
     if (transaction->n_keys == GAVEL_MAX_KEYS)
@@ -75,10 +74,20 @@ gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_b
     transaction->keys = keys;
     transaction->holds = holds;
     holds[transaction->n_keys] = (gavel__hold){.transaction = transaction};
-    if (!gavel__arena_copy(&transaction->arena, key, &keys[transaction->n_keys]))
-        return GAVEL__ADDED_NO_MEMORY;
-    transaction->n_keys++;
+    keys[transaction->n_keys++] = key;
     return GAVEL__ADDED_NEW;
+}
+
+gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
+{
+    if (gavel__transaction_has_key(transaction, key))
+        return GAVEL__ADDED_KNOWN;
+    if (transaction->n_keys == GAVEL_MAX_KEYS) /* its bytes would be copied in vain */
+        return GAVEL__ADDED_TOO_MANY;
+    gavel_bytes own;
+    if (!gavel__arena_copy(&transaction->arena, key, &own))
+        return GAVEL__ADDED_NO_MEMORY;
+    return add_own_key(transaction, own);
 }
 
 bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command)
@@ -119,28 +128,39 @@ gavel__read *gavel__transaction_find_read(
     return NULL;
 }
 
-static bool copy_command(
-    gavel__transaction *transaction, const gavel_command *command, gavel__read *ret_read)
+static const char *after_line(const char *at)
 {
-    gavel_bytes *args =
-        gavel__arena_alloc(&transaction->arena, command->n_args, sizeof(gavel_bytes));
-    if (args == NULL)
-        return false;
+    while (*at++ != '\n') /* a few bytes */
+        ;
+    return at;
+}
+
+/* The arguments as they stand in the encoded command. */
+static void point_into(gavel_bytes encoded, const gavel_command *command, gavel_bytes *ret_args)
+{
+    const char *at = after_line(encoded.data);
     for (size_t i = 0; i < command->n_args; i++) {
-        if (!gavel__arena_copy(&transaction->arena, command->args[i], &args[i]))
-            return false;
+        at = after_line(at);
+        ret_args[i] = (gavel_bytes){at, command->args[i].size};
+        at += ret_args[i].size + 2;
     }
+}
+
+/* The command becomes the transaction's own: encoded, as it is sent, and its arguments in there. */
+static bool copy_command(gavel__transaction *transaction, const gavel_command *command,
+    gavel__buffer *scratch, gavel__read *ret_read)
+{
+    gavel__arena *arena = &transaction->arena;
+    gavel__buffer_clear(scratch);
+    gavel__resp_command(scratch, command->args, command->n_args);
+    gavel_bytes *args = gavel__arena_alloc(arena, command->n_args, sizeof(*args));
+    if (args == NULL || scratch->has_failed ||
+        !gavel__arena_copy(arena, (gavel_bytes){scratch->data, scratch->size}, &ret_read->encoded))
+        return false;
+    point_into(ret_read->encoded, command, args);
     ret_read->command = *command;
     ret_read->command.args = args;
     return true;
-}
-
-static bool encode(gavel__transaction *transaction, gavel__read *read, gavel__buffer *scratch)
-{
-    gavel__buffer_clear(scratch);
-    gavel__resp_command(scratch, read->command.args, read->command.n_args);
-    return !scratch->has_failed && gavel__arena_copy(&transaction->arena,
-                                       (gavel_bytes){scratch->data, scratch->size}, &read->encoded);
 }
 
 gavel__added gavel__transaction_add_read(
@@ -148,20 +168,22 @@ gavel__added gavel__transaction_add_read(
 {
     if (gavel__transaction_find_read(transaction, command) != NULL)
         return GAVEL__ADDED_KNOWN;
-    for (size_t i = 0; i < command->n_keys; i++) {
-        gavel__added added =
-            gavel__transaction_add_key(transaction, command->args[command->first_key + i]);
-        if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
-            return added;
-    }
     gavel__read *reads = with_room(&transaction->arena, transaction->reads, transaction->n_reads,
         &transaction->reads_capacity, sizeof(*reads));
     if (reads == NULL)
         return GAVEL__ADDED_NO_MEMORY;
     transaction->reads = reads;
     gavel__read read = {.reply = NULL};
-    if (!copy_command(transaction, command, &read) || !encode(transaction, &read, scratch))
+    if (!copy_command(transaction, command, scratch, &read))
         return GAVEL__ADDED_NO_MEMORY;
+    for (size_t i = 0; i < command->n_keys; i++) {
+        gavel_bytes key = read.command.args[command->first_key + i];
+        gavel__added added = gavel__transaction_has_key(transaction, key)
+                                 ? GAVEL__ADDED_KNOWN
+                                 : add_own_key(transaction, key);
+        if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
+            return added;
+    }
     reads[transaction->n_reads++] = read;
     return GAVEL__ADDED_NEW;
 }
