@@ -102,7 +102,7 @@ static struct gavel__arena_block *add_block(gavel__arena *arena, size_t size)
     return block;
 }
 
-/* As gavel__arena_alloc, not zeroed. */
+/* So many bytes, not zeroed. */
 static void *take(gavel__arena *arena, size_t size)
 {
     size_t rounded = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -169,14 +169,17 @@ size_t gavel__arena_kept(const gavel__arena *arena)
     return arena->first != NULL ? HEAD_SIZE + arena->first->size : 0;
 }
 
-void *gavel__arena_alloc(gavel__arena *arena, size_t n, size_t size)
+void *gavel__arena_take(gavel__arena *arena, size_t n, size_t size)
 {
     size_t product;
-    if (!gavel__multiply(n, size, &product))
-        return NULL;
-    void *memory = take(arena, product);
+    return gavel__multiply(n, size, &product) ? take(arena, product) : NULL;
+}
+
+void *gavel__arena_alloc(gavel__arena *arena, size_t n, size_t size)
+{
+    void *memory = gavel__arena_take(arena, n, size);
     if (memory != NULL)
-        memset(memory, 0, product);
+        memset(memory, 0, n * size);
     return memory;
 }
 

@@ -38,6 +38,9 @@ void gavel__arena_reset(gavel__arena *arena);
  * pointer. */
 void *gavel__arena_alloc(gavel__arena *arena, size_t n, size_t size);
 
+/* The same, not zeroed: for what is assigned before it is read. */
+void *gavel__arena_take(gavel__arena *arena, size_t n, size_t size);
+
 /* A copy in the arena; of no bytes with data NULL, the same. False, and *ret_copy untouched, when
  * there is no memory. */
 bool gavel__arena_copy(gavel__arena *arena, gavel_bytes bytes, gavel_bytes *ret_copy);

@@ -26,7 +26,7 @@ static void *with_room(
     if (n_elements < *capacity)
         return elements;
     size_t larger = *capacity == 0 ? 4 : *capacity * 2;
-    void *memory = gavel__arena_alloc(arena, larger, size);
+    void *memory = gavel__arena_take(arena, larger, size);
     if (memory == NULL)
         return NULL;
     if (n_elements > 0)
@@ -153,7 +153,7 @@ static bool copy_command(gavel__transaction *transaction, const gavel_command *c
     gavel__arena *arena = &transaction->arena;
     gavel__buffer_clear(scratch);
     gavel__resp_command(scratch, command->args, command->n_args);
-    gavel_bytes *args = gavel__arena_alloc(arena, command->n_args, sizeof(*args));
+    gavel_bytes *args = gavel__arena_take(arena, command->n_args, sizeof(*args));
     if (args == NULL || scratch->has_failed ||
         !gavel__arena_copy(arena, (gavel_bytes){scratch->data, scratch->size}, &ret_read->encoded))
         return false;
@@ -228,9 +228,9 @@ static bool make_room(gavel__transaction *transaction, const gavel_transaction *
     size_t n_reads = request->n_reads < GAVEL_MAX_KEYS ? request->n_reads : GAVEL_MAX_KEYS;
     n_reads += request->id.data != NULL;
     size_t n_keys = request->n_keys + n_reads;
-    transaction->keys = gavel__arena_alloc(arena, n_keys, sizeof(*transaction->keys));
-    transaction->holds = gavel__arena_alloc(arena, n_keys, sizeof(*transaction->holds));
-    transaction->reads = gavel__arena_alloc(arena, n_reads, sizeof(*transaction->reads));
+    transaction->keys = gavel__arena_take(arena, n_keys, sizeof(*transaction->keys));
+    transaction->holds = gavel__arena_take(arena, n_keys, sizeof(*transaction->holds));
+    transaction->reads = gavel__arena_take(arena, n_reads, sizeof(*transaction->reads));
     bool has_room =
         transaction->keys != NULL && transaction->holds != NULL && transaction->reads != NULL;
     transaction->keys_capacity = has_room ? n_keys : 0;
