@@ -64,6 +64,23 @@ void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_a
         gavel__resp_arg(out, args[i]);
 }
 
+static const char *after_head(const char *place)
+{
+    while (*place++ != '\n')
+        ;
+    return place;
+}
+
+void gavel__resp_args_in(
+    gavel_bytes command, const gavel_bytes *args, size_t n_args, gavel_bytes *ret_args)
+{
+    const char *place = after_head(command.data);
+    for (size_t i = 0; i < n_args; i++) {
+        ret_args[i] = (gavel_bytes){after_head(place), args[i].size};
+        place = ret_args[i].data + args[i].size + 2;
+    }
+}
+
 /* ---- Names of connections ------------------------------------------------------------------ */
 
 static bool can_stand(char c)

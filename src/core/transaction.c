@@ -55,9 +55,11 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
     return i < transaction->n_keys ? transaction->holds[i].key : NULL;
 }
 
-/* A key whose bytes are the arena's already. */
+/* As gavel__transaction_add_key, of bytes that are in the arena already. */
 static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key)
 {
+    if (gavel__transaction_has_key(transaction, key))
+        return GAVEL__ADDED_KNOWN;
     /* What moves to a larger array must not stand in lines. */
     assert(transaction->n_keys == 0 || !gavel__line_has(&transaction->holds[0].node));
     if (transaction->n_keys == GAVEL_MAX_KEYS)
@@ -80,10 +82,6 @@ static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key
 
 gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
 {
-    if (gavel__transaction_has_key(transaction, key))
-        return GAVEL__ADDED_KNOWN;
-    if (transaction->n_keys == GAVEL_MAX_KEYS) /* its bytes would be copied in vain */
-        return GAVEL__ADDED_TOO_MANY;
     gavel_bytes own;
     if (!gavel__arena_copy(&transaction->arena, key, &own))
         return GAVEL__ADDED_NO_MEMORY;
@@ -128,24 +126,6 @@ gavel__read *gavel__transaction_find_read(
     return NULL;
 }
 
-static const char *after_line(const char *at)
-{
-    while (*at++ != '\n') /* a few bytes */
-        ;
-    return at;
-}
-
-/* The arguments as they stand in the encoded command. */
-static void point_into(gavel_bytes encoded, const gavel_command *command, gavel_bytes *ret_args)
-{
-    const char *at = after_line(encoded.data);
-    for (size_t i = 0; i < command->n_args; i++) {
-        at = after_line(at);
-        ret_args[i] = (gavel_bytes){at, command->args[i].size};
-        at += ret_args[i].size + 2;
-    }
-}
-
 /* The command becomes the transaction's own: encoded, as it is sent, and its arguments in there. */
 static bool copy_command(gavel__transaction *transaction, const gavel_command *command,
     gavel__buffer *scratch, gavel__read *ret_read)
@@ -157,7 +137,7 @@ static bool copy_command(gavel__transaction *transaction, const gavel_command *c
     if (args == NULL || scratch->has_failed ||
         !gavel__arena_copy(arena, (gavel_bytes){scratch->data, scratch->size}, &ret_read->encoded))
         return false;
-    point_into(ret_read->encoded, command, args);
+    gavel__resp_args_in(ret_read->encoded, command->args, command->n_args, args);
     ret_read->command = *command;
     ret_read->command.args = args;
     return true;
@@ -177,10 +157,7 @@ gavel__added gavel__transaction_add_read(
     if (!copy_command(transaction, command, scratch, &read))
         return GAVEL__ADDED_NO_MEMORY;
     for (size_t i = 0; i < command->n_keys; i++) {
-        gavel_bytes key = read.command.args[command->first_key + i];
-        gavel__added added = gavel__transaction_has_key(transaction, key)
-                                 ? GAVEL__ADDED_KNOWN
-                                 : add_own_key(transaction, key);
+        gavel__added added = add_own_key(transaction, read.command.args[command->first_key + i]);
         if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
             return added;
     }
