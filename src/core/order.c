@@ -25,6 +25,14 @@ void gavel__order_init(gavel__order *order, gavel__keys *keys)
 
 /* ---- Knowing keys -------------------------------------------------------------------------- */
 
+static void count_if_several(gavel__order *order, gavel__transaction *transaction)
+{
+    if (transaction->n_keys < 2 || transaction->is_counted)
+        return;
+    transaction->is_counted = true;
+    order->n_with_several++;
+}
+
 bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
 {
     if (transaction->is_read_only)
@@ -37,11 +45,14 @@ bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
             return false;
         hold->hash = hold->known->node.hash;
     }
+    count_if_several(order, transaction);
     return true;
 }
 
 void gavel__order_forget(gavel__order *order, gavel__transaction *transaction)
 {
+    order->n_with_several -= transaction->is_counted;
+    transaction->is_counted = false;
     for (size_t i = 0; i < transaction->n_keys; i++) {
         gavel__hold *hold = &transaction->holds[i];
         assert(!gavel__line_has(&hold->node));

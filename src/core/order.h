@@ -42,7 +42,8 @@ typedef struct gavel__order {
     gavel__line ready[GAVEL__N_READY_KINDS];
     gavel__list looks; /* keys whose first one is to be looked at */
     bool is_looking;
-    bool has_blocked; /* ever: where all want one key, nobody is ever kept from others */
+    bool has_blocked;      /* ever: where all want one key, nobody is ever kept from others */
+    size_t n_with_several; /* transactions that are under way, write, and want several keys */
 } gavel__order;
 
 void gavel__order_init(gavel__order *order, gavel__keys *keys);

@@ -14,7 +14,7 @@ typedef struct gavel__draft {
     gavel__candidates candidates;
     gavel__line passed_over; /* READY, but for other gate lanes: until the round is collected */
     size_t n_members;
-    size_t n_drawn; /* all that are to be members for the sake of its keys, about */
+    size_t n_drawn; /* members to be, by the keys that it has; see count_drawn */
     bool is_full;
 } gavel__draft;
 
@@ -30,19 +30,23 @@ static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft
     return draft->n_drawn >= (half > min_share ? half : min_share);
 }
 
-/* How many it draws into the round: those who want the same of its keys, if that is new there.
- * Those that only read claim none, and cost a round the less the more they are. */
-static size_t count_drawn(const gavel__draft *draft, const gavel__transaction *transaction)
+/*
+ * How many it draws into the round, if it brings a key that is new there. While some want several
+ * keys only itself counts: keys that are wanted together are not kept apart, since who wants both
+ * would wait for two rounds. Readers claim none, and are the cheaper the more of them share a
+ * round.
+ */
+static size_t count_drawn(
+    const gavel__engine *engine, const gavel__draft *draft, const gavel__transaction *transaction)
 {
     if (transaction->is_read_only)
         return 0;
-    size_t n_drawn = 0;
     for (size_t i = 0; i < transaction->n_keys; i++) {
         const gavel__key *key = transaction->holds[i].known;
-        if (key->round != draft->round && key->n_users > n_drawn)
-            n_drawn = key->n_users;
+        if (key->round != draft->round)
+            return engine->queue.order.n_with_several > 0 ? 1 : key->n_users;
     }
-    return n_drawn;
+    return 0;
 }
 
 /* Whether there is room for one more, whoever it is. */
@@ -62,7 +66,7 @@ static bool fits(
     size_t n_keys = round->n_claims + transaction->n_keys;
     if (round->is_snapshot) /* it claims none */
         n_keys = round->n_fetches + transaction->n_reads;
-    if (has_its_share(engine, draft) && count_drawn(draft, transaction) > 0)
+    if (has_its_share(engine, draft) && count_drawn(engine, draft, transaction) > 0)
         return false;
     return !transaction->is_alone && n_keys <= engine->rounds.limits.max_keys;
 }
@@ -219,7 +223,7 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
     }
     draft->candidates.own = draft->round;
     draft->is_full = transaction->is_alone;
-    draft->n_drawn += count_drawn(draft, transaction);
+    draft->n_drawn += count_drawn(engine, draft, transaction);
     if (!gavel__round_add(draft->round, transaction, now_us))
         return;
     draft->n_members++;

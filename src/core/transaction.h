@@ -87,6 +87,7 @@ typedef struct gavel__transaction {
     uint32_t max_faults;
     uint32_t n_may_pass; /* how many younger ones may overtake it yet */
     uint32_t n_asides;   /* how often it has stepped aside */
+    bool is_counted;     /* the order counts it among those that want several keys */
     bool is_read_only;
     bool keep_replies;
     bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command

@@ -408,8 +408,35 @@ Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
     actor more = {.reads = "k03 other", .plays = "SET k03 2; SET other 1"};
     enter(&s, &more);
     link_up(&s, 0);
-    hears(&s, 0, watch_of(&c, 0, 15));
+    hears(&s, 0, watch_of(&c, 0, 16));
     is_in(&s, &more, GAVEL__TX_PARKED);
+    stage_close(&s);
+}
+
+/* Else who wants two of these would wait for two rounds. */
+Test(core_sharing, keys_that_are_wanted_together_are_not_kept_apart)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    static crowd c[3];
+    for (size_t i = 0; i < 3; i++)
+        enter_crowd(&s, &c[i], 16);
+    actor pairs[8];
+    char reads[8][16];
+    char plays[8][16];
+    for (size_t i = 0; i < 8; i++) {
+        snprintf(reads[i], sizeof(reads[i]), "k%02zu k%02zu", 2 * i, 2 * i + 1);
+        snprintf(plays[i], sizeof(plays[i]), "SET k%02zu 2", 2 * i);
+        pairs[i] = (actor){.reads = reads[i], .plays = plays[i]};
+        enter(&s, &pairs[i]);
+    }
+    link_up(&s, 0);
+    const char *watch = watch_of(&c[0], 0, 16);
+    char expected[1024];
+    gavel__format(expected, sizeof(expected), "%s / MGET%s", watch, watch + strlen("WATCH"));
+    hears(&s, 0, expected);
+    for (size_t i = 0; i < 8; i++)
+        is_in(&s, &pairs[i], GAVEL__TX_READING);
     stage_close(&s);
 }
 
