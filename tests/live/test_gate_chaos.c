@@ -161,13 +161,11 @@ static void cut_links(bool is_waiting)
     test_server *server = server_start(NULL);
     chaos_crew *crew = chaos_start(server, &hot);
     chaos_await_commits(crew, 100);
-    unsigned n_cut = 0;
-    for (unsigned i = 0; i < times(40); i++) {
+    for (unsigned n_cut = 0; n_cut < times(25);) {
         let_it_run();
         n_cut += chaos_cut(crew, is_waiting);
         chaos_await_commits(crew, 1);
     }
-    cr_expect_gt(n_cut, times(20));
     chaos_tally tally = chaos_join(crew);
     chaos_expect_value(server, "counter", &tally, 1);
     chaos_expect_all_committed(&tally);
