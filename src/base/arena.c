@@ -213,14 +213,11 @@ static bool finish_reply(gavel__arena *arena, gavel_reply *reply, struct unfinis
         reply->elements = NULL;
         return true;
     }
-    size_t size; /* It fits, for the original is in memory. */
-    if (!gavel__multiply(reply->n_elements, sizeof(gavel_reply), &size))
-        return false;
-    gavel_reply *elements = take(arena, size);
+    gavel_reply *elements = gavel__arena_take(arena, reply->n_elements, sizeof(*elements));
     struct unfinished *item = take(arena, sizeof(*item));
     if (elements == NULL || item == NULL)
         return false;
-    memcpy(elements, reply->elements, size);
+    memcpy(elements, reply->elements, reply->n_elements * sizeof(*elements));
     *item = (struct unfinished){*list, elements, reply->n_elements};
     *list = item;
     reply->elements = elements;

@@ -19,8 +19,8 @@ void gavel__resp_arg_int(gavel__buffer *out, int64_t value);
 /* A whole command. */
 void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_args);
 
-/* The same arguments, as they stand in the whole command that was made of them: where that is kept
- * they need no copies of their own. */
+/* The same arguments, as they stand in `command`, which must be what gavel__resp_command made of
+ * them, and which *ret_args, an array of n_args, points into: they need no copies of their own. */
 void gavel__resp_args_in(
     gavel_bytes command, const gavel_bytes *args, size_t n_args, gavel_bytes *ret_args);
 

@@ -55,7 +55,7 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
     return i < transaction->n_keys ? transaction->holds[i].key : NULL;
 }
 
-/* As gavel__transaction_add_key, of bytes that are in the arena already. */
+/* A key to be watched, whose bytes are in the arena already, unless it is known. */
 static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key)
 {
     if (gavel__transaction_has_key(transaction, key))
@@ -80,7 +80,7 @@ static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key
     return GAVEL__ADDED_NEW;
 }
 
-gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key)
+static gavel__added add_key(gavel__transaction *transaction, gavel_bytes key)
 {
     gavel_bytes own;
     if (!gavel__arena_copy(&transaction->arena, key, &own))
@@ -218,7 +218,7 @@ static bool make_room(gavel__transaction *transaction, const gavel_transaction *
 static bool add_keys(gavel__transaction *transaction, const gavel_transaction *request)
 {
     for (size_t i = 0; i < request->n_keys; i++) {
-        gavel__added added = gavel__transaction_add_key(transaction, request->keys[i]);
+        gavel__added added = add_key(transaction, request->keys[i]);
         if (!accept(transaction, added, request->keys[i]))
             return false;
     }

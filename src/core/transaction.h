@@ -56,7 +56,7 @@ typedef struct gavel__hold {
 
 /* One read of a transaction: a command, with the reply in the attempt under way. */
 typedef struct gavel__read {
-    gavel_command command;    /* first_key and n_keys filled in; in the transaction's arena */
+    gavel_command command;    /* first_key and n_keys filled in; its arguments stand in `encoded` */
     gavel_bytes encoded;      /* as it goes over the wire; tells reads apart */
     const gavel_reply *reply; /* in the round's arena; NULL: not fetched */
 } gavel__read;
@@ -87,7 +87,6 @@ typedef struct gavel__transaction {
     uint32_t max_faults;
     uint32_t n_may_pass; /* how many younger ones may overtake it yet */
     uint32_t n_asides;   /* how often it has stepped aside */
-    bool is_counted;     /* the order counts it among those that want several keys */
     bool is_read_only;
     bool keep_replies;
     bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command
@@ -98,7 +97,7 @@ typedef struct gavel__transaction {
     bool is_doubtful;  /* an EXEC of it may still arrive: only its id can tell; see doubt.c */
 
     gavel__arena arena; /* of all that is copied below */
-    gavel_bytes *keys;  /* watched, each once: declared, read, and the id's */
+    gavel_bytes *keys;  /* watched, each once: declared, read (in the read's `encoded`), the id's */
     gavel__hold *holds; /* as many: what is known of each */
     size_t n_keys;
     size_t keys_capacity;
@@ -149,9 +148,6 @@ typedef enum gavel__added {
     GAVEL__ADDED_TOO_MANY,
     GAVEL__ADDED_NO_MEMORY
 } gavel__added;
-
-/* Adds a key to be watched, unless it is known. Copies its name. */
-gavel__added gavel__transaction_add_key(gavel__transaction *transaction, gavel_bytes key);
 
 /* Adds a read and its keys, unless it is known. Copies it. */
 gavel__added gavel__transaction_add_read(

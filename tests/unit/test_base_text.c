@@ -160,6 +160,25 @@ Test(base_text, commands_are_arrays_of_counted_strings)
     gavel__buffer_finish(&buffer);
 }
 
+Test(base_text, arguments_are_found_in_their_command)
+{
+    static char large[100000];
+    memset(large, 'x', sizeof(large));
+    gavel_bytes args[] = {GAVEL_STR("SET"), GAVEL_STR("a\r\n$3\r\nb"), GAVEL_STR(""), {large, 9},
+        {large, 10}, {large, sizeof(large)}, {NULL, 0}};
+    enum { N = sizeof(args) / sizeof(args[0]) };
+    gavel_bytes found[N];
+    gavel__buffer buffer;
+    gavel__buffer_init(&buffer, &gavel__system_allocator);
+    gavel__resp_command(&buffer, args, N);
+    gavel__resp_args_in((gavel_bytes){buffer.data, buffer.size}, args, N, found);
+    for (size_t i = 0; i < N; i++) {
+        cr_assert(gavel__bytes_equal(found[i], args[i]), "%zu", i);
+        cr_assert(found[i].data > buffer.data && found[i].data < buffer.data + buffer.size);
+    }
+    gavel__buffer_finish(&buffer);
+}
+
 Test(base_text, counts_have_as_many_digits_as_they_need)
 {
     static const char value[100000];
