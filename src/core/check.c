@@ -227,14 +227,17 @@ static void check_transaction(const gavel__engine *engine, const gavel__transact
 static void check_transactions(const gavel__engine *engine)
 {
     size_t n_open = 0;
+    size_t n_with_several = 0;
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         const gavel__transaction *transaction = engine->pool.places[i].transaction;
         if (transaction == NULL)
             continue;
         check_transaction(engine, transaction);
         n_open += transaction->state != GAVEL__TX_ENDED;
+        n_with_several += gavel__order_wants_several(transaction);
     }
     assert(n_open == engine->queue.n_open);
+    assert(n_with_several == engine->queue.order.n_with_several);
 }
 
 void gavel__engine_check(const gavel__engine *engine)

@@ -44,7 +44,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
 
 void gavel__engine_finish(gavel__engine *engine)
 {
-    assert(engine->queue.n_open == 0 && engine->queue.order.n_with_several == 0);
+    assert(engine->queue.n_open == 0);
     for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->next != NULL)
             gavel__round_dissolve(lane->next, 0);

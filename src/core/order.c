@@ -25,12 +25,16 @@ void gavel__order_init(gavel__order *order, gavel__keys *keys)
 
 /* ---- Knowing keys -------------------------------------------------------------------------- */
 
-static void count_if_several(gavel__order *order, gavel__transaction *transaction)
+/* The place of the key that makes it want several; its id's is nobody else's. */
+static size_t place_of_second(const gavel__transaction *transaction)
 {
-    if (transaction->n_keys < 2 || transaction->is_counted)
-        return;
-    transaction->is_counted = true;
-    order->n_with_several++;
+    return transaction->id_key.data != NULL ? 2 : 1;
+}
+
+bool gavel__order_wants_several(const gavel__transaction *transaction)
+{
+    size_t place = place_of_second(transaction);
+    return place < transaction->n_keys && transaction->holds[place].known != NULL;
 }
 
 bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
@@ -44,15 +48,14 @@ bool gavel__order_know(gavel__order *order, gavel__transaction *transaction)
         if (hold->known == NULL)
             return false;
         hold->hash = hold->known->node.hash;
+        order->n_with_several += i == place_of_second(transaction);
     }
-    count_if_several(order, transaction);
     return true;
 }
 
 void gavel__order_forget(gavel__order *order, gavel__transaction *transaction)
 {
-    order->n_with_several -= transaction->is_counted;
-    transaction->is_counted = false;
+    order->n_with_several -= gavel__order_wants_several(transaction);
     for (size_t i = 0; i < transaction->n_keys; i++) {
         gavel__hold *hold = &transaction->holds[i];
         assert(!gavel__line_has(&hold->node));

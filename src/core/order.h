@@ -43,13 +43,16 @@ typedef struct gavel__order {
     gavel__list looks; /* keys whose first one is to be looked at */
     bool is_looking;
     bool has_blocked;      /* ever: where all want one key, nobody is ever kept from others */
-    size_t n_with_several; /* transactions that are under way, write, and want several keys */
+    size_t n_with_several; /* transactions under way that want several keys, but for their id's */
 } gavel__order;
 
 void gavel__order_init(gavel__order *order, gavel__keys *keys);
 
 /* Makes its keys known. False: no memory; those that are known stay so. */
 bool gavel__order_know(gavel__order *order, gavel__transaction *transaction);
+
+/* Whether it wants several keys that are known for its sake, and that others may want as well. */
+bool gavel__order_wants_several(const gavel__transaction *transaction);
 
 /* They need not be known any more, for its sake. */
 void gavel__order_forget(gavel__order *order, gavel__transaction *transaction);

@@ -20,8 +20,7 @@ typedef struct gavel__draft {
 
 /*
  * The server works on one round while the next one is prepared here, and the other way round; so
- * half of the open transactions are left to other lanes. All who want the same key count with the
- * first of them: there is no other lane for them.
+ * half of the open transactions are left to other lanes.
  */
 static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft)
 {
@@ -31,22 +30,34 @@ static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft
 }
 
 /*
- * How many it draws into the round, if it brings a key that is new there. While some want several
- * keys only itself counts: keys that are wanted together are not kept apart, since who wants both
- * would wait for two rounds. Readers claim none, and are the cheaper the more of them share a
- * round.
+ * How many it draws into the round, at most, if it brings a key that is new there: all who want the
+ * same, since there is no other lane for them. (Those whose EXEC is under way are among these.) But
+ * only itself, while some want several keys: keys that are wanted together are not kept apart, for
+ * who wants both would wait for two rounds. And nobody, if nobody else wants what it brings.
+ * Readers claim no keys, and are the cheaper the more of them share a round.
  */
 static size_t count_drawn(
     const gavel__engine *engine, const gavel__draft *draft, const gavel__transaction *transaction)
 {
-    if (transaction->is_read_only)
-        return 0;
-    for (size_t i = 0; i < transaction->n_keys; i++) {
+    bool is_behind = false; /* one of the round's keys is among its keys */
+    size_t n_users = 0;     /* of the one that most want, of the others */
+    for (size_t i = 0; i < transaction->n_keys && !transaction->is_read_only; i++) {
         const gavel__key *key = transaction->holds[i].known;
-        if (key->round != draft->round)
-            return engine->queue.order.n_with_several > 0 ? 1 : key->n_users;
+        if (key->round == draft->round)
+            is_behind = true;
+        else if (key->n_users > n_users)
+            n_users = key->n_users;
     }
-    return 0;
+    if (n_users == 0 || (is_behind && n_users == 1))
+        return 0;
+    return engine->queue.order.n_with_several > 0 ? 1 : n_users;
+}
+
+/* Whether it is for another round: this one has its share. */
+static bool is_beyond_share(
+    const gavel__engine *engine, const gavel__draft *draft, const gavel__transaction *transaction)
+{
+    return has_its_share(engine, draft) && count_drawn(engine, draft, transaction) > 0;
 }
 
 /* Whether there is room for one more, whoever it is. */
@@ -66,8 +77,6 @@ static bool fits(
     size_t n_keys = round->n_claims + transaction->n_keys;
     if (round->is_snapshot) /* it claims none */
         n_keys = round->n_fetches + transaction->n_reads;
-    if (has_its_share(engine, draft) && count_drawn(engine, draft, transaction) > 0)
-        return false;
     return !transaction->is_alone && n_keys <= engine->rounds.limits.max_keys;
 }
 
@@ -265,6 +274,10 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
          has_room(engine, &draft) && (transaction = next_for(engine, &draft)) != NULL;) {
         if (!let_in(engine, &draft, transaction))
             continue;
+        if (is_beyond_share(engine, &draft, transaction)) {
+            gavel__order_drop(&engine->queue.order, transaction, now_us);
+            continue;
+        }
         if (!fits(engine, &draft, transaction))
             break;
         take_in(engine, &draft, transaction);

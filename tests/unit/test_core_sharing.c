@@ -398,7 +398,7 @@ Test(core_sharing, who_wants_its_keys_is_of_the_round)
     stage_close(&s);
 }
 
-/* Also who stands behind one of them, if it would bring more: it goes with the others. */
+/* Nor who stands behind one of them: it waits for the end of that round. */
 Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
 {
     stage s;
@@ -407,9 +407,53 @@ Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
     enter_crowd(&s, &c, 17);
     actor more = {.reads = "k03 other", .plays = "SET k03 2; SET other 1"};
     enter(&s, &more);
+    actor other = setter("other", "SET other 2");
+    enter(&s, &other);
     link_up(&s, 0);
     hears(&s, 0, watch_of(&c, 0, 16));
     is_in(&s, &more, GAVEL__TX_PARKED);
+    stage_close(&s);
+}
+
+/* One that would bring a key steps back, and keeps nobody who was counted from coming along. */
+Test(core_sharing, who_is_counted_comes_along_behind_exec_as_well)
+{
+    stage s;
+    stage_open(&s, &plain);
+    static crowd c;
+    enter_crowd(&s, &c, 3);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c, 0, 3));
+    actor late[21];
+    for (size_t i = 0; i < 21; i++) {
+        late[i] = i == 1 ? setter("k01", "SET k01 2") : setter("k00", "SET k00 2");
+        enter(&s, &late[i]);
+    }
+    says(&s, 0, "OK");
+    advance(&s, 0);
+    const char *heard = stage_listen(&s, 0);
+    cr_assert_not_null(strstr(heard, "EXEC / WATCH k00"), "%s", heard);
+    for (size_t i = 0; i < 21; i++)
+        is_in(&s, &late[i], i == 1 ? GAVEL__TX_PARKED : GAVEL__TX_READING);
+    stage_close(&s);
+}
+
+/* An id's key is nobody else's. */
+Test(core_sharing, ids_are_no_keys_that_a_round_is_full_of)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    enum { N = 40 };
+    actor a[N];
+    char ids[N][8];
+    for (size_t i = 0; i < N; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "id%02zu", i);
+        a[i] = (actor){.keys = "a", .id = ids[i], .plays = "SET a 1"};
+        enter(&s, &a[i]);
+    }
+    link_up(&s, 0);
+    for (size_t i = 0; i < N; i++)
+        is_in(&s, &a[i], GAVEL__TX_READING);
     stage_close(&s);
 }
 
