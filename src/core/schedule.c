@@ -18,22 +18,34 @@ typedef struct gavel__draft {
     bool is_full;
 } gavel__draft;
 
+static const size_t min_share = 16; /* fewer are not worth a round trip of their own */
+
 /*
  * The server works on one round while the next one is prepared here, and the other way round; so
  * half of the open transactions are left to other lanes.
  */
 static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft)
 {
-    static const size_t min_share = 16; /* fewer are not worth a round trip of their own */
     size_t half = engine->queue.n_open / 2;
     return draft->n_drawn >= (half > min_share ? half : min_share);
 }
 
 /*
- * How many it draws into the round, at most, if it brings a key that is new there: all who want the
- * same, since there is no other lane for them. (Those whose EXEC is under way are among these.) But
- * only itself, while some want several keys: keys that are wanted together are not kept apart, for
- * who wants both would wait for two rounds. And nobody, if nobody else wants what it brings.
+ * Whether all who want a key count with the first of them, since there is no other lane for them.
+ * Not while some want several keys: keys that are wanted together are not kept apart, for who wants
+ * both would wait for two rounds. And not with few links or callers: the narrower rounds that it
+ * makes pay only where several are under way, each worth its round trip.
+ */
+static bool counts_lines(const gavel__engine *engine)
+{
+    static const uint32_t min_links = 4;
+    return engine->queue.order.n_with_several == 0 && engine->lanes.n_links >= min_links &&
+           engine->queue.n_open >= 2 * min_share;
+}
+
+/*
+ * How many it draws into the round, at most, if it brings a key that is new there. (Those whose
+ * EXEC is under way are among the users of a key.) Nobody, if nobody else wants what it brings.
  * Readers claim no keys, and are the cheaper the more of them share a round.
  */
 static size_t count_drawn(
@@ -50,7 +62,7 @@ static size_t count_drawn(
     }
     if (n_users == 0 || (is_behind && n_users == 1))
         return 0;
-    return engine->queue.order.n_with_several > 0 ? 1 : n_users;
+    return counts_lines(engine) ? n_users : 1;
 }
 
 /* Whether it is for another round: this one has its share. */

@@ -369,7 +369,7 @@ Test(core_sharing, all_who_want_the_same_keys_come_along)
 Test(core_sharing, of_few_keys_with_many_each_half_is_left_to_other_links)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c[4];
     for (size_t i = 0; i < 4; i++)
         enter_crowd(&s, &c[i], 16);
@@ -382,19 +382,34 @@ Test(core_sharing, of_few_keys_with_many_each_half_is_left_to_other_links)
     stage_close(&s);
 }
 
+/* Narrower rounds pay where several are under way. */
+Test(core_sharing, with_three_links_they_go_together)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 3});
+    static crowd c[4];
+    for (size_t i = 0; i < 4; i++)
+        enter_crowd(&s, &c[i], 16);
+    link_up(&s, 0);
+    hears(&s, 0, watch_of(&c[0], 0, 16));
+    for (size_t i = 0; i < 4; i++)
+        is_in(&s, &c[i].actors[15], GAVEL__TX_READING);
+    stage_close(&s);
+}
+
 /* Who was counted comes along; there is no other lane for it. */
 Test(core_sharing, who_wants_its_keys_is_of_the_round)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c;
-    enter_crowd(&s, &c, 17);
+    enter_crowd(&s, &c, 33);
     actor same = setter("k03", "SET k03 2");
     enter(&s, &same);
     link_up(&s, 0);
-    hears(&s, 0, watch_of(&c, 0, 15));
+    hears(&s, 0, watch_of(&c, 0, 16));
     is_in(&s, &same, GAVEL__TX_READING);
-    is_in(&s, &c.actors[15], GAVEL__TX_READY);
+    is_in(&s, &c.actors[16], GAVEL__TX_READY);
     stage_close(&s);
 }
 
@@ -402,7 +417,7 @@ Test(core_sharing, who_wants_its_keys_is_of_the_round)
 Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c;
     enter_crowd(&s, &c, 17);
     actor more = {.reads = "k03 other", .plays = "SET k03 2; SET other 1"};
@@ -419,13 +434,13 @@ Test(core_sharing, when_the_share_is_full_nobody_brings_more_keys)
 Test(core_sharing, who_is_counted_comes_along_behind_exec_as_well)
 {
     stage s;
-    stage_open(&s, &plain);
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c;
     enter_crowd(&s, &c, 3);
     link_up(&s, 0);
     hears(&s, 0, watch_of(&c, 0, 3));
-    actor late[21];
-    for (size_t i = 0; i < 21; i++) {
+    actor late[31];
+    for (size_t i = 0; i < 31; i++) {
         late[i] = i == 1 ? setter("k01", "SET k01 2") : setter("k00", "SET k00 2");
         enter(&s, &late[i]);
     }
@@ -433,7 +448,7 @@ Test(core_sharing, who_is_counted_comes_along_behind_exec_as_well)
     advance(&s, 0);
     const char *heard = stage_listen(&s, 0);
     cr_assert_not_null(strstr(heard, "EXEC / WATCH k00"), "%s", heard);
-    for (size_t i = 0; i < 21; i++)
+    for (size_t i = 0; i < 31; i++)
         is_in(&s, &late[i], i == 1 ? GAVEL__TX_PARKED : GAVEL__TX_READING);
     stage_close(&s);
 }
@@ -461,7 +476,7 @@ Test(core_sharing, ids_are_no_keys_that_a_round_is_full_of)
 Test(core_sharing, keys_that_are_wanted_together_are_not_kept_apart)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 2});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c[3];
     for (size_t i = 0; i < 3; i++)
         enter_crowd(&s, &c[i], 16);
