@@ -40,7 +40,7 @@ static bool counts_lines(const gavel__engine *engine)
 {
     static const uint32_t min_links = 4;
     return engine->queue.order.n_with_several == 0 && engine->lanes.n_links >= min_links &&
-           engine->queue.n_open >= 2 * min_share;
+           engine->queue.n_open >= 4 * min_share;
 }
 
 /*

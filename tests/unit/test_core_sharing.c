@@ -382,19 +382,29 @@ Test(core_sharing, of_few_keys_with_many_each_half_is_left_to_other_links)
     stage_close(&s);
 }
 
-/* Narrower rounds pay where several are under way. */
-Test(core_sharing, with_three_links_they_go_together)
+/* Narrower rounds pay where several are under way, each worth its round trip. */
+static void all_go_together(uint32_t n_lanes, size_t n_keys)
 {
     stage s;
-    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 3});
+    stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = n_lanes});
     static crowd c[4];
     for (size_t i = 0; i < 4; i++)
-        enter_crowd(&s, &c[i], 16);
+        enter_crowd(&s, &c[i], n_keys);
     link_up(&s, 0);
-    hears(&s, 0, watch_of(&c[0], 0, 16));
+    hears(&s, 0, watch_of(&c[0], 0, n_keys));
     for (size_t i = 0; i < 4; i++)
-        is_in(&s, &c[i].actors[15], GAVEL__TX_READING);
+        is_in(&s, &c[i].actors[n_keys - 1], GAVEL__TX_READING);
     stage_close(&s);
+}
+
+Test(core_sharing, with_few_links_they_go_together)
+{
+    all_go_together(3, 16);
+}
+
+Test(core_sharing, with_few_callers_they_go_together)
+{
+    all_go_together(4, 15);
 }
 
 /* Who was counted comes along; there is no other lane for it. */
@@ -403,13 +413,13 @@ Test(core_sharing, who_wants_its_keys_is_of_the_round)
     stage s;
     stage_open(&s, &(stage_config){.has_no_prefetch = true, .n_lanes = 4});
     static crowd c;
-    enter_crowd(&s, &c, 33);
+    enter_crowd(&s, &c, 63);
     actor same = setter("k03", "SET k03 2");
     enter(&s, &same);
     link_up(&s, 0);
-    hears(&s, 0, watch_of(&c, 0, 16));
+    hears(&s, 0, watch_of(&c, 0, 31));
     is_in(&s, &same, GAVEL__TX_READING);
-    is_in(&s, &c.actors[16], GAVEL__TX_READY);
+    is_in(&s, &c.actors[31], GAVEL__TX_READY);
     stage_close(&s);
 }
 
@@ -439,8 +449,8 @@ Test(core_sharing, who_is_counted_comes_along_behind_exec_as_well)
     enter_crowd(&s, &c, 3);
     link_up(&s, 0);
     hears(&s, 0, watch_of(&c, 0, 3));
-    actor late[31];
-    for (size_t i = 0; i < 31; i++) {
+    actor late[61];
+    for (size_t i = 0; i < 61; i++) {
         late[i] = i == 1 ? setter("k01", "SET k01 2") : setter("k00", "SET k00 2");
         enter(&s, &late[i]);
     }
@@ -448,7 +458,7 @@ Test(core_sharing, who_is_counted_comes_along_behind_exec_as_well)
     advance(&s, 0);
     const char *heard = stage_listen(&s, 0);
     cr_assert_not_null(strstr(heard, "EXEC / WATCH k00"), "%s", heard);
-    for (size_t i = 0; i < 31; i++)
+    for (size_t i = 0; i < 61; i++)
         is_in(&s, &late[i], i == 1 ? GAVEL__TX_PARKED : GAVEL__TX_READING);
     stage_close(&s);
 }
