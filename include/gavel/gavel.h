@@ -2,7 +2,8 @@
  * gavel: optimistic transactions on Redis. This header brings all the others.
  *
  *     gavel/client.h        open a client, run transactions on it
- *     gavel/transaction.h   what a transaction is, and what its body may do
+ *     gavel/transaction.h   what a transaction is
+ *     gavel/tx.h            what its body may do
  *     gavel/outcome.h       what is told about it
  *     gavel/lock.h          locks, for work outside Redis
  *     gavel/bytes.h, gavel/reply.h   how bytes and the server's replies are passed
@@ -16,6 +17,7 @@
 #include <gavel/outcome.h>
 #include <gavel/reply.h>
 #include <gavel/transaction.h>
+#include <gavel/tx.h>
 
 #define GAVEL_VERSION_MAJOR 0
 #define GAVEL_VERSION_MINOR 1

@@ -1,6 +1,6 @@
 /*
  * Bodies: one run of a user's callback, between the values read and the writes of its round.
- * The public functions of gavel/transaction.h are here too; they are all that a body can reach.
+ * The public functions of gavel/tx.h are here too, by subject: body.c, body_reads.c, body_writes.c.
  */
 #ifndef GAVEL__BODY_H
 #define GAVEL__BODY_H
@@ -43,5 +43,14 @@ struct gavel_tx {
  */
 gavel__fate gavel__body_run(
     const gavel__stage *stage, gavel__transaction *transaction, struct gavel_tx *tx);
+
+/* Spoils the attempt: what the body does from here on counts no more. The first reason stays. */
+void gavel__body_poison(struct gavel_tx *tx, gavel_status status, const char *message);
+
+/* The same; the message is `what`, then `name` in quotes. */
+void gavel__body_poison_naming(
+    struct gavel_tx *tx, gavel_status status, const char *what, gavel_bytes name);
+
+void gavel__body_poison_no_memory(struct gavel_tx *tx);
 
 #endif

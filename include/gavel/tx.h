@@ -1,0 +1,154 @@
+/*
+ * Bodies: what they read, write and decide.
+ *
+ * A body reads some keys, decides, and writes. gavel runs it on values that it has WATCHed and
+ * sends its writes in one EXEC, so they take effect only if nothing that was read has changed. If
+ * something has, gavel reads again and runs the body again. Hence the rules for a body:
+ *
+ *   - It may run many times, and in any thread that is inside gavel_run on the same client.
+ *   - It has no effect outside the transaction, except on its own `user` data; it should set there
+ *     all that it sets, every time.
+ *   - It does not block, and calls nothing of gavel but the functions of this header.
+ *   - It may check errors once, at the end, or never: a read or write that fails poisons the
+ *     attempt, the functions after it do nothing, and the verdict no longer counts.
+ *
+ * Source: Redis, "Transactions" (WATCH, optimistic locking by check-and-set).
+ */
+#ifndef GAVEL_TX_H
+#define GAVEL_TX_H
+
+#include <gavel/bytes.h>
+#include <gavel/export.h>
+#include <gavel/reply.h>
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One attempt, as its body sees it. Valid only while the body runs. */
+typedef struct gavel_tx gavel_tx;
+
+typedef enum gavel_verdict {
+    GAVEL_COMMIT, /* make the writes, if nothing that was read has changed */
+    GAVEL_ABORT,  /* make none; see gavel_abort */
+    GAVEL_RETRY,  /* what was read is not yet as it should be: read again, after a pause */
+    GAVEL_AGAIN   /* something read was not there yet (GAVEL_NOT_YET): fetch it, and run again */
+} gavel_verdict;
+
+/* The user's callback. `user` is the transaction's. */
+typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
+
+/*
+ * A Redis command as counted arguments, its name first. Nothing is interpreted: a space, a NUL or
+ * a percent sign in an argument is just a byte. Its keys are n_keys arguments from first_key on.
+ */
+typedef struct gavel_command {
+    const gavel_bytes *args;
+    size_t n_args;
+    size_t first_key; /* 0: 1, the argument after the name */
+    size_t n_keys;    /* 0: 1 */
+} gavel_command;
+
+/*
+ * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command whose key is its first
+ * argument. For C; lives as long as the block it stands in.
+ */
+#define GAVEL_COMMAND(...)                                                                         \
+    ((gavel_command){.args = (const gavel_bytes[]){__VA_ARGS__},                                   \
+        .n_args = sizeof((const gavel_bytes[]){__VA_ARGS__}) / sizeof(gavel_bytes)})
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+/* What a read came to. */
+typedef enum gavel_found {
+    GAVEL_ABSENT,  /* no such key or field; the output is untouched */
+    GAVEL_FOUND,   /* the output is set */
+    GAVEL_NOT_YET, /* not fetched yet: it will be there in the next run; return GAVEL_AGAIN, or go
+                      on to name more reads: whatever the body returns then counts as AGAIN */
+    GAVEL_FAILED   /* not a string or not a hash there, not an integer, an undeclared use, or the
+                      attempt is poisoned; the outcome's message will say which */
+} gavel_found;
+
+/*
+ * The string at `key`. *ret_value points to memory of the attempt, valid until the body returns.
+ * Sees the attempt's own writes. Watches and fetches a key that was not declared.
+ */
+GAVEL_EXPORT gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value);
+
+/* As gavel_get, for a decimal 64-bit integer in Redis's own form: no blanks, no leading zeros. */
+GAVEL_EXPORT gavel_found gavel_get_int(gavel_tx *tx, gavel_bytes key, int64_t *ret_value);
+
+/* The field of the hash at `key`; otherwise as gavel_get. */
+GAVEL_EXPORT gavel_found gavel_hget(
+    gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes *ret_value);
+
+/* The field of the hash at `key`; otherwise as gavel_get_int. */
+GAVEL_EXPORT gavel_found gavel_hget_int(
+    gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t *ret_value);
+
+/*
+ * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched.
+ * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil (then *ret_reply is
+ * untouched); an error reply is GAVEL_FAILED. gavel does not know what such a command says of keys
+ * that this attempt has written, so a query after a write to one of its keys fails. A command that
+ * writes must not be passed here: it would take effect at once, outside the transaction.
+ */
+GAVEL_EXPORT gavel_found gavel_query(
+    gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply);
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+/*
+ * Each of these adds one command to the attempt's EXEC and copies its arguments. They return false
+ * when the attempt is poisoned, by this call or before; checking that is optional. The key must
+ * have been declared, or read by this body.
+ */
+
+/* SET key value. As SET does, this removes the key's time to live. */
+GAVEL_EXPORT bool gavel_set(gavel_tx *tx, gavel_bytes key, gavel_bytes value);
+
+/* SET key value, in decimal. */
+GAVEL_EXPORT bool gavel_set_int(gavel_tx *tx, gavel_bytes key, int64_t value);
+
+/* DEL key. */
+GAVEL_EXPORT bool gavel_del(gavel_tx *tx, gavel_bytes key);
+
+/* HSET key field value. */
+GAVEL_EXPORT bool gavel_hset(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes value);
+
+/* HSET key field value, in decimal. */
+GAVEL_EXPORT bool gavel_hset_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t value);
+
+/* HDEL key field. */
+GAVEL_EXPORT bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field);
+
+/*
+ * Any other command that writes. gavel does not model what it does: a read of one of its keys
+ * later in the same attempt fails. Control commands, which concern the connection or the
+ * transaction rather than the data (WATCH, MULTI, EXEC, SELECT, AUTH, SUBSCRIBE and their like),
+ * are refused.
+ */
+GAVEL_EXPORT bool gavel_write(gavel_tx *tx, const gavel_command *command);
+
+/* ---- Deciding ------------------------------------------------------------------------------ */
+
+/* Records `code` for the outcome and returns GAVEL_ABORT: return gavel_abort(tx, TOO_LOW). */
+GAVEL_EXPORT gavel_verdict gavel_abort(gavel_tx *tx, int code);
+
+/*
+ * Sets the result that the outcome carries if this attempt commits, and that is stored under the
+ * transaction's id, if it has one. Copies it. At most GAVEL_RESULT_MAX bytes; more poisons the
+ * attempt. Returns as the writes do.
+ */
+GAVEL_EXPORT bool gavel_set_result(gavel_tx *tx, gavel_bytes result);
+
+/* How many attempts of this transaction came before this one; 0 in the first. */
+GAVEL_EXPORT uint32_t gavel_attempt(const gavel_tx *tx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
