@@ -106,7 +106,9 @@ typedef struct gavel_config {
     uint32_t max_round_width; /* 0: 64. Transactions; 1: each has its own EXEC */
     uint32_t max_round_keys;  /* 0: 128. At most 512 */
     size_t max_round_bytes;   /* 0: 1 MiB. Of writes: what is beyond runs again in the next round */
-    uint32_t max_round_body_us;  /* 0: 1000. Of bodies, one after another: the rest runs later */
+    uint32_t max_round_body_us; /* 0: 1000. Of bodies, one after another: the rest runs later */
+    /* 0: 5000. Of transactions that name none; at most half of marker_ttl_ms */
+    uint32_t default_deadline_ms;
     uint32_t connect_timeout_ms; /* 0: 1000. Connecting and logging in, for each address */
     uint32_t command_timeout_ms; /* 0: 1000. Silence of the server before a link is given up */
     /* false: each link has a marker, a small key that its EXECs count up, and which tells whether
@@ -124,23 +126,39 @@ typedef struct gavel_config {
     gavel_hooks hooks;
 } gavel_config;
 
+#define GAVEL_ERROR_SIZE 512
+
 /* Why gavel_open failed, for people. Holds no password. */
 typedef struct gavel_error {
-    char message[GAVEL_MESSAGE_SIZE];
+    char message[GAVEL_ERROR_SIZE];
 } gavel_error;
 
 /*
  * Opens a client for the server at `url`:
  *
  *     redis://[user[:password]@]host[:port][/db]     rediss://... the same over TLS
- *     unix:///path/of/socket[?db=n]
+ *     unix:///path/of/socket
  *
- * User, password and path are percent-decoded. An IPv6 host stands in brackets. Of a host with
- * several addresses each is tried; a name is looked up by a thread of gavel's own, which ends with
- * the answer, and which nobody waits for. Does not connect, so an unreachable server is told by
- * the first transaction. `config` may be NULL; it is copied, with its strings. Returns NULL, with
- * the reason in *ret_error unless that is NULL, for a bad URL or config, TLS in a build without
- * it, or no memory. For an attached client: in the loop's thread.
+ * NULL: the one in the environment's GAVEL_URL, which the gavel command reads as well, or if that
+ * is not set or empty redis://127.0.0.1:6379. Each form may end in options, joined by an ampersand:
+ *
+ *     redis://host?name=billing&deadline_ms=2000&mode=gated
+ *
+ *     db                                         the database, as behind the slash
+ *     name, key_prefix, mode                     as in gavel_config; modes: adaptive, optimistic,
+ *                                                gated
+ *     connect_timeout_ms, command_timeout_ms     as there
+ *     max_links                                  as there
+ *     deadline_ms                                its default_deadline_ms
+ *
+ * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
+ * sets otherwise. User, password, path and the values of options are percent-decoded; a password
+ * holds no bare slash, question mark or number sign (%2F, %3F, %23). An IPv6 host stands in
+ * brackets. Of a host with several addresses each is tried; a name is looked up by a thread of
+ * gavel's own, which ends with the answer, and which nobody waits for. Does not connect, so an
+ * unreachable server is told by the first transaction. `config` may be NULL; it is copied, with its
+ * strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL or
+ * config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
  *
  * A client does not survive fork(): in the child every call on it is refused, and gavel_close frees
  * it, unless another thread was inside it at that moment: then it is left as it is.

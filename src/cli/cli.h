@@ -41,9 +41,9 @@ typedef enum cli_status {
 
 /* What the command line says. The defaults stand beside the fields. */
 typedef struct cli_options {
-    const char *url;        /* $GAVEL_URL, or redis://127.0.0.1:6379 */
+    const char *url;        /* NULL: $GAVEL_URL, or redis://127.0.0.1:6379 */
     gavel__address address; /* what the URL says */
-    const char *prefix;     /* "gavel:" */
+    const char *prefix;     /* as the URL has it, or "gavel:" */
     const char *name;       /* of the lock */
     int64_t lease_ms;       /* lock: 10000 */
     int64_t wait_ms;        /* lock: CLI_FOR_EVER. 0: does not wait */

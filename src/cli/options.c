@@ -6,11 +6,11 @@
 
 #include "base/text.h"
 #include "cli/text.h"
+#include "client/config.h"
 
 #include <gavel/gavel.h>
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 /* ---- The options --------------------------------------------------------------------------- */
 
@@ -38,7 +38,8 @@ static const char *const common_flags[] = {"--url", "--prefix", NULL};
 static const char common_help[] =
     "  --url URL        the server; default $GAVEL_URL, or redis://127.0.0.1:6379\n"
     "                   redis://[user[:password]@]host[:port][/db]\n"
-    "                   rediss://... the same over TLS; unix:///path/of/socket[?db=n]\n"
+    "                   rediss://... the same over TLS; unix:///path/of/socket\n"
+    "                   each may end in ?option=value&...: see gavel(1)\n"
     "  --prefix TEXT    of gavel's keys; default gavel:\n"
     "  --help, --version\n";
 
@@ -53,7 +54,7 @@ typedef struct parser {
 /* Says what is wrong, and where to read more. */
 static bool complain(const parser *p, const char *what, const char *argument)
 {
-    char shown[256];
+    char shown[GAVEL_ERROR_SIZE];
     gavel__printable(gavel_str(argument), shown, sizeof(shown));
     if (p->verb == NULL)
         cli_say("%s%s; \"gavel --help\" says more", shown, what);
@@ -215,21 +216,13 @@ static cli_parsed take_words(parser *p)
 static bool check_server(parser *p)
 {
     gavel_error error = {{0}};
-    if (strlen(p->options.prefix) > 64)
-        return complain(p, ": a prefix has at most 64 bytes", p->options.prefix);
-    if (strpbrk(p->options.prefix, "{}") != NULL)
-        return complain(p, ": a prefix has no brace", p->options.prefix);
+    const gavel_config asked = {.key_prefix = p->options.prefix};
+    gavel_config config;
     /* The URL is not shown: it may hold a password. */
-    if (!gavel__address_parse(
-            p->options.url, &gavel__system_allocator, &p->options.address, &error))
+    if (!gavel__config_read(p->options.url, &asked, &p->options.address, &config, &error))
         return complain(p, "", error.message);
+    p->options.prefix = config.key_prefix;
     return true;
-}
-
-static const char *default_url(void)
-{
-    const char *url = getenv("GAVEL_URL");
-    return url != NULL && url[0] != '\0' ? url : "redis://127.0.0.1:6379";
 }
 
 cli_parsed cli_parse(
@@ -238,11 +231,7 @@ cli_parsed cli_parse(
     parser p = {
         .at = argv[0] != NULL ? argv + 1 : argv,
         .verbs = verbs,
-        .options = {.url = default_url(),
-            .prefix = "gavel:",
-            .lease_ms = 10000,
-            .wait_ms = CLI_FOR_EVER,
-            .grace_ms = 5000},
+        .options = {.lease_ms = 10000, .wait_ms = CLI_FOR_EVER, .grace_ms = 5000},
     };
     cli_parsed parsed = take_options(&p);
     if (parsed == CLI_PARSED_RUN && !take_verb(&p))

@@ -107,6 +107,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
                 .are_always_up = config->mode == GAVEL_GATED,
             },
         .max_queued = config->max_queued,
+        .default_deadline_ms = config->default_deadline_ms,
         .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),
         .id_ttl_ms = (int64_t)config->id_ttl_ms,
@@ -149,12 +150,9 @@ static void unlock(void *owner)
     pthread_mutex_unlock(&client->mutex);
 }
 
-static bool set_up(
-    gavel_client *client, const char *url, const gavel_config *config, gavel_error *ret_error)
+static bool set_up(gavel_client *client, const gavel_config *config, gavel_error *ret_error)
 {
     const gavel_allocator *allocator = &client->allocator;
-    if (!gavel__address_parse(url, allocator, &client->address, ret_error))
-        return false;
     if (client->address.is_tls && !gavel__has_tls())
         return fail(ret_error, "rediss://: this build of gavel has no TLS (hiredis_ssl)");
     client->key_prefix = copy_string(allocator, config->key_prefix);
@@ -234,20 +232,19 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
 {
     gavel_error unused;
     gavel_config complete;
+    gavel__address address;
     if (ret_error == NULL)
         ret_error = &unused;
-    if (url == NULL) {
-        fail(ret_error, "no URL");
-        return NULL;
-    }
-    if (!gavel__config_complete(config, &complete, ret_error))
+    if (!gavel__config_read(url, config, &address, &complete, ret_error))
         return NULL;
     gavel_client *client = create(platform, &complete);
     if (client == NULL) {
+        gavel__address_finish(&address, &complete.allocator);
         fail(ret_error, "no memory");
         return NULL;
     }
-    if (!set_up(client, url, &complete, ret_error)) {
+    client->address = address;
+    if (!set_up(client, &complete, ret_error)) {
         destroy(client);
         return NULL;
     }

@@ -12,31 +12,51 @@
 /* Far above any use, and so far below what Redis can add to its clock that the sum is one. */
 #define A_HUNDRED_YEARS_MS (UINT64_C(36525) * 86400000)
 
-#define FIELD(name, min, fallback, max, because)                                                   \
+#define PLACE(name) offsetof(gavel_config, name), sizeof(((gavel_config *)NULL)->name)
+
+#define NUMBER(field, in_url, from, zero, to, why)                                                 \
     {                                                                                              \
-#name, offsetof(gavel_config, name), sizeof(((gavel_config *)NULL)->name), min, fallback,  \
-            max, because                                                                           \
+#field, in_url, GAVEL__CONFIG_NUMBER, PLACE(field), from, zero, to, why, NULL, NULL        \
+    }
+#define WORD(field, in_url, null)                                                                  \
+    {                                                                                              \
+#field, in_url, GAVEL__CONFIG_WORD, PLACE(field), 0, 0, 0, NULL, null, NULL                \
+    }
+#define CHOICE(field, in_url, names)                                                               \
+    {                                                                                              \
+#field, in_url, GAVEL__CONFIG_CHOICE, PLACE(field), 0, 0,                                  \
+            sizeof(names) / sizeof((names)[0]) - 1, NULL, NULL, names                              \
     }
 
+static const char *const modes[] = {"adaptive", "optimistic", "gated"};
+
+/* What has a name in URLs is a matter of where a program runs, not of how it was written. */
 const gavel__config_field gavel__config_fields[] = {
-    FIELD(max_links, 1, 4, GAVEL__MAX_LANES, NULL),
-    FIELD(max_gate_links, 1, 4, GAVEL__MAX_LANES, NULL),
-    FIELD(max_waiting_links, 1, 16, 256, NULL),
-    FIELD(gate_lease_ms, 50, 500, UINT32_MAX, "a round has to fit into it"),
-    FIELD(max_queued, 1, 65536, UINT32_MAX, NULL),
-    FIELD(max_round_width, 1, 64, UINT32_MAX, NULL),
-    FIELD(max_round_keys, 1, 128, GAVEL_MAX_KEYS, NULL),
-    FIELD(max_round_bytes, 1, (size_t)1 << 20, SIZE_MAX, NULL),
-    FIELD(max_round_body_us, 1, 1000, UINT32_MAX, NULL),
-    FIELD(connect_timeout_ms, 1, 1000, UINT32_MAX, NULL),
-    FIELD(command_timeout_ms, 1, 1000, UINT32_MAX, NULL),
-    FIELD(marker_ttl_ms, 600000, 900000, UINT32_MAX, "a late EXEC could outlive its marker"),
-    FIELD(id_ttl_ms, 1, 86400000, A_HUNDRED_YEARS_MS, NULL),
-    FIELD(max_reply_bytes, 1, (size_t)64 << 20, SIZE_MAX, NULL),
+    WORD(name, "name", "gavel"),
+    WORD(key_prefix, "key_prefix", "gavel:"),
+    CHOICE(mode, "mode", modes),
+    NUMBER(default_deadline_ms, "deadline_ms", 1, 5000, UINT32_MAX, NULL),
+    NUMBER(connect_timeout_ms, "connect_timeout_ms", 1, 1000, UINT32_MAX, NULL),
+    NUMBER(command_timeout_ms, "command_timeout_ms", 1, 1000, UINT32_MAX, NULL),
+    NUMBER(max_links, "max_links", 1, 4, GAVEL__MAX_LANES, NULL),
+    NUMBER(max_gate_links, NULL, 1, 4, GAVEL__MAX_LANES, NULL),
+    NUMBER(max_waiting_links, NULL, 1, 16, 256, NULL),
+    NUMBER(gate_lease_ms, NULL, 50, 500, UINT32_MAX, "a round has to fit into it"),
+    NUMBER(max_queued, NULL, 1, 65536, UINT32_MAX, NULL),
+    NUMBER(max_round_width, NULL, 1, 64, UINT32_MAX, NULL),
+    NUMBER(max_round_keys, NULL, 1, 128, GAVEL_MAX_KEYS, NULL),
+    NUMBER(max_round_bytes, NULL, 1, (size_t)1 << 20, SIZE_MAX, NULL),
+    NUMBER(max_round_body_us, NULL, 1, 1000, UINT32_MAX, NULL),
+    NUMBER(marker_ttl_ms, NULL, 600000, 900000, UINT32_MAX, "a late EXEC could outlive its marker"),
+    NUMBER(id_ttl_ms, NULL, 1, 86400000, A_HUNDRED_YEARS_MS, NULL),
+    NUMBER(max_reply_bytes, NULL, 1, (size_t)64 << 20, SIZE_MAX, NULL),
     {.name = NULL},
 };
 
-#undef FIELD
+#undef PLACE
+#undef NUMBER
+#undef WORD
+#undef CHOICE
 
 static bool fail(gavel_error *ret_error, const char *message)
 {
@@ -44,8 +64,9 @@ static bool fail(gavel_error *ret_error, const char *message)
     return false;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------- */
+/* ---- Fields -------------------------------------------------------------------------------- */
 
+/* Numbers and choices. */
 static uint64_t get(const gavel_config *config, const gavel__config_field *field)
 {
     uint64_t wide;
@@ -69,7 +90,21 @@ static void set(gavel_config *config, const gavel__config_field *field, uint64_t
         memcpy(place, &narrow, sizeof(narrow));
 }
 
-static bool complete_field(
+static const char *get_word(const gavel_config *config, const gavel__config_field *field)
+{
+    const char *word;
+    memcpy(&word, (const char *)config + field->offset, sizeof(word));
+    return word;
+}
+
+static void set_word(gavel_config *config, const gavel__config_field *field, const char *word)
+{
+    memcpy((char *)config + field->offset, &word, sizeof(word));
+}
+
+/* ---- Bounds -------------------------------------------------------------------------------- */
+
+static bool complete_number(
     gavel_config *config, const gavel__config_field *field, gavel_error *ret_error)
 {
     uint64_t value = get(config, field);
@@ -86,7 +121,25 @@ static bool complete_field(
     return false;
 }
 
-/* ---- Words --------------------------------------------------------------------------------- */
+static bool complete_field(
+    gavel_config *config, const gavel__config_field *field, gavel_error *ret_error)
+{
+    switch (field->kind) {
+    case GAVEL__CONFIG_NUMBER:
+        return complete_number(config, field, ret_error);
+    case GAVEL__CONFIG_WORD:
+        if (get_word(config, field) == NULL)
+            set_word(config, field, field->word);
+        return true;
+    case GAVEL__CONFIG_CHOICE:
+        if (get(config, field) <= field->max)
+            return true;
+        gavel__format(ret_error->message, sizeof(ret_error->message),
+            "config: %s is none of its enum", field->name);
+        return false;
+    }
+    return false;
+}
 
 static bool is_printable_word(const char *text)
 {
@@ -121,16 +174,150 @@ bool gavel__config_complete(
     }
     if (complete.max_links + complete.max_gate_links > GAVEL__MAX_LANES)
         return fail(ret_error, "max_links and max_gate_links together are more than 64");
-    if (complete.mode > GAVEL_GATED)
-        return fail(ret_error, "mode is none of gavel_mode");
+    if (!complete.has_no_markers && complete.default_deadline_ms > complete.marker_ttl_ms / 2)
+        return fail(ret_error, "default_deadline_ms is longer than half of marker_ttl_ms");
     if (complete.allocator.resize == NULL)
         complete.allocator = gavel__system_allocator;
-    if (complete.key_prefix == NULL)
-        complete.key_prefix = "gavel:";
-    if (complete.name == NULL)
-        complete.name = "gavel";
     if (!check_words(&complete, ret_error))
         return false;
     *ret_config = complete;
+    return true;
+}
+
+/* ---- What the URL says --------------------------------------------------------------------- */
+
+/* One that holds only what names hold: then it is no part of a password gone astray. */
+static bool is_option_name(const char *name)
+{
+    return name[0] != '\0' && strlen(name) <= 32 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz_") == strlen(name);
+}
+
+static bool fail_unknown(const char *name, gavel_error *ret_error)
+{
+    char *text = ret_error->message;
+    size_t size = sizeof(ret_error->message);
+    if (is_option_name(name))
+        gavel__format(text, size, "bad URL: there is no option %s; there are db", name);
+    else
+        gavel__format(text, size, "bad URL: an option is unknown; there are db");
+    for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
+        size_t used = strlen(text);
+        if (field->option != NULL)
+            gavel__format(text + used, size - used, ", %s", field->option);
+    }
+    return false;
+}
+
+static bool fail_choice(const gavel__config_field *field, gavel_error *ret_error)
+{
+    char *text = ret_error->message;
+    size_t size = sizeof(ret_error->message);
+    gavel__format(text, size, "bad URL: %s is one of", field->option);
+    for (uint64_t i = 0; i <= field->max; i++) {
+        size_t used = strlen(text);
+        gavel__format(text + used, size - used, "%s %s", i > 0 ? "," : "", field->choices[i]);
+    }
+    return false;
+}
+
+static bool fail_differing(const gavel__config_field *field, gavel_error *ret_error)
+{
+    gavel__format(ret_error->message, sizeof(ret_error->message),
+        "%s in the URL and %s in the config differ: leave one of them out", field->option,
+        field->name);
+    return false;
+}
+
+static bool take_number(gavel_config *config, const gavel__config_field *field, const char *text,
+    gavel_error *ret_error)
+{
+    int64_t value = 0;
+    uint64_t before = get(config, field);
+    if (!gavel__parse_int(gavel_str(text), &value) || value < 0 || (uint64_t)value < field->min ||
+        (uint64_t)value > field->max) {
+        gavel__format(ret_error->message, sizeof(ret_error->message),
+            "bad URL: %s takes a number from %" PRIu64 " to %" PRIu64, field->option, field->min,
+            field->max);
+        return false;
+    }
+    if (before != 0 && before != (uint64_t)value)
+        return fail_differing(field, ret_error);
+    set(config, field, (uint64_t)value);
+    return true;
+}
+
+static bool take_word(gavel_config *config, const gavel__config_field *field, const char *text,
+    gavel_error *ret_error)
+{
+    const char *before = get_word(config, field);
+    if (before != NULL && strcmp(before, text) != 0)
+        return fail_differing(field, ret_error);
+    set_word(config, field, text);
+    return true;
+}
+
+static bool take_choice(gavel_config *config, const gavel__config_field *field, const char *text,
+    gavel_error *ret_error)
+{
+    uint64_t value = 0;
+    uint64_t before = get(config, field);
+    while (value <= field->max && strcmp(field->choices[value], text) != 0)
+        value++;
+    if (value > field->max)
+        return fail_choice(field, ret_error);
+    if (before != 0 && before != value)
+        return fail_differing(field, ret_error);
+    set(config, field, value);
+    return true;
+}
+
+static bool take_option(
+    gavel_config *config, const gavel__url_option *option, gavel_error *ret_error)
+{
+    const gavel__config_field *field = gavel__config_fields;
+    while (
+        field->name != NULL && (field->option == NULL || strcmp(field->option, option->name) != 0))
+        field++;
+    if (field->name == NULL)
+        return fail_unknown(option->name, ret_error);
+    switch (field->kind) {
+    case GAVEL__CONFIG_NUMBER:
+        return take_number(config, field, option->value, ret_error);
+    case GAVEL__CONFIG_WORD:
+        return take_word(config, field, option->value, ret_error);
+    case GAVEL__CONFIG_CHOICE:
+        return take_choice(config, field, option->value, ret_error);
+    }
+    return false;
+}
+
+static bool take_options(
+    gavel_config *config, const gavel__address *address, gavel_error *ret_error)
+{
+    for (size_t i = 0; i < address->n_options; i++) {
+        if (!take_option(config, &address->options[i], ret_error))
+            return false;
+    }
+    return true;
+}
+
+bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
+    gavel_config *ret_config, gavel_error *ret_error)
+{
+    static const gavel_config nothing;
+    gavel_config asked = config != NULL ? *config : nothing;
+    const gavel_allocator *allocator =
+        asked.allocator.resize != NULL ? &asked.allocator : &gavel__system_allocator;
+    gavel__address address;
+    if (!gavel__address_parse(
+            url != NULL ? url : gavel__url_default(), allocator, &address, ret_error))
+        return false;
+    if (!take_options(&asked, &address, ret_error) ||
+        !gavel__config_complete(&asked, ret_config, ret_error)) {
+        gavel__address_finish(&address, allocator);
+        return false;
+    }
+    *ret_address = address;
     return true;
 }

@@ -33,6 +33,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
     engine->rounds.doubts = &engine->doubts;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
+    engine->limits.default_deadline_ms = config->default_deadline_ms;
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
     gavel__pool_init(&engine->pool, config->allocator);

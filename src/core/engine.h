@@ -29,6 +29,7 @@ typedef struct gavel__engine_config {
     gavel__policy_config policy;
     gavel__gates_config gates; /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;
+    uint32_t default_deadline_ms; /* of transactions that name none */
     gavel__round_limits round_limits;
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;

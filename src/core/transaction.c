@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <string.h>
 
-static const uint32_t default_deadline_ms = 5000;
 static const uint32_t default_max_conflicts = 10000;
 static const uint32_t default_max_faults = 8;
 
@@ -302,7 +301,8 @@ static bool check(
 bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
     const gavel__limits *limits, gavel__buffer *scratch)
 {
-    uint32_t deadline_ms = request->deadline_ms > 0 ? request->deadline_ms : default_deadline_ms;
+    uint32_t deadline_ms =
+        request->deadline_ms > 0 ? request->deadline_ms : limits->default_deadline_ms;
     transaction->body = request->body;
     transaction->user = request->user;
     transaction->deadline_us = transaction->started_us + (int64_t)deadline_ms * 1000;

@@ -124,6 +124,7 @@ typedef struct gavel__transaction {
 /* What an engine allows, from the config. */
 typedef struct gavel__limits {
     gavel_bytes key_prefix;
+    uint32_t default_deadline_ms; /* where a request names none */
     int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
 } gavel__limits;
 

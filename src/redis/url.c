@@ -1,9 +1,9 @@
 /*
  * Addresses from URLs. Used by gavel_open; knows no network.
  *
- *     redis://user:password@host:port/db      rediss:// the same
- *             ------login--- --endpoint-- -
- *     unix:///path?db=n
+ *     redis://user:password@host:port/db?name=value&name=value      rediss:// the same
+ *             ------login--- --endpoint-- -  -------options-------
+ *     unix:///path?db=n&name=value
  *
  * No error quotes any part of the URL: a password with a character that should have been encoded
  * can end up in what looks like a host or a port.
@@ -13,6 +13,7 @@
 #include "base/text.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -25,6 +26,7 @@
 typedef struct parse {
     const gavel_allocator *allocator;
     gavel__address address; /* so far */
+    bool has_database;      /* named already, behind the slash or as an option */
     const char *error;      /* why it failed */
 } parse;
 
@@ -139,8 +141,13 @@ static bool parse_number(gavel_bytes text, int64_t min, int64_t max, int *ret_nu
 
 static bool parse_database(parse *p, gavel_bytes text)
 {
-    if (!parse_number(text, 0, DATABASE_MAX, &p->address.database))
+    int database;
+    if (!parse_number(text, 0, DATABASE_MAX, &database))
         return fail(p, "the database is not a number from 0 to 65535");
+    if (p->has_database && database != p->address.database)
+        return fail(p, "the database behind the slash and the one of ?db= differ");
+    p->has_database = true;
+    p->address.database = database;
     return true;
 }
 
@@ -210,9 +217,99 @@ static bool parse_endpoint(parse *p, gavel_bytes endpoint)
     return true;
 }
 
+/* ---- Options ------------------------------------------------------------------------------- */
+
+static bool has_option(const gavel__address *address, const char *name)
+{
+    for (size_t i = 0; i < address->n_options; i++) {
+        if (strcmp(address->options[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One more, for the one who knows it. */
+static bool add_option(parse *p, gavel_bytes name, gavel_bytes value)
+{
+    gavel__address *address = &p->address;
+    gavel__url_option option = {.name = NULL};
+    if (address->n_options == GAVEL__URL_OPTIONS_MAX)
+        return fail(p, "there are more than 32 options");
+    if (address->options == NULL)
+        address->options = gavel__alloc(p->allocator, GAVEL__URL_OPTIONS_MAX, sizeof(option));
+    if (address->options == NULL)
+        return fail(p, "out of memory");
+    if (!decode(p, name, &option.name))
+        return false;
+    bool is_repeated = has_option(address, option.name);
+    if (is_repeated || !decode(p, value, &option.value)) {
+        gavel__free(p->allocator, option.name);
+        return is_repeated ? fail(p, "an option is there twice") : false;
+    }
+    address->options[address->n_options++] = option;
+    return true;
+}
+
+static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
+{
+    size_t equals = find_first(option, '=');
+    gavel_bytes name = before(option, equals);
+    gavel_bytes value = after(option, equals);
+    if (equals == option.size || name.size == 0)
+        return fail(p, "behind the question mark stands name=value, or several joined by &");
+    if (!gavel__bytes_equal(name, GAVEL_STR("db")))
+        return add_option(p, name, value);
+    if (*has_db)
+        return fail(p, "an option is there twice");
+    *has_db = true;
+    return parse_database(p, value);
+}
+
+/* What follows the question mark; at least one option. */
+static bool parse_options(parse *p, gavel_bytes text)
+{
+    bool has_db = false;
+    for (bool has_more = true; has_more;) {
+        size_t end = find_first(text, '&');
+        if (!parse_option(p, before(text, end), &has_db))
+            return false;
+        has_more = end < text.size;
+        text = after(text, end);
+    }
+    return true;
+}
+
+/* ---- Forms --------------------------------------------------------------------------------- */
+
+/* Cuts the options off, and takes them. */
+static bool cut_options(parse *p, gavel_bytes *rest)
+{
+    size_t question = find_first(*rest, '?');
+    gavel_bytes options = after(*rest, question);
+    if (find_first(*rest, '#') < rest->size)
+        return fail(p, "there must be no fragment (#); in a password # is written as %23");
+    bool has_options = question < rest->size;
+    *rest = before(*rest, question);
+    return !has_options || parse_options(p, options);
+}
+
+/* The login ends at the last @, and must hold nothing that ends it before. */
+static bool check_login(parse *p, gavel_bytes rest)
+{
+    size_t at = find_last(rest, '@');
+    gavel_bytes login = before(rest, at);
+    if (at == rest.size || (find_first(login, '/') == at && find_first(login, '?') == at &&
+                               find_first(login, '#') == at))
+        return true;
+    return fail(p, "in a user, password or option / is written as %2F, ? as %3F, # as %23, @ as "
+                   "%40");
+}
+
 /* What follows redis:// or rediss://. */
 static bool parse_tcp(parse *p, gavel_bytes rest)
 {
+    if (!check_login(p, rest) || !cut_options(p, &rest))
+        return false;
     size_t slash = find_first(rest, '/');
     gavel_bytes authority = before(rest, slash);
     gavel_bytes database = after(rest, slash);
@@ -230,22 +327,15 @@ static bool parse_tcp(parse *p, gavel_bytes rest)
 /* What follows unix://. */
 static bool parse_unix(parse *p, gavel_bytes rest)
 {
-    size_t question = find_first(rest, '?');
-    gavel_bytes path = before(rest, question);
-    gavel_bytes option = after(rest, question);
-    if (path.size == 0 || path.data[0] != '/')
+    if (!cut_options(p, &rest))
+        return false;
+    if (rest.size == 0 || rest.data[0] != '/')
         return fail(p, "a unix socket's path must be absolute: unix:///path/of/socket");
-    if (find_first(rest, '#') < rest.size)
-        return fail(p, "there must be no fragment (#)");
-    if (!decode(p, path, &p->address.path))
+    if (!decode(p, rest, &p->address.path))
         return false;
     if (strlen(p->address.path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return fail(p, "the path is too long for a unix socket");
-    if (question == rest.size)
-        return true;
-    if (!gavel__bytes_start_with(option, GAVEL_STR("db=")))
-        return fail(p, "the only option is ?db=number");
-    return parse_database(p, after(option, 2));
+    return true;
 }
 
 /* ---- The whole ----------------------------------------------------------------------------- */
@@ -301,6 +391,12 @@ static bool make_label(parse *p)
     return true;
 }
 
+const char *gavel__url_default(void)
+{
+    const char *url = getenv("GAVEL_URL");
+    return url != NULL && url[0] != '\0' ? url : "redis://127.0.0.1:6379";
+}
+
 bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     gavel__address *ret_address, gavel_error *ret_error)
 {
@@ -326,6 +422,11 @@ static void wipe(char *secret)
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator)
 {
     wipe(address->password);
+    for (size_t i = 0; i < address->n_options; i++) {
+        gavel__free(allocator, address->options[i].name);
+        gavel__free(allocator, address->options[i].value);
+    }
+    gavel__free(allocator, address->options);
     gavel__free(allocator, address->host);
     gavel__free(allocator, address->path);
     gavel__free(allocator, address->user);

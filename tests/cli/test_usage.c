@@ -36,7 +36,7 @@ Test(usage, mistakes_are_named)
     EXPECT_USAGE("lock: 99: --lease-ms takes a number from 100", "lock", "--lease-ms", "99", "a");
     EXPECT_USAGE("lock: 1s: --wait-ms takes a number from 0", "lock", "a", "--wait-ms=1s", "b");
     EXPECT_USAGE("lock: --grace-ms: a value is missing", "lock", "--grace-ms");
-    EXPECT_USAGE("lock: {a}: a prefix has no brace", "lock", "--prefix", "{a}", "b", "true");
+    EXPECT_USAGE("lock: config: key_prefix holds a brace", "lock", "--prefix", "{a}", "b", "true");
     EXPECT_USAGE("locks: x: one argument too many", "locks", "x");
     EXPECT_USAGE("locks: --json=1: this option takes no value", "locks", "--json=1");
     EXPECT_USAGE("unlock: b: one argument too many", "unlock", "a", "b");

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define KEY GAVEL_STR("key")
 
@@ -24,7 +25,8 @@ static void expect_not_opened(const char *url, const gavel_config *config, const
 
 Test(misuse, a_bad_url_is_told)
 {
-    expect_not_opened(NULL, NULL, "no URL");
+    setenv("GAVEL_URL", "elsewhere", 1);
+    expect_not_opened(NULL, NULL, "redis://");
     expect_not_opened("", NULL, "redis://");
     expect_not_opened("127.0.0.1:6379", NULL, "redis://");
     expect_not_opened("http://127.0.0.1", NULL, "redis://");
@@ -43,7 +45,7 @@ Test(misuse, a_bad_url_is_told)
     expect_not_opened("redis://[::1", NULL, "bracket");
     expect_not_opened("redis://[fe80::x]", NULL, "IPv6");
     expect_not_opened("unix://relative/path", NULL, "absolute");
-    expect_not_opened("unix:///tmp/socket?base=1", NULL, "?db=");
+    expect_not_opened("unix:///tmp/socket?base=1", NULL, "base; there are db, name");
     expect_not_opened("unix:///tmp/socket#1", NULL, "#");
 }
 

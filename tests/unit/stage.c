@@ -38,6 +38,7 @@ void stage_open(stage *s, const stage_config *config)
         .server = "the stage",
         .max_links = config->n_lanes > 0 ? config->n_lanes : 1,
         .max_waiting_links = config->n_waiting_lanes,
+        .default_deadline_ms = 5000,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
         .policy = {.max_width = config->max_width > 0 ? config->max_width : 64},
         .round_limits = {.max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,

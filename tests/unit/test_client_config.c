@@ -7,6 +7,8 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The largest value that the field can hold. */
@@ -35,7 +37,7 @@ static uint64_t get(const gavel_config *config, const gavel__config_field *field
 static bool takes(const gavel__config_field *field, uint64_t value, gavel_error *ret_error)
 {
     gavel_config complete;
-    gavel_config config = {.max_links = 1, .max_gate_links = 1};
+    gavel_config config = {.max_links = 1, .max_gate_links = 1, .has_no_markers = true};
     set(&config, field, value);
     bool is_taken = gavel__config_complete(&config, &complete, ret_error);
     if (is_taken)
@@ -56,6 +58,8 @@ Test(client_config, every_field_is_bounded_at_both_ends)
     gavel_error error;
     size_t n_fields = 0;
     for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
+        if (field->kind != GAVEL__CONFIG_NUMBER)
+            continue;
         bool is_summed =
             strcmp(field->name, "max_links") == 0 || strcmp(field->name, "max_gate_links") == 0;
         cr_expect(takes(field, field->min, &error), "%s: %s", field->name, error.message);
@@ -72,7 +76,7 @@ Test(client_config, every_field_is_bounded_at_both_ends)
         }
         n_fields++;
     }
-    cr_expect_eq(n_fields, 14);
+    cr_expect_eq(n_fields, 15);
 }
 
 Test(client_config, zero_is_the_default)
@@ -83,7 +87,8 @@ Test(client_config, zero_is_the_default)
     for (int i = 0; i < 2; i++) {
         cr_assert(gavel__config_complete(i == 0 ? NULL : &zero, &complete, &error));
         for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++)
-            cr_expect_eq(get(&complete, field), field->fallback, "%s", field->name);
+            cr_expect(field->kind == GAVEL__CONFIG_WORD || get(&complete, field) == field->fallback,
+                "%s", field->name);
         cr_expect_str_eq(complete.key_prefix, "gavel:");
         cr_expect_str_eq(complete.name, "gavel");
         cr_expect_eq(complete.allocator.resize, gavel__system_allocator.resize);
@@ -117,7 +122,7 @@ Test(client_config, words)
             "config: key_prefix holds a brace, as only hash tags behind it may");
     expect_refused(
         &(gavel_config){.name = "two words"}, "config: name has a blank or an unprintable byte");
-    expect_refused(&(gavel_config){.mode = (gavel_mode)3}, "config: mode is none of gavel_mode");
+    expect_refused(&(gavel_config){.mode = (gavel_mode)3}, "config: mode is none of its enum");
     expect_refused(&(gavel_config){.marker_ttl_ms = 599999},
         "config: marker_ttl_ms is less than 600000: a late EXEC could outlive its marker");
     prefix[64] = '\0';
@@ -125,4 +130,107 @@ Test(client_config, words)
     gavel_error error;
     cr_expect(gavel__config_complete(
         &(gavel_config){.key_prefix = prefix, .name = ""}, &complete, &error));
+}
+
+/* ---- Options of URLs ----------------------------------------------------------------------- */
+
+typedef struct reading {
+    gavel__address address;
+    gavel_config config;
+    gavel_error error;
+} reading;
+
+static bool read_url(reading *self, const char *url, const gavel_config *config)
+{
+    *self = (reading){.error = {{0}}};
+    return gavel__config_read(url, config, &self->address, &self->config, &self->error);
+}
+
+static void finish(reading *self)
+{
+    gavel__address_finish(&self->address, &gavel__system_allocator);
+}
+
+Test(client_config, options_of_the_url_count)
+{
+    reading self;
+    cr_assert(read_url(&self,
+        "redis://h?name=billing&deadline_ms=2000&mode=gated&max_links=2&connect_timeout_ms=3"
+        "&command_timeout_ms=4&key_prefix=a%3a&db=5",
+        NULL));
+    cr_expect_str_eq(self.config.name, "billing");
+    cr_expect_str_eq(self.config.key_prefix, "a:");
+    cr_expect_eq(self.config.mode, GAVEL_GATED);
+    cr_expect_eq(self.config.default_deadline_ms, 2000);
+    cr_expect_eq(self.config.max_links, 2);
+    cr_expect_eq(self.config.connect_timeout_ms, 3);
+    cr_expect_eq(self.config.command_timeout_ms, 4);
+    cr_expect_eq(self.config.max_gate_links, 4);
+    cr_expect_eq(self.address.database, 5);
+    finish(&self);
+}
+
+Test(client_config, what_is_in_both_may_be_the_same)
+{
+    reading self;
+    const gavel_config config = {.name = "a", .max_links = 2, .mode = GAVEL_GATED};
+    cr_assert(read_url(&self, "redis://h?name=a&max_links=2&mode=gated", &config));
+    finish(&self);
+}
+
+Test(client_config, bad_options_are_told)
+{
+    static const struct {
+        const char *query;
+        const char *words;
+    } cases[] = {
+        {"name=b", "name in the URL and name in the config differ"},
+        {"max_links=3", "max_links in the URL and max_links in the config differ"},
+        {"mode=optimistic", "mode in the URL and mode in the config differ"},
+        {"deadline_ms=8", "deadline_ms in the URL and default_deadline_ms in the config differ"},
+        {"max_links=0", "max_links takes a number from 1 to 64"},
+        {"max_links=65", "max_links takes a number from 1 to 64"},
+        {"max_links=-1", "max_links takes a number"},
+        {"deadline_ms=5s", "deadline_ms takes a number from 1 to 4294967295"},
+        {"mode=fast", "mode is one of adaptive, optimistic, gated"},
+        {"dedline_ms=5",
+            "there is no option dedline_ms; there are db, name, key_prefix, mode, deadline_ms, "
+            "connect_timeout_ms, command_timeout_ms, max_links"},
+        {"SECRET=5", "an option is unknown; there are db, name"},
+        {"marker_ttl_ms=900000", "there is no option marker_ttl_ms"},
+        {"key_prefix=%7b", "key_prefix holds a brace"},
+    };
+    const gavel_config config = {
+        .name = "a", .max_links = 2, .mode = GAVEL_GATED, .default_deadline_ms = 7};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char url[128];
+        reading self;
+        snprintf(url, sizeof(url), "redis://h?%s", cases[i].query);
+        cr_expect_not(read_url(&self, url, &config), "%s", url);
+        cr_expect(
+            strstr(self.error.message, cases[i].words) != NULL, "%s: %s", url, self.error.message);
+        cr_expect(strstr(self.error.message, "SECRET") == NULL, "%s", self.error.message);
+    }
+}
+
+Test(client_config, a_default_deadline_is_within_the_markers_life)
+{
+    expect_refused(&(gavel_config){.default_deadline_ms = 450001},
+        "config: default_deadline_ms is longer than half of marker_ttl_ms");
+    gavel_config complete;
+    gavel_error error;
+    cr_expect(
+        gavel__config_complete(&(gavel_config){.default_deadline_ms = 450000}, &complete, &error));
+    cr_expect(gavel__config_complete(
+        &(gavel_config){.default_deadline_ms = 450001, .has_no_markers = true}, &complete, &error));
+}
+
+Test(client_config, no_url_is_the_environments)
+{
+    reading self;
+    setenv("GAVEL_URL", "redis://elsewhere?name=env", 1);
+    cr_assert(read_url(&self, NULL, NULL));
+    cr_expect_str_eq(self.address.host, "elsewhere");
+    cr_expect_str_eq(self.config.name, "env");
+    finish(&self);
 }

@@ -33,7 +33,9 @@ typedef struct desk {
 static void open(desk *d)
 {
     *d = (desk){.memory = {.n_left = MEMORY_ENOUGH},
-        .limits = {.key_prefix = GAVEL_STR("g:"), .max_deadline_us = 10000000}};
+        .limits = {.key_prefix = GAVEL_STR("g:"),
+            .default_deadline_ms = 5000,
+            .max_deadline_us = 10000000}};
     d->allocator = faulty_allocator(&d->memory);
     gavel__buffer_init(&d->scratch, &d->allocator);
     gavel__arena_init(&d->transaction.arena, &d->allocator);
