@@ -188,16 +188,16 @@ static redisReply *next_reply(redisContext *context)
 
 bool stage_set_body(struct stage *stage, redisContext *context, double body_us)
 {
-    enum { N_TURNS = 1000000 };
+    const int n_turns = 1000000;
     stage->body_ns = (int64_t)(body_us * 1000);
     if (stage->body_ns == 0)
         return true;
     int64_t start_ns = measure_now_ns();
-    redisAppendCommand(context, "EVAL %s 0 %d", "for i = 1, ARGV[1] do end", N_TURNS);
+    redisAppendCommand(context, "EVAL %s 0 %d", "for i = 1, ARGV[1] do end", n_turns);
     redisReply *reply = next_reply(context);
     int64_t turn_ns = measure_now_ns() - start_ns;
     bool is_good = reply != NULL && reply->type != REDIS_REPLY_ERROR;
-    stage->script_turns = (uint64_t)((double)stage->body_ns * N_TURNS / (double)turn_ns);
+    stage->script_turns = (uint64_t)((double)stage->body_ns * n_turns / (double)turn_ns);
     if (reply != NULL)
         freeReplyObject(reply);
     return is_good;

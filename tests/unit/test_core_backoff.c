@@ -24,7 +24,7 @@ static spread draw_conflicts(double level, int64_t round_trip_us)
         int64_t pause_us = gavel__backoff_conflict_us(level, round_trip_us, &random);
         s.min = pause_us < s.min ? pause_us : s.min;
         s.max = pause_us > s.max ? pause_us : s.max;
-        s.mean += (double)pause_us / N_DRAWS;
+        s.mean += (double)pause_us / (double)N_DRAWS;
     }
     return s;
 }
