@@ -186,8 +186,8 @@ GAVEL_EXPORT void gavel_close(gavel_client *client);
 /*
  * Runs a transaction and returns its outcome, by the deadline. Blocks; any thread; `transaction`
  * and what it points to need to live only during the call. On an attached client, in a body and in
- * a hook it returns INVALID at once. With keep_replies, pass the outcome to gavel_outcome_clear.
- * The thread must not be cancelled (pthread_cancel) in here.
+ * a hook it returns INVALID at once, and so it does for NULL. With keep_replies, pass the outcome to
+ * gavel_outcome_clear. The thread must not be cancelled (pthread_cancel) in here.
  */
 GAVEL_EXPORT gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction);
 

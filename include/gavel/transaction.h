@@ -59,7 +59,8 @@ typedef struct gavel_transaction {
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is
-     * INVALID. data NULL: not compared. At most GAVEL_DIGEST_MAX bytes. */
+     * INVALID, and so is a digest without an id. data NULL: not compared. At most GAVEL_DIGEST_MAX
+     * bytes. */
     gavel_bytes digest;
 } gavel_transaction;
 

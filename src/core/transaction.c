@@ -261,6 +261,8 @@ static bool name_id(gavel__transaction *transaction, gavel_bytes id, gavel_bytes
 static bool add_id(gavel__transaction *transaction, const gavel_transaction *request,
     const gavel__limits *limits, gavel__buffer *scratch)
 {
+    if (request->id.data == NULL && request->digest.data != NULL)
+        return refuse(transaction, "a digest, but no id that it belongs to");
     if (request->id.data == NULL)
         return true;
     if (request->id.size == 0 || request->id.size > GAVEL_ID_MAX)
@@ -301,6 +303,8 @@ static bool check(
 bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
     const gavel__limits *limits, gavel__buffer *scratch)
 {
+    if (request == NULL)
+        return refuse(transaction, "no transaction (NULL)");
     uint32_t deadline_ms =
         request->deadline_ms > 0 ? request->deadline_ms : limits->default_deadline_ms;
     transaction->body = request->body;

@@ -194,6 +194,7 @@ Test(core_transaction, without_memory_nothing_was_sent)
 Test(core_transaction, a_request_without_body_or_keys_is_refused)
 {
     gavel_bytes key = GAVEL_STR("a");
+    is_refused(NULL, "no transaction (NULL)");
     is_refused(&(gavel_transaction){.keys = &key, .n_keys = 1}, "the transaction has no body");
     is_refused(
         &(gavel_transaction){.body = do_nothing}, "the transaction declares no key and no read");
@@ -309,6 +310,9 @@ Test(core_transaction, ids_and_digests_that_do_not_fit_are_refused)
     request.digest = (gavel_bytes){bytes, GAVEL_DIGEST_MAX + 1};
     is_refused(&request, "a digest has at most 64 bytes");
     request.digest.size = GAVEL_DIGEST_MAX;
+    request.id.data = NULL;
+    is_refused(&request, "a digest, but no id that it belongs to");
+    request.id.data = bytes;
     request.is_read_only = true;
     is_refused(&request, "a read-only transaction has nothing to keep under an id");
     request.is_read_only = false;
