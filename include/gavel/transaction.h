@@ -56,6 +56,9 @@ typedef struct gavel_transaction {
      * is_read_only. Whoever comes again declares the same keys (by `keys` and `reads`, in any
      * order): they say in which Cluster slot the id is remembered, so that under others it can be
      * another id.
+     * An id that was not committed (ABORTED, say) is free: who comes again runs. ABORTED costs one
+     * round trip more with an id than without: it makes sure that nothing submitted before, and
+     * told UNKNOWN, takes effect later.
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is

@@ -89,33 +89,73 @@ static bool keep_replies(gavel__round *round, gavel__transaction *member, const 
         &member->outcome, round->context->allocator, replies, member->n_writes);
 }
 
-static void settle_written(
-    gavel__round *round, gavel__transaction *member, const gavel_reply *exec, int64_t now_us)
+/* What an error among the replies to the member's writes says; "": there is none. */
+static void explain_errors(const gavel__round *round, const gavel__transaction *member,
+    const gavel_reply *exec, char message[GAVEL_MESSAGE_SIZE])
 {
-    char message[GAVEL_MESSAGE_SIZE] = "";
-    gavel_status status = GAVEL_COMMITTED;
+    char words[128];
     for (size_t i = 0; i < member->n_writes; i++) {
         const gavel_reply *reply = reply_to(round, member, exec, i);
         if (reply->type != GAVEL_REPLY_ERROR)
             continue;
-        char words[128];
-        status = GAVEL_COMMITTED_WITH_ERRORS;
-        gavel__format(message, sizeof(message), "write %zu of %zu failed: %s", i + 1,
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "write %zu of %zu failed: %s", i + 1,
             member->n_writes, gavel__printable(reply->text, words, sizeof(words)));
-        break;
+        return;
     }
+}
+
+/* Whether the id's key was set as it should be; else words say why not. It stands behind the
+ * member's writes, of which an aborted one has none. */
+static bool is_id_kept(const gavel__round *round, const gavel__transaction *member,
+    const gavel_reply *exec, gavel_bytes *ret_error)
+{
+    if (member->id_key.data == NULL)
+        return true;
+    const gavel_reply *reply = reply_to(round, member, exec, member->n_writes);
+    *ret_error = reply->text;
+    return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
+}
+
+static void settle_written(
+    gavel__round *round, gavel__transaction *member, const gavel_reply *exec, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE] = "";
+    char words[96];
+    gavel_bytes error = {NULL, 0};
+    explain_errors(round, member, exec, message);
+    if (!is_id_kept(round, member, exec, &error))
+        gavel__format(message, sizeof(message),
+            "the id was not kept, so that it can commit again: %s",
+            gavel__printable(error, words, sizeof(words)));
+    gavel_status status = message[0] == '\0' ? GAVEL_COMMITTED : GAVEL_COMMITTED_WITH_ERRORS;
     if (member->keep_replies && member->n_writes > 0 && !keep_replies(round, member, exec))
         gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
     gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }
 
+/* The proof of an end that writes nothing. Under an id it is one only if the tombstone was set. */
+static void settle_proved(
+    gavel__round *round, gavel__transaction *member, const gavel_reply *exec, int64_t now_us)
+{
+    char words[96];
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel_bytes error = {NULL, 0};
+    if (is_id_kept(round, member, exec, &error)) {
+        gavel__queue_settle_abort(round->rounds->queue, member, now_us);
+        return;
+    }
+    gavel__format(message, sizeof(message),
+        "nothing was written, but an EXEC of this id that was sent before may still arrive: %s",
+        gavel__printable(error, words, sizeof(words)));
+    gavel__queue_settle(round->rounds->queue, member, GAVEL_REJECTED, message, now_us);
+}
+
 static void settle_members(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    gavel__queue *queue = round->rounds->queue;
     while (!gavel__list_is_empty(&round->members)) {
         gavel__transaction *member = gavel__member_of(round->members.next);
         if (member->is_aborted)
-            gavel__queue_settle_abort(queue, member, now_us);
+            settle_proved(round, member, reply, now_us);
         else
             settle_written(round, member, reply, now_us);
     }

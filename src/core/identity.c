@@ -9,6 +9,8 @@
 
 static const gavel_bytes version = {"g1", 2};
 
+const gavel_bytes gavel__identity_tombstone = {"g0", 2};
+
 gavel_bytes gavel__identity_record(
     gavel_bytes digest, const gavel_outcome *outcome, char storage[GAVEL__IDENTITY_SIZE])
 {

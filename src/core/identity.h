@@ -1,6 +1,10 @@
 /*
  * Identities: the record that a commit leaves under the caller's id, and how a second submission
  * reads it. The record is "g1", a byte with the digest's size, the digest, and the result.
+ *
+ * An end that writes nothing leaves a tombstone there, "g0", for a second. It says nothing to
+ * whoever reads it, who runs as if the id were free. But an EXEC that an earlier submission has
+ * sent, whose caller was told UNKNOWN, watches this key: should it still arrive, it gets nil.
  */
 #ifndef GAVEL__IDENTITY_H
 #define GAVEL__IDENTITY_H
@@ -13,6 +17,10 @@
 /* The record for this digest and the outcome's result, in `storage`. */
 gavel_bytes gavel__identity_record(
     gavel_bytes digest, const gavel_outcome *outcome, char storage[GAVEL__IDENTITY_SIZE]);
+
+/* What stands for a commit that did not and will not happen, and how long. */
+extern const gavel_bytes gavel__identity_tombstone;
+#define GAVEL__TOMBSTONE_TTL_MS 1000
 
 /*
  * COMMITTED, with is_duplicate and the stored result in the outcome, if the record is of the same

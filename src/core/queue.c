@@ -59,6 +59,7 @@ void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, g
 void gavel__queue_settle_abort(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
     const char *why = transaction->why != NULL ? transaction->why : "aborted";
+    transaction->is_doubtful = false; /* its EXEC was made: no earlier one of this id can be */
     gavel__queue_settle(queue, transaction, transaction->abort_status, why, now_us);
 }
 

@@ -22,7 +22,8 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
     gavel_bytes storage[3];
     gavel_command command = gavel__command_get(storage, transaction->id_key);
     const gavel__read *read = gavel__transaction_find_read(transaction, &command);
-    if (read->reply->type == GAVEL_REPLY_NIL)
+    if (read->reply->type == GAVEL_REPLY_NIL ||
+        gavel__bytes_equal(read->reply->text, gavel__identity_tombstone))
         return false;
     gavel_status status = GAVEL_REJECTED;
     const char *message = "the key of the id cannot be read";
@@ -33,16 +34,24 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
     return true;
 }
 
-/* The commit of a transaction with an id also records that it was made. False: no memory. */
-static bool write_identity(gavel__round *round, gavel__transaction *transaction)
+/* In the same EXEC as what the body has written. False: no memory. */
+static bool write_id_key(
+    gavel__round *round, gavel__transaction *transaction, gavel_bytes value, int64_t ttl_ms)
 {
     char ttl[GAVEL__INT_SIZE];
-    char record[GAVEL__IDENTITY_SIZE];
-    gavel_bytes args[] = {GAVEL_STR("SET"), transaction->id_key,
-        gavel__identity_record(transaction->digest, &transaction->outcome, record), GAVEL_STR("PX"),
-        gavel__format_int(round->rounds->id_ttl_ms, ttl)};
+    gavel_bytes args[] = {GAVEL_STR("SET"), transaction->id_key, value, GAVEL_STR("PX"),
+        gavel__format_int(ttl_ms, ttl)};
     gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
     return gavel__writes_add_record(&round->writes, key, transaction, args);
+}
+
+/* The commit of a transaction with an id also records that it was made. */
+static bool write_identity(gavel__round *round, gavel__transaction *transaction)
+{
+    char record[GAVEL__IDENTITY_SIZE];
+    return write_id_key(round, transaction,
+        gavel__identity_record(transaction->digest, &transaction->outcome, record),
+        round->rounds->id_ttl_ms);
 }
 
 /* Whether a verdict without writes needs EXEC as its proof: what it rests on came from several
@@ -76,6 +85,19 @@ static void on_commit_verdict(
         gavel__queue_settle(round->rounds->queue, transaction, GAVEL_COMMITTED, "", now_us);
 }
 
+/* Whoever has sent an EXEC under this id before, and was told UNKNOWN: it gets nil. False: no
+ * memory. */
+static bool leave_tombstone(gavel__round *round, gavel__transaction *transaction)
+{
+    gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
+    transaction->first_write = savepoint.n_requests;
+    if (write_id_key(
+            round, transaction, gavel__identity_tombstone, (int64_t)GAVEL__TOMBSTONE_TTL_MS))
+        return true;
+    gavel__writes_rollback(&round->writes, &savepoint);
+    return false;
+}
+
 /* An attempt that writes nothing, and why. A lack of memory needs no proof. */
 static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status status, int64_t now_us)
 {
@@ -85,7 +107,12 @@ static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status statu
     transaction->is_aborted = true;
     transaction->abort_status = status;
     transaction->n_writes = 0;
-    if (status == GAVEL_NOT_SENT || !needs_proof(round, tx))
+    bool has_id = transaction->id_key.data != NULL;
+    if (has_id && status != GAVEL_NOT_SENT && !leave_tombstone(round, transaction)) {
+        status = GAVEL_NOT_SENT;
+        message = "no memory";
+    }
+    if (status == GAVEL_NOT_SENT || (!has_id && !needs_proof(round, tx)))
         gavel__queue_settle(round->rounds->queue, transaction, status, message, now_us);
     else
         gavel__transaction_note(transaction, &transaction->why, message);

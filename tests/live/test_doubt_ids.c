@@ -133,6 +133,49 @@ Test(doubt_ids, overtaken_while_stalled)
     doubt_end(&rig);
 }
 
+static gavel_verdict look_and_decline(gavel_tx *tx, void *user)
+{
+    int64_t value = 0;
+    (void)user;
+    gavel_get_int(tx, GAVEL_STR("counter"), &value);
+    return gavel_abort(tx, 7);
+}
+
+/* Its caller was told ABORTED, so that the first submission's EXEC must come to nothing. */
+static void decline(relay_action action, const gavel_config *config)
+{
+    doubt_plan plan = {.action = action, .cut = "HELLO"};
+    doubt_rig rig = doubt_begin(doubt_follow, &plan, config);
+    gavel_transaction request = payment;
+    request.deadline_ms = 60;
+    ASSERT_TOLD(counter_run(rig.client, NULL, request), GAVEL_UNKNOWN);
+    gavel_client *other = live_open(server_url(rig.server), NULL);
+    request.deadline_ms = 0;
+    request.body = look_and_decline;
+    request.reads = &(gavel_read){.key = GAVEL_STR("counter")};
+    request.n_reads = 1;
+    ASSERT_TOLD(gavel_run(other, &request), GAVEL_ABORTED);
+    cr_assert_eq(relay_deliver(rig.relay), 1);
+    cr_assert_eq(counter_value(rig.server), 0);
+    gavel_outcome outcome = counter_run(other, NULL, payment);
+    ASSERT_TOLD(outcome, GAVEL_COMMITTED);
+    cr_assert_not(outcome.is_duplicate);
+    gavel_close(other);
+    plan.cut = NULL;
+    doubt_goes_on(&rig, 1);
+    doubt_end(&rig);
+}
+
+Test(doubt_ids, unknown_and_late_comes_to_nothing_after_an_abort)
+{
+    decline(RELAY_LATE, &doubt_no_markers);
+}
+
+Test(doubt_ids, stalled_and_late_comes_to_nothing_after_an_abort)
+{
+    decline(RELAY_STALL, NULL);
+}
+
 static void reuse(const gavel_config *config, relay_action action)
 {
     doubt_plan plan = {.action = action};

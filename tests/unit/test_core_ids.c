@@ -92,8 +92,11 @@ Test(core_ids, the_same_id_twice_in_one_round_commits_the_second_if_the_first_ab
     link_up(&s, 0);
     hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
-    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
+    hears(&s, 0,
+        "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC / WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"g0\"");
     ends(&s, &a, GAVEL_ABORTED);
+    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
     ends(&s, &b, GAVEL_COMMITTED);
     stage_close(&s);
@@ -111,7 +114,55 @@ Test(core_ids, an_abort_under_an_id_that_was_read_first_is_proved)
     says(&s, 0, "OK, nil");
     hears(&s, 0, "UNWATCH / WATCH a g:id:{`dca}x / GET g:id:{`dca}x / GET a");
     says(&s, 0, "OK, OK, nil, \"spent\"");
-    hears(&s, 0, "MULTI / EXEC");
+    hears(&s, 0, "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    cr_assert_eq(ends(&s, &a, GAVEL_ABORTED)->abort_code, 1);
+    stage_close(&s);
+}
+
+/* Whatever an earlier submission has sent, and was told UNKNOWN of, must not arrive after this. */
+Test(core_ids, a_mistake_under_an_id_is_proved_as_well)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .id = "x", .plays = "INT a"};
+    actor b = {.reads = "a", .id = "x", .plays = "ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET a / GET g:id:{`dca}x");
+    says(&s, 0, "OK, \"no number\", nil");
+    hears(&s, 0, "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC");
+    is_in(&s, &a, GAVEL__TX_COMMITTING);
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends_saying(&s, &a, GAVEL_INVALID, "not a 64-bit integer");
+    enter(&s, &b);
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET a / GET g:id:{`dca}x");
+    says(&s, 0, "OK, \"1\", \"g0\"");
+    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
+    cr_assert_not(ends(&s, &b, GAVEL_COMMITTED)->is_duplicate);
+    stage_close(&s);
+}
+
+Test(core_ids, an_id_that_was_not_kept_is_told)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .id = "x", .plays = "ADD a 1"};
+    actor b = {.reads = "a", .id = "y", .plays = "GET a; ABORT 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a g:id:{`dca}x / GET a / GET g:id:{`dca}x");
+    says(&s, 0, "OK, \"1\", nil");
+    hears(&s, 0, "MULTI / SET a 2 / SET g:id:{`dca}x g1\\x00 PX 86400000 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, -ERR invalid expire time]");
+    ends_saying(&s, &a, GAVEL_COMMITTED_WITH_ERRORS, "the id was not kept");
+    enter(&s, &b);
+    hears(&s, 0, "WATCH a g:id:{`dca}y / GET a / GET g:id:{`dca}y");
+    says(&s, 0, "OK, \"2\", nil");
+    hears(&s, 0, "MULTI / SET g:id:{`dca}y g0 PX 1000 / EXEC");
+    says(&s, 0, "OK, QUEUED, [-ERR invalid expire time]");
+    ends_saying(&s, &b, GAVEL_REJECTED, "may still arrive: ERR invalid expire time");
     stage_close(&s);
 }
 
@@ -124,6 +175,8 @@ Test(core_ids, the_key_of_an_id_is_not_the_bodys)
     link_up(&s, 0);
     hears(&s, 0, "WATCH a g:id:{`dca}x / GET g:id:{`dca}x");
     says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
     ends_saying(&s, &a, GAVEL_INVALID, "a write to a key that was not declared");
     stage_close(&s);
 }
@@ -175,6 +228,19 @@ Test(core_ids, without_markers_and_without_a_record_the_id_commits_or_is_unknown
         ends(&s, &a, i == 0 ? GAVEL_UNKNOWN : GAVEL_COMMITTED);
         stage_close(&s);
     }
+}
+
+/* The tombstone keeps the old EXEC out: nothing was written, for sure. */
+Test(core_ids, without_markers_an_abort_under_an_id_is_certain)
+{
+    stage s;
+    actor a = {.keys = "a", .id = "x", .plays = "SET a 1; RESULT r | ABORT 3"};
+    lose_exec_with_id(&s, &a);
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    cr_assert_eq(ends(&s, &a, GAVEL_ABORTED)->abort_code, 3);
+    stage_close(&s);
 }
 
 Test(core_ids, once_an_id_is_in_doubt_every_other_end_is_unknown)
