@@ -66,6 +66,13 @@ static void say_keys(gavel__buffer *text, const programs_world *world)
         say_key(text, world, batch_keys[i]);
 }
 
+/* A tombstone stands for nothing, and passes away in a second. */
+static void bury(const programs_world *world, const char *key)
+{
+    if (strcmp(ask(world, "GET %s", key), "$2\r\ng0\r\n") == 0)
+        ask(world, "DEL %s", key);
+}
+
 static void say_all_data(gavel__buffer *text, const programs_world *world)
 {
     say_keys(text, world);
@@ -74,6 +81,7 @@ static void say_all_data(gavel__buffer *text, const programs_world *world)
         gavel_bytes name = gavel__name_of_id(GAVEL_STR("gavel:"),
             gavel__slot_of(gavel_str(batch_keys[0])), gavel_str(batch_ids[i]), key);
         key[name.size] = '\0';
+        bury(world, key);
         say_key(text, world, key);
     }
     prose_say(text, "  keys in all: %d\n", (int)world->count_keys(world->self));
