@@ -39,11 +39,11 @@ typedef struct gavel_transaction {
     size_t n_keys;
     const gavel_read *reads; /* watched and fetched */
     size_t n_reads;
-    uint32_t
-        deadline_ms; /* 0: the client's, 5000. From the call to the outcome; see marker_ttl_ms */
+    /* 0: the client's, 5000. From the call to the outcome; see marker_ttl_ms */
+    uint32_t deadline_ms;
     uint32_t max_attempts;  /* 0: no bound of its own. Runs of the body, whatever ends them */
     uint32_t max_conflicts; /* 0: 10000. Attempts lost to others, or RETRY; one more: CONFLICT */
-    uint32_t max_faults;    /* 0: 8. Faults of links and servers; one more: NOT_SENT */
+    uint32_t max_faults;    /* 0: no bound of its own. Of links and servers; one more: NOT_SENT */
     /* The body only reads: a snapshot, never a conflict. One round trip; two where one of many
      * strings turns out to be absent. */
     bool is_read_only;

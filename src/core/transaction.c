@@ -14,7 +14,6 @@
 #include <string.h>
 
 static const uint32_t default_max_conflicts = 10000;
-static const uint32_t default_max_faults = 8;
 
 /* ---- Keys and reads ------------------------------------------------------------------------ */
 
@@ -313,7 +312,7 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->max_attempts = request->max_attempts > 0 ? request->max_attempts : UINT32_MAX;
     transaction->max_conflicts =
         request->max_conflicts > 0 ? request->max_conflicts : default_max_conflicts;
-    transaction->max_faults = request->max_faults > 0 ? request->max_faults : default_max_faults;
+    transaction->max_faults = request->max_faults > 0 ? request->max_faults : UINT32_MAX;
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;

@@ -504,6 +504,28 @@ Test(core_limits, faults_run_out)
     stage_close(&s);
 }
 
+/* A failover takes longer than eight tries. */
+Test(core_limits, faults_have_no_bound_of_their_own_but_the_deadline)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.keys = "a", .plays = "SET a 1", .request = {.deadline_ms = 60000}};
+    enter(&s, &a);
+    for (int i = 0; i < 20; i++) {
+        link_refused(&s, 0, false, NULL);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
+        while (a.transaction->state == GAVEL__TX_PAUSED)
+            sleeps(&s);
+    }
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_faults, 20);
+    stage_close(&s);
+}
+
 Test(core_limits, a_refusal_for_good_is_told_at_once)
 {
     stage s;

@@ -77,7 +77,7 @@ Test(core_transaction, zeroes_are_the_defaults)
     cr_assert_eq(d.transaction.deadline_us, 1000 + 5000000);
     cr_assert_eq(d.transaction.max_attempts, UINT32_MAX);
     cr_assert_eq(d.transaction.max_conflicts, 10000);
-    cr_assert_eq(d.transaction.max_faults, 8);
+    cr_assert_eq(d.transaction.max_faults, UINT32_MAX);
     cr_assert_null(d.transaction.id_key.data);
     cr_assert_eq(d.transaction.n_reads, 0);
     close(&d);
