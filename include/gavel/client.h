@@ -120,7 +120,7 @@ typedef struct gavel_config {
     /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
     const char *key_prefix;
     const char *name;          /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
-    size_t max_reply_bytes;    /* 0: 64 MiB. A larger reply closes the link */
+    size_t max_reply_bytes;    /* 0: 64 MiB. Who reads more is NOT_SENT */
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
     gavel_hooks hooks;

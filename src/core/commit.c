@@ -228,27 +228,6 @@ void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply)
         gavel__round_note_refusal(round, reply, "MULTI was refused");
 }
 
-void gavel__round_on_queued(gavel__round *round, const gavel_reply *reply)
-{
-    size_t place = round->committing.n_queued++;
-    if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
-        return;
-    if (reply->type != GAVEL_REPLY_ERROR) {
-        round->committing.has_bare_writes = true;
-        return;
-    }
-    gavel__round_note_refusal(round, reply, "a write was refused");
-    if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
-        return;
-    if (place >= n_queued_commands(round) - round->committing.n_hand_off) {
-        round->committing.is_gate_refused = true;
-        gavel__gates_on_refusal(round->rounds->gates, reply->text);
-    } else if (round->writes.is_merged && place == 0)
-        round->committing.is_merge_refused = true;
-    else
-        blame(round, place, reply->text);
-}
-
 /* Those whose command was refused are told; true if there were any. The others run again. */
 static bool tell_refused(gavel__round *round, int64_t now_us)
 {
@@ -289,6 +268,38 @@ static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, 
     if (round->committing.is_merge_refused)
         return gavel__round_go_plain(round, GAVEL__SHORTCUT_MSET, now_us);
     return gavel__round_on_refusal(round, now_us);
+}
+
+static void note_refused_write(gavel__round *round, size_t place, const gavel_reply *reply)
+{
+    gavel__round_note_refusal(round, reply, "a write was refused");
+    if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
+        return;
+    if (place >= n_queued_commands(round) - round->committing.n_hand_off) {
+        round->committing.is_gate_refused = true;
+        gavel__gates_on_refusal(round->rounds->gates, reply->text);
+    } else if (round->writes.is_merged && place == 0) {
+        round->committing.is_merge_refused = true;
+    } else {
+        blame(round, place, reply->text);
+    }
+}
+
+gavel__next gavel__round_on_queued(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    size_t place = round->committing.n_queued++;
+    if (reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("QUEUED")))
+        return GAVEL__NEXT_WAIT;
+    if (reply->type != GAVEL_REPLY_ERROR) {
+        round->committing.has_bare_writes = true;
+        return GAVEL__NEXT_WAIT;
+    }
+    note_refused_write(round, place, reply);
+    if (!gavel__server_error_is_of_protocol(reply->text) || round->committing.has_bare_writes)
+        return GAVEL__NEXT_WAIT;
+    /* The server does not come to EXEC. */
+    gavel__lane_condemn(round->lane, round->refusal.message);
+    return on_exec_error(round, reply, now_us);
 }
 
 /*

@@ -263,6 +263,60 @@ gavel__next gavel__round_on_fetched_strings(
     return gavel__round_run_when_read(round);
 }
 
+/* ---- Too much ------------------------------------------------------------------------------ */
+
+/* What cannot be read, by its command and key. */
+static void refuse_read(
+    gavel__transaction *member, size_t read, const char *message, int64_t now_us)
+{
+    const gavel_command *command = &member->reads[read].command;
+    bool has_others = member->round->is_snapshot && member->n_reads > 1;
+    char name[24];
+    char key[64];
+    char text[GAVEL_MESSAGE_SIZE];
+    gavel__format(text, sizeof(text), "%s: %s \"%s\"%s", message,
+        gavel__printable(command->args[0], name, sizeof(name)),
+        gavel__printable(command->args[command->first_key], key, sizeof(key)),
+        has_others ? " and the other reads together" : "");
+    gavel__queue_settle(member->round->rounds->queue, member, GAVEL_NOT_SENT, text, now_us);
+}
+
+static void refuse_fetch(
+    gavel__round *round, const gavel__fetch *fetch, const char *message, int64_t now_us)
+{
+    for (gavel__list *node = round->members.next; node != &round->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        for (size_t i = 0; i < member->n_reads; i++) {
+            if (member->reads[i].reply != &fetch->reply)
+                continue;
+            refuse_read(member, i, message, now_us);
+            break;
+        }
+    }
+}
+
+/* Of several members each reads alone, the next time. */
+static void refuse_snapshot(gavel__round *round, const char *message, int64_t now_us)
+{
+    gavel__transaction *only = gavel__round_only_member(round);
+    if (only != NULL)
+        refuse_read(only, 0, message, now_us);
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->is_alone = true;
+}
+
+void gavel__round_on_too_large(const gavel__awaited *awaited, const char *message, int64_t now_us)
+{
+    gavel__round *round = awaited->round;
+    if (round == NULL)
+        return;
+    if (awaited->kind == GAVEL__AWAITED_FETCH)
+        refuse_fetch(round, next_single_fetch(round), message, now_us);
+    else if (awaited->kind == GAVEL__AWAITED_SNAPSHOT)
+        refuse_snapshot(round, message, now_us);
+}
+
 /* ---- Snapshots ----------------------------------------------------------------------------- */
 
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)

@@ -87,8 +87,7 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
         gavel__round_on_multi(round, reply);
         break;
     case GAVEL__AWAITED_QUEUED:
-        gavel__round_on_queued(round, reply);
-        break;
+        return gavel__round_on_queued(round, reply, now_us);
     case GAVEL__AWAITED_EXEC:
         return gavel__round_on_exec(round, reply, now_us);
     case GAVEL__AWAITED_TURN:

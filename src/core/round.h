@@ -219,6 +219,12 @@ gavel__next gavel__round_on_fetched_strings(
     gavel__round *round, const gavel_reply *reply, int64_t now_us);
 gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
+/*
+ * The reply to come is larger than a link takes, and will be again: those who have asked for it are
+ * told, if it is clear who that is. The link is lost; so the round is to be told as well.
+ */
+void gavel__round_on_too_large(const gavel__awaited *awaited, const char *message, int64_t now_us);
+
 /* In a snapshot: QUEUED, and EXEC's, which brings all that was read. */
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply);
 gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us);
@@ -231,7 +237,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us);
 
 /* The replies to these. */
 void gavel__round_on_multi(gavel__round *round, const gavel_reply *reply);
-void gavel__round_on_queued(gavel__round *round, const gavel_reply *reply);
+gavel__next gavel__round_on_queued(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
 /* EXEC was answered nil. */

@@ -43,3 +43,8 @@ gavel__remedy gavel__server_error_remedy(gavel_bytes error)
     }
     return GAVEL__REMEDY_GIVE_UP;
 }
+
+bool gavel__server_error_is_of_protocol(gavel_bytes error)
+{
+    return gavel__bytes_start_with(error, GAVEL_STR("ERR Protocol error"));
+}

@@ -6,6 +6,8 @@
 
 #include <gavel/bytes.h>
 
+#include <stdbool.h>
+
 typedef enum gavel__remedy {
     GAVEL__REMEDY_GIVE_UP,   /* trying again cannot help: tell the caller, in the server's words */
     GAVEL__REMEDY_TRY_AGAIN, /* the server cannot serve just now: pause, then run again */
@@ -17,5 +19,9 @@ typedef enum gavel__remedy {
  * codes that Redis sends, as of 7.2.
  */
 gavel__remedy gavel__server_error_remedy(gavel_bytes error);
+
+/* Whether it says that the server could not read what was sent: it executes nothing more of that,
+ * and closes the link. Mostly it is a value above the server's proto-max-bulk-len. */
+bool gavel__server_error_is_of_protocol(gavel_bytes error);
 
 #endif

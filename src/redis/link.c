@@ -118,6 +118,14 @@ static void lose(gavel__link *link, const char *reason)
     end(link, &loss);
 }
 
+/* The same, for what came and could not be read. */
+static void lose_unread(gavel__link *link)
+{
+    gavel__link_loss loss = {.is_too_large = link->reader.is_too_large};
+    gavel__format(loss.message, sizeof(loss.message), "%s", gavel__reader_fault(&link->reader));
+    end(link, &loss);
+}
+
 /* ---- Life ---------------------------------------------------------------------------------- */
 
 gavel__link *gavel__link_create(const gavel__link_config *config, const gavel__link_events *events)
@@ -302,7 +310,7 @@ static void take_replies(gavel__link *link)
             take_reply(link, reply);
             break;
         case GAVEL__READING_BROKEN:
-            lose(link, gavel__reader_fault(&link->reader));
+            lose_unread(link);
             return;
         }
     }

@@ -27,7 +27,8 @@ typedef enum gavel__link_state {
 
 /* Why a link went down. */
 typedef struct gavel__link_loss {
-    bool is_final; /* trying again cannot help: wrong password, too old, MULTI not allowed */
+    bool is_final;     /* trying again cannot help: wrong password, too old, MULTI not allowed */
+    bool is_too_large; /* the reply that came next is larger than max_reply_bytes */
     gavel_bytes server_error; /* the server's own words, where it said any; else data NULL */
     char message[GAVEL_MESSAGE_SIZE]; /* names the server; holds no secret */
 } gavel__link_loss;

@@ -28,6 +28,12 @@ static void *refuse(gavel__reader *reader, const char *fault)
     return NULL;
 }
 
+static void *refuse_size(gavel__reader *reader)
+{
+    reader->is_too_large = true;
+    return refuse(reader, "a reply is larger than max_reply_bytes");
+}
+
 /* Where the piece that `task` reads belongs: in its parent, or it is the reply itself. */
 static gavel_reply *place_reply(const redisReadTask *task, gavel_reply_type type)
 {
@@ -86,7 +92,7 @@ static void *create_array(const redisReadTask *task, element_count count)
     if (depth(task) > DEPTH_MAX)
         return refuse(reader, "a reply is nested too deeply");
     if (n > (reader->max_bytes - reader->n_element_bytes) / sizeof(gavel_reply))
-        return refuse(reader, "a reply is larger than max_reply_bytes");
+        return refuse_size(reader);
     reader->n_element_bytes += n * sizeof(gavel_reply);
 
     gavel_reply *reply = place_reply(task, GAVEL_REPLY_ARRAY);
@@ -178,6 +184,7 @@ bool gavel__reader_start(gavel__reader *reader)
     reader->n_element_bytes = 0;
     reader->is_arena_used = true; /* It may hold the beginning of a reply. */
     reader->fault = NULL;
+    reader->is_too_large = false;
     return true;
 }
 
@@ -202,7 +209,7 @@ gavel__reading gavel__reader_next(gavel__reader *reader, const gavel_reply **ret
 
     size_t n_unread = reply != NULL ? reader->parser->len - reader->parser->pos : 0;
     if (reader->n_bytes - n_unread > reader->max_bytes) {
-        reader->fault = "a reply is larger than max_reply_bytes";
+        refuse_size(reader);
         return GAVEL__READING_BROKEN;
     }
     if (reply == NULL)

@@ -19,6 +19,7 @@ typedef struct gavel__reader {
     size_t n_element_bytes;     /* taken for elements since then */
     bool is_arena_used;         /* the arena holds a reply that was handed out */
     const char *fault;          /* why building a reply failed; else NULL */
+    bool is_too_large;          /* that was the reason */
 } gavel__reader;
 
 typedef enum gavel__reading {

@@ -188,7 +188,7 @@ Test(lost_links, the_reply_is_more_than_the_client_takes)
     live_end(&rig);
 }
 
-/* Such a value can never be read: the faults run out, and nothing is written. */
+/* Such a value can never be read: that is told at once, and nothing is written. */
 Test(lost_links, what_is_read_is_too_much)
 {
     live_rig rig = live_begin(NULL, &(gavel_config){.max_reply_bytes = 65536});
@@ -196,11 +196,38 @@ Test(lost_links, what_is_read_is_too_much)
     gavel_read reads[] = {{.key = GAVEL_STR("counter")}, {.key = GAVEL_STR("big")}};
     live_counter counter = {.n_runs = 0};
     gavel_outcome outcome = gavel_run(rig.client,
-        &(gavel_transaction){
-            .body = counter_add, .user = &counter, .reads = reads, .n_reads = 2, .max_faults = 2});
+        &(gavel_transaction){.body = counter_add, .user = &counter, .reads = reads, .n_reads = 2});
     ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
+    ASSERT_SAYS(outcome, "larger than max_reply_bytes: GET \"big\"");
+    cr_assert_eq(outcome.n_faults, 0);
     cr_assert_eq(counter.n_runs, 0);
     cr_assert_eq(counter_value(rig.server), 0);
+    cr_assert(live_is_usable(&rig));
+    live_end(&rig);
+}
+
+static gavel_verdict look_only(gavel_tx *tx, void *user)
+{
+    (void)tx;
+    (void)user;
+    return GAVEL_COMMIT;
+}
+
+/* The same in a snapshot, which is one reply. */
+Test(lost_links, what_a_snapshot_reads_is_too_much)
+{
+    live_rig rig = live_begin(NULL, &(gavel_config){.max_reply_bytes = 65536});
+    make_big(rig.server);
+    gavel_read reads[] = {{.key = GAVEL_STR("counter")}, {.key = GAVEL_STR("big")}};
+    for (size_t n_reads = 1; n_reads <= 2; n_reads++) {
+        gavel_outcome outcome = gavel_run(rig.client, &(gavel_transaction){.body = look_only,
+                                                          .reads = &reads[2 - n_reads],
+                                                          .n_reads = n_reads,
+                                                          .is_read_only = true});
+        ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
+        ASSERT_SAYS(outcome, n_reads == 1 ? "GET \"big\"" : "GET \"counter\" and the other reads");
+        cr_assert_eq(outcome.n_faults, 0);
+    }
     cr_assert(live_is_usable(&rig));
     live_end(&rig);
 }
@@ -211,6 +238,34 @@ static gavel_verdict write_big(gavel_tx *tx, void *user)
     live_counter counter = {.n_runs = 0};
     gavel_set(tx, GAVEL_STR("big"), *value);
     return counter_add(tx, &counter);
+}
+
+/* The server says why it does not read on, and closes the link before it comes to EXEC. */
+Test(lost_links, what_is_written_is_more_than_the_server_takes)
+{
+    enum { N_BYTES = 20 << 20 };
+    static const char *const args[] = {"--proto-max-bulk-len", "1mb", NULL};
+    live_rig rig = live_begin(&(server_options){.args = args}, NULL);
+    char *data = calloc(1, N_BYTES);
+    cr_assert_not_null(data);
+    for (size_t size = (1 << 20) + 1; size <= N_BYTES; size = size < N_BYTES ? N_BYTES : size + 1) {
+        gavel_bytes value = {data, size};
+        gavel_outcome outcome =
+            gavel_run(rig.client, &(gavel_transaction){.body = write_big,
+                                      .user = &value,
+                                      .reads = &(gavel_read){.key = GAVEL_STR("counter")},
+                                      .n_reads = 1,
+                                      .keys = (gavel_bytes[]){GAVEL_STR("big")},
+                                      .n_keys = 1});
+        ASSERT_TOLD(outcome, GAVEL_REJECTED);
+        ASSERT_SAYS(outcome, "Protocol error: invalid bulk length");
+        cr_assert_eq(outcome.n_faults, 0);
+        cr_assert_leq(outcome.n_attempts, 2, "merged, and by itself");
+    }
+    cr_assert_eq(counter_value(rig.server), 0);
+    cr_assert(live_is_usable(&rig));
+    free(data);
+    live_end(&rig);
 }
 
 /* The server calls a longer argument a protocol error, and closes: EXEC is never reached. */

@@ -401,6 +401,15 @@ void link_down_within(stage *s, uint32_t place, uint64_t n)
     gavel__engine_check(&s->engine);
 }
 
+void link_down_too_large(stage *s, uint32_t place)
+{
+    gavel__lane *lane = lane_of(s, place);
+    gavel__loss loss = {
+        .n_sent = lane->n_sent, .is_too_large = true, .message = "larger than max_reply_bytes"};
+    gavel__engine_on_link_down(&s->engine, lane, &loss, s->now_us);
+    gavel__engine_check(&s->engine);
+}
+
 void link_down(stage *s, uint32_t place)
 {
     link_down_within(s, place, 0);

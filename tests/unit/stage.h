@@ -123,6 +123,9 @@ void link_down(stage *s, uint32_t lane);
 /* The same, but of what was composed and not heard, n bytes had been handed to the kernel. */
 void link_down_within(stage *s, uint32_t lane, uint64_t n);
 
+/* Likewise, because the reply to come is more than a link takes. */
+void link_down_too_large(stage *s, uint32_t lane);
+
 /*
  * Asserts that exactly these commands are on the lane, parted by " / ", that as many replies to
  * them were announced, and takes them as sent. "" for nothing. A marker's name is written m and

@@ -304,3 +304,57 @@ Test(core_links, a_lane_is_made_when_there_is_memory_again)
     hears(&s, 0, "WATCH a / GET a");
     stage_close(&s);
 }
+
+/* ---- Too much ------------------------------------------------------------------------------ */
+
+Test(core_links, who_reads_more_than_a_link_takes_is_told_and_no_other)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b big", .plays = "ADD b 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b big / GET a / GET b / GET big");
+    says(&s, 0, "OK, \"1\", \"1\"");
+    link_down_too_large(&s, 0);
+    ends_saying(&s, &b, GAVEL_NOT_SENT, "larger than max_reply_bytes: GET \"big\"");
+    cr_assert_eq(b.outcome.n_faults, 0);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    sleeps(&s);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    stage_close(&s);
+}
+
+/* One reply brings what all of them read: each reads alone, to see whose it is. */
+Test(core_links, of_a_snapshot_that_is_too_large_each_member_reads_alone)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "h.a h.b", .plays = "HGET h a", .request = {.is_read_only = true}};
+    actor b = {.reads = "h.c h.big", .plays = "HGET h c", .request = {.is_read_only = true}};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "MULTI / HGET h a / HGET h b / HGET h c / HGET h big / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, QUEUED");
+    link_down_too_large(&s, 0);
+    while (!b.is_told) {
+        if (stage_peek(&s, 0)[0] == '\0')
+            sleeps(&s);
+        if (lane_of(&s, 0)->state == GAVEL__LANE_WANTED)
+            link_up(&s, 0);
+        bool is_b = strstr(stage_peek(&s, 0), "HGET h big") != NULL;
+        if (strstr(stage_listen(&s, 0), "HGET") == NULL)
+            continue;
+        says(&s, 0, is_b ? "OK, QUEUED, QUEUED" : "OK, QUEUED, QUEUED, [\"1\", \"2\"]");
+        if (is_b)
+            link_down_too_large(&s, 0);
+        advance(&s, 0);
+    }
+    ends_saying(&s, &b, GAVEL_NOT_SENT, "HGET \"h\" and the other reads together");
+    cr_assert_leq(a.n_runs, 1);
+    stage_close(&s);
+}
