@@ -11,10 +11,11 @@
 
 typedef struct gavel__buffer {
     const gavel_allocator *allocator; /* borrowed */
-    char *data;
-    size_t size; /* bytes appended and not cut off */
-    size_t capacity;
-    bool has_failed; /* no memory since the last clear */
+    char *data;                       /* the first byte that is left */
+    size_t size;                      /* bytes appended and not cut off */
+    size_t capacity;                  /* from there on */
+    size_t gap;                       /* of the memory, before `data`: bytes consumed */
+    bool has_failed;                  /* no memory since the last clear */
 } gavel__buffer;
 
 void gavel__buffer_init(gavel__buffer *buffer, const gavel_allocator *allocator);
@@ -28,7 +29,8 @@ char *gavel__buffer_reserve(gavel__buffer *buffer, size_t size);
 
 void gavel__buffer_append(gavel__buffer *buffer, gavel_bytes bytes);
 
-/* Removes the first n bytes. */
+/* Removes the first n bytes. Moves nothing: appending does, now and then, and in all no more bytes
+ * than were consumed. */
 void gavel__buffer_consume(gavel__buffer *buffer, size_t n);
 
 /* Cuts it back to `size` bytes: what was appended since is gone. */

@@ -422,6 +422,51 @@ Test(base_memory, a_buffer_is_consumed_and_truncated)
     gavel__buffer_finish(&buffer);
 }
 
+/* A value of megabytes leaves in thousands of pieces: if each one moved the rest, that would take
+ * the square of its size. */
+Test(base_memory, consuming_moves_nothing)
+{
+    gavel__buffer buffer;
+    gavel__buffer_init(&buffer, &gavel__system_allocator);
+    cr_assert_not_null(gavel__buffer_reserve(&buffer, 1000000));
+    buffer.size = 1000000;
+    const char *place = buffer.data;
+    for (size_t n = 0; n < 1000000; n += 1000) {
+        cr_assert_eq(buffer.data, place + n);
+        gavel__buffer_consume(&buffer, 1000);
+    }
+    cr_assert_eq(buffer.data, place, "all of the memory is to be used again");
+    gavel__buffer_finish(&buffer);
+}
+
+/* Whoever appends as much as is sent moves fewer bytes than are sent, and needs no more memory. */
+Test(base_memory, appending_to_what_is_being_consumed)
+{
+    faulty_memory memory = {.n_left = MEMORY_ENOUGH};
+    gavel_allocator allocator = faulty_allocator(&memory);
+    gavel__buffer buffer;
+    gavel__buffer_init(&buffer, &allocator);
+    uint8_t appended = 0;
+    uint8_t consumed = 0;
+    size_t n_moved = 0;
+    for (int i = 0; i < 100000; i++) {
+        const char *end = buffer.data != NULL ? buffer.data + buffer.size : NULL;
+        size_t size = buffer.size;
+        gavel__buffer_append(&buffer, (gavel_bytes){(const char *)&appended, 1});
+        appended++;
+        if (buffer.data + buffer.size - 1 != end)
+            n_moved += size;
+        if (buffer.size <= 300)
+            continue;
+        cr_assert_eq((uint8_t)buffer.data[0], consumed++);
+        gavel__buffer_consume(&buffer, 1);
+    }
+    cr_assert_lt(n_moved, 200000, "%zu", n_moved);
+    cr_assert_leq(memory.n_allocations, 3, "%u", (unsigned)memory.n_allocations);
+    gavel__buffer_finish(&buffer);
+    cr_assert_eq(memory.n_blocks, 0);
+}
+
 Test(base_memory, clearing_a_buffer_keeps_its_memory_unless_it_is_large)
 {
     faulty_memory memory = {.n_left = MEMORY_ENOUGH};
