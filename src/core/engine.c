@@ -162,29 +162,45 @@ void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_
     }
 }
 
+/* How much time passed. True: most of it in bodies, and it says so. */
+static bool explain_time(const gavel__transaction *transaction, char *text, size_t size)
+{
+    int64_t allowed_us = transaction->deadline_us - transaction->started_us;
+    bool is_body_slow = transaction->body_us > allowed_us / 2;
+    char bodies[64] = "";
+    if (is_body_slow)
+        gavel__format(bodies, sizeof(bodies), ": the %s took %lld ms",
+            transaction->is_body_shared ? "bodies of its rounds" : "body",
+            (long long)transaction->body_us / 1000);
+    gavel__format(text, size, "%lld ms passed%s", (long long)allowed_us / 1000, bodies);
+    return is_body_slow;
+}
+
 /* What the time was lost to, for people. */
 static void explain_deadline(const gavel__engine *engine, const gavel__transaction *transaction,
     char message[GAVEL_MESSAGE_SIZE])
 {
-    long long passed_ms = (long long)(transaction->deadline_us - transaction->started_us) / 1000;
+    char conflicts[GAVEL_MESSAGE_SIZE];
+    char passed[96];
     const char *server = engine->config.server;
     const char *fault = transaction->last_fault != NULL ? transaction->last_fault : "";
-    if (is_committing(transaction))
-        gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "%lld ms passed before %s said what became of EXEC%s%s", passed_ms, server,
-            fault[0] != '\0' ? "; the last fault: " : "", fault);
-    else if (fault[0] != '\0')
-        gavel__format(
-            message, GAVEL_MESSAGE_SIZE, "%lld ms passed; the last fault: %s", passed_ms, fault);
-    else if (!gavel__engine_has_link(engine))
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "%lld ms passed without a connection to %s",
-            passed_ms, server);
-    else if (transaction->outcome.n_conflicts > 0)
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "%lld ms passed in %u conflicts", passed_ms,
-            (unsigned)transaction->outcome.n_conflicts);
-    else
-        gavel__format(
-            message, GAVEL_MESSAGE_SIZE, "%lld ms passed, waiting for %s", passed_ms, server);
+    bool is_body_slow = explain_time(transaction, passed, sizeof(passed));
+    if (is_committing(transaction)) {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s%s before %s said what became of EXEC%s%s",
+            passed, is_body_slow ? "," : "", server, fault[0] != '\0' ? "; the last fault: " : "",
+            fault);
+    } else if (is_body_slow) {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s", passed);
+    } else if (fault[0] != '\0') {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; the last fault: %s", passed, fault);
+    } else if (!gavel__engine_has_link(engine)) {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s", passed, server);
+    } else if (transaction->outcome.n_conflicts > 0) {
+        gavel__queue_explain_conflicts(transaction, conflicts);
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s: %s", passed, conflicts);
+    } else {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s, waiting for %s", passed, server);
+    }
 }
 
 static void on_deadline(gavel__engine *engine, gavel__transaction *transaction, int64_t now_us)

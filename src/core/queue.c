@@ -157,16 +157,31 @@ void gavel__queue_hold_back(
     begin_pause(queue, transaction, transaction->holds[i].known->heat.resume_us, now_us);
 }
 
+void gavel__queue_explain_conflicts(
+    const gavel__transaction *transaction, char message[GAVEL_MESSAGE_SIZE])
+{
+    unsigned n_retries = transaction->n_retries;
+    unsigned n_lost = transaction->outcome.n_conflicts - n_retries;
+    char key[64];
+    char retries[48] = "";
+    if (n_retries > 0)
+        gavel__format(retries, sizeof(retries), "the body said RETRY %u times", n_retries);
+    if (n_lost == 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s", retries);
+    else
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s%slost %u times to other writers of \"%s\"%s",
+            retries, n_retries > 0 ? "; " : "", n_lost,
+            gavel__printable(transaction->keys[0], key, sizeof(key)),
+            transaction->n_keys > 1 ? " and its other keys" : "");
+}
+
 bool gavel__queue_count_conflict(
     gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
     gavel_outcome *outcome = &transaction->outcome;
-    outcome->n_conflicts++;
     char message[GAVEL_MESSAGE_SIZE];
-    char key[96];
-    gavel__format(message, sizeof(message), "lost %u times to other writers of \"%s\"%s",
-        outcome->n_conflicts, gavel__printable(transaction->keys[0], key, sizeof(key)),
-        transaction->n_keys > 1 ? " and its other keys" : "");
+    outcome->n_conflicts++;
+    gavel__queue_explain_conflicts(transaction, message);
     gavel__context_tell(queue->context, GAVEL_EVENT_CONFLICT, 0, transaction, message);
     if (transaction->is_cancelled) {
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);

@@ -53,6 +53,10 @@ void gavel__queue_pause(
 void gavel__queue_on_conflict(
     gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us);
 
+/* What its conflicts were, for people. */
+void gavel__queue_explain_conflicts(
+    const gavel__transaction *transaction, char message[GAVEL_MESSAGE_SIZE]);
+
 /*
  * Counts a conflict; false, and the transaction is done, when its budget is spent. For a round that
  * keeps its members for a retry at once.

@@ -66,6 +66,7 @@ static void on_retry(gavel__round *round, gavel__transaction *transaction, int64
     gavel__queue *queue = round->rounds->queue;
     int64_t pause_us = gavel__policy_retry_pause_us(
         round->policy, transaction->outcome.n_conflicts, &round->context->random);
+    transaction->n_retries++;
     gavel__queue_on_conflict(queue, transaction, now_us + pause_us, now_us);
 }
 
@@ -202,19 +203,70 @@ static void put_back(gavel__round *round, gavel__list *node, int64_t now_us)
     }
 }
 
+/* Bodies that took as long as this are remembered, in case that a deadline passes. */
+static const int64_t long_us = 1000;
+
+static void note_time(gavel__transaction *transaction, int64_t took_us, bool is_shared)
+{
+    transaction->body_us += took_us;
+    transaction->is_body_shared = transaction->is_body_shared || is_shared;
+}
+
+static void note_members_time(gavel__round *round, int64_t took_us)
+{
+    gavel__list *members = &round->members;
+    for (gavel__list *node = members->next; node != members; node = node->next)
+        note_time(gavel__member_of(node), took_us, true);
+}
+
+/*
+ * The body has outlasted the deadline. Its EXEC would leave too late to be waited for, and the
+ * outcome be UNKNOWN: it ends here, while it is certain that nothing was written.
+ */
+static void end_late(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message), "the body took %lld ms, and the deadline was %lld ms",
+        (long long)transaction->body_us / 1000,
+        (long long)(transaction->deadline_us - transaction->started_us) / 1000);
+    gavel__queue_settle(round->rounds->queue, transaction, GAVEL_DEADLINE, message, now_us);
+}
+
+/* One that was alone in its round ends if it is late; of several, others may rest on its writes. */
+static void look_at_time(
+    gavel__round *round, gavel__transaction *last, size_t n_run, int64_t began_us)
+{
+    const gavel__round_limits *limits = &round->rounds->limits;
+    int64_t now_us = limits->read_clock(limits->clock);
+    if (now_us - began_us < long_us)
+        return;
+    if (n_run > 1) {
+        note_members_time(round, now_us - began_us);
+        return;
+    }
+    note_time(last, now_us - began_us, false);
+    if (gavel__round_only_member(round) == last && now_us >= last->deadline_us)
+        end_late(round, last, now_us);
+}
+
 static void run_members(gavel__round *round, int64_t now_us)
 {
     gavel__list *node = round->members.next;
+    gavel__transaction *last = NULL;
     const gavel__round_limits *limits = &round->rounds->limits;
-    int64_t began_us = node->next != &round->members ? limits->read_clock(limits->clock) : 0;
-    for (size_t n_run = 0; node != &round->members; n_run++) {
+    int64_t began_us = node != &round->members ? limits->read_clock(limits->clock) : 0;
+    size_t n_run = 0;
+    for (; node != &round->members; n_run++) {
         if (n_run > 0 && is_enough(round, n_run, began_us))
             break;
         gavel__list *next = node->next;
-        run_member(round, gavel__member_of(node), now_us);
+        last = gavel__member_of(node);
+        run_member(round, last, now_us);
         node = next;
     }
     put_back(round, node, now_us);
+    if (last != NULL)
+        look_at_time(round, last, n_run, began_us);
 }
 
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us)

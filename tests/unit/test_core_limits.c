@@ -504,6 +504,61 @@ Test(core_limits, faults_run_out)
     stage_close(&s);
 }
 
+Test(core_limits, what_the_time_was_lost_to_is_the_body_that_took_it)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.keys = "a", .plays = "SET a 1; WAIT 200000", .request = {.deadline_ms = 100}};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears_nothing(&s, 0);
+    ends_saying(&s, &a, GAVEL_DEADLINE, "the body took 200 ms, and the deadline was 100 ms");
+    actor b = {.keys = "a", .plays = "WAIT 60000; SET a 1", .request = {.deadline_ms = 100}};
+    actor c = {.keys = "a", .plays = "SET a 1", .request = {.deadline_ms = 100}};
+    enter(&s, &b);
+    enter(&s, &c);
+    hears(&s, 0, "UNWATCH / WATCH a");
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    advance(&s, 40000);
+    ends_saying(
+        &s, &b, GAVEL_UNKNOWN, "100 ms passed: the bodies of its rounds took 60 ms, before");
+    stage_close(&s);
+}
+
+Test(core_limits, a_body_that_says_retry_is_no_conflict_with_others)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .plays = "GET a; RETRY", .request = {.max_conflicts = 2}};
+    actor b = {.reads = "a", .plays = "ADD a 1|GET a; RETRY", .request = {.max_conflicts = 1}};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, nil");
+    for (int i = 0; i < 2; i++) {
+        advance(&s, 0);
+        if (a.transaction->state == GAVEL__TX_PAUSED)
+            advance(&s, a.transaction->resume_us - s.now_us);
+        hears(&s, 0, "UNWATCH / WATCH a / GET a");
+        says(&s, 0, "OK, OK, nil");
+    }
+    ends_saying(&s, &a, GAVEL_CONFLICT, "the body said RETRY 3 times");
+    cr_assert_null(strstr(a.outcome.message, "lost"));
+    enter(&s, &b);
+    hears(&s, 0, "UNWATCH / WATCH a / GET a");
+    says(&s, 0, "OK, OK, nil");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, nil");
+    ends_saying(&s, &b, GAVEL_CONFLICT,
+        "the body said RETRY 1 times; lost 1 times to other writers of \"a\"");
+    stage_close(&s);
+}
+
 /* A failover takes longer than eight tries. */
 Test(core_limits, faults_have_no_bound_of_their_own_but_the_deadline)
 {
