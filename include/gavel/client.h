@@ -31,7 +31,8 @@ typedef struct gavel_client gavel_client;
  * Where a client's memory comes from. As realloc: memory NULL allocates; size 0 frees and returns
  * NULL; NULL on failure, the old block untouched. Called by the thread that is inside gavel; for a
  * blocking client, that may be any thread that uses it, one at a time. hiredis, libev and OpenSSL
- * use malloc all the same.
+ * use malloc all the same, and so do the replies that an outcome of gavel_run or gavel_lock_do
+ * keeps: these are freed whenever their caller likes.
  */
 typedef struct gavel_allocator {
     void *(*resize)(void *user, void *memory, size_t size);
@@ -186,8 +187,8 @@ GAVEL_EXPORT void gavel_close(gavel_client *client);
 /*
  * Runs a transaction and returns its outcome, by the deadline. Blocks; any thread; `transaction`
  * and what it points to need to live only during the call. On an attached client, in a body and in
- * a hook it returns INVALID at once, and so it does for NULL. With keep_replies, pass the outcome to
- * gavel_outcome_clear. The thread must not be cancelled (pthread_cancel) in here.
+ * a hook it returns INVALID at once, and so it does for NULL. With keep_replies, pass the outcome
+ * to gavel_outcome_clear. The thread must not be cancelled (pthread_cancel) in here.
  */
 GAVEL_EXPORT gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction);
 

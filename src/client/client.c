@@ -88,6 +88,8 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         max_gate_links = 0;
     gavel__engine_config engine_config = {
         .allocator = &client->allocator,
+        /* Any thread frees what gavel_run has returned, also beside one that is inside gavel. */
+        .reply_allocator = platform->is_blocking ? &gavel__system_allocator : &client->allocator,
         .hooks = client->hooks,
         .key_prefix = client->key_prefix,
         .server = client->address.label,

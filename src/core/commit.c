@@ -86,7 +86,7 @@ static bool keep_replies(gavel__round *round, gavel__transaction *member, const 
     for (size_t i = 0; i < member->n_writes; i++)
         replies[i] = *reply_to(round, member, exec, i);
     return gavel__outcome_keep_replies(
-        &member->outcome, round->context->allocator, replies, member->n_writes);
+        &member->outcome, round->context->reply_allocator, replies, member->n_writes);
 }
 
 /* What an error among the replies to the member's writes says; "": there is none. */

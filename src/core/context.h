@@ -14,8 +14,10 @@ struct gavel__transaction;
 
 typedef struct gavel__context {
     const gavel_allocator *allocator; /* borrowed */
-    gavel_hooks hooks;                /* on_event may be NULL */
-    gavel__random random;             /* for jitter, tables, numbers of markers */
+    /* Likewise: of the replies that outcomes keep, which their callers free when they like. */
+    const gavel_allocator *reply_allocator;
+    gavel_hooks hooks;    /* on_event may be NULL */
+    gavel__random random; /* for jitter, tables, numbers of markers */
     gavel_stats stats;
 } gavel__context;
 

@@ -14,11 +14,15 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
 {
     *engine = (gavel__engine){.config = *config};
     gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
+    engine->context.reply_allocator =
+        config->reply_allocator != NULL ? config->reply_allocator : config->allocator;
     gavel__queue_init(&engine->queue, &engine->context);
     engine->config.gates.context = &engine->context;
     engine->config.gates.questions = &engine->questions;
     engine->config.gates.key_prefix = config->key_prefix;
-    engine->config.gates.seed = gavel__random_next(&engine->context.random);
+    /* Where programs are given the same seed, their owners differ all the same. */
+    engine->config.gates.seed =
+        gavel__random_next(&engine->context.random) ^ config->identity[0] ^ config->identity[1];
     engine->config.gates.hash_seed = engine->queue.keys.map.seed; /* hashes are used for both */
     gavel__gates_init(&engine->gates, &engine->config.gates);
     gavel__policy_init(&engine->policy, &config->policy);

@@ -31,7 +31,8 @@ typedef struct gavel__engine_config {
     uint32_t max_queued;
     uint32_t default_deadline_ms; /* of transactions that name none */
     gavel__round_limits round_limits;
-    int64_t marker_ttl_us; /* 0: no markers */
+    const gavel_allocator *reply_allocator; /* NULL: allocator. See context.h */
+    int64_t marker_ttl_us;                  /* 0: no markers */
     int64_t id_ttl_ms;
     uint64_t seed;        /* of the jitter */
     uint64_t identity[2]; /* unique among all clients of the server: names the markers */

@@ -22,7 +22,8 @@ static void on_held(gavel__lock_op *op, const gavel__lock_answer *answer, int64_
     const char *message = NULL;
     gavel_outcome kept = {.replies = NULL};
     if (op->keep_reply && answer->reply != NULL &&
-        !gavel__outcome_keep_replies(&kept, op->lock->locks->config.allocator, answer->reply, 1))
+        !gavel__outcome_keep_replies(
+            &kept, op->lock->locks->config.reply_allocator, answer->reply, 1))
         message = "it was run, and there was no memory for the reply";
     op->outcome.reply = kept.replies;
     gavel__lock_op_settle(op, GAVEL_LOCK_HELD, message, now_us);

@@ -21,6 +21,8 @@ void gavel__locks_init(gavel__locks *locks, const gavel__locks_config *config)
         .call_ops = &gavel__lock_call_ops,
         .wait_ops = &gavel__lock_wait_ops,
         .n_dials = config->questions->n_failed_dials};
+    if (config->reply_allocator == NULL)
+        locks->config.reply_allocator = config->allocator;
     gavel__random_seed(&locks->random, config->seed);
     gavel__map_init(&locks->lines, config->allocator, gavel__random_next(&locks->random));
     gavel__heap_init(&locks->lock_timers, config->allocator);

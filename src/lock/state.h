@@ -144,7 +144,8 @@ struct gavel__lock_line {
 };
 
 typedef struct gavel__locks_config {
-    const gavel_allocator *allocator; /* borrowed, as all of these */
+    const gavel_allocator *allocator;       /* borrowed, as all of these */
+    const gavel_allocator *reply_allocator; /* of replies that outcomes keep. NULL: allocator */
     gavel__questions *questions;
     const char *key_prefix;
     const char *holder;                 /* printable, for the record: "pid=7 host=x" */

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define KEY GAVEL_STR("key")
 #define NASTY_VALUE GAVEL_STR("\r\n+OK\r\n\0%s%%\xff")
@@ -176,5 +177,32 @@ Test(replies, a_write_refused_while_queueing_writes_nothing)
     expect_rejected(&rig, unknown, "unknown command");
     gavel_command blank = GAVEL_COMMAND(GAVEL_STR("SET key"), KEY);
     expect_rejected(&rig, blank, "unknown command");
+    live_end(&rig);
+}
+
+/* ---- Whose memory it is -------------------------------------------------------------------- */
+
+static void *count_call(void *user, void *memory, size_t size)
+{
+    unsigned *n_calls = user;
+    *n_calls += 1;
+    if (size > 0)
+        return realloc(memory, size);
+    free(memory);
+    return NULL;
+}
+
+/* The caller's allocator is called by one thread at a time, and this may be beside another one. */
+Test(replies, clearing_an_outcome_does_not_call_the_allocator)
+{
+    unsigned n_calls = 0;
+    gavel_config config = {.allocator = {.resize = count_call, .user = &n_calls}};
+    live_rig rig = live_begin(NULL, &config);
+    gavel_transaction transaction = keep_replies(write_for_replies);
+    gavel_outcome outcome = gavel_run(rig.client, &transaction);
+    cr_assert_gt(outcome.n_replies, 0);
+    unsigned n_before = n_calls;
+    gavel_outcome_clear(&outcome);
+    cr_expect_eq(n_calls, n_before);
     live_end(&rig);
 }

@@ -49,7 +49,7 @@ void stage_open(stage *s, const stage_config *config)
         .marker_ttl_us = config->has_markers ? 900000000 : 0,
         .id_ttl_ms = 86400000,
         .seed = 7,
-        .identity = {1, 2},
+        .identity = {1 + config->identity, 2},
     };
     gavel__engine_init(&s->engine, &engine_config);
     if (config->has_no_prefetch)

@@ -34,6 +34,7 @@ typedef struct stage_config {
     size_t max_bytes;         /* 0: no limit */
     int64_t max_body_us; /* 0: no limit; the stage's clock stands still unless a body moves it */
     size_t n_left;
+    uint64_t identity; /* of this client among all; the seed is the same */
 } stage_config;
 
 typedef struct stage {

@@ -417,3 +417,15 @@ Test(core_gates, the_table_does_not_grow_without_end)
     cr_expect(gavel__gate_is_up(gate_of(&s, "a"), s.now_us));
     stage_close(&s);
 }
+
+/* What stands in records and lists tells clients apart, also those that share config.seed. */
+Test(core_gates, the_names_of_two_clients_with_one_seed_differ)
+{
+    stage s[3];
+    for (uint64_t i = 0; i < 3; i++)
+        stage_open(&s[i], &(stage_config){.identity = i / 2});
+    cr_assert_str_eq(s[0].engine.gates.turn, s[1].engine.gates.turn, "a play is repeated");
+    cr_assert_str_neq(s[0].engine.gates.turn, s[2].engine.gates.turn);
+    for (size_t i = 0; i < 3; i++)
+        stage_close(&s[i]);
+}
