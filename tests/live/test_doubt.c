@@ -275,9 +275,9 @@ static void run_out_of_time(relay_action action, const char *cut, long long valu
 {
     doubt_plan plan = {.action = action, .cut = cut};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, NULL);
-    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 80});
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 400});
     ASSERT_TOLD(outcome, GAVEL_UNKNOWN);
-    cr_assert_geq(outcome.elapsed_us, 80000);
+    cr_assert_geq(outcome.elapsed_us, 400000);
     relay_deliver(rig.relay);
     cr_assert_eq(outcome.n_attempts, 1);
     cr_assert_eq(relay_n_execs(rig.relay), 1);
