@@ -48,8 +48,10 @@ typedef struct gavel_command {
     const gavel_bytes *args;
     size_t n_args;
     size_t first_key; /* 0: 1, the argument after the name */
-    size_t n_keys;    /* 0: 1 */
+    size_t n_keys;    /* 0: 1; GAVEL_NO_KEYS: none, as of PUBLISH */
 } gavel_command;
+
+#define GAVEL_NO_KEYS SIZE_MAX
 
 /*
  * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command whose key is its first

@@ -7,7 +7,7 @@
 #include "core/commands.h"
 
 /* Not fetched: it will be, for the next run. */
-static gavel_found request(gavel_tx *tx, const gavel_command *command)
+static gavel_found request(gavel_tx *tx, const gavel__command *command)
 {
     gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
     switch (added) {
@@ -18,8 +18,7 @@ static gavel_found request(gavel_tx *tx, const gavel_command *command)
     case GAVEL__ADDED_TOO_MANY:
         tx->wants_more = false; /* in vain */
         gavel__body_poison_naming(tx, GAVEL_INVALID,
-            "reads more than 512 keys; the first one too many is",
-            command->args[command->first_key]);
+            "reads more than 512 keys; the first one too many is", gavel__command_subject(command));
         return GAVEL_FAILED;
     case GAVEL__ADDED_NO_MEMORY:
         tx->wants_more = false;
@@ -31,7 +30,7 @@ static gavel_found request(gavel_tx *tx, const gavel_command *command)
 
 /* The fetched reply to a read, whatever the overlay says. */
 static gavel_found read_base(
-    gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply)
+    gavel_tx *tx, const gavel__command *command, const gavel_reply **ret_reply)
 {
     gavel__read *read = gavel__transaction_find_read(tx->transaction, command);
     if (read == NULL || read->reply == NULL)
@@ -43,7 +42,7 @@ static gavel_found read_base(
         char message[GAVEL_MESSAGE_SIZE];
         gavel__format(message, sizeof(message), "%s; key",
             gavel__printable(read->reply->text, words, sizeof(words)));
-        gavel__body_poison_naming(tx, GAVEL_REJECTED, message, command->args[command->first_key]);
+        gavel__body_poison_naming(tx, GAVEL_REJECTED, message, gavel__command_subject(command));
         return GAVEL_FAILED;
     }
     *ret_reply = read->reply;
@@ -84,7 +83,7 @@ static gavel_found read_write(
 }
 
 static gavel_found read_value(
-    gavel_tx *tx, const gavel_command *command, gavel_bytes field, gavel_bytes *ret_value)
+    gavel_tx *tx, const gavel__command *command, gavel_bytes field, gavel_bytes *ret_value)
 {
     if (tx->is_poisoned)
         return GAVEL_FAILED;
@@ -114,7 +113,7 @@ static gavel_found read_value(
 gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value)
 {
     gavel_bytes storage[3];
-    gavel_command command = gavel__command_get(storage, key);
+    gavel__command command = gavel__command_get(storage, key);
     return read_value(tx, &command, (gavel_bytes){NULL, 0}, ret_value);
 }
 
@@ -123,7 +122,7 @@ gavel_found gavel_hget(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_b
     gavel_bytes storage[3];
     if (field.data == NULL)
         field = GAVEL_STR("");
-    gavel_command command = gavel__command_hget(storage, key, field);
+    gavel__command command = gavel__command_hget(storage, key, field);
     return read_value(tx, &command, field, ret_value);
 }
 
@@ -153,11 +152,11 @@ gavel_found gavel_hget_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int
 }
 
 /* A query is not modelled at all: any write to one of its keys in this round stands in its way. */
-static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel_command *command)
+static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *command)
 {
     for (size_t i = 0; i < command->n_keys; i++) {
         const gavel__key *key =
-            gavel__transaction_held_key(tx->transaction, command->args[command->first_key + i]);
+            gavel__transaction_held_key(tx->transaction, gavel__command_key(command, i));
         if (key != NULL && key->last_write > 0)
             return &tx->stage->writes->entries[key->last_write - 1];
     }
@@ -168,14 +167,10 @@ gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_
 {
     if (tx->is_poisoned)
         return GAVEL_FAILED;
-    gavel_command resolved;
-    if (!gavel__command_resolve(command, &resolved)) {
-        gavel__body_poison(
-            tx, GAVEL_INVALID, "gavel_query: the command has too few arguments for its keys");
-        return GAVEL_FAILED;
-    }
-    if (gavel__command_is_control(resolved.args[0])) {
-        gavel__body_poison_naming(tx, GAVEL_INVALID, "not a command for a body", resolved.args[0]);
+    gavel__command resolved;
+    char message[GAVEL_MESSAGE_SIZE];
+    if (!gavel__command_resolve(command, GAVEL__USE_READ, &resolved, message)) {
+        gavel__body_poison(tx, GAVEL_INVALID, message);
         return GAVEL_FAILED;
     }
     const gavel__write *entry = write_in_the_way(tx, &resolved);

@@ -75,18 +75,14 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
 {
     if (tx->is_poisoned)
         return false;
-    gavel_command resolved;
-    if (!gavel__command_resolve(command, &resolved)) {
-        gavel__body_poison(
-            tx, GAVEL_INVALID, "gavel_write: the command has too few arguments for its keys");
-        return false;
-    }
-    if (gavel__command_is_control(resolved.args[0])) {
-        gavel__body_poison_naming(tx, GAVEL_INVALID, "not a command for a body", resolved.args[0]);
+    gavel__command resolved;
+    char message[GAVEL_MESSAGE_SIZE];
+    if (!gavel__command_resolve(command, GAVEL__USE_WRITE, &resolved, message)) {
+        gavel__body_poison(tx, GAVEL_INVALID, message);
         return false;
     }
     for (size_t i = 0; i < resolved.n_keys; i++) {
-        gavel__key *key = key_to_write(tx, resolved.args[resolved.first_key + i]);
+        gavel__key *key = key_to_write(tx, gavel__command_key(&resolved, i));
         if (key == NULL)
             return !tx->is_poisoned;
         if (!gavel__writes_taint(tx->stage->writes, key, tx->transaction)) {

@@ -1,14 +1,65 @@
 /*
- * Commands: how the typed reads are written, and which commands a body may not use.
+ * Commands: which of their arguments are keys, how the typed reads are written, and which commands
+ * a body may not use.
  */
 #ifndef GAVEL__COMMANDS_H
 #define GAVEL__COMMANDS_H
 
+#include <gavel/outcome.h>
 #include <gavel/transaction.h>
 
+/*
+ * A command whose keys are known. They need not stand side by side: MSET's are every other
+ * argument, and ZUNIONSTORE's first one stands before the number of the rest. Hence all that uses
+ * keys asks gavel__command_key.
+ */
+typedef struct gavel__command {
+    const gavel_bytes *args; /* borrowed */
+    size_t n_args;
+    uint32_t n_keys;    /* 0: it has none, like TIME or PUBLISH */
+    uint32_t first_key; /* the arguments first_key, first_key + key_step, ... */
+    uint32_t key_step;
+    uint32_t other_key; /* the last one of them stands here instead; 0: all stand in the row */
+} gavel__command;
+
+/* The i-th of its n_keys keys. The same key may come twice. */
+static inline gavel_bytes gavel__command_key(const gavel__command *command, size_t i)
+{
+    bool is_apart = command->other_key != 0 && i + 1 == command->n_keys;
+    return command
+        ->args[is_apart ? command->other_key : command->first_key + i * command->key_step];
+}
+
+/* What names it for people: its first key, or, if it has none, its name. */
+static inline gavel_bytes gavel__command_subject(const gavel__command *command)
+{
+    return command->n_keys > 0 ? gavel__command_key(command, 0) : command->args[0];
+}
+
+/* Room for a command as people read it. */
+#define GAVEL__COMMAND_TEXT_SIZE 96
+
+/* For messages: its name and its first key, in `storage`. */
+const char *gavel__command_text(
+    const gavel__command *command, char storage[GAVEL__COMMAND_TEXT_SIZE]);
+
+/* Who wants to use a command. */
+typedef enum gavel__command_use {
+    GAVEL__USE_READ, /* a declared read, or gavel_query */
+    GAVEL__USE_WRITE,
+    GAVEL__USE_LOCKED /* under a lock: it may read or write */
+} gavel__command_use;
+
+/*
+ * Finds the command's keys. The arguments stay the caller's. False: it is not one for this use, or
+ * what it says of its keys cannot be; `ret_message` says why, and *ret_command is untouched.
+ */
+bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
+    gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE]);
+
 /* GET key and HGET key field, their arguments in `storage`. */
-gavel_command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
-gavel_command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
+gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
+gavel__command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
 
 /*
  * Whether it is a control command: about the connection or the transaction, not the data (WATCH,

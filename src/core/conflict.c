@@ -55,12 +55,12 @@ static void mark_changed(gavel__round *round)
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         const gavel__transaction *member = gavel__member_of(node);
         for (size_t i = 0; i < member->n_reads; i++) {
-            const gavel_command *command = &member->reads[i].command;
+            const gavel__command *command = &member->reads[i].command;
             if (!has_changed(round, &member->reads[i]))
                 continue;
             for (size_t k = 0; k < command->n_keys; k++)
-                gavel__transaction_held_key(member, command->args[command->first_key + k])
-                    ->is_changed = true;
+                gavel__transaction_held_key(member, gavel__command_key(command, k))->is_changed =
+                    true;
         }
     }
 }

@@ -269,14 +269,11 @@ gavel__next gavel__round_on_fetched_strings(
 static void refuse_read(
     gavel__transaction *member, size_t read, const char *message, int64_t now_us)
 {
-    const gavel_command *command = &member->reads[read].command;
     bool has_others = member->round->is_snapshot && member->n_reads > 1;
-    char name[24];
-    char key[64];
+    char command[GAVEL__COMMAND_TEXT_SIZE];
     char text[GAVEL_MESSAGE_SIZE];
-    gavel__format(text, sizeof(text), "%s: %s \"%s\"%s", message,
-        gavel__printable(command->args[0], name, sizeof(name)),
-        gavel__printable(command->args[command->first_key], key, sizeof(key)),
+    gavel__format(text, sizeof(text), "%s: %s%s", message,
+        gavel__command_text(&member->reads[read].command, command),
         has_others ? " and the other reads together" : "");
     gavel__queue_settle(member->round->rounds->queue, member, GAVEL_NOT_SENT, text, now_us);
 }

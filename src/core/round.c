@@ -285,7 +285,8 @@ static bool add_fetches(gavel__round *round, gavel__transaction *transaction)
             return false;
         transaction->reads[i].reply = &fetch->reply;
         if (transaction->id_key.data != NULL &&
-            gavel__bytes_equal(transaction->reads[i].command.args[1], transaction->id_key))
+            gavel__bytes_equal(
+                gavel__command_subject(&transaction->reads[i].command), transaction->id_key))
             fetch->is_string = false; /* it is mostly absent, and MGET is for what is there */
     }
     return true;

@@ -20,7 +20,7 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
         return true;
     }
     gavel_bytes storage[3];
-    gavel_command command = gavel__command_get(storage, transaction->id_key);
+    gavel__command command = gavel__command_get(storage, transaction->id_key);
     const gavel__read *read = gavel__transaction_find_read(transaction, &command);
     if (read->reply->type == GAVEL_REPLY_NIL ||
         gavel__bytes_equal(read->reply->text, gavel__identity_tombstone))

@@ -6,7 +6,6 @@
 
 #include "base/resp.h"
 #include "base/text.h"
-#include "core/commands.h"
 #include "core/names.h"
 #include "core/slot.h"
 
@@ -86,23 +85,15 @@ static gavel__added add_key(gavel__transaction *transaction, gavel_bytes key)
     return add_own_key(transaction, own);
 }
 
-bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command)
+static bool has_same_keys(const gavel__command *a, const gavel__command *b)
 {
-    gavel_command resolved = *command;
-    if (resolved.first_key == 0)
-        resolved.first_key = 1;
-    if (resolved.n_keys == 0)
-        resolved.n_keys = 1;
-    if (resolved.args == NULL || resolved.n_args <= resolved.first_key ||
-        resolved.n_keys > resolved.n_args - resolved.first_key)
-        return false;
-    *ret_command = resolved;
-    return true;
+    return a->n_keys == b->n_keys && a->first_key == b->first_key && a->key_step == b->key_step &&
+           a->other_key == b->other_key;
 }
 
-static bool is_same_command(const gavel_command *a, const gavel_command *b)
+static bool is_same_command(const gavel__command *a, const gavel__command *b)
 {
-    if (a->n_args != b->n_args || a->first_key != b->first_key || a->n_keys != b->n_keys)
+    if (a->n_args != b->n_args || !has_same_keys(a, b))
         return false;
     /* From the end: the names are mostly the same. */
     for (size_t i = a->n_args; i-- > 0;) {
@@ -113,7 +104,7 @@ static bool is_same_command(const gavel_command *a, const gavel_command *b)
 }
 
 gavel__read *gavel__transaction_find_read(
-    gavel__transaction *transaction, const gavel_command *command)
+    gavel__transaction *transaction, const gavel__command *command)
 {
     for (size_t n = 0; n < transaction->n_reads; n++) {
         size_t i = transaction->next_read;
@@ -125,7 +116,7 @@ gavel__read *gavel__transaction_find_read(
 }
 
 /* The command becomes the transaction's own: encoded, as it is sent, and its arguments in there. */
-static bool copy_command(gavel__transaction *transaction, const gavel_command *command,
+static bool copy_command(gavel__transaction *transaction, const gavel__command *command,
     gavel__buffer *scratch, gavel__read *ret_read)
 {
     gavel__arena *arena = &transaction->arena;
@@ -142,7 +133,7 @@ static bool copy_command(gavel__transaction *transaction, const gavel_command *c
 }
 
 gavel__added gavel__transaction_add_read(
-    gavel__transaction *transaction, const gavel_command *command, gavel__buffer *scratch)
+    gavel__transaction *transaction, const gavel__command *command, gavel__buffer *scratch)
 {
     if (gavel__transaction_find_read(transaction, command) != NULL)
         return GAVEL__ADDED_KNOWN;
@@ -155,7 +146,7 @@ gavel__added gavel__transaction_add_read(
     if (!copy_command(transaction, command, scratch, &read))
         return GAVEL__ADDED_NO_MEMORY;
     for (size_t i = 0; i < command->n_keys; i++) {
-        gavel__added added = add_own_key(transaction, read.command.args[command->first_key + i]);
+        gavel__added added = add_own_key(transaction, gavel__command_key(&read.command, i));
         if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
             return added;
     }
@@ -227,17 +218,16 @@ static bool add_declared_read(
     gavel__transaction *transaction, const gavel_read *read, gavel__buffer *scratch)
 {
     gavel_bytes storage[3];
-    gavel_command command = read->field.data != NULL
-                                ? gavel__command_hget(storage, read->key, read->field)
-                                : gavel__command_get(storage, read->key);
+    gavel__command command = read->field.data != NULL
+                                 ? gavel__command_hget(storage, read->key, read->field)
+                                 : gavel__command_get(storage, read->key);
     if (read->command != NULL) {
-        if (!gavel__command_resolve(read->command, &command))
-            return refuse(transaction, "a declared command has too few arguments for its keys");
-        if (gavel__command_is_control(command.args[0]))
-            return refuse_naming(transaction, "not a command for a body", command.args[0]);
+        char message[GAVEL_MESSAGE_SIZE];
+        if (!gavel__command_resolve(read->command, GAVEL__USE_READ, &command, message))
+            return refuse(transaction, message);
     }
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
-    return accept(transaction, added, command.args[command.first_key]);
+    return accept(transaction, added, gavel__command_subject(&command));
 }
 
 /* In the least slot of the declared keys: whoever comes with the same ones, in any order, finds it.
@@ -275,7 +265,7 @@ static bool add_id(gavel__transaction *transaction, const gavel_transaction *req
             !gavel__arena_copy(&transaction->arena, request->digest, &transaction->digest)))
         return accept(transaction, GAVEL__ADDED_NO_MEMORY, request->id);
     gavel_bytes storage[3];
-    gavel_command command = gavel__command_get(storage, transaction->id_key);
+    gavel__command command = gavel__command_get(storage, transaction->id_key);
     return accept(transaction, gavel__transaction_add_read(transaction, &command, scratch),
         transaction->id_key);
 }

@@ -28,6 +28,7 @@
 #include "base/buffer.h"
 #include "base/line.h"
 #include "base/list.h"
+#include "core/commands.h"
 #include "core/keys.h"
 
 #include <gavel/client.h>
@@ -56,7 +57,7 @@ typedef struct gavel__hold {
 
 /* One read of a transaction: a command, with the reply in the attempt under way. */
 typedef struct gavel__read {
-    gavel_command command;    /* first_key and n_keys filled in; its arguments stand in `encoded` */
+    gavel__command command;   /* its arguments stand in `encoded` */
     gavel_bytes encoded;      /* as it goes over the wire; tells reads apart */
     const gavel_reply *reply; /* in the round's arena; NULL: not fetched */
 } gavel__read;
@@ -155,7 +156,7 @@ typedef enum gavel__added {
 
 /* Adds a read and its keys, unless it is known. Copies it. */
 gavel__added gavel__transaction_add_read(
-    gavel__transaction *transaction, const gavel_command *command, gavel__buffer *scratch);
+    gavel__transaction *transaction, const gavel__command *command, gavel__buffer *scratch);
 
 bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key);
 
@@ -165,10 +166,7 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
 
 /* The read with exactly these arguments, or NULL. */
 gavel__read *gavel__transaction_find_read(
-    gavel__transaction *transaction, const gavel_command *command);
-
-/* The command with first_key and n_keys filled in. False: it has no such arguments. */
-bool gavel__command_resolve(const gavel_command *command, gavel_command *ret_command);
+    gavel__transaction *transaction, const gavel__command *command);
 
 /* The only way from one state to another; asserts that the drawing above has that arrow. */
 void gavel__transaction_set_state(gavel__transaction *transaction, gavel__tx_state state);

@@ -227,21 +227,20 @@ gavel__lock_op *gavel__locks_extend(
     return op;
 }
 
-/* NULL: the command is complete in *ret_command. One that ends where its keys would begin has none:
- * TIME, say. */
-static const char *resolve(const gavel_command *command, gavel_command *ret_command)
+/* Finds the command's keys. One that ends where they would begin has none: TIME, say. False: what
+ * is wrong with it stands in `ret_message`. */
+static bool resolve(
+    const gavel_command *command, gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    if (command->args == NULL || command->n_args == 0)
-        return "the command has no name";
-    if (command->n_args > GAVEL_LOCK_ARGS_MAX)
-        return "the command has more than 4096 arguments";
-    size_t first_key = command->first_key != 0 ? command->first_key : 1;
-    if (first_key == command->n_args && command->n_keys == 0) {
-        *ret_command = *command;
-        ret_command->first_key = first_key;
-        return NULL;
+    if (command->n_args > GAVEL_LOCK_ARGS_MAX) {
+        gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "the command has more than 4096 arguments");
+        return false;
     }
-    return gavel__command_resolve(command, ret_command) ? NULL : "the command has no such key";
+    gavel_command described = *command;
+    size_t first_key = command->first_key != 0 ? command->first_key : 1;
+    if (first_key == command->n_args && command->n_keys == 0)
+        described.n_keys = GAVEL_NO_KEYS;
+    return gavel__command_resolve(&described, GAVEL__USE_LOCKED, ret_command, ret_message);
 }
 
 gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,
@@ -250,11 +249,12 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
     gavel__lock_op *op = make_op(lock, GAVEL__LOCK_OP_DO);
     if (op == NULL)
         return NULL;
-    gavel_command resolved;
-    const char *fault = resolve(&command->command, &resolved);
+    gavel__command resolved;
+    char fault[GAVEL_MESSAGE_SIZE];
+    bool is_good = resolve(&command->command, &resolved, fault);
     uint32_t deadline_ms = command->deadline_ms != 0 ? command->deadline_ms : default_deadline_ms;
     op->keep_reply = command->keep_reply;
-    if (fault == NULL) {
+    if (is_good) {
         gavel__lock_keys keys;
         gavel__lock_keys_init(&keys, lock->locks->config.key_prefix, lock->line->map_node.key);
         gavel__lock_write_do(
@@ -266,7 +266,7 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
         return NULL;
     }
     gavel__lock_op_open(op, caller, now_us);
-    begin(op, fault, (int64_t)deadline_ms * 1000, now_us);
+    begin(op, is_good ? NULL : fault, (int64_t)deadline_ms * 1000, now_us);
     return op;
 }
 

@@ -59,11 +59,7 @@ static const char release_script[] =
 /* ARGV[2] of the command's arguments stand before its keys. */
 static const char do_script[] = GET_RECORD "if not r then return 0 end "
                                            "if not(" IS_MINE ") then return r end "
-                                           "local a={} "
-                                           "for i=3,2+ARGV[2] do a[#a+1]=ARGV[i] end "
-                                           "for i=2,#KEYS do a[#a+1]=KEYS[i] end "
-                                           "for i=3+ARGV[2],#ARGV do a[#a+1]=ARGV[i] end "
-                                           "return {1,redis.pcall(unpack(a))}";
+                                           "return {1,redis.pcall(unpack(ARGV,2))}";
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
@@ -139,19 +135,14 @@ void gavel__lock_write_release(
 }
 
 void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner,
-    const gavel_command *command)
+    const gavel__command *command)
 {
-    size_t first = command->first_key;
-    size_t n_keys = command->n_keys;
-    begin_eval(out, do_script, 1 + n_keys, 2 + command->n_args - n_keys);
+    begin_eval(out, do_script, 1 + command->n_keys, 1 + command->n_args);
     gavel__resp_arg(out, keys->record);
-    for (size_t i = first; i < first + n_keys; i++)
-        gavel__resp_arg(out, command->args[i]);
+    for (size_t i = 0; i < command->n_keys; i++)
+        gavel__resp_arg(out, gavel__command_key(command, i));
     gavel__resp_arg(out, owner);
-    gavel__resp_arg_int(out, (int64_t)first);
-    for (size_t i = 0; i < first; i++)
-        gavel__resp_arg(out, command->args[i]);
-    for (size_t i = first + n_keys; i < command->n_args; i++)
+    for (size_t i = 0; i < command->n_args; i++)
         gavel__resp_arg(out, command->args[i]);
 }
 

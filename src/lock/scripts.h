@@ -9,6 +9,7 @@
 #define GAVEL__LOCK_SCRIPTS_H
 
 #include "base/buffer.h"
+#include "core/commands.h"
 #include "core/names.h"
 
 #include <gavel/lock.h>
@@ -60,9 +61,10 @@ void gavel__lock_write_renew(
 void gavel__lock_write_release(
     gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner, gavel_bytes turn);
 
-/* If the lock is the owner's: runs the command. Its key arguments are passed as keys. */
+/* If the lock is the owner's: runs the command. Its keys are passed as keys too, as the server
+ * demands of a script (in a Cluster, and for users with rights to some keys only). */
 void gavel__lock_write_do(gavel__buffer *out, const gavel__lock_keys *keys, gavel_bytes owner,
-    const gavel_command *command);
+    const gavel__command *command);
 
 /* Names the connection, so that CLIENT LIST shows who waits for what, and waits. Two replies. */
 void gavel__lock_write_wait(gavel__buffer *out, const gavel__lock_keys *keys);

@@ -129,7 +129,7 @@ Test(core_transaction, reads_are_found_in_any_order)
     gavel_bytes storage[3];
     gavel__transaction *transaction = &d.transaction;
     for (int i = 0; i < 2; i++) {
-        gavel_command command = gavel__command_get(storage, GAVEL_STR("b"));
+        gavel__command command = gavel__command_get(storage, GAVEL_STR("b"));
         cr_assert_eq(gavel__transaction_find_read(transaction, &command), &transaction->reads[1]);
         command = gavel__command_get(storage, GAVEL_STR("a"));
         cr_assert_eq(gavel__transaction_find_read(transaction, &command), &transaction->reads[0]);
@@ -268,11 +268,12 @@ Test(core_transaction, a_declared_command_without_keys_or_that_steers_is_refused
     gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("b")};
     gavel_bytes watch[] = {GAVEL_STR("watch"), GAVEL_STR("a")};
     gavel_command commands[] = {{NULL, 0, 0, 0}, {args, 1, 0, 0}, {args, 3, 3, 1}, {args, 3, 1, 3},
-        {args, 3, 2, SIZE_MAX}, {args, 3, SIZE_MAX, 1}};
+        {args, 3, 2, SIZE_MAX - 1}, {args, 3, SIZE_MAX, 1}};
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         gavel_read read = {.command = &commands[i]};
         is_refused(&(gavel_transaction){.body = do_nothing, .reads = &read, .n_reads = 1},
-            "a declared command has too few arguments for its keys");
+            i == 0 ? "the command has too few arguments: no name"
+                   : "too few arguments for the command's keys: \"MGET\"");
     }
     gavel_read read = {.command = &(gavel_command){.args = watch, .n_args = 2}};
     is_refused(&(gavel_transaction){.body = do_nothing, .reads = &read, .n_reads = 1},
@@ -324,21 +325,28 @@ Test(core_transaction, ids_and_digests_that_do_not_fit_are_refused)
 
 /* ---- Commands ------------------------------------------------------------------------------ */
 
+static bool resolve(gavel_command command, gavel__command *ret_command)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    return gavel__command_resolve(&command, GAVEL__USE_WRITE, ret_command, message);
+}
+
 Test(core_transaction, commands_resolve_to_their_keys)
 {
     gavel_bytes args[] = {GAVEL_STR("X"), GAVEL_STR("a"), GAVEL_STR("b"), GAVEL_STR("c")};
-    gavel_command resolved;
-    cr_assert(gavel__command_resolve(&(gavel_command){.args = args, .n_args = 4}, &resolved));
-    cr_assert_eq(resolved.first_key, 1);
+    gavel__command resolved;
+    cr_assert(resolve((gavel_command){.args = args, .n_args = 4}, &resolved));
     cr_assert_eq(resolved.n_keys, 1);
-    cr_assert(gavel__command_resolve(
-        &(gavel_command){.args = args, .n_args = 4, .first_key = 2, .n_keys = 2}, &resolved));
-    cr_assert_eq(resolved.first_key, 2);
+    cr_assert_eq(gavel__command_key(&resolved, 0).data, args[1].data);
+    cr_assert(resolve((gavel_command){args, 4, 2, 2}, &resolved));
     cr_assert_eq(resolved.n_keys, 2);
-    gavel_command untouched = resolved;
-    cr_assert_not(gavel__command_resolve(
-        &(gavel_command){.args = args, .n_args = 4, .first_key = 2, .n_keys = 3}, &resolved));
+    cr_assert_eq(gavel__command_key(&resolved, 0).data, args[2].data);
+    cr_assert_eq(gavel__command_key(&resolved, 1).data, args[3].data);
+    gavel__command untouched = resolved;
+    cr_assert_not(resolve((gavel_command){args, 4, 2, 3}, &resolved));
     cr_assert_eq(memcmp(&untouched, &resolved, sizeof(resolved)), 0);
+    cr_assert(resolve((gavel_command){args, 1, 0, GAVEL_NO_KEYS}, &resolved));
+    cr_assert_eq(resolved.n_keys, 0);
 }
 
 Test(core_transaction, commands_that_steer_are_known_in_any_case)
