@@ -61,8 +61,9 @@ static void settle(struct slot *slot, const gavel_outcome *outcome, int64_t now_
         measure_record(&session->tally->latencies, now_ns - slot->start_ns);
         return;
     }
+    char text[GAVEL_OUTCOME_TEXT_SIZE];
     session->has_failed = true;
-    fprintf(stderr, "gavel: %s: %s\n", gavel_status_name(outcome->status), outcome->message);
+    fprintf(stderr, "gavel: %s\n", gavel_outcome_text(outcome, text, sizeof(text)));
 }
 
 /* ---- Sessions ------------------------------------------------------------------------------ */

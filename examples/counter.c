@@ -41,12 +41,11 @@ static gavel_verdict add_one(gavel_tx *tx, void *user)
 /* Says on stderr why the counter was not moved, or that nobody knows whether it was. */
 static void explain(const gavel_outcome *outcome)
 {
+    char text[GAVEL_OUTCOME_TEXT_SIZE];
     if (outcome->status == GAVEL_ABORTED && outcome->abort_code == COUNTER_IS_FULL)
         fprintf(stderr, "counter: it is at %" PRId64 " and cannot grow\n", INT64_MAX);
     else
-        fprintf(stderr, "counter: %s: %s%s%s\n", gavel_status_name(outcome->status),
-            gavel_status_meaning(outcome->status), outcome->message[0] != '\0' ? ": " : "",
-            outcome->message);
+        fprintf(stderr, "counter: %s\n", gavel_outcome_text(outcome, text, sizeof(text)));
 }
 
 static int count(gavel_client *client, gavel_bytes key, long times)

@@ -51,6 +51,7 @@ static gavel_verdict move_money(gavel_tx *tx, void *user)
 static void on_done(const gavel_outcome *outcome, void *user)
 {
     struct transfer *transfer = user;
+    char text[GAVEL_OUTCOME_TEXT_SIZE];
 
     if (outcome->status == GAVEL_COMMITTED) {
         printf("%d: moved, %" PRId64 " left\n", transfer->number, transfer->balance);
@@ -62,8 +63,7 @@ static void on_done(const gavel_outcome *outcome, void *user)
     else if (outcome->status == GAVEL_ABORTED)
         printf("%d: refused, the other account is full\n", transfer->number);
     else
-        printf("%d: %s: %s: %s\n", transfer->number, gavel_status_name(outcome->status),
-            gavel_status_meaning(outcome->status), outcome->message);
+        printf("%d: %s\n", transfer->number, gavel_outcome_text(outcome, text, sizeof(text)));
 }
 
 static bool submit(gavel_client *client, struct transfer *transfer)

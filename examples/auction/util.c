@@ -26,9 +26,8 @@ int trouble(const char *format, ...)
 
 int trouble_outcome(const char *what, const gavel_outcome *outcome)
 {
-    return trouble("%s: %s: %s%s%s", what, gavel_status_name(outcome->status),
-        gavel_status_meaning(outcome->status), outcome->message[0] != '\0' ? ": " : "",
-        outcome->message);
+    char text[GAVEL_OUTCOME_TEXT_SIZE];
+    return trouble("%s: %s", what, gavel_outcome_text(outcome, text, sizeof(text)));
 }
 
 gavel_client *open_client(const struct options *options)

@@ -80,6 +80,22 @@ typedef struct gavel_outcome {
     size_t n_replies;
 } gavel_outcome;
 
+/* Room for any outcome's text, with its NUL. */
+#define GAVEL_OUTCOME_TEXT_SIZE 512
+
+/*
+ * The outcome in one line for people, without a newline: its status, what that means, why, and
+ * whatever was out of the ordinary:
+ *
+ *     COMMITTED: all writes took effect, as one step; 3 attempts, 2 conflicts
+ *     ABORTED (code 1): the body decided not to write
+ *     NOT_SENT: the writes never reached the server: redis://db:6379: Connection refused; 9 faults
+ *
+ * Writes at most `size` bytes to `text`, always with a NUL (unless size is 0), cuts what does not
+ * fit, and returns `text`. Any thread, also in a completion callback.
+ */
+GAVEL_EXPORT const char *gavel_outcome_text(const gavel_outcome *outcome, char *text, size_t size);
+
 /*
  * Frees the replies that an outcome holds and zeroes these fields. Takes NULL, an outcome without
  * replies, and one already cleared. Only an outcome that gavel_run returned for a transaction with

@@ -29,6 +29,70 @@ const char *gavel_status_meaning(gavel_status status)
     return "?";
 }
 
+/* ---- For people ---------------------------------------------------------------------------- */
+
+/* What was written so far, and the room behind it. */
+typedef struct text_end {
+    char *at;
+    size_t size;
+} text_end;
+
+static void move_on(text_end *end)
+{
+    size_t used = strlen(end->at);
+    end->at += used;
+    end->size -= used;
+}
+
+static void add(text_end *end, const char *before, const char *words)
+{
+    gavel__format(end->at, end->size, "%s%s", before, words);
+    move_on(end);
+}
+
+/* Counts as "; 3 attempts, 2 conflicts". */
+static void add_count(text_end *end, bool *is_first, uint32_t n, const char *noun)
+{
+    gavel__format(
+        end->at, end->size, "%s %u %s%s", *is_first ? ";" : ",", (unsigned)n, noun, &"s"[n == 1]);
+    *is_first = false;
+    move_on(end);
+}
+
+/* What did not go as it mostly does. */
+static void add_counts(text_end *end, const gavel_outcome *outcome)
+{
+    bool is_first = true;
+    if (outcome->n_attempts > 1)
+        add_count(end, &is_first, outcome->n_attempts, "attempt");
+    if (outcome->n_conflicts > 0)
+        add_count(end, &is_first, outcome->n_conflicts, "conflict");
+    if (outcome->n_faults > 0)
+        add_count(end, &is_first, outcome->n_faults, "fault");
+}
+
+const char *gavel_outcome_text(const gavel_outcome *outcome, char *text, size_t size)
+{
+    text_end end = {text, size};
+    if (size == 0)
+        return text;
+    add(&end, "", gavel_status_name(outcome->status));
+    if (outcome->status == GAVEL_ABORTED) {
+        gavel__format(end.at, end.size, " (code %d)", outcome->abort_code);
+        move_on(&end);
+    }
+    add(&end, ": ", gavel_status_meaning(outcome->status));
+    if (outcome->is_duplicate)
+        add(&end, ", earlier and under the same id", "");
+    /* Why the body aborted is in the code. */
+    if (outcome->message[0] != '\0' && outcome->status != GAVEL_ABORTED)
+        add(&end, ": ", outcome->message);
+    add_counts(&end, outcome);
+    return text;
+}
+
+/* ---- Replies ------------------------------------------------------------------------------- */
+
 /* Kept replies stand behind the arena that they live in, so that clearing needs no client. */
 struct kept_replies {
     gavel_allocator allocator;
