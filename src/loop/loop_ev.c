@@ -16,15 +16,9 @@
 #include "loop/loop.h"
 
 #include "base/list.h"
+#include "loop/alarm.h"
 
 #include <ev.h>
-
-#include <errno.h>
-#include <stdatomic.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
 
 typedef struct loop_ev {
     gavel__loop base;
@@ -37,13 +31,12 @@ typedef struct loop_ev {
     ev_prepare prepare;
     ev_check check;
     ev_idle idle;
-    ev_io timer; /* fd -1 before it is there */
-    ev_io waker; /* likewise */
+    ev_io timer;
+    ev_io waker;
 
-    int64_t due_us;       /* when to be awake */
-    int64_t armed_us;     /* when the timerfd will fire, never later than due_us */
-    atomic_bool is_woken; /* the eventfd was written and not read since */
-    gavel__list watched;  /* of watched_ev */
+    gavel__alarm alarm;
+    bool has_alarm;      /* both of its fds */
+    gavel__list watched; /* of watched_ev */
 } loop_ev;
 
 /* What stands behind a gavel__watch. */
@@ -98,51 +91,33 @@ static void set_busy(gavel__loop *loop, bool is_busy)
 
 static int64_t now_us(gavel__loop *loop)
 {
-    struct timespec now;
     (void)loop;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return gavel__alarm_now_us();
 }
 
-static void arm(loop_ev *self, int64_t due_us)
-{
-    /* A time of 0 would disarm; what is long past fires at once. */
-    int64_t at_us = due_us > 0 ? due_us : 1;
-    struct itimerspec when = {
-        .it_value = {.tv_sec = at_us / 1000000, .tv_nsec = (long)(at_us % 1000000) * 1000}};
-    timerfd_settime(self->timer.fd, TFD_TIMER_ABSTIME, &when, NULL);
-    self->armed_us = due_us;
-}
-
-/* A timer that has become too early stays as it is: that is cheaper than setting it each time. */
 static void wake_at(gavel__loop *loop, int64_t due_us)
 {
-    loop_ev *self = (loop_ev *)loop;
-    self->due_us = due_us;
-    if (due_us < self->armed_us)
-        arm(self, due_us);
+    gavel__alarm_set(&((loop_ev *)loop)->alarm, due_us);
 }
 
-/* Reads the counter of a timerfd or an eventfd, which makes it unreadable again. */
-static void drain(int fd)
+static void wake(gavel__loop *loop)
 {
-    uint64_t count;
-    while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
-        continue;
+    gavel__alarm_wake(&((loop_ev *)loop)->alarm);
 }
 
 /* The loop is awake, and that is all that was wanted: on_turn follows. */
 static void on_timer(struct ev_loop *loop, ev_io *io, int events)
 {
-    loop_ev *self = io->data;
     (void)loop;
     (void)events;
-    drain(io->fd);
-    self->armed_us = GAVEL__NEVER;
-    if (self->due_us <= now_us(&self->base))
-        self->due_us = GAVEL__NEVER;
-    else if (self->due_us != GAVEL__NEVER)
-        arm(self, self->due_us);
+    gavel__alarm_on_timer(&((loop_ev *)io->data)->alarm);
+}
+
+static void on_waker(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop;
+    (void)events;
+    gavel__alarm_on_waker(&((loop_ev *)io->data)->alarm);
 }
 
 /* ---- Turns --------------------------------------------------------------------------------- */
@@ -200,29 +175,6 @@ static void turn(gavel__loop *loop)
 {
     loop_ev *self = (loop_ev *)loop;
     ev_run(self->loop, EVRUN_ONCE);
-}
-
-/* Only the first of several threads pays for the system call. */
-static void wake(gavel__loop *loop)
-{
-    loop_ev *self = (loop_ev *)loop;
-    const uint64_t one = 1;
-    if (atomic_exchange(&self->is_woken, true))
-        return;
-    while (write(self->waker.fd, &one, sizeof(one)) < 0 && errno == EINTR)
-        continue;
-}
-
-/* In this order: a wake between the two lines writes nothing, and is served by the on_turn that
- * comes before the next sleep. The other way round its byte would be read here, and all later
- * wakes would think that it was still there. */
-static void on_waker(struct ev_loop *loop, ev_io *io, int events)
-{
-    loop_ev *self = io->data;
-    (void)loop;
-    (void)events;
-    drain(io->fd);
-    atomic_exchange(&self->is_woken, false);
 }
 
 /* ---- Watching ------------------------------------------------------------------------------ */
@@ -305,10 +257,7 @@ static void destroy(gavel__loop *loop)
             ev_check_stop(self->loop, &self->check);
         }
     }
-    if (self->timer.fd >= 0)
-        close(self->timer.fd);
-    if (self->waker.fd >= 0)
-        close(self->waker.fd);
+    gavel__alarm_finish(&self->alarm);
     if (self->is_own && self->loop != NULL)
         ev_loop_destroy(self->loop);
     gavel__free(self->allocator, self);
@@ -333,17 +282,13 @@ static loop_ev *allocate(const gavel__loop_owner *owner, const gavel_allocator *
     self->base.ops = &ops;
     self->owner = *owner;
     self->allocator = allocator;
-    self->due_us = GAVEL__NEVER;
-    self->armed_us = GAVEL__NEVER;
-    atomic_init(&self->is_woken, false);
     gavel__list_init(&self->watched);
-    int timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    int waker_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    self->has_alarm = gavel__alarm_init(&self->alarm);
     ev_prepare_init(&self->prepare, on_prepare);
     ev_check_init(&self->check, on_check);
     ev_idle_init(&self->idle, on_idle);
-    ev_io_init(&self->timer, on_timer, timer_fd, EV_READ);
-    ev_io_init(&self->waker, on_waker, waker_fd, EV_READ);
+    ev_io_init(&self->timer, on_timer, self->alarm.timer_fd, EV_READ);
+    ev_io_init(&self->waker, on_waker, self->alarm.waker_fd, EV_READ);
     self->prepare.data = self;
     self->check.data = self;
     self->timer.data = self;
@@ -378,8 +323,7 @@ gavel__loop *gavel__loop_create_ev(
     if (self == NULL)
         return NULL;
     self->is_own = program_loop == NULL;
-    bool has_fds = self->timer.fd >= 0 && self->waker.fd >= 0;
-    if (has_fds)
+    if (self->has_alarm)
         self->loop = self->is_own ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK) : program_loop;
     if (self->loop == NULL) {
         destroy(&self->base);
