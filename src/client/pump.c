@@ -37,13 +37,18 @@ static void unwatch(gavel__connection *connection)
     connection->watch.fd = -1;
 }
 
+static void on_closing(gavel__link *link, void *owner)
+{
+    (void)link;
+    unwatch(owner);
+}
+
 static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
 {
     connection->client->has_news = true;
     connection->awaits_endpoint = false;
     gavel__client_log(connection->client, GAVEL_LOG_INFO, "link %u: down: %s",
         (unsigned)connection->lane->index, loss->message);
-    unwatch(connection);
     gavel__engine_on_link_down(
         &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }
@@ -68,7 +73,6 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
         connection->marker =
             gavel__engine_begin_dial(&connection->client->engine, connection->lane);
         connection->client->has_news = true;
-        unwatch(connection);
         return;
     }
     tell_loss(owner, &(gavel__loss){.n_sent = gavel__link_n_sent_bytes(link),
@@ -101,7 +105,7 @@ static gavel__connection *make_connection(gavel_client *client, gavel__lane *lan
     gavel__connection *connection = gavel__alloc(&client->allocator, 1, sizeof(*connection));
     if (connection == NULL)
         return NULL;
-    gavel__link_events events = {on_up, on_reply, on_down, connection};
+    gavel__link_events events = {on_up, on_reply, on_down, connection, on_closing};
     connection->link = gavel__link_create(&client->link_config, &events);
     if (connection->link == NULL) {
         gavel__free(&client->allocator, connection);
@@ -124,7 +128,6 @@ void gavel__connection_destroy(gavel__connection *connection)
         place = &(*place)->next;
     *place = connection->next;
     connection->lane->connection = NULL;
-    client->loop->ops->unwatch(client->loop, &connection->watch);
     gavel__link_destroy(connection->link);
     gavel__free(&client->allocator, connection);
 }

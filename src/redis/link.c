@@ -80,6 +80,8 @@ void gavel__link_disconnect(gavel__link *link)
     if (link->state == GAVEL__LINK_DOWN)
         return;
     set_state(link, GAVEL__LINK_DOWN);
+    if (link->transport != NULL && link->events.on_closing != NULL)
+        link->events.on_closing(link, link->events.owner);
     if (link->transport != NULL)
         link->transport->ops->close(link->transport);
     link->transport = NULL;

@@ -41,6 +41,9 @@ typedef struct gavel__link_events {
     /* The link is DOWN; it may be connected again. Not called for gavel__link_disconnect. */
     void (*on_down)(gavel__link *link, const gavel__link_loss *loss, void *owner);
     void *owner;
+    /* The fd is about to be closed, and must not be watched any longer: while a child process has
+     * it too, closing does not take it out of an epoll. NULL: nobody watches. */
+    void (*on_closing)(gavel__link *link, void *owner);
 } gavel__link_events;
 
 typedef struct gavel__link_config {

@@ -257,7 +257,7 @@ static inline void set_up(void)
 
 static inline bool create(void)
 {
-    gavel__link_events events = {on_up, on_reply, on_down, &it};
+    gavel__link_events events = {on_up, on_reply, on_down, &it, NULL};
     it.link = gavel__link_create(&it.config, &events);
     return it.link != NULL;
 }

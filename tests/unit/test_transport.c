@@ -365,6 +365,15 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     last_loss = *loss;
 }
 
+static int n_closings;
+
+static void on_closing(gavel__link *link, void *owner)
+{
+    (void)owner;
+    n_closings++;
+    cr_expect_geq(fcntl(gavel__link_fd(link), F_GETFD), 0, "too late to end the watching");
+}
+
 static gavel__link *create_link(void)
 {
     gavel__link_config config = {.allocator = &gavel__system_allocator,
@@ -374,7 +383,7 @@ static gavel__link *create_link(void)
         .connect_timeout_us = 1000000,
         .command_timeout_us = 1000000,
         .max_reply_bytes = 1 << 20};
-    gavel__link_events events = {on_up, on_reply, on_down, NULL};
+    gavel__link_events events = {on_up, on_reply, on_down, NULL, on_closing};
     return gavel__link_create(&config, &events);
 }
 
@@ -417,6 +426,7 @@ Test(transport, a_round_trip_is_one_send_and_one_receive)
     snprintf(message, sizeof(message), "%s: the connection was closed by the server", url);
     cr_expect_str_eq(last_loss.message, message);
     gavel__link_destroy(link);
+    cr_expect_eq(n_closings, 1);
 }
 
 /* ---- TLS ----------------------------------------------------------------------------------- */
