@@ -54,8 +54,13 @@ typedef struct gavel__loop_ops {
     /* Whether there is work in flight: if so the program's loop does not end by itself. */
     void (*set_busy)(gavel__loop *loop, bool is_busy);
 
-    /* One turn: on_turn, sleep (unlocked), callbacks. Only for a loop of gavel's own. */
+    /* One turn. Of a loop of gavel's own: on_turn, sleep (unlocked), callbacks. Of one that is
+     * polled: callbacks of what is ready, on_turn, which must not destroy the loop. */
     void (*turn)(gavel__loop *loop);
+
+    /* Only for a loop that is polled, else NULL: the descriptor that becomes readable when a turn
+     * has something to do. The same for all its life. */
+    int (*poll_fd)(gavel__loop *loop);
 
     /* Takes a loop with watches; of its callbacks only inside on_turn. */
     void (*destroy)(gavel__loop *loop);
@@ -71,5 +76,10 @@ struct gavel__loop {
  */
 gavel__loop *gavel__loop_create_ev(
     struct ev_loop *program_loop, const gavel__loop_owner *owner, const gavel_allocator *allocator);
+
+/* A loop that is polled: the program turns it when poll_fd is readable. Of one process; a child
+ * only destroys its copy. NULL: no memory or no file descriptors. */
+gavel__loop *gavel__loop_create_epoll(
+    const gavel__loop_owner *owner, const gavel_allocator *allocator);
 
 #endif
