@@ -161,7 +161,8 @@ static void settle_members(gavel__round *round, const gavel_reply *reply, int64_
     }
 }
 
-/* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing. */
+/* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing, and it
+ * has no time to live. */
 static void check_marker(gavel__round *round, const gavel_reply *reply)
 {
     gavel__lane *lane = round->lane;
@@ -170,6 +171,8 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
     lane->number = round->committing.number;
     const gavel_reply *value = &reply->elements[round->writes.n_places];
     if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
+        lane->is_marker_lost = true;
+    if (lane->is_marker_lost)
         lane->is_planted = false;
 }
 
@@ -184,7 +187,7 @@ static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int
     if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
-    if (!round->has_prefetch)
+    if (!round->has_prefetch || round->lane->is_marker_lost)
         return GAVEL__NEXT_END;
     gavel__round_set_phase(round, GAVEL__ROUND_PREFETCHED);
     round->prefetched_us = now_us;

@@ -3,6 +3,7 @@
  */
 #include "core/lane.h"
 
+#include "base/resp.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -123,6 +124,23 @@ bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t n
     if (lane->marker_size == 0)
         return false;
     return !lane->is_planted || now_us - lane->planted_us >= ttl_us / 4;
+}
+
+void gavel__lane_plant_marker(
+    gavel__lane *lane, struct gavel__round *round, gavel__planting planting)
+{
+    lane->number = planting.number;
+    gavel__resp_begin(lane->out, 5);
+    gavel__resp_arg(lane->out, GAVEL_STR("SET"));
+    gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
+    gavel__resp_arg_int(lane->out, (int64_t)lane->number);
+    gavel__resp_arg(lane->out, GAVEL_STR("PX"));
+    gavel__resp_arg_int(lane->out, planting.ttl_us / 1000);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, round);
+    lane->n_new_replies++;
+    lane->is_planted = true;
+    lane->is_marker_lost = false;
+    lane->planted_us = planting.now_us;
 }
 
 void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us)

@@ -57,9 +57,17 @@ typedef struct gavel__lane {
     char marker[GAVEL__MARKER_SIZE]; /* this connection's marker */
     size_t marker_size;              /* 0: markers are off */
     bool is_planted;                 /* the marker holds `number` */
+    bool is_marker_lost;             /* it was counted up from nothing: it has no time to live */
     int64_t planted_us;              /* since then it lives for its ttl */
     uint64_t number;                 /* of the last round that committed, or as planted */
 } gavel__lane;
+
+/* How a marker is planted. */
+typedef struct gavel__planting {
+    uint64_t number;
+    int64_t ttl_us;
+    int64_t now_us;
+} gavel__planting;
 
 /* All lanes of a server. Each is made when it is first wanted. */
 typedef struct gavel__lanes {
@@ -107,6 +115,15 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
  * answered: that would wipe out what its marker says of it.
  */
 bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
+
+/*
+ * Writes SET marker number PX ttl: before a link's first round, before the marker can expire, and
+ * when it was lost. The number is drawn anew each time, so that a marker which was lost and is
+ * counted up from nothing, or one that another planting has overtaken, never holds what could be
+ * taken for the right one. `round` is to be told of a refusal; NULL: none.
+ */
+void gavel__lane_plant_marker(
+    gavel__lane *lane, struct gavel__round *round, gavel__planting planting);
 
 /* Whether its connection stands in a queue of the server's, or will when the server comes to it. */
 static inline bool gavel__lane_is_blocked(const gavel__lane *lane)

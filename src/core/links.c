@@ -60,6 +60,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->silent_us = 0;
     lane->is_watching = false;
     lane->is_planted = false;
+    lane->is_marker_lost = false;
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;

@@ -19,30 +19,27 @@ static void write_plain(gavel__buffer *out, const char *command)
     gavel__resp_command(out, args, 1);
 }
 
-/*
- * SET marker number PX ttl: before a link's first round, and again before the marker can expire.
- * The number is drawn anew each time, so that a marker which was lost and is counted up from
- * nothing, or one that another planting has overtaken, never holds what could be taken for the
- * right one.
- */
+static gavel__planting planting(gavel__rounds *rounds, int64_t now_us)
+{
+    return (gavel__planting){.number = gavel__random_next(&rounds->context->random) >> 24,
+        .ttl_us = rounds->marker_ttl_us,
+        .now_us = now_us};
+}
+
 static void plant_marker(gavel__round *round, int64_t now_us)
 {
-    gavel__lane *lane = round->lane;
-    int64_t ttl_us = round->rounds->marker_ttl_us;
-    if (!gavel__lane_wants_marker(lane, ttl_us, now_us))
+    if (!gavel__lane_wants_marker(round->lane, round->rounds->marker_ttl_us, now_us))
         return;
-    lane->number = gavel__random_next(&round->context->random) >> 24;
-    gavel__resp_begin(lane->out, 5);
-    gavel__resp_arg(lane->out, GAVEL_STR("SET"));
-    gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
-    gavel__resp_arg_int(lane->out, (int64_t)lane->number);
-    gavel__resp_arg(lane->out, GAVEL_STR("PX"));
-    gavel__resp_arg_int(lane->out, ttl_us / 1000);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, round);
-    lane->n_new_replies++;
-    lane->is_planted = true;
-    lane->planted_us = now_us;
+    gavel__lane_plant_marker(round->lane, round, planting(round->rounds, now_us));
     round->context->stats.n_marker_commands++;
+}
+
+void gavel__rounds_save_marker(gavel__rounds *rounds, gavel__lane *lane, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    gavel__lane_plant_marker(lane, NULL, planting(rounds, now_us));
+    rounds->context->stats.n_marker_commands++;
+    gavel__lane_end_write(lane, size_before, now_us);
 }
 
 /* What a prefetch in vain still watches would spoil the next EXEC. */
@@ -206,7 +203,6 @@ gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *repl
 {
     if (reply->type != GAVEL_REPLY_ERROR)
         return GAVEL__NEXT_WAIT;
-    round->lane->is_planted = false;
     return refuse(round, reply, "the marker was refused", now_us);
 }
 

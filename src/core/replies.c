@@ -137,6 +137,8 @@ void gavel__engine_on_reply(
         measure_round_trip(engine, lane, now_us);
     if (lane->n_failures > 0 && shows_use(awaited.kind, reply))
         lane->n_failures = 0;
+    if (awaited.kind == GAVEL__AWAITED_PLANT && reply->type == GAVEL_REPLY_ERROR)
+        lane->is_planted = false; /* whether or not there is a round that wants to know */
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
     else if (awaited.round != NULL || !gavel__awaited_is_of_round(awaited.kind))

@@ -169,6 +169,10 @@ void gavel__round_offer_keys(gavel__round *round, int64_t now_us);
 /* It goes on, with those who have joined it. */
 void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us);
 
+/* Plants the marker of a lane anew that was lost and has come back without a time to live. Not
+ * while the lane has a round: this would spoil its WATCH. */
+void gavel__rounds_save_marker(gavel__rounds *rounds, gavel__lane *lane, int64_t now_us);
+
 /* What a round needs next. Each step below returns it; gavel__round_drive sees to it. */
 typedef enum gavel__next {
     GAVEL__NEXT_WAIT,     /* nothing, until more replies come or somebody joins */

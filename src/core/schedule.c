@@ -623,6 +623,13 @@ static void find_late(gavel__engine *engine, int64_t now_us)
     }
 }
 
+/* A round that has begun by now has planted its marker itself. */
+static void save_marker(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    if (lane->is_marker_lost && gavel__lane_can_ask(lane) && lane->round == NULL)
+        gavel__rounds_save_marker(&engine->rounds, lane, now_us);
+}
+
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
 {
     sort_gated(engine, now_us);
@@ -637,6 +644,8 @@ void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
         else
             fill_lane(engine, lane, now_us);
     }
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
         follow_up(engine, lane, now_us);
+        save_marker(engine, lane, now_us);
+    }
 }

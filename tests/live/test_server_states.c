@@ -423,3 +423,22 @@ Test(server_states, paused_before_it_reads)
     assert_goes_on(&rig, 1);
     live_end(&rig);
 }
+
+/* ---- Data lost ------------------------------------------------------------------------------ */
+
+/* The marker is gone with all else. The next commit counts one up from nothing, which must not stay
+ * for ever. */
+Test(server_states, flushall_leaves_no_marker_without_a_time_to_live)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    ASSERT_TOLD(counter_run(rig.client, NULL, plain), GAVEL_COMMITTED);
+    server_do(rig.server, "FLUSHALL", NULL);
+    ASSERT_TOLD(counter_run(rig.client, NULL, plain), GAVEL_COMMITTED);
+    gavel_close(rig.client);
+    rig.client = NULL;
+    redisReply *markers = server_command(rig.server, "KEYS", "gavel:m:*", NULL);
+    cr_assert_eq(markers->elements, 1);
+    cr_assert_gt(server_int(rig.server, "PTTL", markers->element[0]->str, NULL), 0);
+    freeReplyObject(markers);
+    live_end(&rig);
+}

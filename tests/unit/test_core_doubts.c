@@ -529,9 +529,58 @@ Test(core_doubts, a_marker_that_was_lost_is_planted_again)
     hears(&s, 0, "MULTI / SET a 1 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1]"); /* evicted before WATCH */
     ends(&s, &a, GAVEL_COMMITTED);
+    hears(&s, 0, "SET m0 n0 PX 900000"); /* at once: it has no time to live */
+    says(&s, 0, "OK");
+    actor b = {.keys = "a", .plays = "SET a 1"};
+    enter(&s, &b);
+    hears(&s, 0, "WATCH a m0");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET a 1 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    hears_nothing(&s, 0);
+    stage_close(&s);
+}
+
+Test(core_doubts, a_marker_that_is_planted_again_in_vain_is_left_to_the_next_round)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = {.keys = "a", .plays = "SET a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0");
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / SET a 1 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    hears(&s, 0, "SET m0 n0 PX 900000");
+    says(&s, 0, "-OOM no memory");
+    hears_nothing(&s, 0);
     actor b = {.keys = "a", .plays = "SET a 1"};
     enter(&s, &b);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0");
+    stage_close(&s);
+}
+
+Test(core_doubts, a_marker_that_was_lost_is_planted_again_by_the_next_round_if_there_is_one)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = {.keys = "a", .plays = "SET a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0");
+    actor b = {.keys = "b", .plays = "SET b 1"};
+    enter(&s, &b);
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / SET a 1 / INCR m0 / EXEC / WATCH b m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1], OK");
+    ends(&s, &a, GAVEL_COMMITTED);
+    hears(&s, 0, "MULTI / SET b 1 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :2]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    hears(&s, 0, "SET m0 n0 PX 900000");
     stage_close(&s);
 }
 
