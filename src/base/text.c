@@ -85,6 +85,14 @@ gavel_bytes gavel__format_int(int64_t value, char storage[GAVEL__INT_SIZE])
     return (gavel_bytes){place, (size_t)(end - place)};
 }
 
+bool gavel__add_ints(int64_t a, int64_t b, int64_t *ret_sum)
+{
+    if (b >= 0 ? a > INT64_MAX - b : a < INT64_MIN - b)
+        return false;
+    *ret_sum = a + b;
+    return true;
+}
+
 void gavel__format(char *text, size_t size, const char *format, ...)
 {
     if (size == 0)

@@ -25,6 +25,9 @@ bool gavel__parse_int(gavel_bytes text, int64_t *ret_value);
 /* Writes the decimal form without a NUL and returns its bytes. */
 gavel_bytes gavel__format_int(int64_t value, char storage[GAVEL__INT_SIZE]);
 
+/* The sum. False, and *ret_sum untouched, where it does not fit. */
+bool gavel__add_ints(int64_t a, int64_t b, int64_t *ret_sum);
+
 /* As snprintf, but never overruns, never fails, and always ends in a NUL. */
 void gavel__format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
