@@ -91,6 +91,26 @@ GAVEL_EXPORT gavel_found gavel_hget_int(
     gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t *ret_value);
 
 /*
+ * As gavel_get, for a number as Redis reads one: "12", "0.5", "1e-3", "inf"; not NaN, and without
+ * blanks. Whatever the program's locale.
+ */
+GAVEL_EXPORT gavel_found gavel_get_double(gavel_tx *tx, gavel_bytes key, double *ret_value);
+
+/* The field of the hash at `key`; otherwise as gavel_get_double. */
+GAVEL_EXPORT gavel_found gavel_hget_double(
+    gavel_tx *tx, gavel_bytes key, gavel_bytes field, double *ret_value);
+
+/* What gavel_ttl_ms finds where a key has no time to live. */
+#define GAVEL_TTL_NONE (-1)
+
+/*
+ * For how many milliseconds the key will be there yet, as the server said when it was read (PTTL),
+ * or as this attempt has set it; GAVEL_TTL_NONE: it does not pass. GAVEL_ABSENT: there is no such
+ * key; *ret_ttl_ms is 0 unless GAVEL_FOUND. Watches the key. To declare it: the command PTTL.
+ */
+GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms);
+
+/*
  * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched.
  * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil (then *ret_reply is
  * untouched); an error reply is GAVEL_FAILED. gavel does not know what such a command says of keys
@@ -114,14 +134,53 @@ GAVEL_EXPORT bool gavel_set(gavel_tx *tx, gavel_bytes key, gavel_bytes value);
 /* SET key value, in decimal. */
 GAVEL_EXPORT bool gavel_set_int(gavel_tx *tx, gavel_bytes key, int64_t value);
 
+/* SET key value, in the shortest form that reads back as exactly this double. NaN is INVALID. */
+GAVEL_EXPORT bool gavel_set_double(gavel_tx *tx, gavel_bytes key, double value);
+
+/* The longest time to live: some 30,000 years. */
+#define GAVEL_TTL_MAX_MS UINT64_C(1000000000000000)
+
+/* SET key value PX ttl_ms: it passes after 1 to GAVEL_TTL_MAX_MS milliseconds. */
+GAVEL_EXPORT bool gavel_set_px(gavel_tx *tx, gavel_bytes key, gavel_bytes value, uint64_t ttl_ms);
+
+/* SET key value KEEPTTL: it passes when what was there would have passed. */
+GAVEL_EXPORT bool gavel_set_keep(gavel_tx *tx, gavel_bytes key, gavel_bytes value);
+
+/* PEXPIRE key ttl_ms: it passes after 1 to GAVEL_TTL_MAX_MS milliseconds, whatever is there. */
+GAVEL_EXPORT bool gavel_expire_ms(gavel_tx *tx, gavel_bytes key, uint64_t ttl_ms);
+
+/* PERSIST key: it passes no more. */
+GAVEL_EXPORT bool gavel_persist(gavel_tx *tx, gavel_bytes key);
+
 /* DEL key. */
 GAVEL_EXPORT bool gavel_del(gavel_tx *tx, gavel_bytes key);
+
+/* DEL of all these keys, in one command. */
+GAVEL_EXPORT bool gavel_del_many(gavel_tx *tx, const gavel_bytes *keys, size_t n_keys);
+
+/* APPEND key bytes: a string that is not there begins empty. */
+GAVEL_EXPORT bool gavel_append(gavel_tx *tx, gavel_bytes key, gavel_bytes bytes);
+
+/*
+ * INCRBY key by; `by` may be negative, and what is not there counts from 0. This does not read: two
+ * who only count are not in each other's way. Whoever wants to know the sum reads the key, before
+ * or afterwards (gavel_get_int): that is a read like any other, and it sees the sum. Where the
+ * value is known and is no integer, or the sum would not fit in 64 bits, the attempt is INVALID;
+ * where it is not known, the server finds out, and the outcome is COMMITTED_WITH_ERRORS.
+ */
+GAVEL_EXPORT bool gavel_incr(gavel_tx *tx, gavel_bytes key, int64_t by);
 
 /* HSET key field value. */
 GAVEL_EXPORT bool gavel_hset(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes value);
 
 /* HSET key field value, in decimal. */
 GAVEL_EXPORT bool gavel_hset_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t value);
+
+/* HSET key field value; otherwise as gavel_set_double. */
+GAVEL_EXPORT bool gavel_hset_double(gavel_tx *tx, gavel_bytes key, gavel_bytes field, double value);
+
+/* HINCRBY key field by; otherwise as gavel_incr. */
+GAVEL_EXPORT bool gavel_hincr(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t by);
 
 /* HDEL key field. */
 GAVEL_EXPORT bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field);

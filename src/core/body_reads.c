@@ -3,8 +3,12 @@
  */
 #include "core/body.h"
 
+#include "base/number.h"
 #include "base/text.h"
 #include "core/commands.h"
+#include "core/overlay.h"
+
+/* ---- What was fetched ---------------------------------------------------------------------- */
 
 /* Not fetched: it will be, for the next run. */
 static gavel_found request(gavel_tx *tx, const gavel__command *command)
@@ -63,67 +67,124 @@ static gavel_found meet_taint(gavel_tx *tx, const gavel__write *entry)
     return GAVEL_FAILED;
 }
 
-/* The value from the overlay, copied: the writes' buffer moves as it grows. */
-static gavel_found read_write(
-    gavel_tx *tx, gavel__overlay overlay, const gavel__write *entry, gavel_bytes *ret_value)
+/* ---- Values -------------------------------------------------------------------------------- */
+
+/* What is read: by a command, and in the overlay. */
+typedef struct question {
+    gavel__command command; /* on one key, its first argument */
+    gavel__aspect aspect;
+    gavel_bytes field; /* of a FIELD */
+} question;
+
+/* The arguments are in `storage`. `field` with data NULL: the string at the key. */
+static question about_value(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field)
 {
-    bool is_own = entry->writer == tx->transaction;
-    if (overlay == GAVEL__OVERLAY_TAINTED || (!is_own && !entry->is_sure))
-        return meet_taint(tx, entry);
-    if (!is_own)
-        tx->has_seen_others = true;
-    if (overlay == GAVEL__OVERLAY_ABSENT)
-        return GAVEL_ABSENT;
-    gavel_bytes value = gavel__writes_bytes(tx->stage->writes, entry->value);
-    if (!gavel__arena_copy(tx->stage->arena, value, ret_value)) {
-        gavel__body_poison_no_memory(tx);
-        return GAVEL_FAILED;
-    }
-    return GAVEL_FOUND;
+    if (field.data == NULL)
+        return (question){gavel__command_get(storage, key), GAVEL__ASPECT_STRING, field};
+    return (question){gavel__command_hget(storage, key, field), GAVEL__ASPECT_FIELD, field};
 }
 
-static gavel_found read_value(
-    gavel_tx *tx, const gavel__command *command, gavel_bytes field, gavel_bytes *ret_value)
+static gavel__sight look(const gavel_tx *tx, const question *asked)
 {
-    if (tx->is_poisoned)
-        return GAVEL_FAILED;
-    gavel__key *key = gavel__transaction_held_key(tx->transaction, command->args[1]);
-    const gavel__write *entry = NULL;
-    gavel__overlay overlay = GAVEL__OVERLAY_BASE;
-    if (key != NULL)
-        overlay = gavel__writes_look_up(tx->stage->writes, key, field, &entry);
-    if (overlay != GAVEL__OVERLAY_BASE)
-        return read_write(tx, overlay, entry, ret_value);
+    gavel__key *key = gavel__transaction_held_key(tx->transaction, asked->command.args[1]);
+    if (key == NULL)
+        return (gavel__sight){.overlay = GAVEL__OVERLAY_BASE};
+    return gavel__overlay_look(tx->stage->writes, key, asked->aspect, asked->field);
+}
 
+/* Whether nothing can be said: the write that decides is not modelled, or somebody else's that may
+ * fail. */
+static bool is_unsettled(const gavel_tx *tx, const gavel__sight *sight)
+{
+    const gavel__write *root = sight->root;
+    return sight->overlay == GAVEL__OVERLAY_TAINTED ||
+           (root != NULL && root->writer != tx->transaction && !root->is_sure);
+}
+
+/* What was read of the string or field. */
+static gavel_found read_base_value(gavel_tx *tx, const question *asked, gavel__content *ret_base)
+{
     const gavel_reply *reply = NULL;
-    gavel_found found = read_base(tx, command, &reply);
-    if (key != NULL && field.data != NULL && (found == GAVEL_FOUND || found == GAVEL_ABSENT))
+    gavel_bytes name = asked->command.args[1];
+    gavel_found found = read_base(tx, &asked->command, &reply);
+    gavel__key *key = gavel__transaction_held_key(tx->transaction, name);
+    if (key != NULL && asked->aspect == GAVEL__ASPECT_FIELD &&
+        (found == GAVEL_FOUND || found == GAVEL_ABSENT))
         key->is_fetched_as_hash = true;
     if (found != GAVEL_FOUND)
         return found;
     if (reply->type != GAVEL_REPLY_STRING) {
-        gavel__body_poison_naming(
-            tx, GAVEL_REJECTED, "the reply is no string; key", command->args[1]);
+        gavel__body_poison_naming(tx, GAVEL_REJECTED, "the reply is no string; key", name);
         return GAVEL_FAILED;
     }
-    *ret_value = reply->text;
+    *ret_base = (gavel__content){true, reply->text};
     return GAVEL_FOUND;
+}
+
+/* The value that a settled sight shows. */
+static gavel_found read_sight(
+    gavel_tx *tx, const question *asked, const gavel__sight *sight, gavel_bytes *ret_value)
+{
+    gavel__content content = {false, {NULL, 0}};
+    if (sight->overlay == GAVEL__OVERLAY_BASE) {
+        gavel_found found = read_base_value(tx, asked, &content);
+        if (found == GAVEL_NOT_YET || found == GAVEL_FAILED)
+            return found;
+    }
+    if (!gavel__overlay_content(sight, &content, tx->stage->arena, &content)) {
+        gavel__body_poison_no_memory(tx);
+        return GAVEL_FAILED;
+    }
+    if (!content.is_there)
+        return GAVEL_ABSENT;
+    *ret_value = content.bytes;
+    return GAVEL_FOUND;
+}
+
+static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *ret_value)
+{
+    if (tx->is_poisoned)
+        return GAVEL_FAILED;
+    gavel__sight sight = look(tx, asked);
+    if (is_unsettled(tx, &sight))
+        return meet_taint(tx, sight.root);
+    gavel_found found = read_sight(tx, asked, &sight, ret_value);
+    tx->has_seen_others |= gavel__overlay_is_of_others(&sight, tx->transaction);
+    return found;
+}
+
+gavel_found gavel__body_foresee(
+    gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel__foresight *ret_foresight)
+{
+    gavel_bytes storage[3];
+    question asked = about_value(storage, key, field);
+    gavel__sight sight = look(tx, &asked);
+    if (is_unsettled(tx, &sight))
+        return GAVEL_NOT_YET;
+    if (sight.overlay == GAVEL__OVERLAY_BASE) {
+        const gavel__read *read = gavel__transaction_find_read(tx->transaction, &asked.command);
+        if (read == NULL || read->reply == NULL)
+            return GAVEL_NOT_YET;
+    }
+    *ret_foresight = (gavel__foresight){
+        .is_sure = sight.root == NULL || sight.root->is_sure,
+        .is_of_others = gavel__overlay_is_of_others(&sight, tx->transaction),
+    };
+    return read_sight(tx, &asked, &sight, &ret_foresight->value);
 }
 
 gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value)
 {
     gavel_bytes storage[3];
-    gavel__command command = gavel__command_get(storage, key);
-    return read_value(tx, &command, (gavel_bytes){NULL, 0}, ret_value);
+    question asked = about_value(storage, key, (gavel_bytes){NULL, 0});
+    return read_value(tx, &asked, ret_value);
 }
 
 gavel_found gavel_hget(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes *ret_value)
 {
     gavel_bytes storage[3];
-    if (field.data == NULL)
-        field = GAVEL_STR("");
-    gavel__command command = gavel__command_hget(storage, key, field);
-    return read_value(tx, &command, field, ret_value);
+    question asked = about_value(storage, key, field.data != NULL ? field : GAVEL_STR(""));
+    return read_value(tx, &asked, ret_value);
 }
 
 static gavel_found as_int(
@@ -150,6 +211,82 @@ gavel_found gavel_hget_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int
     gavel_found found = gavel_hget(tx, key, field, &text);
     return as_int(tx, found, key, text, ret_value);
 }
+
+static gavel_found as_double(
+    gavel_tx *tx, gavel_found found, gavel_bytes key, gavel_bytes text, double *ret_value)
+{
+    *ret_value = 0;
+    if (found != GAVEL_FOUND)
+        return found;
+    if (gavel__parse_double(text, ret_value))
+        return GAVEL_FOUND;
+    gavel__body_poison_naming(tx, GAVEL_INVALID, "the value is not a number; key", key);
+    return GAVEL_FAILED;
+}
+
+gavel_found gavel_get_double(gavel_tx *tx, gavel_bytes key, double *ret_value)
+{
+    gavel_bytes text = {NULL, 0};
+    gavel_found found = gavel_get(tx, key, &text);
+    return as_double(tx, found, key, text, ret_value);
+}
+
+gavel_found gavel_hget_double(gavel_tx *tx, gavel_bytes key, gavel_bytes field, double *ret_value)
+{
+    gavel_bytes text = {NULL, 0};
+    gavel_found found = gavel_hget(tx, key, field, &text);
+    return as_double(tx, found, key, text, ret_value);
+}
+
+/* ---- Times to live ------------------------------------------------------------------------- */
+
+static gavel_found read_base_life(gavel_tx *tx, const gavel__command *command, int64_t *ret_life_ms)
+{
+    const gavel_reply *reply = NULL;
+    gavel_found found = read_base(tx, command, &reply);
+    if (found != GAVEL_FOUND)
+        return found;
+    if (reply->type != GAVEL_REPLY_INTEGER) {
+        gavel__body_poison_naming(
+            tx, GAVEL_REJECTED, "the reply to PTTL is no integer; key", command->args[1]);
+        return GAVEL_FAILED;
+    }
+    *ret_life_ms = reply->integer;
+    return GAVEL_FOUND;
+}
+
+static gavel_found read_life(gavel_tx *tx, const question *asked, int64_t *ret_life_ms)
+{
+    gavel__sight sight = look(tx, asked);
+    if (is_unsettled(tx, &sight))
+        return meet_taint(tx, sight.root);
+    int64_t life_ms = GAVEL__LIFE_ABSENT;
+    if (sight.overlay == GAVEL__OVERLAY_BASE) {
+        gavel_found found = read_base_life(tx, &asked->command, &life_ms);
+        if (found == GAVEL_NOT_YET || found == GAVEL_FAILED)
+            return found;
+    }
+    if (!gavel__overlay_life_ms(&sight, life_ms, tx->stage->arena, &life_ms)) {
+        gavel__body_poison_no_memory(tx);
+        return GAVEL_FAILED;
+    }
+    tx->has_seen_others |= gavel__overlay_is_of_others(&sight, tx->transaction);
+    if (life_ms == GAVEL__LIFE_ABSENT)
+        return GAVEL_ABSENT;
+    *ret_life_ms = life_ms;
+    return GAVEL_FOUND;
+}
+
+gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms)
+{
+    gavel_bytes storage[3];
+    question asked = {
+        gavel__command_pttl(storage, key), GAVEL__ASPECT_LIFE, (gavel_bytes){NULL, 0}};
+    *ret_ttl_ms = 0;
+    return tx->is_poisoned ? GAVEL_FAILED : read_life(tx, &asked, ret_ttl_ms);
+}
+
+/* ---- Queries ------------------------------------------------------------------------------- */
 
 /* A query is not modelled at all: any write to one of its keys in this round stands in its way. */
 static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *command)

@@ -3,8 +3,11 @@
  */
 #include "core/body.h"
 
+#include "base/number.h"
 #include "base/text.h"
 #include "core/commands.h"
+
+#include <inttypes.h>
 
 /* The key to be written, or NULL: the attempt is poisoned, or the key was wished for in this very
  * run, which will be run again anyway. */
@@ -25,23 +28,23 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     return tx->is_poisoned ? NULL : gavel__transaction_held_key(transaction, name);
 }
 
-static bool add_write(
-    gavel_tx *tx, gavel__write_kind kind, gavel_bytes name, const gavel_bytes field_and_value[2])
+static bool add_edit(gavel_tx *tx, gavel_bytes name, const gavel__edit *edit)
 {
     gavel__key *key = key_to_write(tx, name);
     if (key == NULL)
         return !tx->is_poisoned;
-    if (!gavel__writes_add(tx->stage->writes, kind, key, tx->transaction, field_and_value[0],
-            field_and_value[1])) {
+    if (!gavel__writes_add(tx->stage->writes, key, tx->transaction, edit)) {
         gavel__body_poison_no_memory(tx);
         return false;
     }
     return true;
 }
 
+/* ---- Values -------------------------------------------------------------------------------- */
+
 bool gavel_set(gavel_tx *tx, gavel_bytes key, gavel_bytes value)
 {
-    return add_write(tx, GAVEL__WRITE_SET, key, (gavel_bytes[2]){{NULL, 0}, value});
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_SET, .value = value});
 }
 
 bool gavel_set_int(gavel_tx *tx, gavel_bytes key, int64_t value)
@@ -50,14 +53,53 @@ bool gavel_set_int(gavel_tx *tx, gavel_bytes key, int64_t value)
     return gavel_set(tx, key, gavel__format_int(value, storage));
 }
 
+/* False: not a number, and the attempt is poisoned. */
+static bool format_double(
+    gavel_tx *tx, gavel_bytes key, double value, char storage[GAVEL__DOUBLE_SIZE])
+{
+    if (gavel__format_double(value, storage))
+        return true;
+    gavel__body_poison_naming(tx, GAVEL_INVALID, "NaN is no value; key", key);
+    return false;
+}
+
+bool gavel_set_double(gavel_tx *tx, gavel_bytes key, double value)
+{
+    char storage[GAVEL__DOUBLE_SIZE];
+    return format_double(tx, key, value, storage) && gavel_set(tx, key, gavel_str(storage));
+}
+
 bool gavel_del(gavel_tx *tx, gavel_bytes key)
 {
-    return add_write(tx, GAVEL__WRITE_DEL, key, (gavel_bytes[2]){{NULL, 0}, {NULL, 0}});
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_DEL});
+}
+
+bool gavel_del_many(gavel_tx *tx, const gavel_bytes *keys, size_t n_keys)
+{
+    if (tx->is_poisoned || n_keys == 0)
+        return !tx->is_poisoned;
+    gavel__key **held = gavel__arena_take(tx->stage->arena, n_keys, sizeof(*held));
+    for (size_t i = 0; held != NULL && i < n_keys; i++) {
+        held[i] = key_to_write(tx, keys[i]);
+        if (held[i] == NULL)
+            return !tx->is_poisoned;
+    }
+    if (held == NULL || !gavel__writes_add_del(tx->stage->writes, held, n_keys, tx->transaction)) {
+        gavel__body_poison_no_memory(tx);
+        return false;
+    }
+    return true;
+}
+
+bool gavel_append(gavel_tx *tx, gavel_bytes key, gavel_bytes bytes)
+{
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_APPEND, .value = bytes});
 }
 
 bool gavel_hset(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes value)
 {
-    return add_write(tx, GAVEL__WRITE_HSET, key, (gavel_bytes[2]){field, value});
+    return add_edit(
+        tx, key, &(gavel__edit){.kind = GAVEL__WRITE_HSET, .field = field, .value = value});
 }
 
 bool gavel_hset_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t value)
@@ -66,10 +108,107 @@ bool gavel_hset_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t va
     return gavel_hset(tx, key, field, gavel__format_int(value, storage));
 }
 
+bool gavel_hset_double(gavel_tx *tx, gavel_bytes key, gavel_bytes field, double value)
+{
+    char storage[GAVEL__DOUBLE_SIZE];
+    return format_double(tx, key, value, storage) && gavel_hset(tx, key, field, gavel_str(storage));
+}
+
 bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field)
 {
-    return add_write(tx, GAVEL__WRITE_HDEL, key, (gavel_bytes[2]){field, {NULL, 0}});
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_HDEL, .field = field});
 }
+
+/* ---- Counters ------------------------------------------------------------------------------ */
+
+/* It would fail inside EXEC, and the rest would stand. */
+static bool refuse_increment(
+    gavel_tx *tx, const gavel__foresight *foresight, const char *what, gavel_bytes key)
+{
+    tx->has_seen_others |= foresight->is_of_others;
+    gavel__body_poison_naming(tx, GAVEL_INVALID, what, key);
+    return false;
+}
+
+/* Adds the sum, if the value is known. False: the attempt is poisoned. */
+static bool foresee_sum(gavel_tx *tx, gavel_bytes key, gavel__edit *edit)
+{
+    gavel__foresight foresight;
+    int64_t value = 0;
+    gavel_found found = gavel__body_foresee(tx, key, edit->field, &foresight);
+    if (found == GAVEL_NOT_YET || found == GAVEL_FAILED)
+        return found == GAVEL_NOT_YET;
+    if (found == GAVEL_FOUND && !gavel__parse_int(foresight.value, &value))
+        return refuse_increment(
+            tx, &foresight, "counting: the value is not a 64-bit integer; key", key);
+    if (!gavel__add_ints(value, edit->number, &edit->sum))
+        return refuse_increment(
+            tx, &foresight, "counting: the sum is not a 64-bit integer; key", key);
+    edit->has_sum = true;
+    edit->is_sum_sure = foresight.is_sure;
+    return true;
+}
+
+static bool add_increment(gavel_tx *tx, gavel_bytes key, gavel__edit edit)
+{
+    if (tx->is_poisoned || !foresee_sum(tx, key, &edit))
+        return false;
+    return add_edit(tx, key, &edit);
+}
+
+bool gavel_incr(gavel_tx *tx, gavel_bytes key, int64_t by)
+{
+    return add_increment(tx, key, (gavel__edit){.kind = GAVEL__WRITE_INCR, .number = by});
+}
+
+bool gavel_hincr(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t by)
+{
+    if (field.data == NULL)
+        field = GAVEL_STR("");
+    return add_increment(
+        tx, key, (gavel__edit){.kind = GAVEL__WRITE_HINCR, .field = field, .number = by});
+}
+
+/* ---- Times to live ------------------------------------------------------------------------- */
+
+/* Zero would delete, or be refused inside EXEC; and so would what the server cannot add to its
+ * clock. */
+static bool is_life(gavel_tx *tx, gavel_bytes key, uint64_t ttl_ms)
+{
+    if (tx->is_poisoned)
+        return false;
+    if (ttl_ms >= 1 && ttl_ms <= GAVEL_TTL_MAX_MS)
+        return true;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "a time to live is 1 to %" PRIu64 " ms, not %" PRIu64 "; key", GAVEL_TTL_MAX_MS, ttl_ms);
+    gavel__body_poison_naming(tx, GAVEL_INVALID, message, key);
+    return false;
+}
+
+bool gavel_set_px(gavel_tx *tx, gavel_bytes key, gavel_bytes value, uint64_t ttl_ms)
+{
+    gavel__edit edit = {.kind = GAVEL__WRITE_SET_PX, .value = value, .number = (int64_t)ttl_ms};
+    return is_life(tx, key, ttl_ms) && add_edit(tx, key, &edit);
+}
+
+bool gavel_set_keep(gavel_tx *tx, gavel_bytes key, gavel_bytes value)
+{
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_SET_KEEP, .value = value});
+}
+
+bool gavel_expire_ms(gavel_tx *tx, gavel_bytes key, uint64_t ttl_ms)
+{
+    gavel__edit edit = {.kind = GAVEL__WRITE_EXPIRE, .number = (int64_t)ttl_ms};
+    return is_life(tx, key, ttl_ms) && add_edit(tx, key, &edit);
+}
+
+bool gavel_persist(gavel_tx *tx, gavel_bytes key)
+{
+    return add_edit(tx, key, &(gavel__edit){.kind = GAVEL__WRITE_PERSIST});
+}
+
+/* ---- Commands ------------------------------------------------------------------------------ */
 
 bool gavel_write(gavel_tx *tx, const gavel_command *command)
 {

@@ -25,6 +25,14 @@ gavel__command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gave
         .args = storage, .n_args = 3, .n_keys = 1, .first_key = 1, .key_step = 1};
 }
 
+gavel__command gavel__command_pttl(gavel_bytes storage[3], gavel_bytes key)
+{
+    storage[0] = GAVEL_STR("PTTL");
+    storage[1] = key;
+    return (gavel__command){
+        .args = storage, .n_args = 2, .n_keys = 1, .first_key = 1, .key_step = 1};
+}
+
 bool gavel__command_is_control(gavel_bytes name)
 {
     static const char *const control[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",

@@ -57,9 +57,10 @@ typedef enum gavel__command_use {
 bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
     gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE]);
 
-/* GET key and HGET key field, their arguments in `storage`. */
+/* GET key, HGET key field and PTTL key, their arguments in `storage`. */
 gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
 gavel__command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
+gavel__command gavel__command_pttl(gavel_bytes storage[3], gavel_bytes key);
 
 /*
  * Whether it is a control command: about the connection or the transaction, not the data (WATCH,

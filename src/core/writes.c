@@ -1,5 +1,5 @@
 /*
- * The overlay: see the drawing in the header. Used by bodies and rounds.
+ * Writes: see the drawing in the header. Used by bodies and rounds.
  */
 #include "core/writes.h"
 
@@ -49,20 +49,56 @@ void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savep
 
 /*
  * Whether an HSET or HDEL on this key is known not to meet a string. A SET before it says that it
- * will; a DEL, that it will not; and where nothing was written, a read of a field has shown it.
+ * will; a DEL, that it will not; and where nothing was written, a read of a field has shown it. A
+ * time to live says nothing of it.
  */
 static bool is_surely_hash(const gavel__writes *writes, const gavel__key *key)
 {
-    if (key->last_write == 0)
-        return key->is_fetched_as_hash;
-    const gavel__write *last = &writes->entries[key->last_write - 1];
-    switch (last->kind) {
+    for (size_t place = key->last_write; place > 0;) {
+        const gavel__write *entry = &writes->entries[place - 1];
+        switch (entry->kind) {
+        case GAVEL__WRITE_DEL:
+            return true;
+        case GAVEL__WRITE_HSET:
+        case GAVEL__WRITE_HDEL:
+        case GAVEL__WRITE_HINCR:
+            return entry->is_sure;
+        case GAVEL__WRITE_SET:
+        case GAVEL__WRITE_SET_PX:
+        case GAVEL__WRITE_SET_KEEP:
+        case GAVEL__WRITE_INCR:
+        case GAVEL__WRITE_APPEND:
+        case GAVEL__WRITE_OTHER:
+            return false;
+        case GAVEL__WRITE_EXPIRE:
+        case GAVEL__WRITE_PERSIST:
+            place = entry->previous;
+        }
+    }
+    return key->is_fetched_as_hash;
+}
+
+/* Of a counter: that what it comes to can be relied on; of a hash's, if that is not known, that it
+ * will not meet a string. */
+static bool is_surely_done(
+    const gavel__writes *writes, const gavel__key *key, const gavel__edit *edit)
+{
+    switch (edit->kind) {
+    case GAVEL__WRITE_SET:
+    case GAVEL__WRITE_SET_PX:
+    case GAVEL__WRITE_SET_KEEP:
     case GAVEL__WRITE_DEL:
+    case GAVEL__WRITE_EXPIRE:
+    case GAVEL__WRITE_PERSIST:
         return true;
     case GAVEL__WRITE_HSET:
     case GAVEL__WRITE_HDEL:
-        return last->is_sure;
-    case GAVEL__WRITE_SET:
+        return is_surely_hash(writes, key);
+    case GAVEL__WRITE_HINCR:
+        return edit->has_sum ? edit->is_sum_sure : is_surely_hash(writes, key);
+    case GAVEL__WRITE_INCR:
+        return edit->has_sum && edit->is_sum_sure;
+    case GAVEL__WRITE_APPEND:
     case GAVEL__WRITE_OTHER:
         return false;
     }
@@ -70,27 +106,34 @@ static bool is_surely_hash(const gavel__writes *writes, const gavel__key *key)
 }
 
 /* A new entry at the head of its key's chain; NULL: no memory. */
-static gavel__write *push(gavel__writes *writes, gavel__write_kind kind, gavel__key *key,
-    const struct gavel__transaction *writer)
+static gavel__write *push(gavel__writes *writes, gavel__key *key,
+    const struct gavel__transaction *writer, const gavel__edit *edit)
 {
     gavel__write *entries = gavel__grow(writes->allocator, writes->entries, writes->n_entries,
         &writes->entries_capacity, sizeof(*entries));
     if (entries == NULL)
         return NULL;
     writes->entries = entries;
-    bool is_sure = kind == GAVEL__WRITE_SET || kind == GAVEL__WRITE_DEL ||
-                   (kind != GAVEL__WRITE_OTHER && is_surely_hash(writes, key));
-    bool is_plain =
-        kind == GAVEL__WRITE_SET && (key->last_write == 0 || entries[key->last_write - 1].is_plain);
+    bool is_plain = edit->kind == GAVEL__WRITE_SET &&
+                    (key->last_write == 0 || entries[key->last_write - 1].is_plain);
     gavel__write *entry = &entries[writes->n_entries++];
-    *entry = (gavel__write){.kind = kind,
-        .is_sure = is_sure,
+    *entry = (gavel__write){.kind = edit->kind,
+        .is_sure = is_surely_done(writes, key, edit),
         .is_plain = is_plain,
+        .has_sum = edit->has_sum,
         .key = key,
         .previous = key->last_write,
-        .writer = writer};
+        .writer = writer,
+        .number = edit->number,
+        .sum = edit->sum};
     key->last_write = writes->n_entries;
     return entry;
+}
+
+static gavel__write *push_other(
+    gavel__writes *writes, gavel__key *key, const struct gavel__transaction *writer)
+{
+    return push(writes, key, writer, &(gavel__edit){.kind = GAVEL__WRITE_OTHER});
 }
 
 /* The request whose bytes are the commands' from `offset` on. False: no memory. */
@@ -113,33 +156,60 @@ static gavel__span append_arg(gavel__buffer *commands, gavel_bytes arg)
     return (gavel__span){commands->size - arg.size - 2, arg.size};
 }
 
-bool gavel__writes_add(gavel__writes *writes, gavel__write_kind kind, gavel__key *key,
-    const struct gavel__transaction *writer, gavel_bytes field, gavel_bytes value)
+bool gavel__writes_add(gavel__writes *writes, gavel__key *key,
+    const struct gavel__transaction *writer, const gavel__edit *edit)
 {
     static const struct {
         gavel_bytes name;
         size_t n_args;
         bool has_field;
         bool has_value;
+        bool has_number;
+        gavel_bytes word; /* data NULL: none; stands before the number */
     } forms[] = {
-        [GAVEL__WRITE_SET] = {{"SET", 3}, 3, false, true},
-        [GAVEL__WRITE_DEL] = {{"DEL", 3}, 2, false, false},
-        [GAVEL__WRITE_HSET] = {{"HSET", 4}, 4, true, true},
-        [GAVEL__WRITE_HDEL] = {{"HDEL", 4}, 3, true, false},
+        [GAVEL__WRITE_SET] = {{"SET", 3}, 3, false, true, false, {NULL, 0}},
+        [GAVEL__WRITE_SET_PX] = {{"SET", 3}, 5, false, true, true, {"PX", 2}},
+        [GAVEL__WRITE_SET_KEEP] = {{"SET", 3}, 4, false, true, false, {"KEEPTTL", 7}},
+        [GAVEL__WRITE_DEL] = {{"DEL", 3}, 2, false, false, false, {NULL, 0}},
+        [GAVEL__WRITE_HSET] = {{"HSET", 4}, 4, true, true, false, {NULL, 0}},
+        [GAVEL__WRITE_HDEL] = {{"HDEL", 4}, 3, true, false, false, {NULL, 0}},
+        [GAVEL__WRITE_INCR] = {{"INCRBY", 6}, 3, false, false, true, {NULL, 0}},
+        [GAVEL__WRITE_HINCR] = {{"HINCRBY", 7}, 4, true, false, true, {NULL, 0}},
+        [GAVEL__WRITE_APPEND] = {{"APPEND", 6}, 3, false, true, false, {NULL, 0}},
+        [GAVEL__WRITE_EXPIRE] = {{"PEXPIRE", 7}, 3, false, false, true, {NULL, 0}},
+        [GAVEL__WRITE_PERSIST] = {{"PERSIST", 7}, 2, false, false, false, {NULL, 0}},
     };
-    gavel__write *entry = push(writes, kind, key, writer);
+    gavel__write *entry = push(writes, key, writer, edit);
     if (entry == NULL)
         return false;
     gavel__buffer *commands = &writes->commands;
     size_t offset = commands->size;
-    gavel__resp_begin(commands, forms[kind].n_args);
-    gavel__resp_arg(commands, forms[kind].name);
+    gavel__resp_begin(commands, forms[edit->kind].n_args);
+    gavel__resp_arg(commands, forms[edit->kind].name);
     gavel__resp_arg(commands, key->node.key);
-    if (forms[kind].has_field)
-        entry->field = append_arg(commands, field);
-    if (forms[kind].has_value)
-        entry->value = append_arg(commands, value);
+    if (forms[edit->kind].has_field)
+        entry->field = append_arg(commands, edit->field);
+    if (forms[edit->kind].has_value)
+        entry->value = append_arg(commands, edit->value);
+    if (forms[edit->kind].word.data != NULL)
+        gavel__resp_arg(commands, forms[edit->kind].word);
+    if (forms[edit->kind].has_number)
+        gavel__resp_arg_int(commands, edit->number);
     return add_request(writes, offset, writes->n_entries);
+}
+
+bool gavel__writes_add_del(gavel__writes *writes, gavel__key *const *keys, size_t n_keys,
+    const struct gavel__transaction *writer)
+{
+    size_t offset = writes->commands.size;
+    gavel__resp_begin(&writes->commands, 1 + n_keys);
+    gavel__resp_arg(&writes->commands, GAVEL_STR("DEL"));
+    for (size_t i = 0; i < n_keys; i++) {
+        if (push(writes, keys[i], writer, &(gavel__edit){.kind = GAVEL__WRITE_DEL}) == NULL)
+            return false;
+        gavel__resp_arg(&writes->commands, keys[i]->node.key);
+    }
+    return add_request(writes, offset, 0);
 }
 
 bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args)
@@ -154,7 +224,7 @@ bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
     const struct gavel__transaction *writer, const gavel_bytes args[5])
 {
     size_t offset = writes->commands.size;
-    if (push(writes, GAVEL__WRITE_OTHER, key, writer) == NULL)
+    if (push_other(writes, key, writer) == NULL)
         return false;
     gavel__resp_command(&writes->commands, args, 5);
     return add_request(writes, offset, 0);
@@ -163,68 +233,12 @@ bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
 bool gavel__writes_taint(
     gavel__writes *writes, gavel__key *key, const struct gavel__transaction *writer)
 {
-    return push(writes, GAVEL__WRITE_OTHER, key, writer) != NULL;
+    return push_other(writes, key, writer) != NULL;
 }
-
-/* ---- Looking up ---------------------------------------------------------------------------- */
 
 gavel_bytes gavel__writes_bytes(const gavel__writes *writes, gavel__span span)
 {
     return (gavel_bytes){writes->commands.data + span.offset, span.size};
-}
-
-static gavel__overlay look_up_string(const gavel__write *last)
-{
-    switch (last->kind) {
-    case GAVEL__WRITE_SET:
-        return GAVEL__OVERLAY_VALUE;
-    case GAVEL__WRITE_DEL:
-        return GAVEL__OVERLAY_ABSENT;
-    case GAVEL__WRITE_HSET:
-    case GAVEL__WRITE_HDEL:
-    case GAVEL__WRITE_OTHER:
-        return GAVEL__OVERLAY_TAINTED;
-    }
-    return GAVEL__OVERLAY_TAINTED;
-}
-
-/* What one write says of a field; BASE: nothing, look further back. */
-static gavel__overlay look_at_field(
-    const gavel__writes *writes, const gavel__write *entry, gavel_bytes field)
-{
-    switch (entry->kind) {
-    case GAVEL__WRITE_HSET:
-        return gavel__bytes_equal(gavel__writes_bytes(writes, entry->field), field)
-                   ? GAVEL__OVERLAY_VALUE
-                   : GAVEL__OVERLAY_BASE;
-    case GAVEL__WRITE_HDEL:
-        return gavel__bytes_equal(gavel__writes_bytes(writes, entry->field), field)
-                   ? GAVEL__OVERLAY_ABSENT
-                   : GAVEL__OVERLAY_BASE;
-    case GAVEL__WRITE_DEL:
-        return GAVEL__OVERLAY_ABSENT;
-    case GAVEL__WRITE_SET:
-    case GAVEL__WRITE_OTHER:
-        return GAVEL__OVERLAY_TAINTED;
-    }
-    return GAVEL__OVERLAY_TAINTED;
-}
-
-gavel__overlay gavel__writes_look_up(const gavel__writes *writes, const gavel__key *key,
-    gavel_bytes field, const gavel__write **ret_write)
-{
-    for (size_t place = key->last_write; place > 0;) {
-        const gavel__write *entry = &writes->entries[place - 1];
-        gavel__overlay overlay =
-            field.data == NULL ? look_up_string(entry) : look_at_field(writes, entry, field);
-        if (overlay != GAVEL__OVERLAY_BASE) {
-            *ret_write = entry;
-            return overlay;
-        }
-        place = entry->previous;
-    }
-    *ret_write = NULL;
-    return GAVEL__OVERLAY_BASE;
 }
 
 /* ---- Composing ----------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /*
- * Writes: what the bodies of a round have written so far, as the commands for its EXEC, and as an
- * overlay on the values read, so that each body sees what those before it wrote.
+ * Writes: what the bodies of a round have written so far, as the commands for its EXEC. What they
+ * say of a value is looked up in the overlay (overlay.h).
  *
  *     entries:   [0] SET a   [1] HSET h f   [2] SET a   [3] DEL h
  *                  ^ 0          ^ 0           | 1         | 2       `previous`, from 1; 0: none
@@ -21,9 +21,16 @@ struct gavel__transaction;
 
 typedef enum gavel__write_kind {
     GAVEL__WRITE_SET,
+    GAVEL__WRITE_SET_PX,   /* with a time to live */
+    GAVEL__WRITE_SET_KEEP, /* keeping the one that it has */
     GAVEL__WRITE_DEL,
     GAVEL__WRITE_HSET,
     GAVEL__WRITE_HDEL,
+    GAVEL__WRITE_INCR,
+    GAVEL__WRITE_HINCR,
+    GAVEL__WRITE_APPEND,
+    GAVEL__WRITE_EXPIRE,
+    GAVEL__WRITE_PERSIST,
     GAVEL__WRITE_OTHER /* taints its key: what it does is not modelled */
 } gavel__write_kind;
 
@@ -36,13 +43,27 @@ typedef struct gavel__span {
 typedef struct gavel__write {
     gavel__write_kind kind;
     bool is_sure;  /* cannot fail with WRONGTYPE, as far as what was read is still true */
-    bool is_plain; /* it and all before it on this key are SETs */
+    bool is_plain; /* it and all before it on this key are SETs of a value alone */
+    bool has_sum;  /* INCR, HINCR: it will be `sum` */
     gavel__key *key;
     size_t previous; /* the entry before it on this key, from 1; 0: none */
     const struct gavel__transaction *writer;
     gavel__span field;
     gavel__span value;
+    int64_t number; /* as the edit's */
+    int64_t sum;
 } gavel__write;
+
+/* One of the modelled writes, as a body makes it; what its kind does not have is ignored. */
+typedef struct gavel__edit {
+    gavel__write_kind kind;
+    gavel_bytes field;
+    gavel_bytes value;
+    int64_t number;   /* INCR, HINCR: by how much; SET_PX, EXPIRE: for how many milliseconds */
+    bool has_sum;     /* INCR, HINCR: what it will come to is known: */
+    bool is_sum_sure; /* and rests on nothing that could fail */
+    int64_t sum;
+} gavel__edit;
 
 /* One command, as a body added it. */
 typedef struct gavel__request {
@@ -82,12 +103,13 @@ void gavel__writes_clear(gavel__writes *writes);
 gavel__savepoint gavel__writes_mark(const gavel__writes *writes);
 void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savepoint);
 
-/*
- * Adds one of the modelled commands: SET key value, DEL key, HSET key field value, HDEL key field;
- * what a kind does not have is ignored. False: no memory.
- */
-bool gavel__writes_add(gavel__writes *writes, gavel__write_kind kind, gavel__key *key,
-    const struct gavel__transaction *writer, gavel_bytes field, gavel_bytes value);
+/* Adds one of the modelled writes, as one command. False: no memory. */
+bool gavel__writes_add(gavel__writes *writes, gavel__key *key,
+    const struct gavel__transaction *writer, const gavel__edit *edit);
+
+/* Adds one DEL of several keys. False: no memory. */
+bool gavel__writes_add_del(gavel__writes *writes, gavel__key *const *keys, size_t n_keys,
+    const struct gavel__transaction *writer);
 
 /* Adds any command; gavel__writes_taint has named its keys. False: no memory. */
 bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args);
@@ -102,29 +124,14 @@ bool gavel__writes_taint(
 
 /*
  * Appends EXEC's commands to `out`, and gives every request its place. With `may_merge`, keys that
- * met nothing but SETs get their last values by one MSET: what comes between on a key nobody can
- * see, and a SET is answered with OK whatever was there. Not so when a round has commands whose
+ * met nothing but plain SETs get their last values by one MSET: what comes between on a key nobody
+ * can see, and a SET is answered with OK whatever was there. Not so when a round has commands whose
  * keys are only what the caller said of them.
  */
 void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer *out);
 
 /* Once composed: the only request at a place; SIZE_MAX: none, or several. */
 size_t gavel__writes_request_at(const gavel__writes *writes, size_t place);
-
-/* What the overlay knows of a value. */
-typedef enum gavel__overlay {
-    GAVEL__OVERLAY_BASE, /* nothing was written to it: what was read holds */
-    GAVEL__OVERLAY_VALUE,
-    GAVEL__OVERLAY_ABSENT, /* deleted */
-    GAVEL__OVERLAY_TAINTED /* written in a way that gavel cannot model */
-} gavel__overlay;
-
-/*
- * Looks the string at `key` up, or, with field.data not NULL, a field of the hash. *ret_write is
- * the entry that decided; NULL for BASE.
- */
-gavel__overlay gavel__writes_look_up(const gavel__writes *writes, const gavel__key *key,
-    gavel_bytes field, const gavel__write **ret_write);
 
 /* The bytes of a span; valid until the next write. */
 gavel_bytes gavel__writes_bytes(const gavel__writes *writes, gavel__span span);

@@ -159,6 +159,10 @@ static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
         char storage[GAVEL__INT_SIZE];
         gavel_found found = gavel_get_int(tx, w->args[1], &number);
         note_seen(a, w->args[1], found, gavel__format_int(number, storage));
+    } else if (is_word(w->args[0], "TTL")) {
+        char storage[GAVEL__INT_SIZE];
+        gavel_found found = gavel_ttl_ms(tx, w->args[1], &number);
+        note_seen(a, w->args[1], found, gavel__format_int(number, storage));
     } else if (is_word(w->args[0], "QUERY")) {
         query(tx, a, w);
     } else {
@@ -184,9 +188,31 @@ static void take_time(actor *a, gavel_bytes us)
     a->stage->now_us += n;
 }
 
+/* The writes that end in a number. */
+static bool play_number(gavel_tx *tx, const word_list *w)
+{
+    const gavel_bytes *args = w->args;
+    int64_t n = 0;
+    if (!gavel__parse_int(args[w->n_args - 1], &n))
+        return false;
+    if (is_word(args[0], "SETPX"))
+        gavel_set_px(tx, args[1], args[2], (uint64_t)n);
+    else if (is_word(args[0], "EXPIRE"))
+        gavel_expire_ms(tx, args[1], (uint64_t)n);
+    else if (is_word(args[0], "COUNT"))
+        gavel_incr(tx, args[1], n);
+    else if (is_word(args[0], "HCOUNT"))
+        gavel_hincr(tx, args[1], args[2], n);
+    else
+        return false;
+    return true;
+}
+
 static void play_write(gavel_tx *tx, actor *a, const word_list *w)
 {
     const gavel_bytes *args = w->args;
+    if (play_number(tx, w))
+        return;
     if (is_word(args[0], "SET"))
         gavel_set(tx, args[1], args[2]);
     else if (is_word(args[0], "DEL"))
@@ -195,6 +221,14 @@ static void play_write(gavel_tx *tx, actor *a, const word_list *w)
         gavel_hset(tx, args[1], args[2], args[3]);
     else if (is_word(args[0], "HDEL"))
         gavel_hdel(tx, args[1], args[2]);
+    else if (is_word(args[0], "DELS"))
+        gavel_del_many(tx, args + 1, w->n_args - 1);
+    else if (is_word(args[0], "KEEP"))
+        gavel_set_keep(tx, args[1], args[2]);
+    else if (is_word(args[0], "PERSIST"))
+        gavel_persist(tx, args[1]);
+    else if (is_word(args[0], "APPEND"))
+        gavel_append(tx, args[1], args[2]);
     else if (is_word(args[0], "ADD"))
         add(tx, args[1], args[2]);
     else if (is_word(args[0], "RESULT"))

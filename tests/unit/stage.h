@@ -54,7 +54,9 @@ typedef struct stage {
  *
  *     GET key          HGET key field         INT key             QUERY command ...
  *     SET key value    HSET key field value   ADD key n           WRITE command ...
- *     DEL key          HDEL key field         RESULT text
+ *     DEL key          HDEL key field         RESULT text         DELS key ...
+ *     SETPX key value ms   KEEP key value     EXPIRE key ms       PERSIST key
+ *     COUNT key n      HCOUNT key field n     APPEND key value    TTL key
  *     COMMIT           ABORT code             RETRY               AGAIN
  *     WAIT us: the body takes that long
  *

@@ -55,6 +55,17 @@ Test(core_merging, only_sets_on_keys_that_met_nothing_else_are_merged)
         {"WRITE INCR c; SET a 1; SET a 2", "INCR c / SET a 1 / SET a 2"},
         {"WRITE INCR a; SET a 1; SET b 2", "INCR a / SET a 1 / SET b 2"},
         {"HSET h f 1; DEL a", "HSET h f 1 / DEL a"},
+        {"SET a 1; SETPX b 2 90", "SET a 1 / SET b 2 PX 90"},
+        {"SET a 1; SETPX a 2 90; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 / SET a 2 PX 90"},
+        {"SETPX a 1 90; SET a 2; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 PX 90 / SET a 2"},
+        {"SET a 1; KEEP a 2; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 / SET a 2 KEEPTTL"},
+        {"SET a 1; EXPIRE a 90; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 / PEXPIRE a 90"},
+        {"SET a 1; PERSIST a; SET a 2; SET b 3; SET c 4",
+            "MSET b 3 c 4 / SET a 1 / PERSIST a / SET a 2"},
+        {"SET a 1; COUNT a 2; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 / INCRBY a 2"},
+        {"SET a 1; APPEND a 2; SET b 3; SET c 4", "MSET b 3 c 4 / SET a 1 / APPEND a 2"},
+        {"SET a 1; DELS a b; SET b 3; SET c 4; SET h 5",
+            "MSET c 4 h 5 / SET a 1 / DEL a b / SET b 3"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;

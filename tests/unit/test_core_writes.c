@@ -2,7 +2,7 @@
  * The overlay: what a look-up finds after which writes, how much of it is sure, that a rollback
  * leaves no trace, and what of it all leaves for the server, and where its replies will be.
  */
-#include "core/writes.h"
+#include "core/overlay.h"
 
 #include "faulty_memory.h"
 
@@ -43,42 +43,44 @@ static void close(desk *d)
     cr_assert_eq(d->memory.n_blocks, 0);
 }
 
-static const gavel_bytes none = {NULL, 0};
+static void add(desk *d, gavel__key *key, gavel__edit edit)
+{
+    cr_assert(gavel__writes_add(&d->writes, key, writer_at(0), &edit));
+}
 
 static void set(desk *d, gavel__key *key, const char *value)
 {
-    cr_assert(
-        gavel__writes_add(&d->writes, GAVEL__WRITE_SET, key, writer_at(0), none, gavel_str(value)));
+    add(d, key, (gavel__edit){.kind = GAVEL__WRITE_SET, .value = gavel_str(value)});
 }
 
 static void del(desk *d, gavel__key *key)
 {
-    cr_assert(gavel__writes_add(&d->writes, GAVEL__WRITE_DEL, key, writer_at(0), none, none));
+    add(d, key, (gavel__edit){.kind = GAVEL__WRITE_DEL});
 }
 
 static void hset(desk *d, gavel__key *key, const char *field, const char *value)
 {
-    cr_assert(gavel__writes_add(
-        &d->writes, GAVEL__WRITE_HSET, key, writer_at(0), gavel_str(field), gavel_str(value)));
+    add(d, key,
+        (gavel__edit){
+            .kind = GAVEL__WRITE_HSET, .field = gavel_str(field), .value = gavel_str(value)});
 }
 
 static void hdel(desk *d, gavel__key *key, const char *field)
 {
-    cr_assert(gavel__writes_add(
-        &d->writes, GAVEL__WRITE_HDEL, key, writer_at(0), gavel_str(field), none));
+    add(d, key, (gavel__edit){.kind = GAVEL__WRITE_HDEL, .field = gavel_str(field)});
 }
 
 static const gavel__write *finds(
     desk *d, const gavel__key *key, const char *field, gavel__overlay overlay, const char *value)
 {
-    const gavel__write *write = NULL;
-    gavel__overlay found = gavel__writes_look_up(&d->writes, key, gavel_str(field), &write);
-    cr_assert_eq((int)found, (int)overlay);
-    cr_assert_eq(write == NULL, overlay == GAVEL__OVERLAY_BASE);
+    gavel__aspect aspect = field != NULL ? GAVEL__ASPECT_FIELD : GAVEL__ASPECT_STRING;
+    gavel__sight sight = gavel__overlay_look(&d->writes, key, aspect, gavel_str(field));
+    cr_assert_eq((int)sight.overlay, (int)overlay);
+    cr_assert_eq(sight.root == NULL, overlay == GAVEL__OVERLAY_BASE);
     if (value != NULL)
-        cr_assert(
-            gavel__bytes_equal(gavel__writes_bytes(&d->writes, write->value), gavel_str(value)));
-    return write;
+        cr_assert(gavel__bytes_equal(
+            gavel__writes_bytes(&d->writes, sight.root->value), gavel_str(value)));
+    return sight.root;
 }
 
 static void has_commands(const desk *d, const char *encoded, size_t n_commands)
@@ -294,8 +296,10 @@ Test(core_writes, a_write_without_memory_can_be_rolled_back)
         open(&d);
         d.memory.n_left = n;
         gavel__savepoint savepoint = gavel__writes_mark(&d.writes);
-        is_done = gavel__writes_add(
-                      &d.writes, GAVEL__WRITE_SET, &d.a, writer_at(0), none, GAVEL_STR("1")) &&
+        gavel__edit edit = {.kind = GAVEL__WRITE_SET, .value = GAVEL_STR("1")};
+        gavel__key *keys[] = {&d.a, &d.h};
+        is_done = gavel__writes_add(&d.writes, &d.a, writer_at(0), &edit) &&
+                  gavel__writes_add_del(&d.writes, keys, 2, writer_at(0)) &&
                   gavel__writes_taint(&d.writes, &d.a, writer_at(0));
         gavel__writes_rollback(&d.writes, &savepoint);
         cr_assert_eq(d.a.last_write, 0);
