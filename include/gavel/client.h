@@ -69,6 +69,7 @@ typedef struct gavel_hooks {
     void (*on_event)(const gavel_event *event, void *user);
     void (*on_log)(gavel_log_level level, const char *line, void *user);
     void *user;
+    uint64_t reserved[4]; /* zero; see gavel/gavel.h */
 } gavel_hooks;
 
 /*
@@ -125,6 +126,7 @@ typedef struct gavel_config {
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
     gavel_hooks hooks;
+    uint64_t reserved[16]; /* zero; see gavel/gavel.h */
 } gavel_config;
 
 #define GAVEL_ERROR_SIZE 512
@@ -225,21 +227,25 @@ GAVEL_EXPORT bool gavel_cancel(gavel_client *client, gavel_ticket ticket);
 /* Latencies, call to outcome. Bucket i counts those below gavel_latency_bound_us(i). */
 #define GAVEL_N_LATENCIES 96
 
+/* Of gavel_stats' counters of outcomes: more than there are statuses. */
+#define GAVEL_N_STATUSES 32
+
 typedef struct gavel_stats {
-    uint64_t n_outcomes[GAVEL_UNKNOWN + 1]; /* by status */
-    uint64_t n_attempts;                    /* runs of bodies, those with AGAIN not counted */
-    uint64_t n_conflicts;                   /* EXECs that answered nil */
-    uint64_t n_rounds;                      /* rounds that reached EXEC */
-    uint64_t n_round_trips;                 /* writes followed by a wait for their replies */
-    uint64_t n_commands;                    /* sent, without those for markers */
-    uint64_t n_marker_commands;             /* sent for markers; a watched marker is no command */
-    uint64_t n_in_doubt;                    /* rounds whose reply to EXEC was lost */
-    uint64_t n_settled;                     /* of these, settled by the marker */
-    uint64_t n_links_up;                    /* links that came up, ever */
-    uint64_t n_links_down;                  /* links that were lost or never came up */
-    uint64_t n_sends;                       /* write system calls */
-    uint64_t n_receives;                    /* read system calls */
+    uint64_t n_outcomes[GAVEL_N_STATUSES]; /* by status; those that are none: 0 */
+    uint64_t n_attempts;                   /* runs of bodies, those with AGAIN not counted */
+    uint64_t n_conflicts;                  /* EXECs that answered nil */
+    uint64_t n_rounds;                     /* rounds that reached EXEC */
+    uint64_t n_round_trips;                /* writes followed by a wait for their replies */
+    uint64_t n_commands;                   /* sent, without those for markers */
+    uint64_t n_marker_commands;            /* sent for markers; a watched marker is no command */
+    uint64_t n_in_doubt;                   /* rounds whose reply to EXEC was lost */
+    uint64_t n_settled;                    /* of these, settled by the marker */
+    uint64_t n_links_up;                   /* links that came up, ever */
+    uint64_t n_links_down;                 /* links that were lost or never came up */
+    uint64_t n_sends;                      /* write system calls */
+    uint64_t n_receives;                   /* read system calls */
     uint64_t latencies[GAVEL_N_LATENCIES];
+    uint64_t reserved[16]; /* zero; see gavel/gavel.h */
 } gavel_stats;
 
 /* Copies the client's counters. Blocking client: any thread. Not in a body or hook: zeroes then. */

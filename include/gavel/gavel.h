@@ -7,6 +7,15 @@
  *     gavel/outcome.h       what is told about it
  *     gavel/lock.h          locks, for work outside Redis
  *     gavel/bytes.h, gavel/reply.h   how bytes and the server's replies are passed
+ *
+ * Programs outlive libraries, so the structs can grow without being rebuilt. Those that a program
+ * makes end in room, `reserved`, which later versions turn into fields, in place and at the same
+ * size; zero means there what an earlier version did. So make them by a designated initializer, or
+ * zeroed: what has no initializer is zero then, the room too. gavel refuses room that is not zero:
+ * it is a field of a newer version, which this one would pass over in silence, or a struct that was
+ * never zeroed. Only gavel makes gavel_event, which grows at its end. gavel_bytes, gavel_reply,
+ * gavel_allocator and gavel_error stay as they are. Enums get new values behind the old ones, so a
+ * switch needs a way out.
  */
 #ifndef GAVEL_GAVEL_H
 #define GAVEL_GAVEL_H

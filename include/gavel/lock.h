@@ -101,6 +101,7 @@ typedef struct gavel_lock_outcome {
     int64_t elapsed_us;       /* from the call to the outcome, in microseconds */
     const gavel_reply *reply; /* guarded command with keep_reply, HELD: the command's; else NULL */
     char message[GAVEL_MESSAGE_SIZE]; /* why, for people; may be "" */
+    uint64_t reserved[4];             /* zero; see gavel/gavel.h */
 } gavel_lock_outcome;
 
 /*
@@ -143,6 +144,7 @@ typedef struct gavel_lock_request {
     gavel_lock_lost *on_lost;
     /* Passed to the callbacks. */
     void *user;
+    uint64_t reserved[8]; /* zero; see gavel/gavel.h */
 } gavel_lock_request;
 
 /*
@@ -234,6 +236,7 @@ typedef struct gavel_lock_command {
     gavel_command command; /* its arguments are copied */
     uint32_t deadline_ms;  /* 0: 5000. From the call to the outcome */
     bool keep_reply;       /* hand the reply out in the outcome */
+    uint64_t reserved[4];  /* zero; see gavel/gavel.h */
 } gavel_lock_command;
 
 /*

@@ -78,6 +78,7 @@ typedef struct gavel_outcome {
     char message[GAVEL_MESSAGE_SIZE]; /* why, for people: names the key or the server; may be "" */
     const gavel_reply *replies; /* to the writes, in order; only with keep_replies, else NULL */
     size_t n_replies;
+    uint64_t reserved[8]; /* zero; see gavel/gavel.h */
 } gavel_outcome;
 
 /* Room for any outcome's text, with its NUL. */

@@ -21,6 +21,7 @@ typedef struct gavel_read {
     gavel_bytes field; /* data NULL: the string at the key; else that field of the hash */
     /* Not NULL: the reply to this command, as for gavel_query; key and field are not used. */
     const gavel_command *command;
+    uint64_t reserved[2]; /* zero; see gavel/gavel.h */
 } gavel_read;
 
 /*
@@ -65,6 +66,7 @@ typedef struct gavel_transaction {
      * INVALID, and so is a digest without an id. data NULL: not compared. At most GAVEL_DIGEST_MAX
      * bytes. */
     gavel_bytes digest;
+    uint64_t reserved[8]; /* zero; see gavel/gavel.h */
 } gavel_transaction;
 
 /* The most keys in one transaction: WATCH costs the server the square of their number. */

@@ -47,8 +47,9 @@ typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
 typedef struct gavel_command {
     const gavel_bytes *args;
     size_t n_args;
-    size_t first_key; /* 0: 1, the argument after the name */
-    size_t n_keys;    /* 0: 1; GAVEL_NO_KEYS: none, as of PUBLISH */
+    size_t first_key;     /* 0: 1, the argument after the name */
+    size_t n_keys;        /* 0: 1; GAVEL_NO_KEYS: none, as of PUBLISH */
+    uint64_t reserved[2]; /* zero; see gavel/gavel.h */
 } gavel_command;
 
 #define GAVEL_NO_KEYS SIZE_MAX

@@ -22,6 +22,22 @@ static inline bool gavel__multiply(size_t n, size_t size, size_t *ret_product)
     return true;
 }
 
+/* Whether the room for later fields at the end of a public struct is as it has to be. */
+#define GAVEL__HAS_CLEAN_ROOM(object)                                                              \
+    gavel__is_zero((object)->reserved, sizeof((object)->reserved) / sizeof((object)->reserved[0]))
+
+/* What is said where it is not. */
+#define GAVEL__UNCLEAN_ROOM                                                                        \
+    "`reserved` is not zero: the struct was not zeroed, or made for a newer gavel"
+
+static inline bool gavel__is_zero(const uint64_t *words, size_t n_words)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n_words; i++)
+        bits |= words[i];
+    return bits == 0;
+}
+
 /* n * size zeroed bytes, or NULL: no memory, or the product overflows. */
 void *gavel__alloc(const gavel_allocator *allocator, size_t n, size_t size);
 

@@ -168,6 +168,8 @@ bool gavel__config_complete(
 {
     static const gavel_config nothing;
     gavel_config complete = config != NULL ? *config : nothing;
+    if (!GAVEL__HAS_CLEAN_ROOM(&complete) || !GAVEL__HAS_CLEAN_ROOM(&complete.hooks))
+        return fail(ret_error, GAVEL__UNCLEAN_ROOM);
     for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
         if (!complete_field(&complete, field, ret_error))
             return false;

@@ -3,6 +3,7 @@
  */
 #include "core/commands.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 const gavel_bytes gavel__get_head = {"*2\r\n$3\r\nGET\r\n", 13};
@@ -95,6 +96,8 @@ bool gavel__command_resolve(const gavel_command *command, gavel__command_use use
             ret_message, GAVEL_MESSAGE_SIZE, "the command has too few arguments: no name");
         return false;
     }
+    if (!GAVEL__HAS_CLEAN_ROOM(command))
+        return refuse(ret_message, "the command's " GAVEL__UNCLEAN_ROOM, command->args[0]);
     if (command->n_args > UINT32_MAX)
         return refuse(ret_message, "the command has too many arguments", command->args[0]);
     if (use != GAVEL__USE_LOCKED && gavel__command_is_control(command->args[0]))

@@ -217,6 +217,8 @@ static bool add_keys(gavel__transaction *transaction, const gavel_transaction *r
 static bool add_declared_read(
     gavel__transaction *transaction, const gavel_read *read, gavel__buffer *scratch)
 {
+    if (!GAVEL__HAS_CLEAN_ROOM(read))
+        return refuse(transaction, "a read's " GAVEL__UNCLEAN_ROOM);
     gavel_bytes storage[3];
     gavel__command command = read->field.data != NULL
                                  ? gavel__command_hget(storage, read->key, read->field)
@@ -273,6 +275,8 @@ static bool add_id(gavel__transaction *transaction, const gavel_transaction *req
 static bool check(
     gavel__transaction *transaction, const gavel_transaction *request, const gavel__limits *limits)
 {
+    if (!GAVEL__HAS_CLEAN_ROOM(request))
+        return refuse(transaction, "the transaction's " GAVEL__UNCLEAN_ROOM);
     if (request->body == NULL)
         return refuse(transaction, "the transaction has no body");
     if (request->n_keys + request->n_reads == 0)

@@ -75,6 +75,8 @@ void gavel__locks_finish(gavel__locks *locks)
 static const char *fault_of(const gavel_lock_request *request)
 {
     uint32_t lease_ms = request->lease_ms;
+    if (!GAVEL__HAS_CLEAN_ROOM(request))
+        return "the request's " GAVEL__UNCLEAN_ROOM;
     if (request->name.data == NULL || request->name.size == 0)
         return "the lock has no name";
     if (request->name.size > GAVEL_LOCK_NAME_MAX)
@@ -229,9 +231,14 @@ gavel__lock_op *gavel__locks_extend(
 
 /* Finds the command's keys. One that ends where they would begin has none: TIME, say. False: what
  * is wrong with it stands in `ret_message`. */
-static bool resolve(
-    const gavel_command *command, gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE])
+static bool resolve(const gavel_lock_command *guarded, gavel__command *ret_command,
+    char ret_message[GAVEL_MESSAGE_SIZE])
 {
+    const gavel_command *command = &guarded->command;
+    if (!GAVEL__HAS_CLEAN_ROOM(guarded)) {
+        gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "the command's %s", GAVEL__UNCLEAN_ROOM);
+        return false;
+    }
     if (command->n_args > GAVEL_LOCK_ARGS_MAX) {
         gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "the command has more than 4096 arguments");
         return false;
@@ -251,7 +258,7 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
         return NULL;
     gavel__command resolved;
     char fault[GAVEL_MESSAGE_SIZE];
-    bool is_good = resolve(&command->command, &resolved, fault);
+    bool is_good = resolve(command, &resolved, fault);
     uint32_t deadline_ms = command->deadline_ms != 0 ? command->deadline_ms : default_deadline_ms;
     op->keep_reply = command->keep_reply;
     if (is_good) {

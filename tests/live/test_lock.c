@@ -97,7 +97,7 @@ Test(lock, bad_requests_are_invalid, .timeout = 60)
     live_rig rig = live_begin(NULL, NULL);
     const gavel_lock_request bad[] = {{.lease_ms = 1000}, {.name = GAVEL_STR("")},
         {.name = {long_name, sizeof(long_name)}}, {.name = GAVEL_STR("l"), .lease_ms = 99},
-        {.name = GAVEL_STR("l"), .lease_ms = 86400001}};
+        {.name = GAVEL_STR("l"), .lease_ms = 86400001}, {.name = GAVEL_STR("l"), .reserved = {1}}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         gavel_lock_outcome outcome = gavel_lock_acquire(rig.client, &bad[i]);
         cr_expect_eq(outcome.status, GAVEL_LOCK_INVALID);
@@ -173,6 +173,8 @@ Test(lock, guarded_command_hands_out_its_reply, .timeout = 60)
     cr_expect(live_contains(got.message, "WRONGTYPE"), "%s", got.message);
     cr_expect_eq(
         gavel_lock_do(lock, &(gavel_lock_command){.keep_reply = true}).status, GAVEL_LOCK_INVALID);
+    wrong.reserved[0] = 1;
+    cr_expect_eq(gavel_lock_do(lock, &wrong).status, GAVEL_LOCK_INVALID);
     locking_expect_released(lock, GAVEL_LOCK_RELEASED);
     live_end(&rig);
 }

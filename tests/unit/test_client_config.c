@@ -109,6 +109,12 @@ Test(client_config, sums_do_not_overflow)
         "config: max_links and max_gate_links together are more than 64");
 }
 
+Test(client_config, what_was_made_for_a_newer_version_is_refused)
+{
+    expect_refused(&(gavel_config){.reserved = {[15] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
+    expect_refused(&(gavel_config){.hooks.reserved = {1}}, "config: " GAVEL__UNCLEAN_ROOM);
+}
+
 Test(client_config, words)
 {
     char prefix[66];

@@ -204,6 +204,20 @@ Test(core_transaction, a_request_without_body_or_keys_is_refused)
         "keys or reads are counted, but the pointer is NULL");
 }
 
+/* A field of a newer version must not be passed over in silence. */
+Test(core_transaction, what_was_made_for_a_newer_version_is_refused)
+{
+    gavel_bytes args[] = {GAVEL_STR("GET"), GAVEL_STR("a")};
+    gavel_command command = {.args = args, .n_args = 2, .reserved = {0, 1}};
+    gavel_read reads[] = {{.command = &command}, {.key = args[1], .reserved = {0, 1}}};
+    is_refused(&(gavel_transaction){.body = do_nothing, .reads = reads, .n_reads = 1},
+        "the command's " GAVEL__UNCLEAN_ROOM ": \"GET\"");
+    is_refused(&(gavel_transaction){.body = do_nothing, .reads = &reads[1], .n_reads = 1},
+        "a read's " GAVEL__UNCLEAN_ROOM);
+    is_refused(&(gavel_transaction){.body = do_nothing, .reserved = {[7] = 1}},
+        "the transaction's " GAVEL__UNCLEAN_ROOM);
+}
+
 Test(core_transaction, what_is_declared_twice_is_refused)
 {
     gavel_bytes keys[] = {GAVEL_STR("a\n"), GAVEL_STR("a\n")};
@@ -267,8 +281,11 @@ Test(core_transaction, a_declared_command_without_keys_or_that_steers_is_refused
 {
     gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("b")};
     gavel_bytes watch[] = {GAVEL_STR("watch"), GAVEL_STR("a")};
-    gavel_command commands[] = {{NULL, 0, 0, 0}, {args, 1, 0, 0}, {args, 3, 3, 1}, {args, 3, 1, 3},
-        {args, 3, 2, SIZE_MAX - 1}, {args, 3, SIZE_MAX, 1}};
+    gavel_command commands[] = {{.n_keys = 0}, {.args = args, .n_args = 1},
+        {.args = args, .n_args = 3, .first_key = 3, .n_keys = 1},
+        {.args = args, .n_args = 3, .first_key = 1, .n_keys = 3},
+        {.args = args, .n_args = 3, .first_key = 2, .n_keys = SIZE_MAX - 1},
+        {.args = args, .n_args = 3, .first_key = SIZE_MAX, .n_keys = 1}};
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         gavel_read read = {.command = &commands[i]};
         is_refused(&(gavel_transaction){.body = do_nothing, .reads = &read, .n_reads = 1},
@@ -338,14 +355,18 @@ Test(core_transaction, commands_resolve_to_their_keys)
     cr_assert(resolve((gavel_command){.args = args, .n_args = 4}, &resolved));
     cr_assert_eq(resolved.n_keys, 1);
     cr_assert_eq(gavel__command_key(&resolved, 0).data, args[1].data);
-    cr_assert(resolve((gavel_command){args, 4, 2, 2}, &resolved));
+    cr_assert(resolve(
+        (gavel_command){.args = args, .n_args = 4, .first_key = 2, .n_keys = 2}, &resolved));
     cr_assert_eq(resolved.n_keys, 2);
     cr_assert_eq(gavel__command_key(&resolved, 0).data, args[2].data);
     cr_assert_eq(gavel__command_key(&resolved, 1).data, args[3].data);
     gavel__command untouched = resolved;
-    cr_assert_not(resolve((gavel_command){args, 4, 2, 3}, &resolved));
+    cr_assert_not(resolve(
+        (gavel_command){.args = args, .n_args = 4, .first_key = 2, .n_keys = 3}, &resolved));
     cr_assert_eq(memcmp(&untouched, &resolved, sizeof(resolved)), 0);
-    cr_assert(resolve((gavel_command){args, 1, 0, GAVEL_NO_KEYS}, &resolved));
+    cr_assert(
+        resolve((gavel_command){.args = args, .n_args = 1, .first_key = 0, .n_keys = GAVEL_NO_KEYS},
+            &resolved));
     cr_assert_eq(resolved.n_keys, 0);
 }
 
