@@ -121,7 +121,19 @@ typedef struct gavel_config {
     uint64_t id_ttl_ms;     /* 0: a day. How long an id is remembered; at most 100 years */
     /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
     const char *key_prefix;
-    const char *name;          /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    const char *name; /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    /*
+     * For rediss:// only. The server's certificate must be valid, signed by an authority that is
+     * trusted, and for the URL's host. Files are in PEM form; they are read by gavel_open, or, if
+     * that fails, which the log tells, by the next connection, and anew after a certificate was
+     * refused.
+     */
+    const char *ca_file;     /* NULL: the system's authorities, where ca_folder is NULL too */
+    const char *ca_folder;   /* NULL: none. Of certificates, as `openssl rehash` makes it */
+    const char *cert_file;   /* NULL: none. Ours, with what links it to its authority behind it */
+    const char *key_file;    /* NULL: in cert_file. The key of it, without a passphrase */
+    const char *server_name; /* NULL: the URL's host. Whose certificate it has to be */
+    bool is_insecure; /* false. true: any certificate will do, so whoever is between reads along */
     size_t max_reply_bytes;    /* 0: 64 MiB. Who reads more is NOT_SENT */
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
@@ -152,6 +164,9 @@ typedef struct gavel_error {
  *                                                gated
  *     connect_timeout_ms, command_timeout_ms     as there
  *     max_links                                  as there
+ *     ca_file, ca_folder, cert_file, key_file,   as there
+ *     server_name
+ *     insecure                                   its is_insecure: yes or no
  *     deadline_ms                                its default_deadline_ms
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
@@ -159,7 +174,8 @@ typedef struct gavel_error {
  * holds no bare slash, question mark or number sign (%2F, %3F, %23). An IPv6 host stands in
  * brackets. Of a host with several addresses each is tried; a name is looked up by a thread of
  * gavel's own, which ends with the answer, and which nobody waits for. Does not connect, so an
- * unreachable server is told by the first transaction. `config` may be NULL; it is copied, with its
+ * unreachable server is told by the first transaction; but for rediss:// it reads the authorities,
+ * which may take a tenth of a second. `config` may be NULL; it is copied, with its
  * strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL or
  * config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
  *

@@ -53,6 +53,7 @@ static void configure_links(gavel_client *client, const gavel_config *config)
     client->link_config = (gavel__link_config){
         .allocator = &client->allocator,
         .address = &client->address,
+        .tls = client->tls,
         .name = client->name,
         .dial = client->platform.dial,
         .dialler = client->platform.user,
@@ -152,11 +153,34 @@ static void unlock(void *owner)
     pthread_mutex_unlock(&client->mutex);
 }
 
+/* Here, and not within the deadline of the first transaction. What cannot be read is read again by
+ * the connections. */
+static bool set_up_tls(gavel_client *client, const gavel_config *config, gavel_error *ret_error)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    bool is_final;
+    if (!client->address.is_tls)
+        return true;
+    if (!gavel__has_tls())
+        return fail(
+            ret_error, "rediss://: this gavel was built without OpenSSL, and so without TLS");
+    gavel__tls_options options = gavel__config_tls(config, &client->address);
+    client->tls = gavel__tls_create(&options, &client->allocator);
+    if (client->tls == NULL)
+        return fail(ret_error, "no memory");
+    if (!gavel__tls_load(client->tls, message, &is_final))
+        gavel__client_log(client, GAVEL_LOG_WARNING, "%s: %s", client->address.label, message);
+    if (config->is_insecure)
+        gavel__client_log(client, GAVEL_LOG_WARNING,
+            "%s: is_insecure: the server's certificate is not checked", client->address.label);
+    return true;
+}
+
 static bool set_up(gavel_client *client, const gavel_config *config, gavel_error *ret_error)
 {
     const gavel_allocator *allocator = &client->allocator;
-    if (client->address.is_tls && !gavel__has_tls())
-        return fail(ret_error, "rediss://: this build of gavel has no TLS (hiredis_ssl)");
+    if (!set_up_tls(client, config, ret_error))
+        return false;
     client->key_prefix = copy_string(allocator, config->key_prefix);
     client->name = copy_string(allocator, config->name);
     if (client->key_prefix == NULL || client->name == NULL)
@@ -198,6 +222,7 @@ static void destroy(gavel_client *client)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)
         gavel__engine_finish(&client->engine);
+    gavel__tls_destroy(client->tls);
     gavel__address_finish(&client->address, &client->allocator);
     gavel__free(&client->allocator, client->key_prefix);
     gavel__free(&client->allocator, client->name);

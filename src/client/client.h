@@ -47,6 +47,7 @@ struct gavel_client {
     gavel_allocator allocator;
     gavel__platform platform;
     gavel__address address;
+    gavel__tls *tls; /* NULL: without */
     gavel__directory directory;
     char *key_prefix;
     char *name;

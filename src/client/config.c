@@ -22,12 +22,17 @@
     {                                                                                              \
 #field, in_url, GAVEL__CONFIG_WORD, PLACE(field), 0, 0, 0, NULL, null, NULL                \
     }
+#define SWITCH(field, in_url)                                                                      \
+    {                                                                                              \
+#field, in_url, GAVEL__CONFIG_SWITCH, PLACE(field), 0, 0, 1, NULL, NULL, switches          \
+    }
 #define CHOICE(field, in_url, names)                                                               \
     {                                                                                              \
 #field, in_url, GAVEL__CONFIG_CHOICE, PLACE(field), 0, 0,                                  \
             sizeof(names) / sizeof((names)[0]) - 1, NULL, NULL, names                              \
     }
 
+static const char *const switches[] = {"no", "yes"};
 static const char *const modes[] = {"adaptive", "optimistic", "gated"};
 
 /* What has a name in URLs is a matter of where a program runs, not of how it was written. */
@@ -39,6 +44,12 @@ const gavel__config_field gavel__config_fields[] = {
     NUMBER(connect_timeout_ms, "connect_timeout_ms", 1, 1000, UINT32_MAX, NULL),
     NUMBER(command_timeout_ms, "command_timeout_ms", 1, 1000, UINT32_MAX, NULL),
     NUMBER(max_links, "max_links", 1, 4, GAVEL__MAX_LANES, NULL),
+    WORD(ca_file, "ca_file", NULL),
+    WORD(ca_folder, "ca_folder", NULL),
+    WORD(cert_file, "cert_file", NULL),
+    WORD(key_file, "key_file", NULL),
+    WORD(server_name, "server_name", NULL),
+    SWITCH(is_insecure, "insecure"),
     NUMBER(max_gate_links, NULL, 1, 4, GAVEL__MAX_LANES, NULL),
     NUMBER(max_waiting_links, NULL, 1, 16, 256, NULL),
     NUMBER(gate_lease_ms, NULL, 50, 500, UINT32_MAX, "a round has to fit into it"),
@@ -56,6 +67,7 @@ const gavel__config_field gavel__config_fields[] = {
 #undef PLACE
 #undef NUMBER
 #undef WORD
+#undef SWITCH
 #undef CHOICE
 
 static bool fail(gavel_error *ret_error, const char *message)
@@ -66,15 +78,20 @@ static bool fail(gavel_error *ret_error, const char *message)
 
 /* ---- Fields -------------------------------------------------------------------------------- */
 
-/* Numbers and choices. */
+/* Numbers, choices and switches. */
 static uint64_t get(const gavel_config *config, const gavel__config_field *field)
 {
+    bool is_on;
     uint64_t wide;
     uint32_t narrow;
     const char *place = (const char *)config + field->offset;
     if (field->size == sizeof(wide)) {
         memcpy(&wide, place, sizeof(wide));
         return wide;
+    }
+    if (field->size == sizeof(is_on)) {
+        memcpy(&is_on, place, sizeof(is_on));
+        return is_on;
     }
     memcpy(&narrow, place, sizeof(narrow));
     return narrow;
@@ -83,9 +100,12 @@ static uint64_t get(const gavel_config *config, const gavel__config_field *field
 static void set(gavel_config *config, const gavel__config_field *field, uint64_t value)
 {
     uint32_t narrow = (uint32_t)value;
+    bool is_on = value != 0;
     char *place = (char *)config + field->offset;
     if (field->size == sizeof(value))
         memcpy(place, &value, sizeof(value));
+    else if (field->size == sizeof(is_on))
+        memcpy(place, &is_on, sizeof(is_on));
     else
         memcpy(place, &narrow, sizeof(narrow));
 }
@@ -131,6 +151,8 @@ static bool complete_field(
         if (get_word(config, field) == NULL)
             set_word(config, field, field->word);
         return true;
+    case GAVEL__CONFIG_SWITCH:
+        return true;
     case GAVEL__CONFIG_CHOICE:
         if (get(config, field) <= field->max)
             return true;
@@ -139,6 +161,51 @@ static bool complete_field(
         return false;
     }
     return false;
+}
+
+static bool refuse_pair(const char *one, const char *reason, gavel_error *ret_error)
+{
+    gavel__format(ret_error->message, sizeof(ret_error->message), "config: %s %s", one, reason);
+    return false;
+}
+
+/* The first of the options that only TLS has; NULL: none is set. */
+static const char *find_tls_option(const gavel_config *config)
+{
+    return config->ca_file != NULL       ? "ca_file"
+           : config->ca_folder != NULL   ? "ca_folder"
+           : config->cert_file != NULL   ? "cert_file"
+           : config->key_file != NULL    ? "key_file"
+           : config->server_name != NULL ? "server_name"
+           : config->is_insecure         ? "is_insecure"
+                                         : NULL;
+}
+
+static bool check_tls(
+    const gavel_config *config, const gavel__address *address, gavel_error *ret_error)
+{
+    const char *option = find_tls_option(config);
+    if (option != NULL && !address->is_tls)
+        return refuse_pair(option,
+            address->path != NULL ? "is for TLS, and the URL begins with unix://, not rediss://"
+                                  : "is for TLS, and the URL begins with redis://, not rediss://",
+            ret_error);
+    if (config->key_file != NULL && config->cert_file == NULL)
+        return refuse_pair("key_file", "is set, and no cert_file that it would be for", ret_error);
+    if (config->is_insecure && (config->ca_file != NULL || config->ca_folder != NULL))
+        return refuse_pair(config->ca_file != NULL ? "ca_file" : "ca_folder",
+            "is set, and is_insecure, by which nobody looks at it", ret_error);
+    return true;
+}
+
+gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address)
+{
+    return (gavel__tls_options){.ca_file = config->ca_file,
+        .ca_folder = config->ca_folder,
+        .cert_file = config->cert_file,
+        .key_file = config->key_file,
+        .server_name = config->server_name != NULL ? config->server_name : address->host,
+        .is_insecure = config->is_insecure};
 }
 
 static bool is_printable_word(const char *text)
@@ -288,6 +355,7 @@ static bool take_option(
         return take_number(config, field, option->value, ret_error);
     case GAVEL__CONFIG_WORD:
         return take_word(config, field, option->value, ret_error);
+    case GAVEL__CONFIG_SWITCH:
     case GAVEL__CONFIG_CHOICE:
         return take_choice(config, field, option->value, ret_error);
     }
@@ -315,7 +383,7 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
     if (!gavel__address_parse(
             url != NULL ? url : gavel__url_default(), allocator, &address, ret_error))
         return false;
-    if (!take_options(&asked, &address, ret_error) ||
+    if (!take_options(&asked, &address, ret_error) || !check_tls(&asked, &address, ret_error) ||
         !gavel__config_complete(&asked, ret_config, ret_error)) {
         gavel__address_finish(&address, allocator);
         return false;

@@ -6,6 +6,7 @@
 #ifndef GAVEL__CONFIG_H
 #define GAVEL__CONFIG_H
 
+#include "redis/tls.h"
 #include "redis/url.h"
 
 #include <gavel/client.h>
@@ -16,7 +17,8 @@
 typedef enum gavel__config_kind {
     GAVEL__CONFIG_NUMBER, /* uint32_t, uint64_t or size_t; 0 means its default */
     GAVEL__CONFIG_WORD,   /* const char *; NULL means its default */
-    GAVEL__CONFIG_CHOICE  /* an enum whose zero is its default */
+    GAVEL__CONFIG_CHOICE, /* an enum whose zero is its default */
+    GAVEL__CONFIG_SWITCH  /* bool; false is its default */
 } gavel__config_kind;
 
 /* One option: in gavel_config, and perhaps in URLs. */
@@ -44,6 +46,9 @@ extern const gavel__config_field gavel__config_fields[];
  */
 bool gavel__config_complete(
     const gavel_config *config, gavel_config *ret_config, gavel_error *ret_error);
+
+/* What it says of TLS with the server at an address; the strings are those of the two. */
+gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address);
 
 /*
  * The same, and the address, for a URL (NULL: gavel__url_default). The URL's options count as if

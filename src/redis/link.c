@@ -30,6 +30,9 @@ struct gavel__link {
     gavel__endpoint endpoint;    /* last dialled */
     gavel__transport *transport; /* NULL while DOWN */
     unsigned n_endings;          /* of connections, ever */
+    bool has_heard;              /* something from the server, since it was dialled */
+    bool is_to_probe;            /* the next dial: see gavel__link_loss, is_unheard */
+    bool has_probed;             /* in vain, and nothing was heard since */
 
     gavel__buffer out;       /* not yet sent */
     uint64_t n_sent_bytes;   /* since UP */
@@ -120,6 +123,23 @@ static void lose(gavel__link *link, const char *reason)
     end(link, &loss);
 }
 
+/* Whether the next dial is to find out if this is a port for TLS. */
+static bool is_unheard(const gavel__link *link)
+{
+    return link->state == GAVEL__LINK_HANDSHAKE && !link->has_heard && !link->has_probed &&
+           link->config.tls == NULL && link->config.address->path == NULL;
+}
+
+/* The transport has failed, and says why. */
+static void lose_transport(gavel__link *link)
+{
+    gavel__link_loss loss = {.is_final = link->transport->is_final, .is_unheard = is_unheard(link)};
+    link->is_to_probe = loss.is_unheard;
+    const char *when = link->state == GAVEL__LINK_HANDSHAKE ? " during the login" : "";
+    gavel__format(loss.message, sizeof(loss.message), "%s%s", link->transport->message, when);
+    end(link, &loss);
+}
+
 /* The same, for what came and could not be read. */
 static void lose_unread(gavel__link *link)
 {
@@ -185,7 +205,7 @@ static void go_on_dialling(gavel__link *link)
 {
     switch (link->transport->ops->connect(link->transport)) {
     case GAVEL__PROGRESS_FAILED:
-        lose(link, link->transport->message);
+        lose_transport(link);
         break;
     case GAVEL__PROGRESS_UNDER_WAY:
         break;
@@ -204,13 +224,17 @@ void gavel__link_connect(
     link->has_failed_sending = false;
     link->since_us = now_us;
     link->endpoint = *endpoint;
+    link->has_heard = false;
     if (!keep_marker(link, marker) || !gavel__reader_start(&link->reader)) {
         lose(link, "out of memory");
         return;
     }
     const gavel__link_config *config = &link->config;
     gavel_error error = {{0}};
-    gavel__destination destination = {config->address, &link->endpoint};
+    gavel__destination destination = {
+        config->address, &link->endpoint, config->tls, link->is_to_probe};
+    link->has_probed |= link->is_to_probe;
+    link->is_to_probe = false;
     link->transport = config->dial(config->dialler, destination, config->allocator, &error);
     if (link->transport == NULL)
         lose(link, error.message);
@@ -326,11 +350,13 @@ static bool take_input(gavel__link *link, long n, int64_t now_us)
     if (n == GAVEL__TRANSPORT_WOULD_BLOCK)
         return false;
     if (n == GAVEL__TRANSPORT_BROKEN) {
-        lose(link, link->transport->message);
+        lose_transport(link);
         return false;
     }
     if (link->state == GAVEL__LINK_UP)
         link->since_us = now_us;
+    link->has_heard = true;
+    link->has_probed = false;
     gavel__reader_feed(&link->reader, (gavel_bytes){link->input, (size_t)n});
     take_replies(link);
     return link->n_endings == n_endings && (size_t)n == INPUT_SIZE;

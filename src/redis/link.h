@@ -30,6 +30,8 @@ typedef struct gavel__link_loss {
     bool is_final;     /* trying again cannot help: wrong password, too old, MULTI not allowed */
     bool is_too_large; /* the reply that came next is larger than max_reply_bytes */
     gavel_bytes server_error; /* the server's own words, where it said any; else data NULL */
+    bool is_unheard; /* closed at the login without a word: the next connect tells whether TLS is
+                        what the server speaks */
     char message[GAVEL_MESSAGE_SIZE]; /* names the server; holds no secret */
 } gavel__link_loss;
 
@@ -49,6 +51,7 @@ typedef struct gavel__link_events {
 typedef struct gavel__link_config {
     const gavel_allocator *allocator; /* borrowed, as all of these */
     const gavel__address *address;
+    gavel__tls *tls;  /* NULL: without */
     const char *name; /* for CLIENT SETNAME; "": none */
     gavel__dial *dial;
     void *dialler;

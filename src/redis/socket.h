@@ -13,10 +13,10 @@ void gavel__socket_explain(int error, char message[GAVEL_MESSAGE_SIZE]);
 gavel__progress gavel__socket_connect(int fd, char message[GAVEL_MESSAGE_SIZE]);
 
 /*
- * TLS on a socket that is being connected, with the server's certificate checked against the
- * system's authorities and the address's host. Takes the fd over only if it succeeds.
+ * TLS on a socket that is being connected, as destination->tls says. Takes the fd over only if it
+ * succeeds.
  */
-gavel__transport *gavel__tls_create(int fd, const gavel__address *address,
+gavel__transport *gavel__tls_transport_create(int fd, const gavel__destination *destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
 
 #endif

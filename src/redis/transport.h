@@ -8,6 +8,7 @@
 #define GAVEL__TRANSPORT_H
 
 #include "redis/endpoint.h"
+#include "redis/tls.h"
 
 #include <stddef.h>
 
@@ -21,6 +22,7 @@ typedef struct gavel__transport {
     bool can_wait;                    /* receive can be told to wait; not so over TLS */
     bool awaits_read;                 /* connect waits for the fd to be readable, not writable */
     char message[GAVEL_MESSAGE_SIZE]; /* why connect or receive failed */
+    bool is_final;                    /* it would fail in the same way again */
 } gavel__transport;
 
 typedef enum gavel__progress {
@@ -32,7 +34,7 @@ typedef enum gavel__progress {
 typedef struct gavel__transport_ops {
     /*
      * Goes on with connecting (and TLS). Called at first right after dialling, then whenever the
-     * fd can be written or read. FAILED sets `message`.
+     * fd can be written or read. FAILED sets `message`, and perhaps is_final.
      */
     gavel__progress (*connect)(gavel__transport *transport);
 
@@ -55,8 +57,10 @@ typedef struct gavel__transport_ops {
 
 /* What is dialled. */
 typedef struct gavel__destination {
-    const gavel__address *address;   /* as the URL has it: TLS or not, and whose certificate */
+    const gavel__address *address;   /* as the URL has it: whose certificate */
     const gavel__endpoint *endpoint; /* where */
+    gavel__tls *tls;                 /* NULL: without */
+    bool is_probe; /* only to find out whether this is a port for TLS: never gets connected */
 } gavel__destination;
 
 /* Begins a connection and does not wait for it. NULL: failed at once, *ret_error says why, without
@@ -67,8 +71,5 @@ typedef gavel__transport *gavel__dial(void *dialler, gavel__destination destinat
 /* The real one: TCP, TLS or a unix socket. `dialler` is unused. */
 gavel__transport *gavel__dial_socket(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
-
-/* Whether this build can speak TLS. */
-bool gavel__has_tls(void);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct plain {
     gavel__transport base;
     const gavel_allocator *allocator; /* borrowed */
     bool is_connected;
+    bool has_asked; /* a probe: what it asks */
 } plain;
 
 /* ---- The plain transport ------------------------------------------------------------------- */
@@ -98,20 +99,64 @@ static const gavel__transport_ops plain_ops = {
     .close = plain_close,
 };
 
+/* ---- Probes -------------------------------------------------------------------------------- */
+
+/*
+ * A server for TLS closes a connection that begins with a command, without a word; what speaks no
+ * TLS may do so, too. This begins as TLS does, and both answer: TLS that this message is
+ * too long, Redis that this line is no command.
+ */
+static const char question[] = "\x16\x03\x01\xff\xff\r\n";
+
+static gavel__progress take_probe_answer(gavel__transport *transport)
+{
+    char type;
+    long n = plain_receive(transport, &type, 1, false);
+    if (n == GAVEL__TRANSPORT_WOULD_BLOCK)
+        return GAVEL__PROGRESS_UNDER_WAY;
+    transport->is_final = n == 1 && (type == '\x15' || type == '\x16');
+    strcpy(transport->message, transport->is_final
+                                   ? "the server speaks TLS on this port: use rediss://"
+                                   : "the connection was closed by the server during the login");
+    return GAVEL__PROGRESS_FAILED;
+}
+
+static gavel__progress probe_connect(gavel__transport *transport)
+{
+    plain *self = (plain *)transport;
+    if (self->has_asked)
+        return take_probe_answer(transport);
+    gavel__progress progress = plain_connect(transport);
+    if (progress != GAVEL__PROGRESS_DONE)
+        return progress;
+    self->has_asked = true;
+    transport->awaits_read = true;
+    plain_send(transport, question, sizeof(question) - 1); /* if it fails, receive says so */
+    return GAVEL__PROGRESS_UNDER_WAY;
+}
+
+static const gavel__transport_ops probe_ops = {
+    .connect = probe_connect,
+    .send = plain_send,
+    .receive = plain_receive,
+    .close = plain_close,
+};
+
+/* ---- Dialling ------------------------------------------------------------------------------ */
+
 static gavel__transport *plain_create(
-    int fd, const gavel_allocator *allocator, gavel_error *ret_error)
+    int fd, bool is_probe, const gavel_allocator *allocator, gavel_error *ret_error)
 {
     plain *self = gavel__alloc(allocator, 1, sizeof(*self));
     if (self == NULL) {
         strcpy(ret_error->message, "out of memory");
         return NULL;
     }
-    self->base = (gavel__transport){.ops = &plain_ops, .fd = fd, .can_wait = true};
+    self->base =
+        (gavel__transport){.ops = is_probe ? &probe_ops : &plain_ops, .fd = fd, .can_wait = true};
     self->allocator = allocator;
     return &self->base;
 }
-
-/* ---- Dialling ------------------------------------------------------------------------------ */
 
 /* The fd of a connection under way, or -1. */
 static int begin_connection(const gavel__endpoint *endpoint, gavel_error *ret_error)
@@ -150,44 +195,20 @@ static bool prepare_socket(int fd, bool is_tcp)
     return !is_tcp || (set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) && keep_alive(fd));
 }
 
-bool gavel__has_tls(void)
-{
-#ifdef GAVEL_HAS_TLS
-    return true;
-#else
-    return false;
-#endif
-}
-
-static gavel__transport *create(
-    int fd, const gavel__address *address, const gavel_allocator *allocator, gavel_error *ret_error)
-{
-#ifdef GAVEL_HAS_TLS
-    if (address->is_tls)
-        return gavel__tls_create(fd, address, allocator, ret_error);
-#else
-    (void)address;
-#endif
-    return plain_create(fd, allocator, ret_error);
-}
-
 gavel__transport *gavel__dial_socket(void *dialler, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
-    const gavel__address *address = destination.address;
     (void)dialler;
-    if (address->is_tls && !gavel__has_tls()) {
-        strcpy(ret_error->message, "this build of gavel cannot speak TLS");
-        return NULL;
-    }
     int fd = begin_connection(destination.endpoint, ret_error);
     if (fd < 0)
         return NULL;
     gavel__transport *transport = NULL;
-    if (prepare_socket(fd, address->path == NULL))
-        transport = create(fd, address, allocator, ret_error);
-    else
+    if (!prepare_socket(fd, destination.address->path == NULL))
         gavel__socket_explain(errno, ret_error->message);
+    else if (destination.tls != NULL)
+        transport = gavel__tls_transport_create(fd, &destination, allocator, ret_error);
+    else
+        transport = plain_create(fd, destination.is_probe, allocator, ret_error);
     if (transport == NULL)
         close(fd);
     return transport;

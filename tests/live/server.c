@@ -35,6 +35,7 @@ struct test_server {
     char url[96];
     char tcp_url[64];
     char port[16];
+    bool has_tls;
     char *password;
     char **args; /* copies, ended by NULL */
     pid_t pid;   /* 0: not running */
@@ -137,15 +138,19 @@ static void exec_server(const test_server *server, pid_t parent)
     const char *program = getenv("GAVEL_REDIS_SERVER");
     if (program == NULL || program[0] == '\0')
         program = "redis-server";
-    const char *args[MAX_ARGS] = {program, "--port", server->port, "--bind", "127.0.0.1",
-        "--unixsocket", server->path, "--dir", server->folder, "--save", "", "--appendonly", "no",
-        "--daemonize", "no"};
+    const char *args[MAX_ARGS] = {program, server->has_tls ? "--tls-port" : "--port", server->port,
+        "--bind", "127.0.0.1", "--unixsocket", server->path, "--dir", server->folder, "--save", "",
+        "--appendonly", "no", "--daemonize", "no"};
     size_t n_args = 0;
     while (args[n_args] != NULL)
         n_args++;
     if (server->password != NULL) {
         args[n_args++] = "--requirepass";
         args[n_args++] = server->password;
+    }
+    if (server->has_tls) {
+        args[n_args++] = "--port";
+        args[n_args++] = "0";
     }
     for (size_t i = 0; server->args[i] != NULL && n_args < MAX_ARGS - 1; i++)
         args[n_args++] = server->args[i];
@@ -235,7 +240,8 @@ static void choose_port(test_server *server)
         give_up("no port: %s", strerror(errno));
     close(fd);
     snprintf(server->port, sizeof(server->port), "%d", ntohs(address.sin_port));
-    snprintf(server->tcp_url, sizeof(server->tcp_url), "redis://127.0.0.1:%s", server->port);
+    snprintf(server->tcp_url, sizeof(server->tcp_url), "%s://127.0.0.1:%s",
+        server->has_tls ? "rediss" : "redis", server->port);
 }
 
 static void show_log(const test_server *server)
@@ -274,14 +280,15 @@ test_server *server_start(const server_options *options)
     copy_options(server, options);
     make_folder(server);
     start_janitor(server);
+    server->has_tls = options->has_tls;
     snprintf(server->port, sizeof(server->port), "0");
     for (int i = 0; i < START_TRIES; i++) {
-        if (options->has_tcp)
+        if (options->has_tcp || options->has_tls)
             choose_port(server);
         spawn(server);
         if (wait_until_up(server))
             return server;
-        if (!options->has_tcp)
+        if (!options->has_tcp && !options->has_tls)
             break;
     }
     show_log(server);
@@ -311,7 +318,7 @@ const char *server_url(const test_server *server)
 const char *server_tcp_url(const test_server *server)
 {
     if (server->tcp_url[0] == '\0')
-        give_up("started without has_tcp");
+        give_up("started without has_tcp and has_tls");
     return server->tcp_url;
 }
 

@@ -22,6 +22,7 @@ typedef struct test_server test_server;
 /* Zero means the default, which stands beside the field. */
 typedef struct server_options {
     bool has_tcp;         /* false: the unix socket only; else a free loopback port too */
+    bool has_tls;         /* false; else that port speaks TLS, and args name the certificates */
     const char *password; /* NULL: none. Of the default user */
     /* NULL: none. More of redis-server's arguments, ended by NULL; they come last and so win:
      * {"--user", "bob", "on", ">secret", "~*", "+@all", NULL} */
@@ -34,8 +35,8 @@ test_server *server_start(const server_options *options);
 /* Ends the server, removes its folder, frees. Takes NULL, and a server killed or paused. */
 void server_stop(test_server *server);
 
-/* The URL of the socket, and of the port (has_tcp only), without a login. They live as long as the
- * server, and stay the same over a restart. */
+/* The URL of the socket, and of the port (has_tcp, has_tls), without a login. They live as long as
+ * the server, and stay the same over a restart. */
 const char *server_url(const test_server *server);
 const char *server_tcp_url(const test_server *server);
 

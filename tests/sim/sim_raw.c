@@ -25,7 +25,7 @@ bool sim_raw_open(sim_raw *raw, sim_world *world)
     gavel__buffer_init(&raw->reply, &gavel__system_allocator);
     gavel__address address = {0};
     gavel__endpoint endpoint = {.size = 0};
-    gavel__destination destination = {&address, &endpoint};
+    gavel__destination destination = {.address = &address, .endpoint = &endpoint};
     raw->transport = platform.dial(platform.user, destination, &gavel__system_allocator, &error);
     if (raw->transport == NULL)
         return false;

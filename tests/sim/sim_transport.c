@@ -116,6 +116,10 @@ gavel__transport *sim__dial(void *dialler, gavel__destination destination,
         gavel__format(ret_error->message, sizeof ret_error->message, "no route to host");
         return NULL;
     }
+    if (destination.is_probe) { /* nobody speaks TLS here */
+        gavel__format(ret_error->message, sizeof ret_error->message, "connection reset by peer");
+        return NULL;
+    }
     sim_transport *self = gavel__alloc(allocator, 1, sizeof *self);
     if (self == NULL) {
         gavel__format(ret_error->message, sizeof ret_error->message, "no memory");

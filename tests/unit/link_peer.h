@@ -36,6 +36,7 @@ static struct peer {
     bool is_dial_refused;
     bool is_open;
     unsigned n_dials;
+    bool is_probe; /* the last dial */
 
     char sent[1 << 16]; /* by the link */
     size_t n_sent;
@@ -104,8 +105,8 @@ static inline gavel__transport *peer_dial(void *dialler, gavel__destination dest
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     (void)dialler;
-    (void)destination;
     (void)allocator;
+    peer.is_probe = destination.is_probe;
     peer.n_dials++;
     if (peer.is_dial_refused) {
         strcpy(ret_error->message, "no such host");

@@ -219,6 +219,55 @@ Test(client_config, bad_options_are_told)
     }
 }
 
+Test(client_config, options_of_tls)
+{
+    reading self;
+    cr_assert(read_url(
+        &self, "rediss://h?ca_file=%2Fa&ca_folder=/b&cert_file=c&key_file=d&server_name=e", NULL));
+    gavel__tls_options options = gavel__config_tls(&self.config, &self.address);
+    cr_expect_str_eq(options.ca_file, "/a");
+    cr_expect_str_eq(options.ca_folder, "/b");
+    cr_expect_str_eq(options.cert_file, "c");
+    cr_expect_str_eq(options.key_file, "d");
+    cr_expect_str_eq(options.server_name, "e");
+    cr_expect_not(options.is_insecure);
+    finish(&self);
+    cr_assert(read_url(&self, "rediss://h?insecure=yes", NULL));
+    options = gavel__config_tls(&self.config, &self.address);
+    cr_expect(options.is_insecure);
+    cr_expect_str_eq(options.server_name, "h");
+    finish(&self);
+}
+
+Test(client_config, contradictions_about_tls_name_both)
+{
+    static const struct {
+        const char *url;
+        gavel_config config;
+        const char *words[2];
+    } cases[] = {
+        {"redis://h", {.ca_file = "a"}, {"ca_file", "redis://"}},
+        {"redis://h", {.ca_folder = "a"}, {"ca_folder", "redis://"}},
+        {"redis://h", {.cert_file = "a"}, {"cert_file", "redis://"}},
+        {"redis://h", {.key_file = "a"}, {"key_file", "redis://"}},
+        {"redis://h", {.server_name = "a"}, {"server_name", "redis://"}},
+        {"redis://h?insecure=yes", {.name = "a"}, {"is_insecure", "redis://"}},
+        {"unix:///s", {.is_insecure = true}, {"is_insecure", "unix://"}},
+        {"rediss://h", {.key_file = "a"}, {"key_file", "cert_file"}},
+        {"rediss://h", {.ca_file = "a", .is_insecure = true}, {"ca_file", "is_insecure"}},
+        {"rediss://h?insecure=yes", {.ca_folder = "a"}, {"ca_folder", "is_insecure"}},
+        {"rediss://h?insecure=no", {.is_insecure = true}, {"insecure in the URL", "is_insecure"}},
+        {"rediss://h?insecure=1", {.name = "a"}, {"insecure", "no, yes"}},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        reading self;
+        cr_expect_not(read_url(&self, cases[i].url, &cases[i].config), "%s", cases[i].url);
+        for (size_t j = 0; j < 2; j++)
+            cr_expect(strstr(self.error.message, cases[i].words[j]) != NULL, "%s: %s", cases[i].url,
+                self.error.message);
+    }
+}
+
 Test(client_config, a_default_deadline_is_within_the_markers_life)
 {
     expect_refused(&(gavel_config){.default_deadline_ms = 450001},

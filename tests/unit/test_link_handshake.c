@@ -267,3 +267,36 @@ Test(link_handshake, a_long_label_leaves_room_for_the_reason)
     connect_link(GAVEL_STR(""));
     cr_expect(has(seen.loss.message, "x...: no such host"), "%s", seen.loss.message);
 }
+
+/* A server that hangs up at the login may be one that expects TLS: the next dial finds out, once.
+ */
+Test(link_handshake, a_server_that_hangs_up_at_the_login)
+{
+    peer.is_closed = true;
+    for (int i = 0; i < 3; i++) {
+        memset(&seen, 0, sizeof(seen));
+        if (i == 0)
+            cr_assert(create());
+        connect_link(GAVEL_STR(""));
+        be_readable();
+        cr_expect_str_eq(seen.log, "DOWN ");
+        cr_expect_str_eq(seen.loss.message,
+            "redis://h:6379: the connection was closed by the server during the login");
+        cr_expect_not(seen.loss.is_final);
+        cr_expect_eq(seen.loss.is_unheard, i == 0);
+        cr_expect_eq(peer.is_probe, i == 1);
+    }
+}
+
+/* One that has said something is no such server. */
+Test(link_handshake, a_server_that_hangs_up_behind_its_hello)
+{
+    peer.is_closed = true;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO);
+    be_readable();
+    be_readable();
+    cr_expect_str_eq(seen.log, "DOWN ");
+    cr_expect_not(seen.loss.is_unheard);
+}

@@ -31,6 +31,7 @@ static int listener = -1;
 static int peer = -1; /* the accepted connection */
 static gavel__address address;
 static gavel__endpoint endpoint;
+static gavel__tls *tls; /* NULL: without */
 static gavel__transport *transport;
 
 static void set_up(void)
@@ -44,6 +45,7 @@ static void tear_down(void)
 {
     if (transport != NULL)
         transport->ops->close(transport);
+    gavel__tls_destroy(tls);
     if (peer >= 0)
         close(peer);
     if (listener >= 0)
@@ -90,7 +92,7 @@ static void listen_tcp(const char *scheme)
 static gavel__transport *dial(gavel_error *ret_error)
 {
     ret_error->message[0] = '\0';
-    gavel__destination destination = {&address, &endpoint};
+    gavel__destination destination = {.address = &address, .endpoint = &endpoint, .tls = tls};
     return gavel__dial_socket(NULL, destination, &gavel__system_allocator, ret_error);
 }
 
@@ -431,34 +433,53 @@ Test(transport, a_round_trip_is_one_send_and_one_receive)
 
 /* ---- TLS ----------------------------------------------------------------------------------- */
 
-Test(transport, tls_with_a_peer_that_speaks_none)
+/* Dials a peer; false: this build has no TLS. */
+static bool begin_tls(void)
 {
     gavel_error error;
+    if (!gavel__has_tls())
+        return false;
     listen_tcp("rediss");
+    tls = gavel__tls_create(
+        &(gavel__tls_options){.server_name = "127.0.0.1"}, &gavel__system_allocator);
     transport = dial(&error);
-    if (!gavel__has_tls()) {
-        cr_expect_null(transport);
-        cr_expect_str_eq(error.message, "this build of gavel cannot speak TLS");
-        return;
-    }
     cr_assert_not_null(transport, "%s", error.message);
     peer = accept(listener, NULL, NULL);
+    return true;
+}
+
+Test(transport, tls_with_a_peer_that_speaks_none)
+{
+    if (!begin_tls())
+        return;
     cr_assert_eq(write(peer, "-ERR what?\r\n", 12), 12);
     cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
-    cr_expect_eq(strncmp(transport->message, "TLS: ", 5), 0, "%s", transport->message);
+    cr_expect(transport->is_final);
+    cr_expect_str_eq(transport->message,
+        "the server does not speak TLS on this port: use redis://, or its port for TLS");
+}
+
+/* A plain Redis only answers what has ended in a line's end. */
+Test(transport, tls_tempts_a_peer_that_speaks_none)
+{
+    char hello[4096];
+    if (!begin_tls())
+        return;
+    cr_expect_eq(transport->ops->connect(transport), GAVEL__PROGRESS_UNDER_WAY);
+    await(peer, POLLIN);
+    ssize_t n = read(peer, hello, sizeof(hello));
+    cr_assert_gt(n, 5);
+    cr_expect_eq(hello[4], '\n');
+    cr_expect_null(memchr(hello, 0, 5), "what ends a string ends the line without an end");
 }
 
 Test(transport, tls_with_a_peer_that_hangs_up)
 {
-    gavel_error error;
-    if (!gavel__has_tls())
+    if (!begin_tls())
         return;
-    listen_tcp("rediss");
-    transport = dial(&error);
-    cr_assert_not_null(transport, "%s", error.message);
-    peer = accept(listener, NULL, NULL);
     close(peer);
     peer = -1;
     cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
+    cr_expect_not(transport->is_final);
     cr_expect_neq(transport->message[0], '\0');
 }
