@@ -48,6 +48,7 @@ typedef struct cli_options {
     int64_t lease_ms;       /* lock: 10000 */
     int64_t wait_ms;        /* lock: CLI_FOR_EVER. 0: does not wait */
     int64_t grace_ms;       /* lock: 5000. From TERM to KILL */
+    int64_t at_least_ms;    /* lock: 0. How long the lock is held at least */
     char **command;         /* lock: ended by NULL */
     bool is_json;           /* locks: false */
     bool is_forced;         /* unlock: false */

@@ -2,6 +2,7 @@
  * gavel lock: runs a command while a lock is held.
  *
  *     WAITING --held--> RUNNING --the command is gone--------> RELEASING --told--> the end
+ *        |                 |--the same, but too soon--> KEEPING--^
  *        |                 '--lost--> ENDING --all are gone------^
  *        |--held, and a signal has come--------------------------^
  *        '--busy, no server, a signal--> the end
@@ -37,7 +38,13 @@ static const int passed_on[] = {
 #define I_FIRST_HARMLESS 6 /* SIGWINCH */
 #define I_STOP 7           /* SIGTSTP */
 
-typedef enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_ENDING, PHASE_RELEASING } phase;
+typedef enum phase {
+    PHASE_WAITING,
+    PHASE_RUNNING,
+    PHASE_KEEPING, /* what --at-least asks for: the command is gone, the lock stays */
+    PHASE_ENDING,
+    PHASE_RELEASING
+} phase;
 
 typedef struct job {
     const cli_options *options;
@@ -55,10 +62,11 @@ typedef struct job {
     ev_signal on_child;
     ev_timer contact;
     ev_timer grace;
+    ev_timer at_least;                /* runs from the grant on */
     bool has_contact;                 /* a connection came up, ever */
     bool is_cut_off;                  /* none has come up since the last one was lost */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why that was */
-    int end_signal;                   /* PHASE_WAITING: what ended it */
+    int end_signal;                   /* PHASE_WAITING and KEEPING: what ended it */
     bool is_lost;
     bool is_stopping; /* TSTP was passed on: gavel stops when the command has */
     int status;
@@ -90,7 +98,7 @@ static void on_released(const gavel_lock_outcome *outcome, void *user)
     job *self = user;
     if (outcome->status == GAVEL_LOCK_LOST && !self->is_lost) {
         self->is_lost = true;
-        cli_say("%s: was lost before the command had ended: %s", self->what,
+        cli_say("%s: was lost before it was released: %s", self->what,
             gavel_lock_reason_meaning(outcome->reason));
     } else if (outcome->status != GAVEL_LOCK_RELEASED && !self->is_lost) {
         cli_say(
@@ -103,8 +111,41 @@ static void release(job *self)
 {
     set_phase(self, PHASE_RELEASING);
     ev_timer_stop(self->loop, &self->grace);
+    ev_timer_stop(self->loop, &self->at_least);
     if (!gavel_lock_begin_release(self->lock, on_released, self))
         finish(self, status_of(self));
+}
+
+/* ---- Keeping ------------------------------------------------------------------------------- */
+
+static void on_kept(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    job *self = timer->data;
+    if (self->phase == PHASE_KEEPING)
+        release(self);
+}
+
+/* Releases the lock, but not before it was held for as long as it should be. There is no command
+ * to stop and to go on with any more: gavel does so like any program. */
+static void release_in_time(job *self)
+{
+    if (!ev_is_active(&self->at_least)) {
+        release(self);
+        return;
+    }
+    set_phase(self, PHASE_KEEPING);
+    for (size_t i = I_FIRST_HARMLESS; i < N_PASSED_ON; i++)
+        ev_signal_stop(self->loop, &self->signals[i]);
+}
+
+static void keep_until(job *self, int64_t ms)
+{
+    ev_now_update(self->loop);
+    ev_timer_set(&self->at_least, (double)ms / 1000., 0.);
+    if (ms > 0)
+        ev_timer_start(self->loop, &self->at_least);
 }
 
 /* ---- Losing -------------------------------------------------------------------------------- */
@@ -135,7 +176,14 @@ static void end_command(job *self, const char *reason)
 static void on_lost(gavel_lock *lock, gavel_lock_reason reason, void *user)
 {
     (void)lock;
-    end_command(user, gavel_lock_reason_meaning(reason));
+    job *self = user;
+    end_command(self, gavel_lock_reason_meaning(reason));
+    if (self->phase != PHASE_KEEPING)
+        return;
+    self->is_lost = true;
+    cli_say("%s: lost before the time of --at-least was over: %s", self->what,
+        gavel_lock_reason_meaning(reason));
+    release(self);
 }
 
 /* ---- The command --------------------------------------------------------------------------- */
@@ -175,7 +223,7 @@ static void on_child(struct ev_loop *loop, ev_signal *watcher, int events)
     if (stop != 0)
         on_stopped(self, stop);
     else if (self->phase == PHASE_RUNNING && self->command.is_gone)
-        release(self);
+        release_in_time(self);
     else if (self->phase == PHASE_ENDING && self->command.is_gone &&
              cli_command_is_over(&self->command))
         release(self);
@@ -201,6 +249,9 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     if (self->phase == PHASE_WAITING) {
         self->end_signal = number;
         gavel_lock_cancel(self->client, self->ticket); /* Too late? Then on_acquired comes now. */
+    } else if (self->phase == PHASE_KEEPING) {
+        self->end_signal = number;
+        release(self);
     } else if (number == SIGCONT) {
         on_continued(self);
     } else {
@@ -244,6 +295,7 @@ static bool start_command(job *self)
 static void run_command(job *self)
 {
     set_phase(self, PHASE_RUNNING);
+    keep_until(self, self->options->at_least_ms);
     if (gavel_lock_remaining_ms(self->lock) == 0) {
         self->is_lost = true;
         cli_say("%s: was lost before the command could be started", self->what);
@@ -379,8 +431,9 @@ int cli_lock(const cli_options *options)
     cli_inherited_note(&self.inherited);
     ev_timer_init(&self.contact, on_no_contact, CONTACT_S, 0.);
     ev_timer_init(&self.grace, on_grace_over, 0., 0.);
+    ev_timer_init(&self.at_least, on_kept, 0., 0.);
     ev_signal_init(&self.on_child, on_child, SIGCHLD);
-    self.contact.data = self.grace.data = self.on_child.data = &self;
+    self.contact.data = self.grace.data = self.at_least.data = self.on_child.data = &self;
     /* A message to a standard error that is gone must not end gavel: it looks after the command. */
     signal(SIGPIPE, SIG_IGN);
     if (begin(&self)) {

@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static const char *const lock_flags[] = {"--lease-ms", "--wait-ms", "--grace-ms", NULL};
+static const char *const lock_flags[] = {
+    "--lease-ms", "--wait-ms", "--grace-ms", "--at-least", NULL};
 static const char *const locks_flags[] = {"--json", NULL};
 static const char *const unlock_flags[] = {"--force", NULL};
 
@@ -17,14 +18,18 @@ static const cli_verb verbs[] = {
         .run = cli_lock,
         .words = CLI_NAME_AND_COMMAND,
         .flags = lock_flags,
-        .usage = "lock [--lease-ms N] [--wait-ms N] [--grace-ms N] NAME [--] COMMAND ...",
+        .usage = "lock [--lease-ms N] [--wait-ms N] [--grace-ms N] [--at-least TIME] NAME [--] "
+                 "COMMAND ...",
         .help = "Runs the command while the lock is held, with GAVEL_FENCE and GAVEL_LOCK in its\n"
                 "environment. If the lock is lost the command is ended.\n\n"
                 "  --lease-ms N     how long the server keeps the lock for a gavel that it does\n"
                 "                   not hear of; default 10000. Renewed at a third of it\n"
                 "  --wait-ms N      how long to wait for the lock; 0: not at all. Default: for\n"
                 "                   as long as it takes\n"
-                "  --grace-ms N     from TERM to KILL when the lock is lost; default 5000\n\n"
+                "  --grace-ms N     from TERM to KILL when the lock is lost; default 5000\n"
+                "  --at-least TIME  holds the lock that long (500ms, 30s, 5m, 2h), also if the\n"
+                "                   command has ended: for a job that machines start at the\n"
+                "                   same time, and one of them should do\n\n"
                 "Exit status: the command's own; 128+N if signal N ended it; 64 wrong usage;\n"
                 "69 the server cannot be reached, or refuses; 71 no memory or process; 74 the\n"
                 "lock was lost while the command ran; 75 it was not had in time; 126, 127 the\n"

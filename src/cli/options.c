@@ -14,7 +14,7 @@
 
 /* ---- The options --------------------------------------------------------------------------- */
 
-typedef enum flag_kind { IS_NUMBER, IS_TEXT, IS_SWITCH } flag_kind;
+typedef enum flag_kind { IS_NUMBER, IS_TIME, IS_TEXT, IS_SWITCH } flag_kind;
 
 /* Every option of every verb. */
 static const struct flag {
@@ -29,6 +29,7 @@ static const struct flag {
     {"--lease-ms", IS_NUMBER, offsetof(cli_options, lease_ms), 100, 86400000},
     {"--wait-ms", IS_NUMBER, offsetof(cli_options, wait_ms), 0, UINT32_MAX - 1},
     {"--grace-ms", IS_NUMBER, offsetof(cli_options, grace_ms), 0, 86400000},
+    {"--at-least", IS_TIME, offsetof(cli_options, at_least_ms), 0, 86400000},
     {"--json", IS_SWITCH, offsetof(cli_options, is_json), 0, 0},
     {"--force", IS_SWITCH, offsetof(cli_options, is_forced), 0, 0},
 };
@@ -97,6 +98,40 @@ static bool take_number(parser *p, const struct flag *flag, const char *text)
     return true;
 }
 
+/* A number with its unit: "500ms", "30s", "5m", "2h". */
+static bool parse_time(gavel_bytes text, int64_t *ret_ms)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    size_t n_digits = strspn(text.data, "0123456789");
+    int64_t number = 0;
+    if (!gavel__parse_int((gavel_bytes){text.data, n_digits}, &number))
+        return false;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(text.data + n_digits, units[i].name) != 0 || number > INT64_MAX / units[i].ms)
+            continue;
+        *ret_ms = number * units[i].ms;
+        return true;
+    }
+    return false;
+}
+
+static bool take_time(parser *p, const struct flag *flag, const char *text)
+{
+    int64_t ms = 0;
+    if (!parse_time(gavel_str(text), &ms) || ms < flag->min || ms > flag->max) {
+        char what[128];
+        gavel__format(what, sizeof(what),
+            ": %s takes a number with its unit, such as 500ms, 30s, 5m, 2h, up to %" PRId64 "h",
+            flag->name, flag->max / 3600000);
+        return complain(p, what, text);
+    }
+    memcpy((char *)&p->options + flag->offset, &ms, sizeof(ms));
+    return true;
+}
+
 /* An option, as "--name", "--name value" or "--name=value". */
 static bool take_option(parser *p)
 {
@@ -119,6 +154,8 @@ static bool take_option(parser *p)
         value = *p->at++;
     if (flag->kind == IS_NUMBER)
         return take_number(p, flag, value);
+    if (flag->kind == IS_TIME)
+        return take_time(p, flag, value);
     memcpy((char *)&p->options + flag->offset, &value, sizeof(value));
     return true;
 }

@@ -35,6 +35,13 @@ Test(usage, mistakes_are_named)
     EXPECT_USAGE("lock: --force: there is no such option", "lock", "--force", "a", "true");
     EXPECT_USAGE("lock: 99: --lease-ms takes a number from 100", "lock", "--lease-ms", "99", "a");
     EXPECT_USAGE("lock: 1s: --wait-ms takes a number from 0", "lock", "a", "--wait-ms=1s", "b");
+    EXPECT_USAGE("lock: 5: --at-least takes a number with its unit, such as 500ms, 30s, 5m, 2h, up",
+        "lock", "--at-least", "5", "a", "true");
+    EXPECT_USAGE("lock: 25h: --at-least takes", "lock", "--at-least=25h", "a", "true");
+    EXPECT_USAGE("lock: s: --at-least takes", "lock", "--at-least", "s", "a", "true");
+    EXPECT_USAGE("lock: -1s: --at-least takes", "lock", "--at-least", "-1s", "a", "true");
+    EXPECT_USAGE("lock: 9223372036854775807h: --at-least takes", "lock",
+        "--at-least=9223372036854775807h", "a", "true");
     EXPECT_USAGE("lock: --grace-ms: a value is missing", "lock", "--grace-ms");
     EXPECT_USAGE("lock: config: key_prefix holds a brace", "lock", "--prefix", "{a}", "b", "true");
     EXPECT_USAGE("locks: x: one argument too many", "locks", "x");
