@@ -15,6 +15,8 @@
 
 #include "redis/url.h"
 
+#include <gavel/client.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,7 +45,7 @@ typedef enum cli_status {
 typedef struct cli_options {
     const char *url;        /* NULL: $GAVEL_URL, or redis://127.0.0.1:6379 */
     gavel__address address; /* what the URL says */
-    const char *prefix;     /* as the URL has it, or "gavel:" */
+    gavel_config config;    /* what both say, with the defaults in place */
     const char *name;       /* of the lock */
     int64_t lease_ms;       /* lock: 10000 */
     int64_t wait_ms;        /* lock: CLI_FOR_EVER. 0: does not wait */

@@ -383,12 +383,10 @@ static bool begin(job *self)
         cli_say("no memory or file descriptors for the loop");
         return false;
     }
-    const gavel_config config = {
-        .loop = self->loop,
-        .key_prefix = options->prefix,
-        .has_no_markers = true, /* there are no transactions that a lost reply could concern */
-        .hooks = {.on_event = on_event, .user = self},
-    };
+    gavel_config config = options->config;
+    config.loop = self->loop;
+    config.has_no_markers = true; /* there are no transactions that a lost reply could concern */
+    config.hooks = (gavel_hooks){.on_event = on_event, .user = self};
     self->client = gavel_open(options->url, &config, &error);
     if (self->client == NULL) {
         cli_say("%s", error.message);

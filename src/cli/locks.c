@@ -49,7 +49,8 @@ static bool is_record(const job *self, gavel_bytes *key, cli_kind *ret_kind)
 {
     for (cli_kind kind = CLI_KIND_LOCK; kind <= CLI_KIND_GATE; kind++) {
         *ret_kind = kind;
-        if (gavel__name_parse(name_kinds[kind], gavel_str(self->options->prefix), *key, key))
+        if (gavel__name_parse(
+                name_kinds[kind], gavel_str(self->options->config.key_prefix), *key, key))
             return true;
     }
     return false;
@@ -95,7 +96,7 @@ static void make_pattern(const char *prefix, char *pattern)
 static bool find_keys(job *self)
 {
     char pattern[2 * 64 + sizeof(kinds_pattern)];
-    make_pattern(self->options->prefix, pattern);
+    make_pattern(self->options->config.key_prefix, pattern);
     strcpy(self->cursor, "0");
     do {
         const gavel_bytes args[] = {GAVEL_STR("SCAN"), gavel_str(self->cursor), GAVEL_STR("MATCH"),
@@ -141,9 +142,9 @@ static void write_entry(const job *self, const cli_entry *entry, gavel__buffer *
     char *storage = gavel__alloc(&gavel__system_allocator, entry->name_size + GAVEL__NAME_ROOM, 1);
     for (size_t i = 0; i < 2 && storage != NULL; i++) {
         gavel_bytes name = {entry->name, entry->name_size};
-        gavel_bytes args[] = {
-            gavel_str(commands[i]), gavel__name_of(name_kinds[entry->kind],
-                                        gavel_str(self->options->prefix), name, storage)};
+        gavel_bytes args[] = {gavel_str(commands[i]),
+            gavel__name_of(name_kinds[entry->kind], gavel_str(self->options->config.key_prefix),
+                name, storage)};
         gavel__resp_command(out, args, 2);
     }
     out->has_failed = out->has_failed || storage == NULL;
@@ -245,7 +246,7 @@ static bool read_circumstances(job *self)
 int cli_locks(const cli_options *options)
 {
     job self = {.options = options};
-    bool is_complete = cli_server_open(&self.server, &options->address) && find_keys(&self) &&
+    bool is_complete = cli_server_open(&self.server, options) && find_keys(&self) &&
                        read_records(&self) && read_circumstances(&self);
     cli_server_close(&self.server);
     if (is_complete && options->is_json)

@@ -25,7 +25,13 @@ static const struct flag {
     int64_t max;
 } flags[] = {
     {"--url", IS_TEXT, offsetof(cli_options, url), 0, 0},
-    {"--prefix", IS_TEXT, offsetof(cli_options, prefix), 0, 0},
+    {"--prefix", IS_TEXT, offsetof(cli_options, config.key_prefix), 0, 0},
+    {"--ca-file", IS_TEXT, offsetof(cli_options, config.ca_file), 0, 0},
+    {"--ca-dir", IS_TEXT, offsetof(cli_options, config.ca_folder), 0, 0},
+    {"--cert", IS_TEXT, offsetof(cli_options, config.cert_file), 0, 0},
+    {"--key", IS_TEXT, offsetof(cli_options, config.key_file), 0, 0},
+    {"--server-name", IS_TEXT, offsetof(cli_options, config.server_name), 0, 0},
+    {"--insecure", IS_SWITCH, offsetof(cli_options, config.is_insecure), 0, 0},
     {"--lease-ms", IS_NUMBER, offsetof(cli_options, lease_ms), 100, 86400000},
     {"--wait-ms", IS_NUMBER, offsetof(cli_options, wait_ms), 0, UINT32_MAX - 1},
     {"--grace-ms", IS_NUMBER, offsetof(cli_options, grace_ms), 0, 86400000},
@@ -34,7 +40,8 @@ static const struct flag {
     {"--force", IS_SWITCH, offsetof(cli_options, is_forced), 0, 0},
 };
 
-static const char *const common_flags[] = {"--url", "--prefix", NULL};
+static const char *const common_flags[] = {"--url", "--prefix", "--ca-file", "--ca-dir", "--cert",
+    "--key", "--server-name", "--insecure", NULL};
 
 static const char common_help[] =
     "  --url URL        the server; default $GAVEL_URL, or redis://127.0.0.1:6379\n"
@@ -42,6 +49,8 @@ static const char common_help[] =
     "                   rediss://... the same over TLS; unix:///path/of/socket\n"
     "                   each may end in ?option=value&...: see gavel(1)\n"
     "  --prefix TEXT    of gavel's keys; default gavel:\n"
+    "  --ca-file FILE, --ca-dir DIR, --cert FILE, --key FILE, --server-name NAME, --insecure\n"
+    "                   for rediss://: whom to trust, our own certificate: see gavel(1)\n"
     "  --help, --version\n";
 
 /* What the arguments read so far came to. */
@@ -253,13 +262,11 @@ static cli_parsed take_words(parser *p)
 static bool check_server(parser *p)
 {
     gavel_error error = {{0}};
-    const gavel_config asked = {.key_prefix = p->options.prefix};
-    gavel_config config;
+    const gavel_config asked = p->options.config;
     /* The URL is not shown: it may hold a password. */
-    if (!gavel__config_read(p->options.url, &asked, &p->options.address, &config, &error))
-        return complain(p, "", error.message);
-    p->options.prefix = config.key_prefix;
-    return true;
+    return gavel__config_read(
+               p->options.url, &asked, &p->options.address, &p->options.config, &error) ||
+           complain(p, "", error.message);
 }
 
 cli_parsed cli_parse(

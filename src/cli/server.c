@@ -4,6 +4,7 @@
 #include "cli/server.h"
 
 #include "cli/text.h"
+#include "client/config.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -41,7 +42,8 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     server->is_down = true;
     if (loss->is_final)
         server->n_endpoints_left = 0;
-    if (server->n_endpoints_left == 0)
+    server->is_unheard = loss->is_unheard;
+    if (server->n_endpoints_left == 0 && !loss->is_unheard)
         cli_say("%s", loss->message);
 }
 
@@ -83,20 +85,41 @@ static size_t find_endpoints(
 
 static bool come_up(cli_server *server, const gavel__endpoint *endpoint)
 {
-    server->is_down = false;
-    gavel__link_connect(server->link, endpoint, GAVEL_STR(""), now_us());
-    while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
-        turn(server);
+    do {
+        server->is_down = false;
+        gavel__link_connect(server->link, endpoint, GAVEL_STR(""), now_us());
+        while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
+            turn(server);
+    } while (server->is_down && server->is_unheard);
     return !server->is_down;
 }
 
-bool cli_server_open(cli_server *server, const gavel__address *address)
+/* Whom to trust, before the connection's time begins. A file that cannot be read is told by it. */
+static bool set_up_tls(cli_server *server, const cli_options *options)
 {
-    gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX];
-    *server = (cli_server){.link = NULL};
+    char message[GAVEL_MESSAGE_SIZE];
+    bool is_final;
+    if (!options->address.is_tls)
+        return true;
+    if (!gavel__has_tls()) {
+        cli_say("rediss://: this gavel was built without OpenSSL, and so without TLS");
+        return false;
+    }
+    gavel__tls_options wanted = gavel__config_tls(&options->config, &options->address);
+    server->tls = gavel__tls_create(&wanted, &gavel__system_allocator);
+    if (server->tls == NULL)
+        cli_say("no memory");
+    else
+        gavel__tls_load(server->tls, message, &is_final);
+    return server->tls != NULL;
+}
+
+static bool create_link(cli_server *server, const cli_options *options)
+{
     const gavel__link_config config = {
         .allocator = &gavel__system_allocator,
-        .address = address,
+        .address = &options->address,
+        .tls = server->tls,
         .name = "gavel",
         .dial = gavel__dial_socket,
         .connect_timeout_us = CONNECT_TIMEOUT_US,
@@ -106,11 +129,18 @@ bool cli_server_open(cli_server *server, const gavel__address *address)
     const gavel__link_events events = {
         .on_up = on_up, .on_reply = on_reply, .on_down = on_down, .owner = server};
     server->link = gavel__link_create(&config, &events);
-    if (server->link == NULL) {
+    if (server->link == NULL)
         cli_say("no memory");
+    return server->link != NULL;
+}
+
+bool cli_server_open(cli_server *server, const cli_options *options)
+{
+    gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX];
+    *server = (cli_server){.link = NULL};
+    if (!set_up_tls(server, options) || !create_link(server, options))
         return false;
-    }
-    size_t n = find_endpoints(address, endpoints);
+    size_t n = find_endpoints(&options->address, endpoints);
     for (size_t i = 0; i < n; i++) {
         server->n_endpoints_left = n - 1 - i;
         if (come_up(server, &endpoints[i]) || server->n_endpoints_left == 0)
@@ -124,6 +154,8 @@ void cli_server_close(cli_server *server)
 {
     gavel__link_destroy(server->link);
     server->link = NULL;
+    gavel__tls_destroy(server->tls);
+    server->tls = NULL;
 }
 
 gavel__buffer *cli_server_out(cli_server *server)

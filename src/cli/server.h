@@ -4,6 +4,7 @@
 #ifndef GAVEL_CLI_SERVER_H
 #define GAVEL_CLI_SERVER_H
 
+#include "cli/cli.h"
 #include "redis/link.h"
 
 /* Told of each reply, in order; the reply lives until it returns. */
@@ -11,7 +12,9 @@ typedef void cli_on_reply(size_t i, const gavel_reply *reply, void *user);
 
 typedef struct cli_server {
     gavel__link *link;
+    gavel__tls *tls; /* NULL: without */
     bool is_down;
+    bool is_unheard;         /* then: the next connection tells why */
     size_t n_endpoints_left; /* to be tried, while it is not up */
     cli_on_reply *on_reply;
     void *user;
@@ -19,10 +22,10 @@ typedef struct cli_server {
 } cli_server;
 
 /*
- * Connects and logs in; for cli_server_close. The address is borrowed. False: it could not, and has
- * said so on standard error.
+ * Connects and logs in; for cli_server_close. The options are borrowed. False: it could not, and
+ * has said so on standard error.
  */
-bool cli_server_open(cli_server *server, const gavel__address *address);
+bool cli_server_open(cli_server *server, const cli_options *options);
 
 /* Takes a server that could not be opened. */
 void cli_server_close(cli_server *server);

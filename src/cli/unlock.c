@@ -63,7 +63,7 @@ static void on_look(size_t i, const gavel_reply *reply, void *user)
 static int look(job *self)
 {
     cli_server server;
-    bool is_known = cli_server_open(&server, &self->options->address);
+    bool is_known = cli_server_open(&server, self->options);
     if (is_known) {
         gavel__buffer *out = cli_server_out(&server);
         gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("GET"), self->keys.record}, 2);
@@ -138,7 +138,7 @@ static int take(job *self, const cli_holder *holder)
     snprintf(turn, sizeof(turn), "%016" PRIx64 "%016" PRIx64, gavel__random_system_seed(),
         gavel__random_system_seed());
     cli_server server;
-    bool is_known = cli_server_open(&server, &self->options->address);
+    bool is_known = cli_server_open(&server, self->options);
     if (is_known) {
         gavel__lock_write_release(cli_server_out(&server), &self->keys, holder->owner,
             (gavel_bytes){turn, GAVEL__LOCK_TURN_SIZE});
@@ -156,7 +156,7 @@ static int take(job *self, const cli_holder *holder)
 int cli_unlock(const cli_options *options)
 {
     job self = {.options = options};
-    gavel__lock_keys_init(&self.keys, options->prefix, gavel_str(options->name));
+    gavel__lock_keys_init(&self.keys, options->config.key_prefix, gavel_str(options->name));
     int status = look(&self);
     if (status != CLI_OK)
         return status;
