@@ -27,6 +27,15 @@ typedef struct gavel_bytes {
 #define GAVEL_STR(literal) ((gavel_bytes){"" literal, sizeof(literal) - 1})
 #endif
 
+/*
+ * The same, as an initializer: static const gavel_bytes ITEMS = GAVEL_BYTES_INIT("items"); What is
+ * made before the program starts must not be a compound literal, as GAVEL_STR is.
+ */
+#define GAVEL_BYTES_INIT(literal)                                                                  \
+    {                                                                                              \
+        "" literal, sizeof(literal) - 1                                                            \
+    }
+
 /* The bytes of a NUL-terminated string, which must outlive the result. NULL gives no bytes. */
 static inline gavel_bytes gavel_str(const char *string)
 {

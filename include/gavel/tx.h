@@ -62,6 +62,19 @@ typedef struct gavel_command {
     ((gavel_command){.args = (const gavel_bytes[]){__VA_ARGS__},                                   \
         .n_args = sizeof((const gavel_bytes[]){__VA_ARGS__}) / sizeof(gavel_bytes)})
 
+/* ---- Texts --------------------------------------------------------------------------------- */
+
+/*
+ * What printf makes of a format, to be used as a key, a field, a value or an argument of a command:
+ *
+ *     gavel_bytes stock = gavel_keyf(tx, "stock:%lld", id);
+ *
+ * In memory of the attempt, valid until the body returns; whatever the program's locale. It is one
+ * argument, with blanks or without. Where the attempt is poisoned, or the format makes it so, no
+ * bytes.
+ */
+GAVEL_EXPORT gavel_bytes gavel_keyf(gavel_tx *tx, const char *format, ...) GAVEL_PRINTF(2, 3);
+
 /* ---- Reading ------------------------------------------------------------------------------- */
 
 /* What a read came to. */
@@ -112,7 +125,8 @@ GAVEL_EXPORT gavel_found gavel_hget_double(
 GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms);
 
 /*
- * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched.
+ * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched. What
+ * takes replies apart stands in gavel/reply.h.
  * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil (then *ret_reply is
  * untouched); an error reply is GAVEL_FAILED. gavel does not know what such a command says of keys
  * that this attempt has written, so a query after a write to one of its keys fails. A command that

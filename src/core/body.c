@@ -4,9 +4,11 @@
  */
 #include "core/body.h"
 
+#include "base/number.h"
 #include "base/text.h"
 #include "core/guard.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 /* ---- Poison -------------------------------------------------------------------------------- */
@@ -33,6 +35,37 @@ void gavel__body_poison_naming(
 void gavel__body_poison_no_memory(gavel_tx *tx)
 {
     gavel__body_poison(tx, GAVEL_NOT_SENT, "no memory");
+}
+
+/* ---- Texts --------------------------------------------------------------------------------- */
+
+/* Prints into the attempt's memory; `size` is the bytes' number and a NUL. NULL: no memory. */
+static char *print(gavel_tx *tx, size_t size, const char *format, va_list args)
+{
+    char *text = gavel__arena_take(tx->stage->arena, size, 1);
+    if (text != NULL)
+        gavel__print(text, size, format, args);
+    return text;
+}
+
+gavel_bytes gavel_keyf(gavel_tx *tx, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args, args_again;
+    if (tx->is_poisoned)
+        return GAVEL_STR("");
+    va_start(args, format);
+    va_copy(args_again, args);
+    int n = gavel__print(NULL, 0, format, args);
+    if (n >= 0)
+        text = print(tx, (size_t)n + 1, format, args_again);
+    va_end(args_again);
+    va_end(args);
+    if (n < 0)
+        gavel__body_poison(tx, GAVEL_INVALID, "gavel_keyf: this format cannot be printed");
+    else if (text == NULL)
+        gavel__body_poison_no_memory(tx);
+    return text != NULL ? (gavel_bytes){text, (size_t)n} : GAVEL_STR("");
 }
 
 /* ---- Deciding ------------------------------------------------------------------------------ */
