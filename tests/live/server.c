@@ -465,15 +465,39 @@ bool server_says(test_server *server, const char *expected, ...)
     return is_same;
 }
 
+static const char *info_field(const redisReply *info, const char *field)
+{
+    char line[128];
+    int n = snprintf(line, sizeof(line), "\n%s:", field);
+    const char *found = strstr(info->str, line);
+    if (found == NULL)
+        give_up("INFO has no %s", field);
+    return found + n;
+}
+
+void server_version(test_server *server, char ret_version[SERVER_VERSION_SIZE])
+{
+    redisReply *reply = server_command(server, "INFO", "server", (char *)NULL);
+    const char *version = info_field(reply, "redis_version");
+    snprintf(ret_version, SERVER_VERSION_SIZE, "%.*s", (int)strcspn(version, "\r\n"), version);
+    freeReplyObject(reply);
+}
+
+bool server_is_at_least(test_server *server, int major, int minor)
+{
+    char version[SERVER_VERSION_SIZE];
+    int have_major = 0;
+    int have_minor = 0;
+    server_version(server, version);
+    if (sscanf(version, "%d.%d", &have_major, &have_minor) != 2)
+        give_up("a version that is none: %s", version);
+    return have_major > major || (have_major == major && have_minor >= minor);
+}
+
 long long server_info(test_server *server, const char *field)
 {
     redisReply *reply = server_command(server, "INFO", "everything", (char *)NULL);
-    char line[128];
-    int n = snprintf(line, sizeof(line), "\n%s:", field);
-    const char *found = strstr(reply->str, line);
-    if (found == NULL)
-        give_up("INFO has no %s", field);
-    long long value = strtoll(found + n, NULL, 10);
+    long long value = strtoll(info_field(reply, field), NULL, 10);
     freeReplyObject(reply);
     return value;
 }

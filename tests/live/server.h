@@ -79,6 +79,14 @@ long long server_int(test_server *server, ...) __attribute__((sentinel));
 /* Whether the command's reply is this string. */
 bool server_says(test_server *server, const char *expected, ...) __attribute__((sentinel));
 
+#define SERVER_VERSION_SIZE 16
+
+/* Which Redis it is, such as "7.0.15". Valkey says which one it is compatible with. */
+void server_version(test_server *server, char ret_version[SERVER_VERSION_SIZE]);
+
+/* Whether it is that version or a later one. */
+bool server_is_at_least(test_server *server, int major, int minor);
+
 /* A field of INFO that is a number, such as "total_commands_processed". */
 long long server_info(test_server *server, const char *field);
 

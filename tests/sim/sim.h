@@ -35,6 +35,10 @@ sim_world *sim_create(uint64_t seed);
  * left open aborts, as a leak. */
 void sim_destroy(sim_world *world);
 
+/* Which Redis it plays: "7.0.15", unless it is told otherwise. What it does differently is known
+ * for 7.0 and 8.0. Before anything has connected. */
+void sim_set_version(sim_world *world, const char *version);
+
 /* The clock, in microseconds. It moves only while the world runs, and does not start at 0. */
 int64_t sim_now_us(const sim_world *world);
 

@@ -1,7 +1,7 @@
 /*
  * Waiting for a list: BLPOP, and how a client that waits is served, times out, is let go, or is
  * forgotten. For the server and the network, which ask here.
- * Source: Redis 7.0, blocked.c, timeout.c, and blockingPopGenericCommand in t_list.c.
+ * Source: Redis 7.0 and 8.0, blocked.c, timeout.c, and blockingPopGenericCommand in t_list.c.
  *
  *     SIM__RUNNING --BLPOP of nothing--> SIM__BLOCKED --answered--> SIM__UNBLOCKED --> SIM__RUNNING
  *
@@ -144,9 +144,29 @@ void sim__unblock(sim_world *world, sim__session *session, bool is_error)
     let_go(world, session, false);
 }
 
-/* Takes the element for the client. This is no touch: the push has been one. */
-static void serve(sim_world *world, sim__session *session, sim__key *key)
+/* The key whose element the client gets, or that it fails for: the list that has come to be; from
+ * 7.2 on, where its command is run again, the first of its keys that is there. */
+static sim__key *key_for(sim_world *world, const sim__session *session, sim__key *ready)
 {
+    if (!sim__is_at_least(world, 7, 2))
+        return ready;
+    for (size_t i = 1; i + 1 < session->waiting.n_args; i++) {
+        sim__key *key = sim__find(world, session->db, session->waiting.args[i]);
+        if (key != NULL)
+            return key;
+    }
+    return ready;
+}
+
+/* Takes the element for the client. This is no touch: the push has been one. */
+static void serve(sim_world *world, sim__session *session, sim__key *ready)
+{
+    sim__key *key = key_for(world, session, ready);
+    if (key->type != SIM__LIST) {
+        sim__reply_error(&session->answer, SIM__WRONGTYPE);
+        let_go(world, session, false);
+        return;
+    }
     world->counters.n_served++;
     world->counters.n_served_late += sim__is_client_gone(world, session);
     sim__reply_array(&session->answer, 2);
@@ -246,7 +266,15 @@ static bool parse_seconds(gavel_bytes text, long double *ret_seconds)
     return true;
 }
 
-/* SIM__NO_EXPIRY: for ever. What is far too long is called negative by the real server, too. */
+/* What is far too long was called negative, at first. */
+static const char *fault_of(const sim_world *world, long double ms)
+{
+    if (ms >= 0x1p63L && sim__is_at_least(world, 7, 2))
+        return "ERR timeout is out of range";
+    return ms < 0 || ms >= 0x1p63L ? "ERR timeout is negative" : NULL;
+}
+
+/* SIM__NO_EXPIRY: for ever. */
 static bool take_timeout(sim__call *call, int64_t *ret_until_ms)
 {
     long double seconds;
@@ -255,8 +283,9 @@ static bool take_timeout(sim__call *call, int64_t *ret_until_ms)
         return false;
     }
     long double ms = ceill(seconds * 1000);
-    if (ms < 0 || ms >= 0x1p63L) {
-        sim__reply_error(call->out, "ERR timeout is negative");
+    const char *fault = fault_of(call->world, ms);
+    if (fault != NULL) {
+        sim__reply_error(call->out, "%s", fault);
         return false;
     }
     bool is_for_ever = ms == 0 || ms > (long double)LONGEST_MS;

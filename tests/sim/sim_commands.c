@@ -17,8 +17,7 @@ bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key
 {
     sim__key *key = sim__find(call->world, call->session->db, name);
     if (key != NULL && key->type != type) {
-        sim__reply_error(
-            call->out, "WRONGTYPE Operation against a key holding the wrong kind of value");
+        sim__reply_error(call->out, SIM__WRONGTYPE);
         return false;
     }
     *ret_key = key;
@@ -139,7 +138,7 @@ static void say_hello(sim__call *call)
     sim__reply_bulk(out, GAVEL_STR("server"));
     sim__reply_bulk(out, GAVEL_STR("redis"));
     sim__reply_bulk(out, GAVEL_STR("version"));
-    sim__reply_bulk(out, GAVEL_STR("7.0.15"));
+    sim__reply_bulk(out, gavel_str(call->world->version));
     sim__reply_bulk(out, GAVEL_STR("proto"));
     sim__reply_int(out, 2);
     sim__reply_bulk(out, GAVEL_STR("id"));

@@ -248,6 +248,11 @@ void sim__run_blpop(sim__call *call);
 
 /* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
 
+#define SIM__WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+/* Whether the server is of this version, or a later one. */
+bool sim__is_at_least(const sim_world *world, long major, long minor);
+
 /* The key of that type, or NULL in *ret_key if absent. False, after an error, for another type. */
 bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key **ret_key);
 
@@ -502,6 +507,7 @@ gavel__transport *sim__dial(void *process, gavel__destination destination,
 
 struct sim_world {
     uint64_t seed;
+    char version[16]; /* of the server, such as "7.0.15" */
     int64_t now_us;
     sim__event *events; /* a binary heap */
     size_t n_events;

@@ -4,6 +4,8 @@
  */
 #include "sim_internal.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +77,7 @@ sim_world *sim_create(uint64_t seed)
 {
     sim_world *world = sim__alloc(1, sizeof *world);
     world->seed = seed;
+    sim_set_version(world, "7.0.15");
     world->now_us = SIM__START_US;
     gavel__random_seed(&world->network, seed);
     gavel__random_seed(&world->chance, seed ^ UINT64_C(0x6368616e6365));
@@ -89,6 +92,19 @@ sim_world *sim_create(uint64_t seed)
     world->outsider->has_login = true;
     world->hash = UINT64_C(14695981039346656037);
     return world;
+}
+
+void sim_set_version(sim_world *world, const char *version)
+{
+    gavel__format(world->version, sizeof world->version, "%s", version);
+}
+
+bool sim__is_at_least(const sim_world *world, long major, long minor)
+{
+    char *end;
+    long have_major = strtol(world->version, &end, 10);
+    long have_minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+    return have_major > major || (have_major == major && have_minor >= minor);
 }
 
 static void destroy_actors(sim_world *world)

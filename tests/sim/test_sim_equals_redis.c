@@ -109,7 +109,8 @@ static void draw_line(const drawing *from, char line[LINE_SIZE])
     }
 }
 
-/* One to a few lines, for one send. */
+/* One to a few lines, for one send. Nothing behind a FLUSHALL: servers of late let others go on
+ * while they flush, before they run it. */
 static void draw_lines(const drawing *from, char lines[MAX_PIPELINED * LINE_SIZE])
 {
     size_t n_lines = 1 + (size_t)gavel__random_below(from->random, MAX_PIPELINED);
@@ -119,6 +120,8 @@ static void draw_lines(const drawing *from, char lines[MAX_PIPELINED * LINE_SIZE
         draw_line(from, line);
         used += (size_t)snprintf(
             lines + used, MAX_PIPELINED * LINE_SIZE - used, "%s%s", i > 0 ? "\n" : "", line);
+        if (strcmp(line, "FLUSHALL") == 0)
+            break;
     }
 }
 
@@ -220,6 +223,9 @@ typedef struct servers {
 static servers open_servers(uint64_t seed, test_server *real)
 {
     servers both = {.real = real, .simulated = sim_create(seed)};
+    char version[SERVER_VERSION_SIZE];
+    server_version(real, version);
+    sim_set_version(both.simulated, version);
     sim_set_faults(both.simulated, &(sim_faults){.latency_min_us = 1, .latency_max_us = 2});
     server_do(real, "FLUSHALL", NULL);
     gavel__buffer_init(&both.reply, &gavel__system_allocator);
