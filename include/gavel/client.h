@@ -6,9 +6,10 @@
  *   blocking   opened without a loop. gavel_run may be called from any number of threads at once.
  *              There is no thread behind it: whoever waits drives the connections, for all. (But
  *              while it holds locks, one of gavel's own renews them when nobody else drives.)
- *   attached   opened with the program's own libev loop (config.loop). gavel_submit, and
- *              everything else on this client, in the loop's thread only. Callbacks come from the
- *              loop, never from inside gavel_submit.
+ *   attached   opened with the program's own libev loop (config.loop), or for any other one
+ *              (config.is_polled; gavel/polled.h). gavel_submit, and everything else on this
+ *              client, in the loop's thread only. Callbacks come from the loop, never from inside
+ *              gavel_submit.
  *
  * Connections are made when they are first needed, and made again when they are lost.
  */
@@ -90,7 +91,8 @@ typedef enum gavel_mode { GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC, GAVEL_GATED } gavel_
 
 /* Zero means the default, which stands beside the field. */
 typedef struct gavel_config {
-    struct ev_loop *loop; /* NULL: a blocking client; else an attached one */
+    struct ev_loop *loop; /* NULL: a blocking client, or a polled one; else an attached one */
+    bool is_polled;       /* true: attached to any other loop; see gavel/polled.h */
     uint32_t max_links;   /* 0: 4. Connections to the server */
     gavel_mode mode;      /* 0: GAVEL_ADAPTIVE */
     /* 0: 4. Connections beside max_links: one for each gate that is waited for or held at the same
@@ -225,7 +227,7 @@ typedef uint64_t gavel_ticket;
  * once, later, also for a transaction that is INVALID. Returns 0, and will not call `done`, only
  * when there was no memory or the call was not allowed: a blocking or closing client, another
  * process than the opener, inside a body or a hook; the log says which. A client with work in
- * flight keeps ev_run from returning; one without does not.
+ * flight keeps ev_run from returning, or gavel_turn says true; one without does not.
  */
 GAVEL_EXPORT gavel_ticket gavel_submit(
     gavel_client *client, const gavel_transaction *transaction, gavel_done *done);

@@ -5,6 +5,7 @@
  *     gavel/transaction.h   what a transaction is
  *     gavel/tx.h            what its body may do
  *     gavel/outcome.h       what is told about it
+ *     gavel/polled.h        clients on event loops other than libev
  *     gavel/lock.h          locks, for work outside Redis
  *     gavel/bytes.h, gavel/reply.h   how bytes and the server's replies are passed
  *
@@ -24,6 +25,7 @@
 #include <gavel/client.h>
 #include <gavel/lock.h>
 #include <gavel/outcome.h>
+#include <gavel/polled.h>
 #include <gavel/reply.h>
 #include <gavel/transaction.h>
 #include <gavel/tx.h>

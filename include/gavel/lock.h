@@ -178,7 +178,7 @@ typedef void gavel_lock_done(const gavel_lock_outcome *outcome, void *user);
  * Begins to acquire a lock on an attached client; `done` gets the outcome and request->user.
  * Returns a ticket for gavel_lock_cancel, or 0, and then does not call `done`, when there was no
  * memory or the call was not allowed; the log says which. A lock that is waited for or held keeps
- * ev_run from returning.
+ * ev_run from returning, or gavel_turn says true.
  */
 GAVEL_EXPORT gavel_ticket gavel_lock_begin_acquire(
     gavel_client *client, const gavel_lock_request *request, gavel_lock_done *done);

@@ -27,9 +27,7 @@ gavel_ticket gavel_submit(
         return 0;
     }
     submitted->done = done;
-    client->has_news = true;
-    if (!client->is_busy)
-        gavel__client_watch(client); /* keeps ev_run, and so on_turn, going */
+    gavel__client_await_turn(client);
     return submitted->ticket;
 }
 
@@ -41,6 +39,6 @@ bool gavel_cancel(gavel_client *client, gavel_ticket ticket)
     if (transaction == NULL)
         return false;
     gavel__engine_cancel(&client->engine, transaction, gavel__client_now_us(client));
-    client->has_news = true;
+    gavel__client_await_turn(client);
     return true;
 }

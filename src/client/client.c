@@ -284,6 +284,13 @@ static gavel__loop *create_real_loop(
     return gavel__loop_create_ev(user, owner, allocator);
 }
 
+static gavel__loop *create_polled_loop(
+    void *user, const gavel__loop_owner *owner, const gavel_allocator *allocator)
+{
+    (void)user;
+    return gavel__loop_create_epoll(owner, allocator);
+}
+
 static uint64_t system_entropy(void *user)
 {
     (void)user;
@@ -334,7 +341,10 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
         .user = config != NULL ? config->loop : NULL,
     };
     name_holder(holder, sizeof(holder));
-    platform.is_blocking = platform.user == NULL;
+    platform.is_polled = config != NULL && config->is_polled;
+    if (platform.is_polled)
+        platform.create_loop = create_polled_loop;
+    platform.is_blocking = platform.user == NULL && !platform.is_polled;
     return gavel__open_on(&platform, url, config, ret_error);
 }
 
@@ -382,16 +392,21 @@ static void pump_dry(gavel_client *client)
         continue;
 }
 
+void gavel__client_finish(gavel_client *client)
+{
+    pump_dry(client);
+    destroy(client);
+}
+
 static void close_attached(gavel_client *client)
 {
     client->is_closing = true;
     client->has_news = true;
     gavel__engine_cancel_all(&client->engine, true, gavel__client_now_us(client));
     close_locks(client, true);
-    if (client->is_pumping)
-        return; /* in a callback: on_turn destroys it when the pump is through */
-    pump_dry(client);
-    destroy(client);
+    if (client->is_pumping || client->is_turning)
+        return; /* in a callback: on_turn, or gavel_turn, finishes when the pump is through */
+    gavel__client_finish(client);
 }
 
 /*
@@ -442,15 +457,16 @@ static bool on_turn(void *owner)
         return false; /* a callback turns the program's loop: the pump is further up the stack */
     client->has_told = false;
     bool has_more = gavel__client_pump(client);
+    if (client->is_closing && client->platform.is_polled)
+        return false; /* gavel_turn sees to it */
     if (client->is_closing && !client->platform.is_blocking) {
-        pump_dry(client);
-        destroy(client);
+        gavel__client_finish(client);
         return false;
     }
     gavel__client_watch(client);
-    /* After callbacks the loop comes round once more: the program's preparations to sleep may have
+    /* After callbacks libev comes round once more: the program's preparations to sleep may have
      * come before them. */
-    if (client->has_told && !client->platform.is_blocking)
+    if (client->has_told && !client->platform.is_blocking && !client->platform.is_polled)
         return true;
     return has_more || client->has_news || gavel__client_is_driver_done(client);
 }

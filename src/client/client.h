@@ -67,6 +67,7 @@ struct gavel_client {
     bool has_told;    /* outcomes, since the loop last slept: the program may have more to do */
     bool has_news;    /* the engine was told something since it last advanced */
     bool is_pumping;  /* callbacks may be running: see gavel__client_pump */
+    bool is_turning;  /* in gavel_turn, callbacks or not */
     bool is_busy;     /* as the loop was told */
     int64_t armed_us; /* what the loop was told to wake at */
 
@@ -99,6 +100,9 @@ void gavel__connection_destroy(gavel__connection *connection);
 
 /* Watches what the loop is to look at, before it sleeps. */
 void gavel__client_watch(gavel_client *client);
+
+/* A call of the program's has left something to do, for an attached client's loop to come to. */
+void gavel__client_await_turn(gavel_client *client);
 
 /* ---- blocking.c ---------------------------------------------------------------------------- */
 
@@ -168,6 +172,9 @@ void gavel__client_log(gavel_client *client, gavel_log_level level, const char *
 void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
 
 /* ---- client.c ------------------------------------------------------------------------------ */
+
+/* Of an attached client that is closing: tells all that is untold, and frees it. */
+void gavel__client_finish(gavel_client *client);
 
 /* Reads the clock. */
 static inline int64_t gavel__client_now_us(gavel_client *client)

@@ -30,7 +30,7 @@ const char *gavel__client_refusal(const gavel_client *client, bool wants_blockin
     if (client->fork_generation != gavel__fork_generation())
         return "the client was opened by another process";
     if (wants_blocking != client->platform.is_blocking)
-        return wants_blocking ? "the client is attached to a loop: use gavel_submit"
+        return wants_blocking ? "the client is not a blocking one: use gavel_submit"
                               : "the client is a blocking one: use gavel_run";
     return NULL;
 }

@@ -241,6 +241,8 @@ bool gavel__config_complete(
         if (!complete_field(&complete, field, ret_error))
             return false;
     }
+    if (complete.is_polled && complete.loop != NULL)
+        return fail(ret_error, "both is_polled and a libev loop: it has to be one of them");
     if (complete.max_links + complete.max_gate_links > GAVEL__MAX_LANES)
         return fail(ret_error, "max_links and max_gate_links together are more than 64");
     if (!complete.has_no_markers && complete.default_deadline_ms > complete.marker_ttl_ms / 2)

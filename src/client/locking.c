@@ -13,7 +13,7 @@ static const char *refusal_of(const gavel_client *client, bool wants_blocking)
 {
     if (!gavel__guard_is_inside() && client->fork_generation == gavel__fork_generation() &&
         client->platform.is_blocking != wants_blocking)
-        return wants_blocking ? "the client is attached to a loop: use gavel_lock_begin_..."
+        return wants_blocking ? "the client is not a blocking one: use gavel_lock_begin_..."
                               : "the client is a blocking one: use the calls that block";
     return gavel__client_refusal(client, wants_blocking);
 }
@@ -160,9 +160,7 @@ static bool end_begin(gavel_client *client, bool has_begun, const char *call)
 {
     if (!has_begun)
         gavel__client_log(client, GAVEL_LOG_WARNING, "%s: no memory", call);
-    client->has_news = true;
-    if (!client->is_busy)
-        gavel__client_watch(client); /* keeps ev_run, and so on_turn, going */
+    gavel__client_await_turn(client);
     return has_begun;
 }
 
@@ -184,7 +182,7 @@ bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket)
 {
     if (!admit(client, "gavel_lock_cancel") || !client->has_locks)
         return false;
-    client->has_news = true;
+    gavel__client_await_turn(client);
     return gavel__locks_cancel(&client->locks, ticket, gavel__client_lease_now_us(client));
 }
 

@@ -21,6 +21,7 @@ typedef struct gavel__platform {
     int64_t (*lease_now_us)(void *user);
     void *user;
     bool is_blocking; /* the loop is gavel's own: gavel_run; else gavel_submit */
+    bool is_polled;   /* the program turns the loop, by gavel_turn */
 } gavel__platform;
 
 /* gavel_open on a platform, which is copied. config.loop is not looked at. */

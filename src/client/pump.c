@@ -321,6 +321,15 @@ void gavel__client_watch(gavel_client *client)
     }
 }
 
+void gavel__client_await_turn(gavel_client *client)
+{
+    client->has_news = true;
+    if (!client->is_busy)
+        gavel__client_watch(client); /* keeps ev_run, and so on_turn, going */
+    if (client->platform.is_polled && !client->is_turning)
+        client->loop->ops->wake(client->loop); /* nothing else comes before the program's sleep */
+}
+
 /* ---- All of it ----------------------------------------------------------------------------- */
 
 /*
