@@ -30,7 +30,7 @@ typedef enum cli_status {
     CLI_LEFT_ALONE = 2, /* unlock: not confirmed, or it changed hands meanwhile */
     CLI_USAGE = 64,     /* EX_USAGE */
     CLI_NO_SERVER = 69, /* EX_UNAVAILABLE: not reached, or it refuses */
-    CLI_NO_SYSTEM = 71, /* EX_OSERR: no memory, no process */
+    CLI_NO_SYSTEM = 71, /* EX_OSERR: no memory, process, descriptors */
     CLI_LOST = 74,      /* EX_IOERR: the lock was lost while the command ran */
     CLI_BUSY = 75,      /* EX_TEMPFAIL: not had in time */
     CLI_NOT_RUN = 126,  /* found, and could not be executed */

@@ -21,6 +21,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -374,10 +375,32 @@ static void on_event(const gavel_event *event, void *user)
     }
 }
 
+/* The loop's four, a connection, and one more that waits. libev aborts the program if it has none
+ * for the signals, so they are counted before. */
+#define N_DESCRIPTORS 6
+
+static bool has_descriptors(void)
+{
+    int fds[N_DESCRIPTORS];
+    size_t n = 0;
+    while (n < N_DESCRIPTORS && (fds[n] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+        n++;
+    int reason = errno;
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    if (n < N_DESCRIPTORS)
+        cli_say("%s: gavel lock needs %d file descriptors beside those that are open, and gets %d "
+                "(see ulimit -n)",
+            strerror(reason), N_DESCRIPTORS, (int)n);
+    return n == N_DESCRIPTORS;
+}
+
 static bool begin(job *self)
 {
     const cli_options *options = self->options;
     gavel_error error = {{0}};
+    if (!has_descriptors())
+        return false;
     self->loop = ev_loop_new(EVFLAG_AUTO);
     if (self->loop == NULL) {
         cli_say("no memory or file descriptors for the loop");

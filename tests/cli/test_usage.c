@@ -3,7 +3,9 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 TestSuite(usage, .timeout = 60);
 
@@ -101,5 +103,33 @@ Test(usage, a_server_that_refuses)
     cr_expect_eq(tool_run(&self, "locks", NULL), 69);
     cr_expect_eq(tool_run(&self, "lock", "a", "true", NULL), 69);
     cr_expect(live_contains(self.errors, "NOAUTH"), "%s", self.errors);
+    server_stop(server);
+}
+
+/* libev would abort the program. */
+Test(usage, too_few_descriptors_are_told)
+{
+    test_server *server = tool_server(NULL);
+    const char *gavel = getenv("GAVEL_COMMAND");
+    cr_assert_not_null(gavel);
+    char *command = strdup(gavel);
+    setenv("GAVEL_COMMAND", "/bin/sh", 1);
+    int n_runs = 0;
+    for (int n = 5; n <= 16; n++) {
+        char script[64];
+        snprintf(script, sizeof(script), "ulimit -n %d; exec \"$0\" lock a true", n);
+        const char *const args[] = {"sh", "-c", script, command, NULL};
+        tool self;
+        tool_start_with(&self, args, 0);
+        int status = tool_end(&self);
+        n_runs += status == 0;
+        if (status != 0) {
+            cr_expect_eq(status, 71, "%d at %d: %s", status, n, self.errors);
+            cr_expect(live_contains(self.errors, "file descriptors"), "%d: %s", n, self.errors);
+        }
+    }
+    cr_expect_gt(n_runs, 0);
+    cr_expect_lt(n_runs, 12);
+    free(command);
     server_stop(server);
 }
