@@ -43,12 +43,13 @@ typedef struct gavel_allocator {
 /* ---- What happens inside, as it happens ---------------------------------------------------- */
 
 typedef enum gavel_event_type {
-    GAVEL_EVENT_LINK_UP,   /* connected, logged in, checked */
-    GAVEL_EVENT_LINK_DOWN, /* lost, or never came up: `message` says why */
-    GAVEL_EVENT_ATTEMPT,   /* a body has run; `status` is not set */
-    GAVEL_EVENT_CONFLICT,  /* an attempt was lost to somebody else's write */
-    GAVEL_EVENT_IN_DOUBT,  /* a link was lost between EXEC and its reply */
-    GAVEL_EVENT_OUTCOME    /* a transaction ended, with `status` */
+    GAVEL_EVENT_LINK_UP,    /* connected, logged in, checked */
+    GAVEL_EVENT_LINK_DOWN,  /* lost, or never came up: `message` says why */
+    GAVEL_EVENT_ATTEMPT,    /* a body has run; `status` is not set */
+    GAVEL_EVENT_CONFLICT,   /* an attempt was lost to somebody else's write */
+    GAVEL_EVENT_IN_DOUBT,   /* a link was lost between EXEC and its reply */
+    GAVEL_EVENT_OUTCOME,    /* a transaction ended, with `status` */
+    GAVEL_EVENT_LINK_CLOSED /* by gavel itself, no fault: it waited, and nobody does any more */
 } gavel_event_type;
 
 typedef struct gavel_event {

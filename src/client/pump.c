@@ -47,8 +47,10 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
 {
     connection->client->has_news = true;
     connection->awaits_endpoint = false;
-    gavel__client_log(connection->client, GAVEL_LOG_INFO, "link %u: down: %s",
-        (unsigned)connection->lane->index, loss->message);
+    bool is_fault = !connection->lane->is_retired;
+    gavel__client_log(connection->client, is_fault ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
+        "link %u: %s: %s", (unsigned)connection->lane->index, is_fault ? "down" : "closed",
+        loss->message);
     gavel__engine_on_link_down(
         &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }

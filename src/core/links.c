@@ -150,8 +150,10 @@ void gavel__engine_on_link_down(
     lane->out = NULL;
     lane->is_condemned = false;
     lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
-    engine->context.stats.n_links_down++;
-    gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_DOWN, lane->index, NULL, loss->message);
+    engine->context.stats.n_links_down += !was_retired;
+    gavel__context_tell(&engine->context,
+        was_retired ? GAVEL_EVENT_LINK_CLOSED : GAVEL_EVENT_LINK_DOWN, lane->index, NULL,
+        loss->message);
     lose_rounds(lane, loss, now_us);
     if (!was_retired && !is_reachable(engine)) {
         engine->questions.n_failed_dials += !was_up;

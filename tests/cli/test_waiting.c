@@ -23,6 +23,7 @@ Test(waiting, in_vain)
     snprintf(pid, sizeof(pid), "pid=%d", (int)holder.pid);
     cr_expect(live_contains(self.errors, pid), "it does not say who has it: %s", self.errors);
     cr_expect_eq(tool_run(&self, "lock", "--wait-ms", "50", "a", "true", NULL), 75);
+    cr_expect_not(live_contains(self.errors, "trying again"), "%s", self.errors);
     cr_expect_eq(tool_run(&self, "lock", "--wait-ms", "0", "b", "true", NULL), 0);
     kill(holder.pid, SIGTERM);
     cr_expect_eq(tool_end(&holder), 3);
@@ -79,6 +80,7 @@ Test(waiting, a_signal_ends_it_as_it_would_any_program)
         kill(self.pid, numbers[i]);
         cr_expect_eq(tool_end(&self), -numbers[i]);
         cr_expect_str_empty(self.output, "the command has run");
+        cr_expect_str_empty(self.errors, "%s", self.errors); /* its own closing is no outage */
         tool_await_waiters(server, "a", 0);
     }
     kill(holder.pid, SIGTERM);

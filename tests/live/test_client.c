@@ -151,12 +151,14 @@ static void note(a_record *self, const char *words)
 
 static void on_event(const gavel_event *event, void *user)
 {
-    static const char letters[] = "udacbo"; /* up, down, attempt, conflict, in doubt, outcome */
+    static const char letters[] = "udacbox"; /* up, down, attempt, conflict, in doubt, outcome,
+                                              * closed */
     a_record *self = user;
     size_t n = strlen(self->types);
     if (n < sizeof(self->types) - 1)
         self->types[n] = letters[event->type];
-    bool is_of_link = event->type == GAVEL_EVENT_LINK_UP || event->type == GAVEL_EVENT_LINK_DOWN;
+    bool is_of_link = event->type == GAVEL_EVENT_LINK_UP || event->type == GAVEL_EVENT_LINK_DOWN ||
+                      event->type == GAVEL_EVENT_LINK_CLOSED;
     self->is_user_right &= event->user == (is_of_link ? NULL : self->user);
     note(self, event->message != NULL ? event->message : "(no message)");
     self->last = *event;

@@ -43,7 +43,7 @@ typedef struct stage {
     gavel__engine engine;
     gavel__buffer outs[STAGE_MAX_LANES]; /* composed, and not heard yet */
     uint64_t numbers[STAGE_MAX_DIALS];   /* what each dial's marker was planted with, last */
-    size_t n_events[GAVEL_EVENT_OUTCOME + 1];
+    size_t n_events[GAVEL_EVENT_LINK_CLOSED + 1];
     struct actor *actors[STAGE_MAX_ACTORS];
     size_t n_actors;
     int64_t now_us;

@@ -480,7 +480,10 @@ Test(core_questions, the_link_of_one_that_is_withdrawn_is_closed)
         cr_assert_eq(w.n_losses, (size_t)i + 1);
         asks(&s, &w);
         cr_assert_leq(lane_of(&s, 1)->dial_us, s.now_us, "the %d. time it pauses", i);
+        cr_assert_eq(s.n_events[GAVEL_EVENT_LINK_CLOSED], (size_t)i + 1);
     }
+    cr_assert_eq(s.n_events[GAVEL_EVENT_LINK_DOWN], 0);
+    cr_assert_eq(s.engine.context.stats.n_links_down, 0);
     stage_close(&s);
 }
 
