@@ -77,9 +77,9 @@ GAVEL_EXPORT gavel_bytes gavel_keyf(gavel_tx *tx, const char *format, ...) GAVEL
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
-/* What a read came to. */
+/* What a read came to. Unless it is GAVEL_FOUND, the output is zero: 0, no bytes, NULL. */
 typedef enum gavel_found {
-    GAVEL_ABSENT,  /* no such key or field; the output is untouched */
+    GAVEL_ABSENT,  /* no such key or field */
     GAVEL_FOUND,   /* the output is set */
     GAVEL_NOT_YET, /* not fetched yet: it will be there in the next run; return GAVEL_AGAIN, or go
                       on to name more reads: whatever the body returns then counts as AGAIN */
@@ -120,17 +120,17 @@ GAVEL_EXPORT gavel_found gavel_hget_double(
 /*
  * For how many milliseconds the key will be there yet, as the server said when it was read (PTTL),
  * or as this attempt has set it; GAVEL_TTL_NONE: it does not pass. GAVEL_ABSENT: there is no such
- * key; *ret_ttl_ms is 0 unless GAVEL_FOUND. Watches the key. To declare it: the command PTTL.
+ * key. Watches the key. To declare it: the command PTTL.
  */
 GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms);
 
 /*
  * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched. What
  * takes replies apart stands in gavel/reply.h.
- * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil (then *ret_reply is
- * untouched); an error reply is GAVEL_FAILED. gavel does not know what such a command says of keys
- * that this attempt has written, so a query after a write to one of its keys fails. A command that
- * writes must not be passed here: it would take effect at once, outside the transaction.
+ * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil; an error reply is
+ * GAVEL_FAILED. gavel does not know what such a command says of keys that this attempt has written,
+ * so a query after a write to one of its keys fails. A command that writes must not be passed here:
+ * it would take effect at once, outside the transaction.
  */
 GAVEL_EXPORT gavel_found gavel_query(
     gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply);

@@ -143,6 +143,7 @@ static gavel_found read_sight(
 
 static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *ret_value)
 {
+    *ret_value = (gavel_bytes){NULL, 0};
     if (tx->is_poisoned)
         return GAVEL_FAILED;
     gavel__sight sight = look(tx, asked);
@@ -190,6 +191,7 @@ gavel_found gavel_hget(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_b
 static gavel_found as_int(
     gavel_tx *tx, gavel_found found, gavel_bytes key, gavel_bytes text, int64_t *ret_value)
 {
+    *ret_value = 0;
     if (found != GAVEL_FOUND)
         return found;
     if (gavel__parse_int(text, ret_value))
@@ -302,6 +304,7 @@ static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *
 
 gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply)
 {
+    *ret_reply = NULL;
     if (tx->is_poisoned)
         return GAVEL_FAILED;
     gavel__command resolved;

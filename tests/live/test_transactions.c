@@ -34,7 +34,7 @@ static gavel_verdict read_own_strings(gavel_tx *tx, void *user)
     NOTE_IF(gavel_set(tx, KEY, GAVEL_STR("after")));
     NOTE_IF(gavel_get(tx, KEY, &text) == GAVEL_FOUND && is_equal(text, GAVEL_STR("after")));
     NOTE_IF(gavel_del(tx, KEY));
-    NOTE_IF(gavel_get(tx, KEY, &text) == GAVEL_ABSENT && is_equal(text, GAVEL_STR("after")));
+    NOTE_IF(gavel_get(tx, KEY, &text) == GAVEL_ABSENT && is_equal(text, GAVEL_STR("")));
     NOTE_IF(gavel_set_int(tx, KEY, -7));
     NOTE_IF(gavel_get_int(tx, KEY, &number) == GAVEL_FOUND && number == -7);
     return GAVEL_COMMIT;
@@ -158,7 +158,7 @@ Test(transactions, what_is_no_integer_is_refused_by_name)
         gavel_outcome outcome = live_run(rig.client, "key", read_integer, &value);
         cr_expect_eq(outcome.status, GAVEL_INVALID, "\"%s\" passed", bad[i]);
         cr_expect(live_contains(outcome.message, "\"key\""), "%s", outcome.message);
-        cr_expect_eq(value, 5, "outputs are written only on success");
+        cr_expect_eq(value, 0, "outputs are zero unless found");
         cr_expect(server_says(rig.server, bad[i], "GET", "key", NULL));
     }
     cr_expect(live_is_usable(&rig));
@@ -168,17 +168,20 @@ Test(transactions, what_is_no_integer_is_refused_by_name)
 static gavel_verdict read_absent(gavel_tx *tx, void *user)
 {
     int *wrong_line = user;
-    gavel_bytes text = GAVEL_STR("untouched");
-    int64_t number = 5;
-    NOTE_IF(gavel_get(tx, KEY, &text) == GAVEL_ABSENT);
-    NOTE_IF(gavel_get_int(tx, KEY, &number) == GAVEL_ABSENT);
-    NOTE_IF(gavel_hget(tx, KEY, GAVEL_STR("f"), &text) == GAVEL_ABSENT);
-    NOTE_IF(gavel_hget_int(tx, KEY, GAVEL_STR("f"), &number) == GAVEL_ABSENT);
-    NOTE_IF(is_equal(text, GAVEL_STR("untouched")) && number == 5);
+    gavel_bytes string = GAVEL_STR("before"), field = string;
+    int64_t number = 5, field_number = 5;
+    const gavel_reply none = {.type = GAVEL_REPLY_NIL}, *reply = &none;
+    NOTE_IF(gavel_get(tx, KEY, &string) == GAVEL_ABSENT && string.size == 0);
+    NOTE_IF(gavel_get_int(tx, KEY, &number) == GAVEL_ABSENT && number == 0);
+    NOTE_IF(gavel_hget(tx, KEY, GAVEL_STR("f"), &field) == GAVEL_ABSENT && field.size == 0);
+    NOTE_IF(gavel_hget_int(tx, KEY, GAVEL_STR("f"), &field_number) == GAVEL_ABSENT);
+    NOTE_IF(field_number == 0);
+    gavel_found found = gavel_query(tx, &GAVEL_COMMAND(GAVEL_STR("GET"), KEY), &reply);
+    NOTE_IF(found == GAVEL_ABSENT && reply == NULL);
     return GAVEL_COMMIT;
 }
 
-Test(transactions, what_is_absent_leaves_the_output_untouched)
+Test(transactions, what_is_absent_zeroes_the_output)
 {
     live_rig rig = live_begin(NULL, NULL);
     int wrong_line = 0;
