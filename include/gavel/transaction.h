@@ -28,15 +28,17 @@ typedef struct gavel_read {
  * What gavel_run and gavel_submit take. Zero means the default, which stands beside the field.
  * Both copy the keys, reads, id and digest; `user` is only passed on.
  *
- * Every key that the body touches is declared in `keys` or `reads`, or was read by the body
- * before; all of them are watched. At least one is declared, so that the first round trip has
- * something to do. A key appears in `keys` at most once, and so does a read in `reads`; a key may
- * have several reads, and be in `keys` too.
+ * What is read is what is guarded: at the commit nothing that the body has read, and none of
+ * `keys`, has been changed by others. Nothing has to be declared. A read that is not declared costs
+ * a round trip more. A key that is only written is not watched: others' writes to it are no
+ * conflict, and it has no order in time with them; name it in `keys` where that matters. A body
+ * that reads nothing commits in one round trip. A key appears in `keys` at most once, and so does a
+ * read in `reads`; a key may have several reads, and be in `keys` too.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */
     void *user;
-    const gavel_bytes *keys; /* watched, not fetched: keys that are only written, say */
+    const gavel_bytes *keys; /* watched, not fetched: keys that are written in order, say */
     size_t n_keys;
     const gavel_read *reads; /* watched and fetched */
     size_t n_reads;
@@ -55,8 +57,8 @@ typedef struct gavel_transaction {
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
      * and the first one's result. data NULL: none. 1 to GAVEL_ID_MAX bytes; not with
      * is_read_only. Whoever comes again declares the same keys (by `keys` and `reads`, in any
-     * order): they say in which Cluster slot the id is remembered, so that under others it can be
-     * another id.
+     * order), or none again: they say in which Cluster slot the id is remembered, so that under
+     * others it can be another id.
      * An id that was not committed (ABORTED, say) is free: who comes again runs. ABORTED costs one
      * round trip more with an id than without: it makes sure that nothing submitted before, and
      * told UNKNOWN, takes effect later.

@@ -83,13 +83,13 @@ typedef enum gavel_found {
     GAVEL_FOUND,   /* the output is set */
     GAVEL_NOT_YET, /* not fetched yet: it will be there in the next run; return GAVEL_AGAIN, or go
                       on to name more reads: whatever the body returns then counts as AGAIN */
-    GAVEL_FAILED   /* not a string or not a hash there, not an integer, an undeclared use, or the
-                      attempt is poisoned; the outcome's message will say which */
+    GAVEL_FAILED   /* not a string or not a hash there, not an integer, or the attempt is
+                      poisoned; the outcome's message will say which */
 } gavel_found;
 
 /*
  * The string at `key`. *ret_value points to memory of the attempt, valid until the body returns.
- * Sees the attempt's own writes. Watches and fetches a key that was not declared.
+ * Sees the attempt's own writes. A read that was not declared is GAVEL_NOT_YET, once.
  */
 GAVEL_EXPORT gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value);
 
@@ -139,8 +139,8 @@ GAVEL_EXPORT gavel_found gavel_query(
 
 /*
  * Each of these adds one command to the attempt's EXEC and copies its arguments. They return false
- * when the attempt is poisoned, by this call or before; checking that is optional. The key must
- * have been declared, or read by this body.
+ * when the attempt is poisoned, by this call or before; checking that is optional. A key that was
+ * neither declared nor read is not watched: the write is made whatever the key holds by then.
  */
 
 /* SET key value. As SET does, this removes the key's time to live. */

@@ -55,10 +55,12 @@ static gavel_found read_base(
 
 /* A write stands in the way that cannot be modelled: the own one is a mistake, another body's makes
  * this one wait for the next round. */
-static gavel_found meet_taint(gavel_tx *tx, const gavel__write *entry)
+static gavel_found meet_taint(
+    gavel_tx *tx, const gavel__command *command, const gavel__write *entry)
 {
     if (entry->writer != tx->transaction) {
         tx->is_deferred = true;
+        (void)request(tx, command); /* it may not have the key */
         return GAVEL_NOT_YET;
     }
     gavel__body_poison_naming(tx, GAVEL_INVALID,
@@ -84,9 +86,17 @@ static question about_value(gavel_bytes storage[3], gavel_bytes key, gavel_bytes
     return (question){gavel__command_hget(storage, key, field), GAVEL__ASPECT_FIELD, field};
 }
 
+/* The key as the round's run knows it: claimed for this member, or written by any. NULL: neither.
+ */
+static gavel__key *known_key(const gavel_tx *tx, gavel_bytes name)
+{
+    gavel__key *key = gavel__transaction_held_key(tx->transaction, name);
+    return key != NULL ? key : gavel__writes_find(tx->stage->writes, name);
+}
+
 static gavel__sight look(const gavel_tx *tx, const question *asked)
 {
-    gavel__key *key = gavel__transaction_held_key(tx->transaction, asked->command.args[1]);
+    gavel__key *key = known_key(tx, asked->command.args[1]);
     if (key == NULL)
         return (gavel__sight){.overlay = GAVEL__OVERLAY_BASE};
     return gavel__overlay_look(tx->stage->writes, key, asked->aspect, asked->field);
@@ -148,7 +158,7 @@ static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *
         return GAVEL_FAILED;
     gavel__sight sight = look(tx, asked);
     if (is_unsettled(tx, &sight))
-        return meet_taint(tx, sight.root);
+        return meet_taint(tx, &asked->command, sight.root);
     gavel_found found = read_sight(tx, asked, &sight, ret_value);
     tx->has_seen_others |= gavel__overlay_is_of_others(&sight, tx->transaction);
     return found;
@@ -261,7 +271,7 @@ static gavel_found read_life(gavel_tx *tx, const question *asked, int64_t *ret_l
 {
     gavel__sight sight = look(tx, asked);
     if (is_unsettled(tx, &sight))
-        return meet_taint(tx, sight.root);
+        return meet_taint(tx, &asked->command, sight.root);
     int64_t life_ms = GAVEL__LIFE_ABSENT;
     if (sight.overlay == GAVEL__OVERLAY_BASE) {
         gavel_found found = read_base_life(tx, &asked->command, &life_ms);
@@ -294,8 +304,7 @@ gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms)
 static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *command)
 {
     for (size_t i = 0; i < command->n_keys; i++) {
-        const gavel__key *key =
-            gavel__transaction_held_key(tx->transaction, gavel__command_key(command, i));
+        const gavel__key *key = known_key(tx, gavel__command_key(command, i));
         if (key != NULL && key->last_write > 0)
             return &tx->stage->writes->entries[key->last_write - 1];
     }
@@ -315,6 +324,6 @@ gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_
     }
     const gavel__write *entry = write_in_the_way(tx, &resolved);
     if (entry != NULL)
-        return meet_taint(tx, entry);
+        return meet_taint(tx, &resolved, entry);
     return read_base(tx, &resolved, ret_reply);
 }

@@ -16,16 +16,21 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     const gavel__transaction *transaction = tx->transaction;
     if (tx->is_poisoned)
         return NULL;
-    /* The id's key is watched as well, but is not the body's. */
-    bool is_id_key =
-        transaction->id_key.data != NULL && gavel__bytes_equal(name, transaction->id_key);
     if (transaction->is_read_only)
         gavel__body_poison_naming(
             tx, GAVEL_INVALID, "a write in a read-only transaction; key", name);
-    else if (is_id_key || !gavel__transaction_has_key(transaction, name))
+    else if (transaction->id_key.data != NULL && gavel__bytes_equal(name, transaction->id_key))
         gavel__body_poison_naming(
-            tx, GAVEL_INVALID, "a write to a key that was not declared", name);
-    return tx->is_poisoned ? NULL : gavel__transaction_held_key(transaction, name);
+            tx, GAVEL_INVALID, "a write to the key that keeps the transaction's id", name);
+    if (tx->is_poisoned)
+        return NULL;
+    gavel__key *key = gavel__transaction_held_key(transaction, name);
+    if (key != NULL || gavel__transaction_has_key(transaction, name))
+        return key;
+    key = gavel__writes_key(tx->stage->writes, name); /* neither read nor declared */
+    if (key == NULL)
+        gavel__body_poison_no_memory(tx);
+    return key;
 }
 
 static bool add_edit(gavel_tx *tx, gavel_bytes name, const gavel__edit *edit)

@@ -191,7 +191,6 @@ static bool is_among_ready(const gavel__order *order, const gavel__transaction *
 
 static void check_waiting(const gavel__order *order, const gavel__transaction *transaction)
 {
-    const gavel__hold *blocked = &transaction->holds[transaction->blocked_at];
     assert(transaction->round == NULL);
     if (transaction->state == GAVEL__TX_READY) {
         assert(is_among_ready(order, transaction));
@@ -199,8 +198,10 @@ static void check_waiting(const gavel__order *order, const gavel__transaction *t
         return;
     }
     assert(transaction->turn_line == NULL);
-    if (transaction->state == GAVEL__TX_PARKED)
-        assert(gavel__line_has(&blocked->node) && !blocked->is_aside && !can_go(transaction));
+    if (transaction->state != GAVEL__TX_PARKED)
+        return;
+    const gavel__hold *blocked = &transaction->holds[transaction->blocked_at];
+    assert(gavel__line_has(&blocked->node) && !blocked->is_aside && !can_go(transaction));
 }
 
 static void check_transaction(const gavel__engine *engine, const gavel__transaction *transaction)
@@ -242,6 +243,7 @@ static void check_transactions(const gavel__engine *engine)
 
 void gavel__engine_check(const gavel__engine *engine)
 {
+    assert(!engine->queue.keys.is_running);
     check_transactions(engine);
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
         check_lane(lane);

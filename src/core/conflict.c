@@ -37,7 +37,7 @@ static bool has_any_changed(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_fetches; i++) {
         const gavel__fetch *fetch = round->fetches[i];
-        if (fetch->digest != digest(&round->fetch_index, &fetch->reply))
+        if (fetch->has_key && fetch->digest != digest(&round->fetch_index, &fetch->reply))
             return true;
     }
     return false;
@@ -187,6 +187,8 @@ gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
     rounds->context->stats.n_conflicts++;
+    if (round->n_claims == 0) /* it was the marker: gone, most likely */
+        round->lane->is_planted = false;
     round->lane->pass.is_handed_off = false;
     gavel__policy_on_conflict(
         round->policy, round->is_contended, gavel__round_count_members(round));

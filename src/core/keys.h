@@ -30,11 +30,10 @@ typedef struct gavel__key {
     uint64_t n_taken;             /* transactions that rounds have taken from the line */
     gavel__list blocked;          /* who goes first elsewhere, but waits for this key */
     gavel__list look;             /* among the keys whose first one is to be looked at */
-    size_t last_write; /* in the running round's writes: the place of the last one here, from
-                          1; 0: none */
-    bool
-        is_fetched_as_hash; /* in the running round: a read has shown that it is a hash or absent */
-    bool is_changed;        /* in a round that met a conflict: by this key */
+    uint64_t run;            /* of bodies, in which the next two mean something; see writes.h */
+    size_t last_write;       /* the place of the last write here, from 1; 0: none */
+    bool is_fetched_as_hash; /* a read has shown that it is a hash or absent */
+    bool is_changed;         /* in a round that met a conflict: by this key */
     gavel__heat heat;
     gavel__list idle; /* among the keys that are kept only for their heat, or the free ones */
 } gavel__key;
@@ -47,6 +46,8 @@ typedef struct gavel__keys {
     size_t n_warm;
     gavel__list unused; /* forgotten; their memory is used again */
     size_t n_unused;
+    uint64_t n_runs; /* of rounds' bodies, ever: one at a time */
+    bool is_running;
 } gavel__keys;
 
 void gavel__keys_init(gavel__keys *keys, const gavel_allocator *allocator, uint64_t seed);

@@ -48,6 +48,7 @@ typedef struct gavel__lane {
     gavel__pass pass;
     struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
+    bool has_watched;     /* the last WATCH of its marker was answered with OK */
     bool is_watching;     /* at the end of what was written, the server watches something */
     bool is_condemned;    /* the client is to close it; its message says why */
     bool is_retired;      /* condemned, but not for a fault */

@@ -259,6 +259,8 @@ gavel__ready_kind gavel__order_kind(
 {
     if (transaction->is_read_only)
         return GAVEL__READY_READERS;
+    if (transaction->n_keys + transaction->n_reads == 0)
+        return GAVEL__READY_BLIND;
     if (is_gated)
         return GAVEL__READY_GATED;
     return is_contended(transaction, now_us) ? GAVEL__READY_CONTENDED : GAVEL__READY_CALM;

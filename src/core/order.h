@@ -16,7 +16,8 @@
  * gate neither: what it has let go of it takes back past whoever stands there, or its members stand
  * in line again, without a round.
  *
- * Transactions that only read stand in no line. Used by the queue, rounds, and the schedule.
+ * Transactions that only read, and those without keys, stand in no line. Used by the queue, rounds,
+ * and the schedule.
  */
 #ifndef GAVEL__ORDER_H
 #define GAVEL__ORDER_H
@@ -27,6 +28,7 @@
 /* Who is ready, by what takes them. */
 typedef enum gavel__ready_kind {
     GAVEL__READY_READERS,   /* snapshot rounds */
+    GAVEL__READY_BLIND,     /* rounds that claim nothing and read nothing, as far as is known */
     GAVEL__READY_CALM,      /* rounds that pass through no gate, on keys that nobody else writes */
     GAVEL__READY_CONTENDED, /* such rounds on keys that others write as well */
     GAVEL__READY_GATED,     /* rounds that pass through gates */

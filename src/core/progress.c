@@ -23,6 +23,8 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             next = gavel__round_run(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
+            if (!round->reading.is_watched)
+                gavel__round_write_guard(round, now_us);
             gavel__round_commit(round, now_us);
             next = GAVEL__NEXT_WAIT;
             break;
@@ -39,8 +41,8 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
 void gavel__round_begin(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    if (round->is_snapshot && round->n_fetches == 0) {
-        /* They will name what they want to read. */
+    if (gavel__round_can_run_at_once(round, now_us)) {
+        /* They will name what they want to read, or have all that they want. */
         gavel__round_drive(round, GAVEL__NEXT_RUN, now_us);
         return;
     }
@@ -115,7 +117,12 @@ static bool is_warm(const gavel__round *round)
 static bool can_be_joined(const gavel__round *round)
 {
     const gavel__transaction *first = gavel__member_of(round->members.next);
-    return first->n_keys == round->n_claims && first->n_reads == round->n_fetches;
+    for (size_t i = 0; i < round->n_fetches; i++) {
+        if (!round->fetches[i]->has_key) /* its value would be old */
+            return false;
+    }
+    return round->n_claims > 0 && first->n_keys == round->n_claims &&
+           first->n_reads == round->n_fetches;
 }
 
 void gavel__round_prefetch(gavel__round *round, int64_t now_us)

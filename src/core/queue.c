@@ -164,14 +164,18 @@ void gavel__queue_explain_conflicts(
     unsigned n_lost = transaction->outcome.n_conflicts - n_retries;
     char key[64];
     char retries[48] = "";
+    const char *separator = n_retries > 0 ? "; " : "";
     if (n_retries > 0)
         gavel__format(retries, sizeof(retries), "the body said RETRY %u times", n_retries);
     if (n_lost == 0)
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s", retries);
+    else if (transaction->n_keys == 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE,
+            "%s%slost %u times, though it reads no key, to whoever deletes the markers", retries,
+            separator, n_lost);
     else
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s%slost %u times to other writers of \"%s\"%s",
-            retries, n_retries > 0 ? "; " : "", n_lost,
-            gavel__printable(transaction->keys[0], key, sizeof(key)),
+            retries, separator, n_lost, gavel__printable(transaction->keys[0], key, sizeof(key)),
             transaction->n_keys > 1 ? " and its other keys" : "");
 }
 

@@ -55,10 +55,15 @@ static void write_unwatch(gavel__round *round)
     round->context->stats.n_commands++;
 }
 
+/* The keys and the marker. Without either there is nothing to be guarded. */
 static void write_watch(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
     write_unwatch(round);
+    if (round->n_claims == 0 && lane->marker_size == 0) {
+        round->reading.is_watched = true;
+        return;
+    }
     gavel__resp_begin(lane->out, 1 + round->n_claims + (lane->marker_size > 0 ? 1 : 0));
     gavel__resp_arg(lane->out, GAVEL_STR("WATCH"));
     for (size_t i = 0; i < round->n_claims; i++)
@@ -171,6 +176,26 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
         lane->written_us = 0; /* that is no round trip */
 }
 
+/* ---- Without reads -------------------------------------------------------------------------- */
+
+bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us)
+{
+    const gavel__lane *lane = round->lane;
+    if (round->n_fetches > 0 || round->n_claims > 0)
+        return false;
+    if (round->is_snapshot || lane->marker_size == 0)
+        return true;
+    return lane->has_watched &&
+           !gavel__lane_wants_marker(lane, round->rounds->marker_ttl_us, now_us);
+}
+
+void gavel__round_write_guard(gavel__round *round, int64_t now_us)
+{
+    size_t size_before = round->lane->out->size;
+    write_watch(round);
+    gavel__lane_end_write(round->lane, size_before, now_us);
+}
+
 /* ---- Replies -------------------------------------------------------------------------------- */
 
 gavel__next gavel__round_run_when_read(const gavel__round *round)
@@ -206,8 +231,16 @@ gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *repl
     return refuse(round, reply, "the marker was refused", now_us);
 }
 
+/* If EXEC is on its way as well, its own reply tells what became of it; should that be lost, a
+ * marker that was not watched does not tell. */
 gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
+    round->lane->has_watched = reply->type != GAVEL_REPLY_ERROR;
+    if (round->phase == GAVEL__ROUND_COMMITTING) {
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__round_note_refusal(round, reply, "WATCH was refused");
+        return GAVEL__NEXT_WAIT;
+    }
     if (reply->type == GAVEL_REPLY_ERROR)
         return refuse(round, reply, "WATCH was refused", now_us);
     round->reading.is_watched = true;

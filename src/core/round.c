@@ -54,7 +54,7 @@ static gavel__round *make_round(gavel__rounds *rounds)
     gavel__list_init(&round->members);
     gavel__arena_init(&round->arena, allocator);
     gavel__arena_init(&round->values, allocator);
-    gavel__writes_init(&round->writes, allocator);
+    gavel__writes_init(&round->writes, &rounds->queue->keys);
     gavel__map_init(&round->fetch_index, allocator, gavel__random_next(&rounds->context->random));
     return round;
 }
@@ -284,12 +284,24 @@ static bool add_fetches(gavel__round *round, gavel__transaction *transaction)
         if (fetch == NULL)
             return false;
         transaction->reads[i].reply = &fetch->reply;
-        if (transaction->id_key.data != NULL &&
+        fetch->has_key |= transaction->reads[i].command.n_keys > 0;
+        if (transaction->id_key.data != NULL && fetch->is_string &&
             gavel__bytes_equal(
                 gavel__command_subject(&transaction->reads[i].command), transaction->id_key))
             fetch->is_string = false; /* it is mostly absent, and MGET is for what is there */
     }
     return true;
+}
+
+/* In order of arrival. Those with a key in common come so; but whoever has waited for what an elder
+ * one wrote is to run before any younger one that writes the same, without having the key. */
+static void insert_member(gavel__round *round, gavel__transaction *transaction)
+{
+    gavel__list *behind = &round->members;
+    while (behind->previous != &round->members &&
+           gavel__member_of(behind->previous)->sequence > transaction->sequence)
+        behind = behind->previous;
+    gavel__list_append(behind, &transaction->node);
 }
 
 bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
@@ -299,7 +311,7 @@ bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int6
         gavel__queue_settle(round->rounds->queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return false;
     }
-    gavel__list_append(&round->members, &transaction->node);
+    insert_member(round, transaction);
     transaction->round = round;
     gavel__transaction_set_state(transaction, GAVEL__TX_READING);
     transaction->has_paused = false;

@@ -9,6 +9,9 @@
  *                                                |
  *                                                +--> IDLE      nobody joins
  *
+ * A round that claims and reads nothing runs its bodies as it begins, where it can; see
+ * gavel__round_can_run_at_once.
+ *
  *     READING     on a lane, as its `round`, or as `next` behind an EXEC; holds its members' keys
  *                 (a snapshot holds none); what it has asked for is in flight
  *     COMMITTING  as its lane's `round`; up to `exec_end` its EXEC is written; members are to be
@@ -45,6 +48,7 @@ typedef struct gavel__fetch {
     gavel__map_node node; /* among the indexed ones */
     gavel_bytes encoded;  /* the command */
     bool is_string;       /* a plain GET, which MGET can do as well */
+    bool has_key;         /* else it is a read of the server's time, say: nothing watches it */
     uint64_t digest;      /* of the reply before it was read again */
     gavel_reply reply;
 } gavel__fetch;
@@ -209,6 +213,13 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us);
 void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
 
 /* ---- The steps: they know this header, and not one another --------------------------------- */
+
+/* Whether it has nothing to wait for before its bodies run: it claims and reads nothing, and its
+ * link is known to take the WATCH of its marker, which goes out with EXEC. */
+bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us);
+
+/* For such a round: WATCH of the marker, if there is one, before MULTI in the same write. */
+void gavel__round_write_guard(gavel__round *round, int64_t now_us);
 
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);

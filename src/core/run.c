@@ -271,11 +271,12 @@ static void run_members(gavel__round *round, int64_t now_us)
 
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us)
 {
-    for (size_t i = 0; i < round->n_claims; i++) {
-        round->claims[i]->last_write = 0;
-        round->claims[i]->is_fetched_as_hash = false;
-    }
-    gavel__writes_clear(&round->writes);
+    gavel__writes_begin_run(&round->writes);
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__writes_add_claim(&round->writes, round->claims[i]);
     run_members(round, now_us);
-    return gavel__list_is_empty(&round->members) ? GAVEL__NEXT_END : GAVEL__NEXT_COMMIT;
+    if (!gavel__list_is_empty(&round->members))
+        return GAVEL__NEXT_COMMIT;
+    gavel__writes_end_run(&round->writes);
+    return GAVEL__NEXT_END;
 }

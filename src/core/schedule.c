@@ -30,6 +30,12 @@ static bool has_its_share(const gavel__engine *engine, const gavel__draft *draft
     return draft->n_drawn >= (half > min_share ? half : min_share);
 }
 
+/* Whether it goes into a round that claims nothing. */
+static bool is_blind(const gavel__transaction *transaction)
+{
+    return !transaction->is_read_only && transaction->n_keys + transaction->n_reads == 0;
+}
+
 /*
  * Whether all who want a key count with the first of them, since there is no other lane for them.
  * Not while some want several keys: keys that are wanted together are not kept apart, for who wants
@@ -46,11 +52,14 @@ static bool counts_lines(const gavel__engine *engine)
 /*
  * How many it draws into the round, at most, if it brings a key that is new there. (Those whose
  * EXEC is under way are among the users of a key.) Nobody, if nobody else wants what it brings.
- * Readers claim no keys, and are the cheaper the more of them share a round.
+ * Readers claim no keys, and are the cheaper the more of them share a round. A writer without keys
+ * draws itself.
  */
 static size_t count_drawn(
     const gavel__engine *engine, const gavel__draft *draft, const gavel__transaction *transaction)
 {
+    if (is_blind(transaction))
+        return 1;
     bool is_behind = false; /* one of the round's keys is among its keys */
     size_t n_users = 0;     /* of the one that most want, of the others */
     for (size_t i = 0; i < transaction->n_keys && !transaction->is_read_only; i++) {
@@ -159,7 +168,8 @@ static gavel__transaction *first_that_races(const gavel__order *order)
 {
     gavel__transaction *writer = elder(gavel__order_first(order, GAVEL__READY_CALM),
         gavel__order_first(order, GAVEL__READY_CONTENDED));
-    return elder(writer, gavel__order_first(order, GAVEL__READY_READERS));
+    return elder(writer, elder(gavel__order_first(order, GAVEL__READY_READERS),
+                             gavel__order_first(order, GAVEL__READY_BLIND)));
 }
 
 /* Who goes first of all that the lane could take now, or NULL. */
@@ -286,6 +296,8 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
          has_room(engine, &draft) && (transaction = next_for(engine, &draft)) != NULL;) {
         if (!let_in(engine, &draft, transaction))
             continue;
+        if (lane->round != NULL && is_blind(transaction)) /* it has nothing to read behind that */
+            break;
         if (is_beyond_share(engine, &draft, transaction)) {
             gavel__order_drop(&engine->queue.order, transaction, now_us);
             continue;
@@ -489,7 +501,8 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
         return;
     gavel__round *next = collect(engine, lane, now_us);
     if (next == NULL) {
-        gavel__round_prefetch(round, now_us);
+        if (gavel__order_first(&engine->queue.order, GAVEL__READY_BLIND) == NULL)
+            gavel__round_prefetch(round, now_us);
         return;
     }
     lane->next = next;

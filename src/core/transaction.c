@@ -171,6 +171,17 @@ static bool refuse_naming(gavel__transaction *transaction, const char *format, g
     return refuse(transaction, message);
 }
 
+static bool refuse_count(
+    gavel__transaction *transaction, const char *array, const char *count, size_t n)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    if (n > 0)
+        gavel__format(message, sizeof(message), "%s is %zu, but %s is NULL", count, n, array);
+    else
+        gavel__format(message, sizeof(message), "%s is set, but %s is 0", array, count);
+    return refuse(transaction, message);
+}
+
 static bool accept(gavel__transaction *transaction, gavel__added added, gavel_bytes key)
 {
     switch (added) {
@@ -233,14 +244,13 @@ static bool add_declared_read(
 }
 
 /* In the least slot of the declared keys: whoever comes with the same ones, in any order, finds it.
- * False: no memory. */
+ * Without any, in the id's own. False: no memory. */
 static bool name_id(gavel__transaction *transaction, gavel_bytes id, gavel_bytes key_prefix)
 {
-    assert(transaction->n_keys > 0);
     char *storage = gavel__arena_alloc(&transaction->arena, id.size + GAVEL__NAME_ROOM, 1);
     if (storage == NULL)
         return false;
-    uint16_t slot = gavel__slot_of(transaction->keys[0]);
+    uint16_t slot = gavel__slot_of(transaction->n_keys > 0 ? transaction->keys[0] : id);
     for (size_t i = 1; i < transaction->n_keys; i++) {
         uint16_t other = gavel__slot_of(transaction->keys[i]);
         slot = other < slot ? other : slot;
@@ -279,11 +289,10 @@ static bool check(
         return refuse(transaction, "the transaction's " GAVEL__UNCLEAN_ROOM);
     if (request->body == NULL)
         return refuse(transaction, "the transaction has no body");
-    if (request->n_keys + request->n_reads == 0)
-        return refuse(transaction, "the transaction declares no key and no read");
-    if ((request->n_keys > 0 && request->keys == NULL) ||
-        (request->n_reads > 0 && request->reads == NULL))
-        return refuse(transaction, "keys or reads are counted, but the pointer is NULL");
+    if ((request->keys == NULL) != (request->n_keys == 0))
+        return refuse_count(transaction, "keys", "n_keys", request->n_keys);
+    if ((request->reads == NULL) != (request->n_reads == 0))
+        return refuse_count(transaction, "reads", "n_reads", request->n_reads);
     if (request->n_keys > GAVEL_MAX_KEYS)
         return refuse_naming(transaction, "more than 512 keys; the first one too many is",
             request->keys[GAVEL_MAX_KEYS]);

@@ -7,10 +7,14 @@
 #include "base/text.h"
 #include "core/commands.h"
 
-void gavel__writes_init(gavel__writes *writes, const gavel_allocator *allocator)
+#include <assert.h>
+
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+void gavel__writes_init(gavel__writes *writes, gavel__keys *keys)
 {
-    *writes = (gavel__writes){.allocator = allocator};
-    gavel__buffer_init(&writes->commands, allocator);
+    *writes = (gavel__writes){.allocator = keys->allocator, .keys = keys};
+    gavel__buffer_init(&writes->commands, keys->allocator);
 }
 
 void gavel__writes_finish(gavel__writes *writes)
@@ -18,6 +22,7 @@ void gavel__writes_finish(gavel__writes *writes)
     gavel__buffer_finish(&writes->commands);
     gavel__free(writes->allocator, writes->requests);
     gavel__free(writes->allocator, writes->entries);
+    gavel__free(writes->allocator, writes->blind);
 }
 
 void gavel__writes_clear(gavel__writes *writes)
@@ -27,6 +32,61 @@ void gavel__writes_clear(gavel__writes *writes)
     writes->n_entries = 0;
     writes->n_unmodelled = 0;
 }
+
+/* ---- Runs ---------------------------------------------------------------------------------- */
+
+void gavel__writes_begin_run(gavel__writes *writes)
+{
+    assert(!writes->keys->is_running);
+    gavel__writes_clear(writes);
+    writes->keys->is_running = true;
+    writes->run = ++writes->keys->n_runs;
+}
+
+void gavel__writes_end_run(gavel__writes *writes)
+{
+    assert(writes->keys->is_running && writes->run == writes->keys->n_runs);
+    writes->keys->is_running = false;
+    writes->n_entries = 0; /* they name keys that may be forgotten now */
+    while (writes->n_blind > 0)
+        gavel__keys_unuse(writes->keys, writes->blind[--writes->n_blind]);
+}
+
+void gavel__writes_add_claim(gavel__writes *writes, gavel__key *key)
+{
+    key->run = writes->run;
+    key->last_write = 0;
+    key->is_fetched_as_hash = false;
+}
+
+gavel__key *gavel__writes_key(gavel__writes *writes, gavel_bytes name)
+{
+    gavel__key **blind = gavel__grow(writes->allocator, writes->blind, writes->n_blind,
+        &writes->blind_capacity, sizeof(gavel__key *));
+    if (blind == NULL)
+        return NULL;
+    writes->blind = blind;
+    gavel__key *key = gavel__keys_use(writes->keys, name);
+    if (key == NULL)
+        return NULL;
+    if (key->run == writes->run) { /* it is known to the run already */
+        gavel__keys_unuse(writes->keys, key);
+        return key;
+    }
+    gavel__writes_add_claim(writes, key); /* another round's chain may have been here */
+    blind[writes->n_blind++] = key;
+    return key;
+}
+
+gavel__key *gavel__writes_find(const gavel__writes *writes, gavel_bytes name)
+{
+    if (writes->n_entries == 0) /* mostly */
+        return NULL;
+    gavel__key *key = gavel__keys_find(writes->keys, gavel__keys_name(writes->keys, name));
+    return key != NULL && key->run == writes->run && key->last_write > 0 ? key : NULL;
+}
+
+/* ---- Rolling back -------------------------------------------------------------------------- */
 
 gavel__savepoint gavel__writes_mark(const gavel__writes *writes)
 {

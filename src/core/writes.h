@@ -10,6 +10,10 @@
  *
  * The entries of one key form a chain from its latest write back, so a look-up costs only that
  * key's writes, and taking the latest entries back is all that a rollback is.
+ *
+ * All of it holds during one run of a round's bodies, until the commands for EXEC are composed. Of
+ * the keys the run knows those that the round has claimed, and those that were only written, which
+ * are nobody's: for other rounds they mean nothing, so only one run is under way at a time.
  */
 #ifndef GAVEL__WRITES_H
 #define GAVEL__WRITES_H
@@ -74,7 +78,12 @@ typedef struct gavel__request {
 
 typedef struct gavel__writes {
     const gavel_allocator *allocator; /* borrowed */
-    gavel__buffer commands;           /* encoded */
+    gavel__keys *keys;                /* borrowed: where keys are found by their names */
+    uint64_t run;                     /* the run under way, or the last one */
+    gavel__key **blind;               /* only written, and known for the sake of this run */
+    size_t n_blind;
+    size_t blind_capacity;
+    gavel__buffer commands; /* encoded */
     gavel__request *requests;
     size_t n_requests;
     size_t requests_capacity;
@@ -94,11 +103,26 @@ typedef struct gavel__savepoint {
     size_t n_unmodelled;
 } gavel__savepoint;
 
-void gavel__writes_init(gavel__writes *writes, const gavel_allocator *allocator);
+void gavel__writes_init(gavel__writes *writes, gavel__keys *keys);
 void gavel__writes_finish(gavel__writes *writes);
 
-/* Forgets everything. The keys' last_write is not touched. */
+/* Forgets everything; no run is under way. */
 void gavel__writes_clear(gavel__writes *writes);
+
+/* Begins a run of bodies, without any writes, and ends it: then the requests are left, as composed.
+ */
+void gavel__writes_begin_run(gavel__writes *writes);
+void gavel__writes_end_run(gavel__writes *writes);
+
+/* A key that the round has claimed: nothing was written to it in this run. */
+void gavel__writes_add_claim(gavel__writes *writes, gavel__key *key);
+
+/* The key of this name for a write that claims nothing: until the end of the run it is known. NULL:
+ * no memory. */
+gavel__key *gavel__writes_key(gavel__writes *writes, gavel_bytes name);
+
+/* The same where it was written to in this run; else NULL. */
+gavel__key *gavel__writes_find(const gavel__writes *writes, gavel_bytes name);
 
 gavel__savepoint gavel__writes_mark(const gavel__writes *writes);
 void gavel__writes_rollback(gavel__writes *writes, const gavel__savepoint *savepoint);

@@ -229,7 +229,7 @@ static bool take_other(act *self, gavel_tx *tx, const batch_step *step, gavel_ve
     case STEP_NO_VERDICT:
         *ret_verdict = (gavel_verdict)99;
         return true;
-    default: /* UNDECLARED, STEERING */
+    default: /* STEERING */
         gavel_write(tx, &command);
         return false;
     }
@@ -336,10 +336,8 @@ void act_prepare(act *self, act_request *ret_request)
             declare_keys(ret_request, &program->steps[i], program->is_sparing);
     }
     gavel_transaction *transaction = &ret_request->transaction;
-    if (transaction->n_keys + transaction->n_reads == 0) /* one that declares nothing is INVALID */
-        ret_request->keys[transaction->n_keys++] = gavel_str(batch_keys[0]);
-    transaction->keys = ret_request->keys;
-    transaction->reads = ret_request->reads;
+    transaction->keys = transaction->n_keys > 0 ? ret_request->keys : NULL;
+    transaction->reads = transaction->n_reads > 0 ? ret_request->reads : NULL;
 }
 
 /* ---- Outcomes ------------------------------------------------------------------------------ */

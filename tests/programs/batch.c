@@ -21,7 +21,7 @@
 
 /* All of one slot, so that an id has one record whatever its program declares. */
 const char *const batch_keys[] = {"int0{t}", "int1{t}", "text0{t}", "hash0{t}", "hash1{t}",
-    "list0{t}", "set0{t}", "zset0{t}", "undeclared{t}", NULL};
+    "list0{t}", "set0{t}", "zset0{t}", NULL};
 const char *const batch_fields[] = {"f0", "f1", "f2", NULL};
 const char *const batch_ids[] = {"a", "b", "c", NULL};
 
@@ -123,7 +123,6 @@ static const step_form mistakes[] = {
     {STEP_REFUSED, ANY, 1, false, {"SET", "K"}},
     {STEP_REFUSED, ANY, 1, false, {"NOSUCHCOMMAND", "K"}},
     {STEP_REFUSED, ANY, 1, false, {"HSET", "K", "F"}},
-    {STEP_UNDECLARED, ANY, 1, false, {"SET", "undeclared", "V"}},
     {STEP_STEERING, ANY, 1, false, {"WATCH", "K"}},
     {STEP_TOO_LONG, ANY, 1, false, {NULL}},
     {STEP_BARE_AGAIN, ANY, 1, false, {NULL}},
@@ -410,7 +409,7 @@ static void say_step(gavel__buffer *text, const batch_step *self)
 {
     static const char *const names[] = {"get", "get_int", "hget", "hget_int", "query", "set",
         "set_int", "del", "hset", "hset_int", "hdel", "write", "refused", "result", "abort",
-        "retry", "undeclared", "steering", "too long", "bare again", "no verdict"};
+        "retry", "steering", "too long", "bare again", "no verdict"};
     static const char *const whens[] = {"", "if odd: ", "if even: "};
     prose_say(text, "    %s%s", whens[self->when], names[self->kind]);
     for (size_t i = self->kind == STEP_QUERY || self->kind >= STEP_WRITE ? 0 : 1; i < self->n_words;

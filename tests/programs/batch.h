@@ -35,8 +35,7 @@ typedef enum step_kind {
     STEP_RESULT,  /* sets the result: what was read */
     STEP_ABORT,   /* with a code that tells what was read */
     STEP_RETRY,
-    STEP_UNDECLARED, /* mistakes: a write to a key that was never declared */
-    STEP_STEERING,   /* a command that steers the transaction */
+    STEP_STEERING,   /* mistakes: a command that steers the transaction */
     STEP_TOO_LONG,   /* a result that is too long */
     STEP_BARE_AGAIN, /* AGAIN with nothing missing */
     STEP_NO_VERDICT
@@ -89,7 +88,7 @@ typedef struct program_batch {
     size_t n_programs;
 } program_batch;
 
-/* Every key that a program may touch, with the one that is never declared; ended by NULL. */
+/* Every key that a program may touch; ended by NULL. */
 extern const char *const batch_keys[];
 extern const char *const batch_fields[]; /* and members of sets; ended by NULL */
 extern const char *const batch_ids[];    /* ended by NULL */

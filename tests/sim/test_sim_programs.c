@@ -232,6 +232,10 @@ static void submit(sim_world *world, gavel_client *client, program *self)
     }
     if (self->kind == LOOK || self->kind == REWRITE)
         transaction.n_keys = 0;
+    if (transaction.n_keys == 0)
+        transaction.keys = NULL;
+    if (transaction.n_reads == 0)
+        transaction.reads = NULL;
     self->submitted_us = sim_now_us(world);
     self->result = sim_submit(world, client, &transaction);
 }

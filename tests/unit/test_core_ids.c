@@ -177,7 +177,7 @@ Test(core_ids, the_key_of_an_id_is_not_the_bodys)
     says(&s, 0, "OK, nil");
     hears(&s, 0, "MULTI / SET g:id:{`dca}x g0 PX 1000 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
-    ends_saying(&s, &a, GAVEL_INVALID, "a write to a key that was not declared");
+    ends_saying(&s, &a, GAVEL_INVALID, "a write to the key that keeps the transaction's id");
     stage_close(&s);
 }
 

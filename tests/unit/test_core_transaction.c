@@ -10,6 +10,7 @@
 #include "core/commands.h"
 #include "core/identity.h"
 #include "core/server_error.h"
+#include "core/slot.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -191,17 +192,20 @@ Test(core_transaction, without_memory_nothing_was_sent)
 
 /* ---- Refusals ------------------------------------------------------------------------------ */
 
-Test(core_transaction, a_request_without_body_or_keys_is_refused)
+Test(core_transaction, a_request_that_contradicts_itself_is_refused)
 {
     gavel_bytes key = GAVEL_STR("a");
+    gavel_read read = {.key = key};
     is_refused(NULL, "no transaction (NULL)");
     is_refused(&(gavel_transaction){.keys = &key, .n_keys = 1}, "the transaction has no body");
     is_refused(
-        &(gavel_transaction){.body = do_nothing}, "the transaction declares no key and no read");
-    is_refused(&(gavel_transaction){.body = do_nothing, .n_keys = 1},
-        "keys or reads are counted, but the pointer is NULL");
-    is_refused(&(gavel_transaction){.body = do_nothing, .n_reads = 1},
-        "keys or reads are counted, but the pointer is NULL");
+        &(gavel_transaction){.body = do_nothing, .n_keys = 2}, "n_keys is 2, but keys is NULL");
+    is_refused(
+        &(gavel_transaction){.body = do_nothing, .n_reads = 1}, "n_reads is 1, but reads is NULL");
+    is_refused(
+        &(gavel_transaction){.body = do_nothing, .keys = &key}, "keys is set, but n_keys is 0");
+    is_refused(
+        &(gavel_transaction){.body = do_nothing, .reads = &read}, "reads is set, but n_reads is 0");
 }
 
 /* A field of a newer version must not be passed over in silence. */
@@ -226,6 +230,19 @@ Test(core_transaction, what_is_declared_twice_is_refused)
     gavel_read reads[] = {{.key = GAVEL_STR("a")}, {.key = GAVEL_STR("a")}};
     is_refused(&(gavel_transaction){.body = do_nothing, .reads = reads, .n_reads = 2},
         "declared twice: \"a\"");
+}
+
+Test(core_transaction, one_that_declares_nothing_is_begun)
+{
+    desk d;
+    open(&d);
+    cr_assert(begin(&d, &(gavel_transaction){.body = do_nothing}));
+    cr_assert_eq(d.transaction.n_keys + d.transaction.n_reads, 0);
+    close(&d);
+    open(&d);
+    cr_assert(begin(&d, &(gavel_transaction){.body = do_nothing, .id = GAVEL_STR("x")}));
+    cr_assert_eq(gavel__slot_of(d.transaction.id_key), gavel__slot_of(GAVEL_STR("x")));
+    close(&d);
 }
 
 /* b's slot is less than a's. */

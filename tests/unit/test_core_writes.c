@@ -23,6 +23,7 @@ static const struct gavel__transaction *writer_at(size_t i)
 typedef struct desk {
     faulty_memory memory;
     gavel_allocator allocator;
+    gavel__keys keys;
     gavel__writes writes;
     gavel__key a;
     gavel__key h;
@@ -32,7 +33,8 @@ static void open(desk *d)
 {
     *d = (desk){.memory = {.n_left = MEMORY_ENOUGH}};
     d->allocator = faulty_allocator(&d->memory);
-    gavel__writes_init(&d->writes, &d->allocator);
+    gavel__keys_init(&d->keys, &d->allocator, 5);
+    gavel__writes_init(&d->writes, &d->keys);
     d->a.node.key = GAVEL_STR("a");
     d->h.node.key = GAVEL_STR("h");
 }
@@ -40,6 +42,7 @@ static void open(desk *d)
 static void close(desk *d)
 {
     gavel__writes_finish(&d->writes);
+    gavel__keys_finish(&d->keys);
     cr_assert_eq(d->memory.n_blocks, 0);
 }
 
