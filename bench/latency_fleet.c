@@ -11,7 +11,7 @@
 #include "latency.h"
 
 #include <ev.h>
-#include <hiredis/adapters/libev.h>
+#include <adapters/libev.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

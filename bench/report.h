@@ -5,7 +5,7 @@
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,8 +6,8 @@
 #ifndef BENCH_SERVER_H
 #define BENCH_SERVER_H
 
-#include <hiredis/async.h>
-#include <hiredis/hiredis.h>
+#include <async.h>
+#include <hiredis.h>
 
 #include <stdbool.h>
 #include <stddef.h>

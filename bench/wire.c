@@ -3,7 +3,7 @@
 
 #include "server.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 
 #include "auction.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 /* A connection, logged in. NULL, with the reason in ret_error: see gavel_open for the forms of the
  * URL; TLS is not spoken here. Free it with redisFree. */

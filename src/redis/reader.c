@@ -7,7 +7,7 @@
  */
 #include "redis/reader.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 /* hiredis before 1.0 goes hardly deeper; later ones have no bound of their own. */
 #define DEPTH_MAX 7

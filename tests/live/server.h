@@ -13,7 +13,7 @@
 
 #include <gavel/bytes.h>
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 #include <stdbool.h>
 

@@ -11,7 +11,7 @@
 
 #include <criterion/criterion.h>
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 
 #include <stdio.h>
 #include <stdlib.h>
