@@ -6,9 +6,10 @@
 #include "base/resp.h"
 #include "base/text.h"
 
-/* The oldest server whose WATCH is sound enough: see docs/design.md. */
-#define MAJOR_MIN 6
-#define MINOR_MIN 2
+/* The oldest server whose WATCH notices a key whose time to live has passed. */
+static const int version_min[] = {6, 2, 5};
+#define VERSION_MIN "6.2.5"
+#define N_VERSION_PARTS (sizeof(version_min) / sizeof(version_min[0]))
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
@@ -162,7 +163,7 @@ static bool refuse_error(gavel__handshake_step step, const gavel__address *addre
     if (step == GAVEL__HANDSHAKE_HELLO &&
         gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command"))) {
         gavel__format(ret_loss->message, sizeof(ret_loss->message),
-            "too old: the server does not know HELLO, gavel needs 6.2 or newer");
+            "too old: the server does not know HELLO, gavel needs " VERSION_MIN " or newer");
         return false;
     }
     gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s: %s",
@@ -209,24 +210,37 @@ static bool cut_number(gavel_bytes *text, int *ret_number)
     return true;
 }
 
+/* Below 0: older than the oldest. False: it is no version, with two numbers or three. */
+static bool compare_version(gavel_bytes version, int *ret_order)
+{
+    int order = 0;
+    for (size_t i = 0; i < N_VERSION_PARTS; i++) {
+        int part = 0;
+        if (i > 0 && gavel__bytes_start_with(version, GAVEL_STR(".")))
+            version = (gavel_bytes){version.data + 1, version.size - 1};
+        else if (i == 1)
+            return false;
+        if (!cut_number(&version, &part) && i < 2)
+            return false;
+        if (order == 0)
+            order = part - version_min[i];
+    }
+    *ret_order = order;
+    return true;
+}
+
 static bool check_version(gavel_bytes version, gavel__link_loss *ret_loss)
 {
-    int major;
-    int minor;
-    gavel_bytes rest = version;
-    bool is_version = cut_number(&rest, &major) && gavel__bytes_start_with(rest, GAVEL_STR("."));
-    if (is_version) {
-        rest = (gavel_bytes){rest.data + 1, rest.size - 1};
-        is_version = cut_number(&rest, &minor);
-    }
-    if (!is_version)
+    int order = 0;
+    if (!compare_version(version, &order))
         return refuse(ret_loss, true, "the server does not tell its version");
-    if (major > MAJOR_MIN || (major == MAJOR_MIN && minor >= MINOR_MIN))
+    if (order >= 0)
         return true;
     char shown[32];
     refuse(ret_loss, true, "");
     gavel__format(ret_loss->message, sizeof(ret_loss->message),
-        "too old: %s, gavel needs 6.2 or newer", gavel__printable(version, shown, sizeof(shown)));
+        "too old: %s, gavel needs " VERSION_MIN " or newer",
+        gavel__printable(version, shown, sizeof(shown)));
     return false;
 }
 

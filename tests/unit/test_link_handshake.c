@@ -104,12 +104,16 @@ typedef struct refusal {
 static const refusal refusals[] = {
     {"-ERR unknown command `HELLO`, with args beginning with: `2`, `AUTH`, `u`, `SECRET-IS-LONG`, "
      "\r\n",
-        true, "too old: the server does not know HELLO, gavel needs 6.2 or newer",
+        true, "too old: the server does not know HELLO, gavel needs 6.2.5 or newer",
         "ERR unknown command `HELLO`"},
     {HELLO_REPLY("$6\r\n6.0.16\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
-        "too old: 6.0.16, gavel needs 6.2 or newer", ""},
+        "too old: 6.0.16, gavel needs 6.2.5 or newer", ""},
     {HELLO_REPLY("$6\r\n5.9.99\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
-        "too old: 5.9.99, gavel needs 6.2 or newer", ""},
+        "too old: 5.9.99, gavel needs 6.2.5 or newer", ""},
+    {HELLO_REPLY("$5\r\n6.2.4\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "too old: 6.2.4, gavel needs 6.2.5 or newer", ""},
+    {HELLO_REPLY("$3\r\n6.2\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
+        "too old: 6.2, gavel needs 6.2.5 or newer", ""},
     {HELLO_REPLY("$1\r\nx\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
         "the server does not tell its version", ""},
     {HELLO_REPLY("$2\r\n7.\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
@@ -210,8 +214,8 @@ Test(link_handshake, refusals)
 Test(link_handshake, versions_that_are_new_enough)
 {
     static const char *const replies[] = {
-        HELLO_REPLY("$5\r\n6.2.0\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
-        HELLO_REPLY("$3\r\n6.2\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
+        HELLO_REPLY("$5\r\n6.2.5\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
+        HELLO_REPLY("$3\r\n7.0\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
         HELLO_REPLY("$6\r\n10.0.1\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE,
         HELLO_REPLY("$11\r\n255.255.255\r\n", "$-1\r\n", "$-1\r\n") PROBE,
     };
