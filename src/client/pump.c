@@ -11,12 +11,13 @@
 
 static void on_up(gavel__link *link, void *owner)
 {
-    (void)link;
     gavel__connection *connection = owner;
     connection->client->has_news = true;
     gavel__directory_on_good(&connection->client->directory, &connection->route);
-    gavel__client_log(
-        connection->client, GAVEL_LOG_DEBUG, "link %u: up", (unsigned)connection->lane->index);
+    const char *remark = gavel__link_remark(link);
+    gavel__client_log(connection->client, remark != NULL ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
+        "link %u: up%s%s", (unsigned)connection->lane->index, remark != NULL ? ": " : "",
+        remark != NULL ? remark : "");
     gavel__engine_on_link_up(
         &connection->client->engine, connection->lane, gavel__link_out(connection->link));
 }

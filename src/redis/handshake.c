@@ -41,6 +41,34 @@ static void write_hello(
     }
 }
 
+/* A password alone is the default user's, on a server of any age. */
+static void write_auth(
+    gavel__handshake *handshake, const gavel__address *address, gavel__buffer *out)
+{
+    if (address->user == NULL && address->password == NULL)
+        return;
+    bool has_user = address->user != NULL;
+    write_command(handshake, GAVEL__HANDSHAKE_AUTH, out, (size_t)(2 + has_user));
+    gavel__resp_arg(out, GAVEL_STR("AUTH"));
+    if (has_user)
+        gavel__resp_arg(out, gavel_str(address->user));
+    gavel__resp_arg(out, gavel_str(address->password));
+}
+
+static void write_without_hello(
+    gavel__handshake *handshake, const gavel__link_config *config, gavel__buffer *out)
+{
+    write_auth(handshake, config->address, out);
+    if (config->name[0] != '\0') {
+        write_command(handshake, GAVEL__HANDSHAKE_SETNAME, out, 3);
+        gavel__resp_arg(out, GAVEL_STR("CLIENT"));
+        gavel__resp_arg(out, GAVEL_STR("SETNAME"));
+        gavel__resp_arg(out, gavel_str(config->name));
+    }
+    write_command(handshake, GAVEL__HANDSHAKE_INFO, out, 1);
+    gavel__resp_arg(out, GAVEL_STR("INFO"));
+}
+
 static void write_select(gavel__handshake *handshake, int database, gavel__buffer *out)
 {
     write_command(handshake, GAVEL__HANDSHAKE_SELECT, out, 2);
@@ -62,10 +90,13 @@ static void write_marker(
 }
 
 gavel__handshake gavel__handshake_write(
-    const gavel__link_config *config, gavel_bytes marker, gavel__buffer *out)
+    const gavel__link_config *config, gavel_bytes marker, bool has_hello, gavel__buffer *out)
 {
     gavel__handshake handshake = {.n_steps = 0};
-    write_hello(&handshake, config, out);
+    if (has_hello)
+        write_hello(&handshake, config, out);
+    else
+        write_without_hello(&handshake, config, out);
     if (config->address->database != 0)
         write_select(&handshake, config->address->database, out);
     write_command(&handshake, GAVEL__HANDSHAKE_MULTI, out, 1);
@@ -142,6 +173,12 @@ static const char *step_name(gavel__handshake_step step)
     switch (step) {
     case GAVEL__HANDSHAKE_HELLO:
         return "the login (HELLO)";
+    case GAVEL__HANDSHAKE_AUTH:
+        return "the login (AUTH)";
+    case GAVEL__HANDSHAKE_SETNAME:
+        return "the name (CLIENT SETNAME)";
+    case GAVEL__HANDSHAKE_INFO:
+        return "INFO";
     case GAVEL__HANDSHAKE_SELECT:
         return "the database (SELECT)";
     case GAVEL__HANDSHAKE_MULTI:
@@ -160,12 +197,6 @@ static bool refuse_error(gavel__handshake_step step, const gavel__address *addre
     gavel_bytes words = gavel__handshake_censor(error, address);
     char shown[GAVEL_MESSAGE_SIZE];
     *ret_loss = (gavel__link_loss){.is_final = is_final_error(error), .server_error = words};
-    if (step == GAVEL__HANDSHAKE_HELLO &&
-        gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command"))) {
-        gavel__format(ret_loss->message, sizeof(ret_loss->message),
-            "too old: the server does not know HELLO, gavel needs " VERSION_MIN " or newer");
-        return false;
-    }
     gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s: %s",
         step_name(step),
         words.size > 0 ? gavel__printable(words, shown, sizeof(shown)) : "(words withheld)");
@@ -244,22 +275,62 @@ static bool check_version(gavel_bytes version, gavel__link_loss *ret_loss)
     return false;
 }
 
-static bool check_hello(const gavel_reply *reply, gavel__link_loss *ret_loss)
+/* What a server tells of itself. */
+typedef struct self_portrait {
+    gavel_bytes version;
+    gavel_bytes mode;
+    gavel_bytes role;
+} self_portrait;
+
+static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss)
 {
-    if (reply->type != GAVEL_REPLY_ARRAY)
-        return refuse(ret_loss, false, "the reply to HELLO is not an array");
-    if (!check_version(find_field(reply, GAVEL_STR("version")), ret_loss))
+    gavel_bytes mode = server->mode;
+    gavel_bytes role = server->role;
+    if (!check_version(server->version, ret_loss))
         return false;
-    gavel_bytes mode = find_field(reply, GAVEL_STR("mode"));
     if (gavel__bytes_equal(mode, GAVEL_STR("cluster")))
         return refuse(ret_loss, true, "this is Redis Cluster, which gavel does not support yet");
     if (gavel__bytes_equal(mode, GAVEL_STR("sentinel")))
         return refuse(ret_loss, true, "this is a Sentinel, which keeps no data");
-    gavel_bytes role = find_field(reply, GAVEL_STR("role"));
     if (gavel__bytes_equal(role, GAVEL_STR("replica")) ||
         gavel__bytes_equal(role, GAVEL_STR("slave")))
         return refuse(ret_loss, false, "this is a replica, which takes no writes");
     return true;
+}
+
+static bool check_hello(const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    if (reply->type != GAVEL_REPLY_ARRAY)
+        return refuse(ret_loss, false, "the reply to HELLO is not an array");
+    self_portrait server = {.version = find_field(reply, GAVEL_STR("version")),
+        .mode = find_field(reply, GAVEL_STR("mode")),
+        .role = find_field(reply, GAVEL_STR("role"))};
+    return check_server(&server, ret_loss);
+}
+
+/* The text of INFO's line that begins so; none where there is no such line. */
+static gavel_bytes find_line(gavel_bytes info, gavel_bytes name)
+{
+    while (info.size > 0) {
+        size_t size = 0;
+        while (size < info.size && info.data[size] != '\r' && info.data[size] != '\n')
+            size++;
+        if (size >= name.size && gavel__bytes_start_with(info, name))
+            return (gavel_bytes){info.data + name.size, size - name.size};
+        size += size < info.size;
+        info = (gavel_bytes){info.data + size, info.size - size};
+    }
+    return (gavel_bytes){"", 0};
+}
+
+static bool check_info(const gavel_reply *reply, gavel__link_loss *ret_loss)
+{
+    if (reply->type != GAVEL_REPLY_STRING)
+        return refuse(ret_loss, false, "the reply to INFO is not a text");
+    self_portrait server = {.version = find_line(reply->text, GAVEL_STR("redis_version:")),
+        .mode = find_line(reply->text, GAVEL_STR("redis_mode:")),
+        .role = find_line(reply->text, GAVEL_STR("role:"))};
+    return check_server(&server, ret_loss);
 }
 
 static bool check_exec(const gavel__handshake *handshake, const gavel__address *address,
@@ -274,15 +345,43 @@ static bool check_exec(const gavel__handshake *handshake, const gavel__address *
     return refuse(ret_loss, false, "the reply to the marker's SET is not OK");
 }
 
+/* By a server or a proxy that has no such command, or does not let this user have it. Not said of a
+ * wrong password. */
+static bool is_command_refused(const gavel_reply *reply)
+{
+    size_t place;
+    if (reply->type != GAVEL_REPLY_ERROR)
+        return false;
+    return gavel__bytes_start_with(reply->text, GAVEL_STR("NOPERM")) ||
+           (gavel__bytes_start_with(reply->text, GAVEL_STR("ERR un")) && /* -known, -supported */
+               find(reply->text, GAVEL_STR("command"), &place));
+}
+
+/* What gavel can do without, once it does without HELLO. */
+static bool may_be_refused(gavel__handshake_step step, const gavel_reply *reply)
+{
+    bool is_needless = step == GAVEL__HANDSHAKE_SETNAME || step == GAVEL__HANDSHAKE_INFO;
+    return is_needless && is_command_refused(reply);
+}
+
 static bool check(const gavel__handshake *handshake, const gavel__address *address,
     const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     gavel__handshake_step step = handshake->steps[handshake->i_step];
+    if (may_be_refused(step, reply))
+        return true;
     if (reply->type == GAVEL_REPLY_ERROR)
         return refuse_error(step, address, reply->text, ret_loss);
     switch (step) {
     case GAVEL__HANDSHAKE_HELLO:
         return check_hello(reply, ret_loss);
+    case GAVEL__HANDSHAKE_AUTH:
+        return is_status(reply, GAVEL_STR("OK")) ||
+               refuse(ret_loss, false, "the reply to AUTH is not OK");
+    case GAVEL__HANDSHAKE_SETNAME:
+        return true;
+    case GAVEL__HANDSHAKE_INFO:
+        return check_info(reply, ret_loss);
     case GAVEL__HANDSHAKE_SELECT:
         return is_status(reply, GAVEL_STR("OK")) ||
                refuse(ret_loss, false, "the reply to SELECT is not OK");
@@ -301,9 +400,14 @@ static bool check(const gavel__handshake *handshake, const gavel__address *addre
 gavel__handshake_result gavel__handshake_take(gavel__handshake *handshake,
     const gavel__address *address, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
-    if (!check(handshake, address, reply, ret_loss))
+    gavel__handshake_step step = handshake->steps[handshake->i_step];
+    handshake->is_hello_refused |= step == GAVEL__HANDSHAKE_HELLO && is_command_refused(reply);
+    handshake->is_info_refused |= step == GAVEL__HANDSHAKE_INFO && is_command_refused(reply);
+    /* Behind a HELLO that was refused nobody is logged in, and all else may well be refused. */
+    if (!handshake->is_hello_refused && !check(handshake, address, reply, ret_loss))
         return GAVEL__HANDSHAKE_RESULT_BAD;
-    handshake->i_step++;
-    return handshake->i_step == handshake->n_steps ? GAVEL__HANDSHAKE_RESULT_GOOD
-                                                   : GAVEL__HANDSHAKE_RESULT_MORE;
+    if (++handshake->i_step < handshake->n_steps)
+        return GAVEL__HANDSHAKE_RESULT_MORE;
+    return handshake->is_hello_refused ? GAVEL__HANDSHAKE_RESULT_AGAIN
+                                       : GAVEL__HANDSHAKE_RESULT_GOOD;
 }

@@ -6,6 +6,11 @@
  *     [SELECT database]
  *     MULTI, [SET marker 0 PX ttl], EXEC
  *
+ * Where HELLO is forbidden, or was renamed, it is said otherwise, on the same connection:
+ *
+ *     [AUTH [user] password] [CLIENT SETNAME name] INFO
+ *     ... the same
+ *
  * The last line proves that this login may run transactions: where MULTI is refused, the writes
  * that follow it would run one by one, unguarded. It also plants the marker.
  */
@@ -16,6 +21,9 @@
 
 typedef enum gavel__handshake_step {
     GAVEL__HANDSHAKE_HELLO,
+    GAVEL__HANDSHAKE_AUTH,
+    GAVEL__HANDSHAKE_SETNAME,
+    GAVEL__HANDSHAKE_INFO,
     GAVEL__HANDSHAKE_SELECT,
     GAVEL__HANDSHAKE_MULTI,
     GAVEL__HANDSHAKE_SET,
@@ -27,18 +35,21 @@ typedef struct gavel__handshake {
     gavel__handshake_step steps[GAVEL__HANDSHAKE_EXEC + 1];
     size_t n_steps;
     size_t i_step;
-    size_t n_writes; /* in the transaction */
+    size_t n_writes;       /* in the transaction */
+    bool is_hello_refused; /* by a server that may still be spoken to: see RESULT_AGAIN */
+    bool is_info_refused;  /* so the version is unknown */
 } gavel__handshake;
 
 typedef enum gavel__handshake_result {
-    GAVEL__HANDSHAKE_RESULT_MORE, /* a good answer; there are more to come */
-    GAVEL__HANDSHAKE_RESULT_GOOD, /* that was the last one */
-    GAVEL__HANDSHAKE_RESULT_BAD   /* the link must not be used */
+    GAVEL__HANDSHAKE_RESULT_MORE,  /* a good answer; there are more to come */
+    GAVEL__HANDSHAKE_RESULT_GOOD,  /* that was the last one */
+    GAVEL__HANDSHAKE_RESULT_AGAIN, /* it was, and HELLO was refused: write one without it */
+    GAVEL__HANDSHAKE_RESULT_BAD    /* the link must not be used */
 } gavel__handshake_result;
 
-/* Appends the handshake to `out`. An empty marker: none. */
+/* Appends the handshake to `out`, with HELLO or without. An empty marker: none. */
 gavel__handshake gavel__handshake_write(
-    const gavel__link_config *config, gavel_bytes marker, gavel__buffer *out);
+    const gavel__link_config *config, gavel_bytes marker, bool has_hello, gavel__buffer *out);
 
 /*
  * Judges the next reply. BAD sets *ret_loss, with a message that does not yet name the server;

@@ -45,6 +45,7 @@ struct gavel__link {
     char *marker; /* for the handshake */
     size_t marker_size;
     gavel__handshake handshake;
+    bool has_no_hello; /* the server refused it, once */
 
     size_t n_expected;
     bool has_no_timeout; /* the server was asked to wait */
@@ -193,12 +194,18 @@ static bool keep_marker(gavel__link *link, gavel_bytes marker)
     return true;
 }
 
+static void say_handshake(gavel__link *link)
+{
+    gavel_bytes marker = {link->marker, link->marker_size};
+    link->handshake =
+        gavel__handshake_write(&link->config, marker, !link->has_no_hello, &link->out);
+    gavel__link_flush(link);
+}
+
 static void begin_handshake(gavel__link *link)
 {
     set_state(link, GAVEL__LINK_HANDSHAKE);
-    gavel_bytes marker = {link->marker, link->marker_size};
-    link->handshake = gavel__handshake_write(&link->config, marker, &link->out);
-    gavel__link_flush(link);
+    say_handshake(link);
 }
 
 static void go_on_dialling(gavel__link *link)
@@ -288,6 +295,10 @@ static void take_handshake(gavel__link *link, const gavel_reply *reply)
     case GAVEL__HANDSHAKE_RESULT_GOOD:
         set_state(link, GAVEL__LINK_UP);
         link->events.on_up(link, link->events.owner);
+        break;
+    case GAVEL__HANDSHAKE_RESULT_AGAIN:
+        link->has_no_hello = true;
+        say_handshake(link);
         break;
     case GAVEL__HANDSHAKE_RESULT_BAD:
         end(link, &loss);
@@ -473,6 +484,16 @@ void gavel__link_on_time(gavel__link *link, int64_t now_us)
 gavel__link_state gavel__link_get_state(const gavel__link *link)
 {
     return link->state;
+}
+
+const char *gavel__link_remark(const gavel__link *link)
+{
+    if (!link->has_no_hello)
+        return NULL;
+    return link->handshake.is_info_refused
+               ? "logged in by AUTH, since the server refuses HELLO; it refuses INFO, too, so it "
+                 "may be older than gavel needs"
+               : "logged in by AUTH, since the server refuses HELLO";
 }
 
 int gavel__link_fd(const gavel__link *link)

@@ -6,9 +6,10 @@
  *       +------------------+------------+----------+   on_down, once
  *
  * HANDSHAKE is one write: HELLO with the login and the name, SELECT, and a probe of MULTI and EXEC
- * that also plants the link's marker. A link takes commands as bytes and hands out the replies in
- * order; what they mean is for others. It reads no clock: `now_us` comes in, on the caller's
- * monotonic clock. Callbacks run inside the calls that say so, and may call gavel__link_disconnect.
+ * that also plants the link's marker. (Two, the first time, where the server refuses HELLO.) A link
+ * takes commands as bytes and hands out the replies in order; what they mean is for others. It
+ * reads no clock: `now_us` comes in, on the caller's monotonic clock. Callbacks run inside the
+ * calls that say so, and may call gavel__link_disconnect.
  */
 #ifndef GAVEL__LINK_H
 #define GAVEL__LINK_H
@@ -84,6 +85,9 @@ void gavel__link_connect(
 void gavel__link_disconnect(gavel__link *link);
 
 gavel__link_state gavel__link_get_state(const gavel__link *link);
+
+/* UP: what is out of the ordinary with this server, for the log; NULL: nothing. A constant. */
+const char *gavel__link_remark(const gavel__link *link);
 
 /* To be watched while the link is not DOWN; -1 then. */
 int gavel__link_fd(const gavel__link *link);

@@ -157,6 +157,27 @@ Test(logins, the_user_was_deleted_before_exec)
     end(&rig);
 }
 
+/* ---- Without HELLO -------------------------------------------------------------------------- */
+
+/* AUTH does it, SELECT and INFO; every later link, too. */
+Test(logins, hello_was_renamed)
+{
+    login_rig rig = {.said = ""};
+    const char *args[] = {"--rename-command", "HELLO", "", NULL};
+    rig.server = server_start(&(server_options){.has_tcp = true, .args = args});
+    server_do(rig.server, RESTRICT("ann"), "+select", "+info", ">old-secret", (char *)NULL);
+    open_with(&rig, "ann:old-secret@");
+    assert_committed(&rig, 1);
+    cr_assert_not_null(
+        strstr(rig.said, "logged in by AUTH, since the server refuses HELLO\n"), "%s", rig.said);
+    server_do(rig.server, "CLIENT", "KILL", "USER", "ann", (char *)NULL);
+    assert_committed(&rig, 2);
+    gavel_close(rig.client);
+    open_with(&rig, "ann:wrong-secret@");
+    assert_rejected(&rig, "(AUTH): WRONGPASS", 2);
+    end(&rig);
+}
+
 /* ---- Permissions --------------------------------------------------------------------------- */
 
 /* Without the command from the start, and from the second transaction on. */

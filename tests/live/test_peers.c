@@ -154,14 +154,14 @@ Test(peers, a_server_that_does_not_know_hello_is_told_without_the_password)
     const char *const answers[] = {
         "-ERR unknown command `HELLO`, with args beginning with: `2`, `AUTH`, `u`, `hunter2`, \r\n"
         "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
-        NULL};
+        "+OK\r\n+OK\r\n$21\r\nredis_version:5.0.14\n\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n", NULL};
     fake_server *fake = fake_start(answers, false);
     char url[128];
     snprintf(url, sizeof(url), "redis://u:hunter2@%s", fake_url(fake) + strlen("redis://"));
     gavel_client *client = live_open(url, NULL);
     gavel_outcome outcome = live_increment(client, "key");
     cr_expect_not(gavel_is_committed(&outcome));
-    cr_expect(live_contains(outcome.message, "too old"), "%s", outcome.message);
+    cr_expect(live_contains(outcome.message, "too old: 5.0.14"), "%s", outcome.message);
     cr_expect(live_contains(outcome.message, fake_url(fake)), "%s", outcome.message);
     cr_expect_not(live_contains(outcome.message, "hunter2"), "%s", outcome.message);
     gavel_close(client);

@@ -102,10 +102,6 @@ typedef struct refusal {
 } refusal;
 
 static const refusal refusals[] = {
-    {"-ERR unknown command `HELLO`, with args beginning with: `2`, `AUTH`, `u`, `SECRET-IS-LONG`, "
-     "\r\n",
-        true, "too old: the server does not know HELLO, gavel needs 6.2.5 or newer",
-        "ERR unknown command `HELLO`"},
     {HELLO_REPLY("$6\r\n6.0.16\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
         "too old: 6.0.16, gavel needs 6.2.5 or newer", ""},
     {HELLO_REPLY("$6\r\n5.9.99\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n"), true,
@@ -137,7 +133,6 @@ static const refusal refusals[] = {
     {"-NOAUTH HELLO must be called\r\n", true,
         "the server refused the login (HELLO): NOAUTH HELLO must be called",
         "NOAUTH HELLO must be called"},
-    {"-NOPERM no\r\n", true, "the server refused the login (HELLO): NOPERM no", "NOPERM no"},
     {"-DENIED protected mode\r\n", true,
         "the server refused the login (HELLO): DENIED protected mode", "DENIED protected mode"},
     {"-ERR max number of clients reached\r\n", false,
@@ -184,31 +179,43 @@ static const refusal refusals[] = {
         "the reply to the marker's SET is not OK", ""},
 };
 
-Test(link_handshake, refusals)
+static void set_login(void)
 {
     static char user[] = "u";
     static char password[] = "SECRET-IS-LONG";
     it.address.database = 1;
     it.config.marker_ttl_us = 1000;
+    it.config.name = "me";
     it.address.user = user;
     it.address.password = password;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        const refusal *refused = &refusals[i];
-        char message[2 * GAVEL_MESSAGE_SIZE];
-        snprintf(message, sizeof(message), "%s: %s", it.address.label, refused->message);
-        memset(&seen, 0, sizeof(seen));
-        cr_assert(create());
-        connect_link(GAVEL_STR("m"));
-        say(refused->replies);
-        be_readable();
-        cr_expect_str_eq(seen.log, "DOWN ", "%s", refused->replies);
-        cr_expect_eq(seen.loss.is_final, refused->is_final, "%s", refused->replies);
-        cr_expect_str_eq(seen.loss.message, message);
-        cr_expect_str_eq(seen.server_error, refused->server_error);
-        cr_expect_null(strstr(seen.loss.message, "SECRET"));
-        gavel__link_destroy(it.link);
-        it.link = NULL;
-    }
+}
+
+/* What the link is told after these replies to what it says first. */
+static void expect_refusal(const refusal *refused, const char *first)
+{
+    char message[2 * GAVEL_MESSAGE_SIZE];
+    snprintf(message, sizeof(message), "%s: %s", it.address.label, refused->message);
+    memset(&seen, 0, sizeof(seen));
+    cr_assert(create());
+    connect_link(GAVEL_STR("m"));
+    say(first);
+    be_readable();
+    say(refused->replies);
+    be_readable();
+    cr_expect_str_eq(seen.log, "DOWN ", "%s", refused->replies);
+    cr_expect_eq(seen.loss.is_final, refused->is_final, "%s", refused->replies);
+    cr_expect_str_eq(seen.loss.message, message);
+    cr_expect_str_eq(seen.server_error, refused->server_error);
+    cr_expect_null(strstr(seen.loss.message, "SECRET"));
+    gavel__link_destroy(it.link);
+    it.link = NULL;
+}
+
+Test(link_handshake, refusals)
+{
+    set_login();
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+        expect_refusal(&refusals[i], "");
 }
 
 Test(link_handshake, versions_that_are_new_enough)
@@ -229,6 +236,95 @@ Test(link_handshake, versions_that_are_new_enough)
         gavel__link_destroy(it.link);
     }
     it.link = NULL;
+}
+
+/* ---- Without HELLO -------------------------------------------------------------------------- */
+
+#define NO_HELLO                                                                                   \
+    "-ERR unknown command `HELLO`, with args beginning with: `2`, `AUTH`, `u`, `SECRET-IS-LONG`, " \
+    "\r\n"
+/* What follows it where a login is needed. */
+#define NOBODY "-NOAUTH\r\n-NOAUTH\r\n-NOAUTH\r\n-NOAUTH\r\n"
+#define INFO_REPLY                                                                                 \
+    "$92\r\n# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# "                       \
+    "Replication\r\nrole:master\r\nroles:7\r\n\r\n"
+
+static const char handshake_without_hello[] =
+    "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$14\r\nSECRET-IS-LONG\r\n"
+    "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n"
+    "*1\r\n$4\r\nINFO\r\n"
+    "*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n"
+    "*1\r\n$5\r\nMULTI\r\n"
+    "*5\r\n$3\r\nSET\r\n$1\r\nm\r\n$1\r\n0\r\n$2\r\nPX\r\n$1\r\n1\r\n"
+    "*1\r\n$4\r\nEXEC\r\n";
+
+/* On the same connection; the next one begins with it. */
+Test(link_handshake, a_server_that_refuses_hello)
+{
+    set_login();
+    cr_assert(create());
+    connect_link(GAVEL_STR("m"));
+    peer.n_sent = 0;
+    say(NO_HELLO NOBODY);
+    be_readable();
+    cr_expect_str_eq(seen.log, "");
+    expect_sent(handshake_without_hello);
+    say("+OK\r\n+OK\r\n" INFO_REPLY "+OK\r\n" MARKER_PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+    cr_expect_str_eq(
+        gavel__link_remark(it.link), "logged in by AUTH, since the server refuses HELLO");
+    gavel__link_disconnect(it.link);
+    peer.n_sent = 0;
+    connect_link(GAVEL_STR("m"));
+    expect_sent(handshake_without_hello);
+    cr_expect_eq(peer.n_dials, 2);
+}
+
+/* Then nobody knows how old it is. */
+Test(link_handshake, a_server_that_refuses_all_that_can_be_done_without)
+{
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    peer.n_sent = 0;
+    say("-NOPERM this user has no permissions to run the 'hello' command\r\n" PROBE);
+    be_readable();
+    expect_sent("*1\r\n$4\r\nINFO\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n");
+    say("-NOPERM info\r\n" PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+    cr_expect(has(gavel__link_remark(it.link), "it may be older"));
+}
+
+static const refusal refusals_without_hello[] = {
+    {"-WRONGPASS x\r\n", true, "the server refused the login (AUTH): WRONGPASS x", "WRONGPASS x"},
+    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (AUTH): ODD", "ODD"},
+    {"+QUEUED\r\n", false, "the reply to AUTH is not OK", ""},
+    {"+OK\r\n-LOADING x\r\n", false, "the server refused the name (CLIENT SETNAME): LOADING x",
+        "LOADING x"},
+    {"+OK\r\n-NOPERM x\r\n-LOADING x\r\n", false, "the server refused INFO: LOADING x",
+        "LOADING x"},
+    {"+OK\r\n+OK\r\n$20\r\nredis_version:6.2.4\n\r\n", true,
+        "too old: 6.2.4, gavel needs 6.2.5 or newer", ""},
+    {"+OK\r\n+OK\r\n$20\r\nredis_versio:6.2.55\n\r\n", true, "the server does not tell its version",
+        ""},
+    {"+OK\r\n+OK\r\n$38\r\nredis_version:7.0.1\nredis_mode:cluster\r\n", true,
+        "this is Redis Cluster, which gavel does not support yet", ""},
+    {"+OK\r\n+OK\r\n$30\r\nrole:slave\nredis_version:7.0.1\r\n", false,
+        "this is a replica, which takes no writes", ""},
+    {"+OK\r\n+OK\r\n:1\r\n", false, "the reply to INFO is not a text", ""},
+    {"+OK\r\n+OK\r\n" INFO_REPLY "-ERR DB index is out of range\r\n", true,
+        "the server refused the database (SELECT): ERR DB index is out of range",
+        "ERR DB index is out of range"},
+    {"+OK\r\n+OK\r\n" INFO_REPLY "+OK\r\n-NOPERM x\r\n", true, "the server refused MULTI: NOPERM x",
+        "NOPERM x"},
+};
+
+Test(link_handshake, refusals_without_hello)
+{
+    set_login();
+    for (size_t i = 0; i < sizeof(refusals_without_hello) / sizeof(refusals_without_hello[0]); i++)
+        expect_refusal(&refusals_without_hello[i], NO_HELLO NOBODY);
 }
 
 /* ---- Dialling ------------------------------------------------------------------------------ */
