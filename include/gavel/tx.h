@@ -42,21 +42,26 @@ typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
 
 /*
  * A Redis command as counted arguments, its name first. Nothing is interpreted: a space, a NUL or
- * a percent sign in an argument is just a byte. Its keys are n_keys arguments from first_key on.
+ * a percent sign in an argument is just a byte.
+ *
+ * gavel knows the commands of Redis and Valkey, with all their keys: every other argument of MSET,
+ * as many as ZUNIONSTORE's number says, what follows STORE. Of others (a module's, a newer
+ * server's) the caller says that their keys are n_keys arguments from first_key on; without n_keys
+ * they are INVALID. Of a known one it need not be said; what is said and wrong is INVALID.
  */
 typedef struct gavel_command {
     const gavel_bytes *args;
     size_t n_args;
-    size_t first_key;     /* 0: 1, the argument after the name */
-    size_t n_keys;        /* 0: 1; GAVEL_NO_KEYS: none, as of PUBLISH */
+    size_t first_key;     /* 0: as known; else, with n_keys, 1, the argument after the name */
+    size_t n_keys;        /* 0: as known; GAVEL_NO_KEYS: none */
     uint64_t reserved[2]; /* zero; see gavel/gavel.h */
 } gavel_command;
 
 #define GAVEL_NO_KEYS SIZE_MAX
 
 /*
- * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command whose key is its first
- * argument. For C; lives as long as the block it stands in.
+ * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command that gavel knows. For C; lives
+ * as long as the block it stands in.
  */
 #define GAVEL_COMMAND(...)                                                                         \
     ((gavel_command){.args = (const gavel_bytes[]){__VA_ARGS__},                                   \
@@ -129,8 +134,14 @@ GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *re
  * takes replies apart stands in gavel/reply.h.
  * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil; an error reply is
  * GAVEL_FAILED. gavel does not know what such a command says of keys that this attempt has written,
- * so a query after a write to one of its keys fails. A command that writes must not be passed here:
- * it would take effect at once, outside the transaction.
+ * so a query after a write to one of its keys fails.
+ *
+ * INVALID, before anything is sent, is a command that would take effect at once and outside the
+ * transaction: one that writes (SORT and GEORADIUS with STORE), blocks (XREAD with BLOCK), may act
+ * (PUBLISH, EVAL; not EVAL_RO), or concerns the connection or the server. Likewise one that reads
+ * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, SORT with BY or GET patterns): they
+ * could not be watched. An is_read_only transaction may use these: it is a snapshot, and watches
+ * nothing. What scripts read is watched only as far as it is among their keys.
  */
 GAVEL_EXPORT gavel_found gavel_query(
     gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply);
@@ -201,10 +212,11 @@ GAVEL_EXPORT bool gavel_hincr(gavel_tx *tx, gavel_bytes key, gavel_bytes field, 
 GAVEL_EXPORT bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field);
 
 /*
- * Any other command that writes. gavel does not model what it does: a read of one of its keys
- * later in the same attempt fails. Control commands, which concern the connection or the
- * transaction rather than the data (WATCH, MULTI, EXEC, SELECT, AUTH, SUBSCRIBE and their like),
- * are refused.
+ * Any other command that may stand in MULTI. gavel does not model what it does: a read of one of
+ * its keys later in the same attempt fails. INVALID are commands that concern the connection, the
+ * transaction or the server rather than the data (WATCH, EXEC, SELECT, AUTH, SUBSCRIBE, SAVE,
+ * MIGRATE and their like) and those that write keys that they do not name (FLUSHALL, FLUSHDB,
+ * SWAPDB). One that blocks elsewhere does not in MULTI: BLPOP is LPOP.
  */
 GAVEL_EXPORT bool gavel_write(gavel_tx *tx, const gavel_command *command);
 

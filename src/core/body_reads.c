@@ -318,7 +318,8 @@ gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_
         return GAVEL_FAILED;
     gavel__command resolved;
     char message[GAVEL_MESSAGE_SIZE];
-    if (!gavel__command_resolve(command, GAVEL__USE_READ, &resolved, message)) {
+    gavel__command_use use = tx->transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
+    if (!gavel__command_resolve(command, use, &resolved, message)) {
         gavel__body_poison(tx, GAVEL_INVALID, message);
         return GAVEL_FAILED;
     }

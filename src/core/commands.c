@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "core/known.h"
 
 const gavel_bytes gavel__get_head = {"*2\r\n$3\r\nGET\r\n", 13};
 const gavel_bytes gavel__set_head = {"*3\r\n$3\r\nSET\r\n", 13};
@@ -34,20 +35,6 @@ gavel__command gavel__command_pttl(gavel_bytes storage[3], gavel_bytes key)
         .args = storage, .n_args = 2, .n_keys = 1, .first_key = 1, .key_step = 1};
 }
 
-bool gavel__command_is_control(gavel_bytes name)
-{
-    static const char *const control[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",
-        "AUTH", "HELLO", "RESET", "QUIT", "CLIENT", "MONITOR", "SUBSCRIBE", "PSUBSCRIBE",
-        "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "SYNC", "PSYNC", "REPLCONF",
-        "ASKING", "READONLY", "READWRITE", "SHUTDOWN", "SWAPDB", "WAIT", "WAITAOF", "FAILOVER",
-        "REPLICAOF", "SLAVEOF", "DEBUG"};
-    for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++) {
-        if (gavel__bytes_equal_nocase(name, gavel_str(control[i])))
-            return true;
-    }
-    return false;
-}
-
 /* ---- Keys ---------------------------------------------------------------------------------- */
 
 const char *gavel__command_text(
@@ -64,27 +51,153 @@ const char *gavel__command_text(
     return storage;
 }
 
-/* What the caller says of the keys. False: there are no such arguments. */
-static bool take_description(const gavel_command *command, gavel__command *ret_command)
-{
-    if (command->n_keys == GAVEL_NO_KEYS)
-        return true;
-    size_t first_key = command->first_key > 0 ? command->first_key : 1;
-    size_t n_keys = command->n_keys > 0 ? command->n_keys : 1;
-    if (command->n_args <= first_key || n_keys > command->n_args - first_key)
-        return false;
-    ret_command->first_key = (uint32_t)first_key;
-    ret_command->n_keys = (uint32_t)n_keys;
-    ret_command->key_step = 1;
-    return true;
-}
-
 static bool refuse(char ret_message[GAVEL_MESSAGE_SIZE], const char *what, gavel_bytes name)
 {
     char printable[96];
     gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "%s: \"%s\"", what,
         gavel__printable(name, printable, sizeof(printable)));
     return false;
+}
+
+/* What the caller says of a command's keys, if anything. False: there are no such arguments. */
+static bool take_description(const gavel_command *command, gavel__command *ret_command)
+{
+    if (command->n_keys == GAVEL_NO_KEYS)
+        return true;
+    size_t first_key = command->first_key > 0 ? command->first_key : 1;
+    if (command->n_args <= first_key || command->n_keys > command->n_args - first_key)
+        return false;
+    ret_command->first_key = (uint32_t)first_key;
+    ret_command->n_keys = (uint32_t)command->n_keys;
+    ret_command->key_step = 1;
+    return true;
+}
+
+static size_t place_of_key(const gavel__command *command, size_t i)
+{
+    return (size_t)(gavel__command_place(command, i) - command->args);
+}
+
+static size_t first_place(const gavel__command *command)
+{
+    size_t first = place_of_key(command, 0);
+    size_t last = place_of_key(command, command->n_keys - 1);
+    return last < first ? last : first;
+}
+
+/* Whether the caller is right, as far as it says anything: 0 says nothing. */
+static bool is_described_well(const gavel_command *said, const gavel__command *known)
+{
+    if (said->n_keys == GAVEL_NO_KEYS || known->n_keys == 0)
+        return known->n_keys == 0 && (said->n_keys == GAVEL_NO_KEYS || said->n_keys == 0);
+    if (said->n_keys == 0)
+        return said->first_key == 0 || said->first_key == first_place(known);
+    size_t first = said->first_key > 0 ? said->first_key : 1;
+    if (said->n_keys != known->n_keys || first != first_place(known))
+        return false;
+    for (size_t i = 0; i < known->n_keys; i++) {
+        if (place_of_key(known, i) - first >= known->n_keys)
+            return false;
+    }
+    return true;
+}
+
+/* Which arguments are keys, in words. */
+static void describe_keys(const gavel__command *command, char *text, size_t size)
+{
+    size_t n_in_row = command->n_keys - (command->other_key != 0);
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < n_in_row && i < 3; i++) {
+        gavel__format(
+            text + used, size - used, "%s%zu", i > 0 ? ", " : "", place_of_key(command, i));
+        used = strlen(text);
+    }
+    if (n_in_row > 3)
+        gavel__format(text + used, size - used, " to %zu", place_of_key(command, n_in_row - 1));
+    used = strlen(text);
+    if (command->other_key != 0)
+        gavel__format(
+            text + used, size - used, "%s%u", used > 0 ? " and " : "", command->other_key);
+}
+
+/* The caller says one thing of the keys, and gavel knows another. */
+static bool contradict(
+    const gavel_command *said, const gavel__command *known, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    char name[24];
+    char places[64] = "none";
+    char claim[64] = "none";
+    if (known->n_keys > 0)
+        describe_keys(known, places, sizeof(places));
+    if (said->n_keys == 0)
+        gavel__format(claim, sizeof(claim), "from %zu on", said->first_key);
+    else if (said->n_keys != GAVEL_NO_KEYS)
+        gavel__format(claim, sizeof(claim), "%zu from %zu on", said->n_keys,
+            said->first_key > 0 ? said->first_key : 1);
+    gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
+        "the keys of \"%s\" are arguments %s, and first_key and n_keys say: %s",
+        gavel__printable(known->args[0], name, sizeof(name)), places, claim);
+    return false;
+}
+
+/* ---- Uses ---------------------------------------------------------------------------------- */
+
+/* Why a command that does this may not be used so; NULL: it may. */
+static const char *objection(unsigned does, gavel__command_use use)
+{
+    if (does & GAVEL__KNOWN_STEERS)
+        return "is no command for a body: it steers the connection, the transaction or the server";
+    if (use == GAVEL__USE_WRITE)
+        return does & GAVEL__KNOWN_WRITES_UNNAMED
+                   ? "writes keys that it does not name, so nothing could be guarded"
+                   : NULL;
+    if (does & GAVEL__KNOWN_WRITES)
+        return "writes, and a query would let it do so at once: use gavel_write";
+    if (does & GAVEL__KNOWN_BLOCKS)
+        return "blocks, and a query must not";
+    if ((does & GAVEL__KNOWN_READS) == 0)
+        return "takes effect, and a query would let it do so at once: use gavel_write";
+    if (use == GAVEL__USE_READ && (does & GAVEL__KNOWN_READS_UNNAMED))
+        return "reads keys that it does not name, so they cannot be watched: for a transaction "
+               "that "
+               "is_read_only";
+    return NULL;
+}
+
+static bool refuse_use(
+    char ret_message[GAVEL_MESSAGE_SIZE], const char *objection, gavel_bytes name)
+{
+    char printable[32];
+    gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "\"%s\" %s",
+        gavel__printable(name, printable, sizeof(printable)), objection);
+    return false;
+}
+
+static bool resolve_known(const gavel__known *known, const gavel_command *command,
+    gavel__command_use use, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    const char *fault = NULL;
+    unsigned does = gavel__known_resolve(known, resolved, &fault);
+    if (fault != NULL)
+        return refuse(ret_message, fault, command->args[0]);
+    const char *why = use != GAVEL__USE_LOCKED ? objection(does, use) : NULL;
+    if (why != NULL)
+        return refuse_use(ret_message, why, command->args[0]);
+    return is_described_well(command, resolved) || contradict(command, resolved, ret_message);
+}
+
+static bool resolve_unknown(
+    const gavel_command *command, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    if (command->n_keys == 0)
+        return refuse(ret_message,
+            "gavel does not know this command, so n_keys must say how many keys it has, "
+            "GAVEL_NO_KEYS if none",
+            command->args[0]);
+    if (!take_description(command, resolved))
+        return refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
+    return true;
 }
 
 bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
@@ -100,10 +213,10 @@ bool gavel__command_resolve(const gavel_command *command, gavel__command_use use
         return refuse(ret_message, "the command's " GAVEL__UNCLEAN_ROOM, command->args[0]);
     if (command->n_args > UINT32_MAX)
         return refuse(ret_message, "the command has too many arguments", command->args[0]);
-    if (use != GAVEL__USE_LOCKED && gavel__command_is_control(command->args[0]))
-        return refuse(ret_message, "not a command for a body", command->args[0]);
-    if (!take_description(command, &resolved))
-        return refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
-    *ret_command = resolved;
-    return true;
+    const gavel__known *known = gavel__known_find(command->args, command->n_args);
+    bool is_good = known != NULL ? resolve_known(known, command, use, &resolved, ret_message)
+                                 : resolve_unknown(command, &resolved, ret_message);
+    if (is_good)
+        *ret_command = resolved;
+    return is_good;
 }

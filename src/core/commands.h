@@ -22,12 +22,17 @@ typedef struct gavel__command {
     uint32_t other_key; /* the last one of them stands here instead; 0: all stand in the row */
 } gavel__command;
 
-/* The i-th of its n_keys keys. The same key may come twice. */
-static inline gavel_bytes gavel__command_key(const gavel__command *command, size_t i)
+/* The argument that is the i-th of its n_keys keys. The same key may come twice. */
+static inline const gavel_bytes *gavel__command_place(const gavel__command *command, size_t i)
 {
     bool is_apart = command->other_key != 0 && i + 1 == command->n_keys;
-    return command
-        ->args[is_apart ? command->other_key : command->first_key + i * command->key_step];
+    return &command
+                ->args[is_apart ? command->other_key : command->first_key + i * command->key_step];
+}
+
+static inline gavel_bytes gavel__command_key(const gavel__command *command, size_t i)
+{
+    return *gavel__command_place(command, i);
 }
 
 /* What names it for people: its first key, or, if it has none, its name. */
@@ -45,14 +50,17 @@ const char *gavel__command_text(
 
 /* Who wants to use a command. */
 typedef enum gavel__command_use {
-    GAVEL__USE_READ, /* a declared read, or gavel_query */
+    GAVEL__USE_READ,     /* a declared read, or gavel_query */
+    GAVEL__USE_SNAPSHOT, /* likewise, in a transaction that only reads */
     GAVEL__USE_WRITE,
     GAVEL__USE_LOCKED /* under a lock: it may read or write */
 } gavel__command_use;
 
 /*
- * Finds the command's keys. The arguments stay the caller's. False: it is not one for this use, or
- * what it says of its keys cannot be; `ret_message` says why, and *ret_command is untouched.
+ * Finds the command's keys: those of the server's commands are known (known.h), and only of others
+ * the caller has to say. The arguments stay the caller's. False: it is not one for this use, or
+ * what the caller says of its keys cannot be; `ret_message` says why, and *ret_command is
+ * untouched.
  */
 bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
     gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE]);
@@ -61,13 +69,6 @@ bool gavel__command_resolve(const gavel_command *command, gavel__command_use use
 gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
 gavel__command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
 gavel__command gavel__command_pttl(gavel_bytes storage[3], gavel_bytes key);
-
-/*
- * Whether it is a control command: about the connection or the transaction, not the data (WATCH,
- * EXEC, SELECT, SUBSCRIBE ...): gavel owns these, and one of them from a body would undo its
- * guarantees.
- */
-bool gavel__command_is_control(gavel_bytes name);
 
 /* How GET and SET of a key begin on the wire; their arguments follow. */
 extern const gavel_bytes gavel__get_head;

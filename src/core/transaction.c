@@ -236,7 +236,8 @@ static bool add_declared_read(
                                  : gavel__command_get(storage, read->key);
     if (read->command != NULL) {
         char message[GAVEL_MESSAGE_SIZE];
-        if (!gavel__command_resolve(read->command, GAVEL__USE_READ, &command, message))
+        gavel__command_use use = transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
+        if (!gavel__command_resolve(read->command, use, &command, message))
             return refuse(transaction, message);
     }
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);

@@ -229,8 +229,7 @@ gavel__lock_op *gavel__locks_extend(
     return op;
 }
 
-/* Finds the command's keys. One that ends where they would begin has none: TIME, say. False: what
- * is wrong with it stands in `ret_message`. */
+/* Finds the command's keys. False: what is wrong with it stands in `ret_message`. */
 static bool resolve(const gavel_lock_command *guarded, gavel__command *ret_command,
     char ret_message[GAVEL_MESSAGE_SIZE])
 {
@@ -243,11 +242,7 @@ static bool resolve(const gavel_lock_command *guarded, gavel__command *ret_comma
         gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "the command has more than 4096 arguments");
         return false;
     }
-    gavel_command described = *command;
-    size_t first_key = command->first_key != 0 ? command->first_key : 1;
-    if (first_key == command->n_args && command->n_keys == 0)
-        described.n_keys = GAVEL_NO_KEYS;
-    return gavel__command_resolve(&described, GAVEL__USE_LOCKED, ret_command, ret_message);
+    return gavel__command_resolve(command, GAVEL__USE_LOCKED, ret_command, ret_message);
 }
 
 gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,

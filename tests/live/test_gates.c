@@ -454,6 +454,7 @@ static gavel_verdict write_wrongly(gavel_tx *tx, void *user)
 {
     (void)user;
     gavel_command nonsense = GAVEL_COMMAND(GAVEL_STR("NONSENSE"), GAVEL_STR("counter"));
+    nonsense.n_keys = 1;
     gavel_write(tx, &nonsense);
     return GAVEL_COMMIT;
 }

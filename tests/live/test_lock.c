@@ -199,6 +199,13 @@ Test(lock, guarded_command_passes_many_keys, .timeout = 60)
     del.n_keys = 3;
     cr_expect_eq(
         gavel_lock_do(lock, &(gavel_lock_command){.command = del}).status, GAVEL_LOCK_INVALID);
+    gavel_command unknown = GAVEL_COMMAND(GAVEL_STR("NONSUCH"), GAVEL_STR("z"));
+    gavel_lock_outcome outcome = gavel_lock_do(lock, &(gavel_lock_command){.command = unknown});
+    cr_expect_eq(outcome.status, GAVEL_LOCK_INVALID);
+    cr_expect(live_contains(outcome.message, "n_keys must say"), "%s", outcome.message);
+    unknown.n_keys = 1;
+    cr_expect_eq(
+        gavel_lock_do(lock, &(gavel_lock_command){.command = unknown}).status, GAVEL_LOCK_REJECTED);
     locking_expect_released(lock, GAVEL_LOCK_RELEASED);
     live_end(&rig);
 }

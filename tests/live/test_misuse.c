@@ -190,7 +190,7 @@ Test(misuse, commands_that_steer_are_refused_by_name)
 {
     static const char *const names[] = {"WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD", "SELECT",
         "AUTH", "HELLO", "RESET", "QUIT", "CLIENT", "MONITOR", "SUBSCRIBE", "PSUBSCRIBE",
-        "SSUBSCRIBE", "SHUTDOWN", "SWAPDB", "wAtCh", "multi", "exec", "select"};
+        "SSUBSCRIBE", "SHUTDOWN", "MIGRATE", "SAVE", "wAtCh", "multi", "exec", "select"};
     live_rig rig = live_begin(NULL, NULL);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char quoted[32];
@@ -207,13 +207,15 @@ Test(misuse, a_command_without_its_keys_is_refused)
     live_rig rig = live_begin(NULL, NULL);
     gavel_command commands[] = {
         GAVEL_COMMAND(GAVEL_STR("SET")),
-        GAVEL_COMMAND(GAVEL_STR("MSET"), KEY, KEY),
+        GAVEL_COMMAND(GAVEL_STR("NONSUCH"), KEY, KEY),
         {.args = NULL, .n_args = 0},
-        GAVEL_COMMAND(GAVEL_STR("GET"), KEY),
-        GAVEL_COMMAND(GAVEL_STR("GET"), KEY),
+        GAVEL_COMMAND(GAVEL_STR("NONSUCH"), KEY),
+        GAVEL_COMMAND(GAVEL_STR("NONSUCH"), KEY),
+        GAVEL_COMMAND(GAVEL_STR("ZUNION"), GAVEL_STR("2"), KEY),
     };
     commands[1].n_keys = 3;
     commands[3].first_key = SIZE_MAX;
+    commands[3].n_keys = 1;
     commands[4].n_keys = SIZE_MAX - 1;
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         expect_poisoned(&rig, write_anything, &commands[i], "too few arguments");

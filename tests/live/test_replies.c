@@ -133,7 +133,6 @@ static gavel_verdict lose_a_right_inside_exec(gavel_tx *tx, void *user)
     (void)user;
     gavel_command lose = GAVEL_COMMAND(
         GAVEL_STR("ACL"), GAVEL_STR("SETUSER"), GAVEL_STR("bob"), GAVEL_STR("-append"));
-    lose.first_key = 2; /* not a key; declared all the same */
     gavel_write(tx, &lose);
     gavel_command append = GAVEL_COMMAND(GAVEL_STR("APPEND"), KEY, GAVEL_STR("x"));
     gavel_write(tx, &append);
@@ -147,9 +146,9 @@ Test(replies, a_right_lost_between_multi_and_exec_is_told)
     char url[64];
     snprintf(url, sizeof(url), "redis://bob@127.0.0.1:%d", server_port(server));
     live_rig rig = {server, live_open(url, NULL)};
-    gavel_bytes keys[] = {KEY, GAVEL_STR("bob")};
     gavel_outcome outcome = gavel_run(rig.client,
-        &(gavel_transaction){.body = lose_a_right_inside_exec, .keys = keys, .n_keys = 2});
+        &(gavel_transaction){
+            .body = lose_a_right_inside_exec, .keys = &(gavel_bytes){KEY.data, 3}, .n_keys = 1});
     cr_expect_eq(outcome.status, GAVEL_COMMITTED_WITH_ERRORS, "%s", outcome.message);
     cr_expect(live_contains(outcome.message, "NOPERM"), "%s", outcome.message);
     cr_expect_eq(server_int(server, "EXISTS", "key", NULL), 0);
@@ -174,8 +173,10 @@ Test(replies, a_write_refused_while_queueing_writes_nothing)
     gavel_command bad_arity = GAVEL_COMMAND(GAVEL_STR("SET"), KEY);
     expect_rejected(&rig, bad_arity, "wrong number of arguments");
     gavel_command unknown = GAVEL_COMMAND(GAVEL_STR("NONSUCH"), KEY);
+    unknown.n_keys = 1;
     expect_rejected(&rig, unknown, "unknown command");
     gavel_command blank = GAVEL_COMMAND(GAVEL_STR("SET key"), KEY);
+    blank.n_keys = 1;
     expect_rejected(&rig, blank, "unknown command");
     live_end(&rig);
 }

@@ -411,7 +411,7 @@ static void lose_to_a_neighbour(const char *written, const char *replies, const 
     stage s;
     stage_open(&s, &(stage_config){.has_no_prefetch = true});
     actor a = {.keys = "a", .plays = "SET a 1", .request = {.max_attempts = 1}};
-    actor b = {.keys = "b", .plays = strstr(written, "NOSUCH") ? "WRITE NOSUCH b" : "SET b 2"};
+    actor b = {.keys = "b", .plays = strstr(written, "APPEND") ? "WRITE APPEND b" : "SET b 2"};
     enter(&s, &a);
     enter(&s, &b);
     link_up(&s, 0);
@@ -427,7 +427,7 @@ static void lose_to_a_neighbour(const char *written, const char *replies, const 
 
 Test(core_limits, a_neighbours_refusal_grants_no_further_attempt)
 {
-    lose_to_a_neighbour("MULTI / SET a 1 / NOSUCH b / EXEC",
+    lose_to_a_neighbour("MULTI / SET a 1 / APPEND b / EXEC",
         "OK, QUEUED, -ERR unknown command, -EXECABORT no",
         "max_attempts (1) are spent; the last one was lost: a command of another transaction");
 }

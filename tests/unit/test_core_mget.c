@@ -92,15 +92,15 @@ Test(core_mget, only_plain_gets_are_in_it)
     stage_open(&s, &plain);
     gavel_bytes get[] = {GAVEL_STR("GET"), GAVEL_STR("a")};
     gavel_bytes lower[] = {GAVEL_STR("get"), GAVEL_STR("b")};
-    gavel_bytes getex[] = {GAVEL_STR("GETEX"), GAVEL_STR("c"), GAVEL_STR("PERSIST")};
+    gavel_bytes range[] = {GAVEL_STR("GETRANGE"), GAVEL_STR("c"), GAVEL_STR("0"), GAVEL_STR("1")};
     gavel_command commands[] = {
-        {.args = get, .n_args = 2}, {.args = lower, .n_args = 2}, {.args = getex, .n_args = 3}};
+        {.args = get, .n_args = 2}, {.args = lower, .n_args = 2}, {.args = range, .n_args = 4}};
     gavel_read reads[] = {{.command = &commands[0]}, {.command = &commands[1]},
         {.command = &commands[2]}, {.key = GAVEL_STR("d")}, {.key = GAVEL_STR("e")},
         {.key = GAVEL_STR("f")}};
     actor a = {.plays = "QUERY GET a; GET d; SET d 1", .request = {.reads = reads, .n_reads = 6}};
     begin(&s, &a);
-    hears(&s, 0, "WATCH a b c d e f / MGET a d e f / get b / GETEX c PERSIST");
+    hears(&s, 0, "WATCH a b c d e f / MGET a d e f / get b / GETRANGE c 0 1");
     says(&s, 0, "OK, [\"1\", \"2\", \"3\", \"4\"], \"5\", \"6\"");
     cr_assert_str_eq(a.seen, "a=1 d=2 ");
     stage_close(&s);

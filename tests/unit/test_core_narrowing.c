@@ -213,7 +213,7 @@ Test(core_narrowing, replies_of_every_kind_are_compared)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;
         stage_open(&s, &plain);
-        gavel_bytes args[] = {GAVEL_STR("ASK"), GAVEL_STR("a")};
+        gavel_bytes args[] = {GAVEL_STR("DUMP"), GAVEL_STR("a")};
         gavel_command command = {.args = args, .n_args = 2};
         gavel_read read = {.command = &command};
         actor a = {.plays = "WRITE INCR a", .request = {.reads = &read, .n_reads = 1}};
@@ -221,13 +221,13 @@ Test(core_narrowing, replies_of_every_kind_are_compared)
         enter(&s, &a);
         enter(&s, &b);
         link_up(&s, 0);
-        hears(&s, 0, "WATCH a b / ASK a / GET b");
+        hears(&s, 0, "WATCH a b / DUMP a / GET b");
         says(&s, 0, "OK");
         says(&s, 0, cases[i].before);
         says(&s, 0, "\"1\"");
         hears(&s, 0, "MULTI / INCR a / SET b 2 / EXEC");
         says(&s, 0, "OK, QUEUED, QUEUED, nil");
-        hears(&s, 0, "WATCH a b / ASK a / GET b");
+        hears(&s, 0, "WATCH a b / DUMP a / GET b");
         says(&s, 0, "OK");
         says(&s, 0, cases[i].after);
         says(&s, 0, "\"1\"");

@@ -214,9 +214,9 @@ Test(core_rounds, a_mistake_in_a_body_is_told_and_nothing_is_written)
         {"ADD a 1", "\"x\"", GAVEL_INVALID, "not a 64-bit integer; key: \"a\""},
         {"INT a", "\"01\"", GAVEL_INVALID, "not a 64-bit integer; key: \"a\""},
         {"GET a", "-WRONGTYPE of a", GAVEL_REJECTED, "WRONGTYPE of a; key: \"a\""},
-        {"WRITE WATCH a", "nil", GAVEL_INVALID, "not a command for a body: \"WATCH\""},
-        {"WRITE exec a", "nil", GAVEL_INVALID, "not a command for a body: \"exec\""},
-        {"QUERY Select 1", "nil", GAVEL_INVALID, "not a command for a body: \"Select\""},
+        {"WRITE WATCH a", "nil", GAVEL_INVALID, "\"WATCH\" is no command for a body"},
+        {"WRITE exec a", "nil", GAVEL_INVALID, "\"exec\" is no command for a body"},
+        {"QUERY Select 1", "nil", GAVEL_INVALID, "\"Select\" is no command for a body"},
         {"WRITE INCR", "nil", GAVEL_INVALID, "too few arguments for the command's keys: \"INCR\""},
         {"QUERY GET", "nil", GAVEL_INVALID, "too few arguments for the command's keys: \"GET\""},
         {"WRITE INCR a; GET a", "nil", GAVEL_INVALID, "a command that gavel does not model"},
@@ -528,7 +528,7 @@ Test(core_rounds, a_refused_command_harms_only_the_one_that_brought_it)
     stage s;
     stage_open(&s, &with_markers);
     actor a = {.keys = "a", .plays = "SET a 1"};
-    actor b = {.keys = "b", .plays = "SET b 1; WRITE NOSUCH b"};
+    actor b = {.keys = "b", .plays = "SET b 1; WRITE APPEND b"};
     actor c = {.keys = "c", .plays = "SET c 1"};
     enter(&s, &a);
     enter(&s, &b);
@@ -536,7 +536,7 @@ Test(core_rounds, a_refused_command_harms_only_the_one_that_brought_it)
     link_up(&s, 0);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a b c m0");
     says(&s, 0, "OK, OK");
-    hears(&s, 0, "MULTI / SET a 1 / SET b 1 / NOSUCH b / SET c 1 / INCR m0 / EXEC");
+    hears(&s, 0, "MULTI / SET a 1 / SET b 1 / APPEND b / SET c 1 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, -ERR unknown command, QUEUED, QUEUED");
     says(&s, 0, "-EXECABORT Transaction discarded because of previous errors.");
     ends_saying(&s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command");

@@ -628,7 +628,7 @@ Test(core_sharing, the_same_words_of_one_key_and_of_two)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_prefetch = true});
-    gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("b")};
+    gavel_bytes args[] = {GAVEL_STR("PROBE"), GAVEL_STR("a"), GAVEL_STR("b")};
     gavel_command commands[] = {
         {.args = args, .n_args = 3, .n_keys = 1}, {.args = args, .n_args = 3, .n_keys = 2}};
     gavel_read reads[] = {{.command = &commands[0]}, {.command = &commands[1]}};
@@ -638,7 +638,7 @@ Test(core_sharing, the_same_words_of_one_key_and_of_two)
         enter(&s, &a[i]);
     }
     link_up(&s, 0);
-    hears(&s, 0, "WATCH a b / MGET a b / MGET a b");
+    hears(&s, 0, "WATCH a b / PROBE a b / PROBE a b");
     says(&s, 0, "OK, [nil, nil], [nil, nil]");
     hears(&s, 0, "MULTI / SET a 1 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");

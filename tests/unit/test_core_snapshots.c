@@ -82,23 +82,23 @@ Test(core_snapshots, a_refused_read_is_narrowed_down)
 {
     stage s;
     stage_open(&s, &plain);
-    gavel_bytes args[] = {GAVEL_STR("NOSUCH"), GAVEL_STR("b")};
+    gavel_bytes args[] = {GAVEL_STR("XLEN"), GAVEL_STR("b")};
     gavel_command command = {.args = args, .n_args = 2};
     gavel_read read = {.command = &command};
     actor a = reader("a", "GET a");
-    actor b = reader(NULL, "QUERY NOSUCH b");
+    actor b = reader(NULL, "QUERY XLEN b");
     b.request.reads = &read;
     b.request.n_reads = 1;
     enter(&s, &a);
     enter(&s, &b);
     link_up(&s, 0);
-    hears(&s, 0, "MULTI / GET a / NOSUCH b / EXEC");
+    hears(&s, 0, "MULTI / GET a / XLEN b / EXEC");
     says(&s, 0, "OK, QUEUED, -ERR unknown command");
     says(&s, 0, "-EXECABORT Transaction discarded because of previous errors.");
     hears(&s, 0, "GET a");
     says(&s, 0, "\"1\"");
     ends(&s, &a, GAVEL_COMMITTED);
-    hears(&s, 0, "NOSUCH b");
+    hears(&s, 0, "XLEN b");
     says(&s, 0, "-ERR unknown command");
     ends_saying(&s, &b, GAVEL_REJECTED, "ERR unknown command");
     stage_close(&s);
