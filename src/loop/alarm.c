@@ -38,8 +38,8 @@ static void arm(gavel__alarm *alarm, int64_t due_us)
 {
     /* A time of 0 would disarm; what is long past fires at once. */
     int64_t at_us = due_us > 0 ? due_us : 1;
-    struct itimerspec when = {
-        .it_value = {.tv_sec = at_us / 1000000, .tv_nsec = (long)(at_us % 1000000) * 1000}};
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at_us / 1000000),
+                                  .tv_nsec = (long)(at_us % 1000000) * 1000}};
     timerfd_settime(alarm->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     alarm->armed_us = due_us;
 }
