@@ -130,6 +130,13 @@ GAVEL_EXPORT gavel_found gavel_hget_double(
 GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms);
 
 /*
+ * The server's clock when this attempt's values were read (TIME), in microseconds since 1970: one
+ * clock for all who use the server. Nothing watches it. Not declared, it costs a round trip as any
+ * read does; to declare it: the command TIME with n_keys GAVEL_NO_KEYS.
+ */
+GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
+
+/*
  * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched. What
  * takes replies apart stands in gavel/reply.h.
  * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil; an error reply is

@@ -298,6 +298,40 @@ gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms)
     return tx->is_poisoned ? GAVEL_FAILED : read_life(tx, &asked, ret_ttl_ms);
 }
 
+/* ---- The server's clock -------------------------------------------------------------------- */
+
+/* Seconds, then the microseconds in the current one. */
+static bool parse_time(const gavel_reply *reply, int64_t *ret_us)
+{
+    int64_t seconds = 0;
+    int64_t microseconds = 0;
+    static const int64_t max_seconds = INT64_MAX / 1000000 - 1;
+    bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2 &&
+                    gavel__parse_int(reply->elements[0].text, &seconds) &&
+                    gavel__parse_int(reply->elements[1].text, &microseconds) && seconds >= 0 &&
+                    seconds <= max_seconds && microseconds >= 0 && microseconds < 1000000;
+    if (is_sound)
+        *ret_us = seconds * 1000000 + microseconds;
+    return is_sound;
+}
+
+gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us)
+{
+    *ret_us = 0;
+    if (tx->is_poisoned)
+        return GAVEL_FAILED;
+    gavel_bytes name = GAVEL_STR("TIME");
+    gavel__command command = {.args = &name, .n_args = 1};
+    const gavel_reply *reply = NULL;
+    gavel_found found = read_base(tx, &command, &reply);
+    if (found == GAVEL_NOT_YET || found == GAVEL_FAILED)
+        return found;
+    if (found == GAVEL_FOUND && parse_time(reply, ret_us))
+        return GAVEL_FOUND;
+    gavel__body_poison(tx, GAVEL_REJECTED, "the reply to TIME is no time");
+    return GAVEL_FAILED;
+}
+
 /* ---- Queries ------------------------------------------------------------------------------- */
 
 /* A query is not modelled at all: any write to one of its keys in this round stands in its way. */

@@ -163,6 +163,15 @@ static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
         char storage[GAVEL__INT_SIZE];
         gavel_found found = gavel_ttl_ms(tx, w->args[1], &number);
         note_seen(a, w->args[1], found, gavel__format_int(number, storage));
+    } else if (is_word(w->args[0], "TIME")) {
+        char storage[GAVEL__INT_SIZE];
+        gavel_found found = gavel_server_time_us(tx, &number);
+        note_seen(a, w->args[0], found, gavel__format_int(number, storage));
+    } else if (is_word(w->args[0], "ECHO")) {
+        gavel_command echo = {.args = w->args, .n_args = 2, .n_keys = GAVEL_NO_KEYS};
+        const gavel_reply *reply = NULL;
+        gavel_found found = gavel_query(tx, &echo, &reply);
+        note_seen(a, w->args[0], found, reply != NULL ? reply->text : value);
     } else if (is_word(w->args[0], "QUERY")) {
         query(tx, a, w);
     } else {
@@ -235,6 +244,8 @@ static void play_write(gavel_tx *tx, actor *a, const word_list *w)
         gavel_set_result(tx, args[1]);
     else if (is_word(args[0], "WRITE"))
         gavel_write(tx, &(gavel_command){.args = args + 1, .n_args = w->n_args - 1});
+    else if (is_word(args[0], "PUBLISH"))
+        gavel_write(tx, &(gavel_command){.args = args, .n_args = 3, .n_keys = GAVEL_NO_KEYS});
     else if (is_word(args[0], "WAIT"))
         take_time(a, args[1]);
     else

@@ -333,3 +333,121 @@ Test(core_blind, who_has_no_keys_takes_turns_with_those_who_have)
     ends(&s, &later, GAVEL_COMMITTED);
     stage_close(&s);
 }
+
+/* ---- Without a key to them ----------------------------------------------------------------- */
+
+Test(core_blind, a_command_without_keys_is_a_write_like_any_other)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .plays = "ADD a 1; PUBLISH news a", .request = {.keep_replies = true}};
+    actor b = {.plays = "PUBLISH news b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    enter(&s, &b);
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET a 1 / PUBLISH news a / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :3]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    cr_assert_eq(a.outcome.replies[1].integer, 3);
+    hears(&s, 0, "MULTI / PUBLISH news b / EXEC");
+    says(&s, 0, "OK, QUEUED, [:3]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* Nobody watches it, and it is asked for once a round. */
+Test(core_blind, the_servers_clock_is_read_like_a_value)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .plays = "TIME; SET a 1"};
+    actor b = {.reads = "b", .plays = "TIME; SET b 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b / GET a / GET b");
+    says(&s, 0, "OK, nil, nil");
+    hears(&s, 0, "UNWATCH / WATCH a b / GET a / TIME / GET b");
+    says(&s, 0, "OK, OK, nil, [\"1700000000\", \"42\"], nil");
+    cr_assert_str_eq(a.seen, "TIME=1700000000000042 ");
+    cr_assert_str_eq(b.seen, "TIME=1700000000000042 ");
+    hears(&s, 0, "MULTI / MSET a 1 b 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_blind, a_clock_that_makes_no_sense_is_told)
+{
+    static const char *const replies[] = {"[\"1\"]", ":1", "[\"1\", \"1000000\"]",
+        "[\"-1\", \"0\"]", "[\"9223372036854775807\", \"0\"]", "nil", "[:1, :2]"};
+    for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+        stage s;
+        stage_open(&s, &plain);
+        actor a = {.plays = "TIME; SET a 1"};
+        enter(&s, &a);
+        link_up(&s, 0);
+        hears(&s, 0, "TIME");
+        says(&s, 0, replies[i]);
+        ends_saying(&s, &a, GAVEL_REJECTED, "the reply to TIME is no time");
+        stage_close(&s);
+    }
+}
+
+/* It is read again for each: who comes next must not get an old one. */
+Test(core_blind, a_read_without_keys_is_not_prefetched)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "TIME; ECHO x; ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "UNWATCH / WATCH a / GET a / TIME / ECHO x");
+    says(&s, 0, "OK, OK, nil, [\"1\", \"2\"], \"x\"");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    hears_nothing(&s, 0);
+    stage_close(&s);
+}
+
+/* Not by time going by: the key that has changed is told by its own value. */
+Test(core_blind, the_clock_does_not_count_as_what_has_changed)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.plays = "TIME; ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / TIME / GET a");
+    says(&s, 0, "OK, [\"1\", \"2\"], nil");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    hears(&s, 0, "WATCH a / TIME / GET a");
+    says(&s, 0, "OK, [\"3\", \"4\"], \"7\"");
+    hears(&s, 0, "MULTI / SET a 8 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_blind, the_clock_is_part_of_a_snapshot)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .request = {.is_read_only = true}, .plays = "TIME; GET a"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "GET a");
+    says(&s, 0, "\"1\"");
+    hears(&s, 0, "MULTI / GET a / TIME / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [\"1\", [\"5\", \"6\"]]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    cr_assert_str_eq(a.seen, "TIME=5000006 a=1 ");
+    stage_close(&s);
+}
