@@ -124,7 +124,9 @@ typedef struct gavel_config {
     uint64_t id_ttl_ms;     /* 0: a day. How long an id is remembered; at most 100 years */
     /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
     const char *key_prefix;
-    const char *name; /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    const char *name;     /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
+    const char *user;     /* NULL: the URL's, or the server's default user */
+    const char *password; /* NULL: the URL's, or none */
     /*
      * For rediss:// only. The server's certificate must be valid, signed by an authority that is
      * trusted, and for the URL's host. Files are in PEM form; they are read by gavel_open, or, if
@@ -155,7 +157,7 @@ typedef struct gavel_error {
  * Opens a client for the server at `url`:
  *
  *     redis://[user[:password]@]host[:port][/db]     rediss://... the same over TLS
- *     unix:///path/of/socket
+ *     unix://[user[:password]@]/path/of/socket
  *
  * NULL: the one in the environment's GAVEL_URL, which the gavel command reads as well, or if that
  * is not set or empty redis://127.0.0.1:6379. Each form may end in options, joined by an ampersand:
@@ -173,12 +175,12 @@ typedef struct gavel_error {
  *     deadline_ms                                its default_deadline_ms
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
- * sets otherwise. User, password, path and the values of options are percent-decoded; a password
- * holds no bare slash, question mark or number sign (%2F, %3F, %23). An IPv6 host stands in
- * brackets. Of a host with several addresses each is tried; a name is looked up by a thread of
- * gavel's own, which ends with the answer, and which nobody waits for. Does not connect, so an
- * unreachable server is told by the first transaction; but for rediss:// it reads the authorities,
- * which may take a tenth of a second. `config` may be NULL; it is copied, with its
+ * sets otherwise, or a login that does. User, password, path and the values of options are
+ * percent-decoded; a password holds no bare slash, question mark or number sign (%2F, %3F, %23). An
+ * IPv6 host stands in brackets. Of a host with several addresses each is tried; a name is looked up
+ * by a thread of gavel's own, which ends with the answer, and which nobody waits for. Does not
+ * connect, so an unreachable server is told by the first transaction; but for rediss:// it reads
+ * the authorities, which may take a tenth of a second. `config` may be NULL; it is copied, with its
  * strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL or
  * config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
  *

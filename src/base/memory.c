@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* free() of its own, because realloc(memory, 0) means different things in different libraries. */
 static void *system_resize(void *user, void *memory, size_t size)
@@ -51,4 +52,18 @@ void gavel__free(const gavel_allocator *allocator, void *memory)
 {
     if (memory != NULL)
         allocator->resize(allocator->user, memory, 0);
+}
+
+/* Through a volatile pointer, since a compiler may leave out a memset before a free. */
+void gavel__wipe(void *memory, size_t size)
+{
+    volatile char *place = memory;
+    for (size_t i = 0; i < size; i++)
+        place[i] = '\0';
+}
+
+void gavel__wipe_string(char *secret)
+{
+    if (secret != NULL)
+        gavel__wipe(secret, strlen(secret));
 }

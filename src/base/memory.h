@@ -52,6 +52,12 @@ void *gavel__resize(const gavel_allocator *allocator, void *memory, size_t n, si
 void *gavel__grow(
     const gavel_allocator *allocator, void *elements, size_t n, size_t *capacity, size_t size);
 
+/* Overwrites what was secret, also where nobody looks at it any more. */
+void gavel__wipe(void *memory, size_t size);
+
+/* The same, up to its end. Takes NULL. */
+void gavel__wipe_string(char *secret);
+
 /* Takes NULL. */
 void gavel__free(const gavel_allocator *allocator, void *memory);
 

@@ -46,7 +46,8 @@ static const char *const common_flags[] = {"--url", "--prefix", "--ca-file", "--
 static const char common_help[] =
     "  --url URL        the server; default $GAVEL_URL, or redis://127.0.0.1:6379\n"
     "                   redis://[user[:password]@]host[:port][/db]\n"
-    "                   rediss://... the same over TLS; unix:///path/of/socket\n"
+    "                   rediss://... the same over TLS\n"
+    "                   unix://[user[:password]@]/path/of/socket\n"
     "                   each may end in ?option=value&...: see gavel(1)\n"
     "  --prefix TEXT    of gavel's keys; default gavel:\n"
     "  --ca-file FILE, --ca-dir DIR, --cert FILE, --key FILE, --server-name NAME, --insecure\n"

@@ -374,6 +374,36 @@ static bool take_options(
     return true;
 }
 
+/* Where the URL would have put it. */
+static bool set_half(const char *wanted, char **place, const gavel_allocator *allocator)
+{
+    if (wanted == NULL || *place != NULL)
+        return true;
+    size_t size = strlen(wanted) + 1;
+    *place = gavel__alloc(allocator, size, 1);
+    if (*place != NULL)
+        memcpy(*place, wanted, size);
+    return *place != NULL;
+}
+
+static bool differ(const char *wanted, const char *there)
+{
+    return wanted != NULL && there != NULL && strcmp(wanted, there) != 0;
+}
+
+static bool take_login(const gavel_config *config, gavel__address *address,
+    const gavel_allocator *allocator, gavel_error *ret_error)
+{
+    static const char reason[] = "differs from the URL's: leave one of them out";
+    if (differ(config->user, address->user))
+        return refuse_pair("user", reason, ret_error);
+    if (differ(config->password, address->password))
+        return refuse_pair("password", reason, ret_error);
+    bool is_set = set_half(config->user, &address->user, allocator) &&
+                  set_half(config->password, &address->password, allocator);
+    return is_set || fail(ret_error, "no memory");
+}
+
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error)
 {
@@ -386,6 +416,7 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
             url != NULL ? url : gavel__url_default(), allocator, &address, ret_error))
         return false;
     if (!take_options(&asked, &address, ret_error) || !check_tls(&asked, &address, ret_error) ||
+        !take_login(&asked, &address, allocator, ret_error) ||
         !gavel__config_complete(&asked, ret_config, ret_error)) {
         gavel__address_finish(&address, allocator);
         return false;

@@ -52,7 +52,8 @@ gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__ad
 
 /*
  * The same, and the address, for a URL (NULL: gavel__url_default). The URL's options count as if
- * they stood in the configuration: what is in both must not differ. The strings of *ret_config may
+ * they stood in the configuration: what is in both must not differ. A login of the configuration
+ * is the address's then. The strings of *ret_config may
  * be the address's too, which lives in the completed configuration's allocator until
  * gavel__address_finish. False, with the reason, for a bad URL as well.
  */

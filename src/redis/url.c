@@ -3,7 +3,7 @@
  *
  *     redis://user:password@host:port/db?name=value&name=value      rediss:// the same
  *             ------login--- --endpoint-- -  -------options-------
- *     unix:///path?db=n&name=value
+ *     unix://user:password@/path?db=n&name=value
  *
  * No error quotes any part of the URL: a password with a character that should have been encoded
  * can end up in what looks like a host or a port.
@@ -329,9 +329,16 @@ static bool parse_unix(parse *p, gavel_bytes rest)
 {
     if (!cut_options(p, &rest))
         return false;
-    if (rest.size == 0 || rest.data[0] != '/')
-        return fail(p, "a unix socket's path must be absolute: unix:///path/of/socket");
-    if (!decode(p, rest, &p->address.path))
+    /* A path may hold an @, too; a login holds no bare slash. */
+    size_t at = find_last(before(rest, find_first(rest, '/')), '@');
+    bool has_login = at < find_first(rest, '/');
+    gavel_bytes path = has_login ? after(rest, at) : rest;
+    if (path.size == 0 || path.data[0] != '/')
+        return fail(p, "a unix socket's path must be absolute: unix:///path/of/socket, or with a "
+                       "login unix://user:password@/path; in a password / is written as %2F");
+    if (has_login && !parse_login(p, before(rest, at)))
+        return false;
+    if (!decode(p, path, &p->address.path))
         return false;
     if (strlen(p->address.path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return fail(p, "the path is too long for a unix socket");
@@ -410,18 +417,9 @@ bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     return true;
 }
 
-/* Through a volatile pointer, since a compiler may leave out a memset before a free. */
-static void wipe(char *secret)
-{
-    if (secret == NULL)
-        return;
-    for (volatile char *place = secret; *place != '\0'; place++)
-        *place = '\0';
-}
-
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator)
 {
-    wipe(address->password);
+    gavel__wipe_string(address->password);
     for (size_t i = 0; i < address->n_options; i++) {
         gavel__free(allocator, address->options[i].name);
         gavel__free(allocator, address->options[i].value);

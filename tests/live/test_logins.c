@@ -40,8 +40,7 @@ static void hear_event(const gavel_event *event, void *user)
     hear(user, event->message);
 }
 
-/* A socket's URL holds no login, so these go through the port. `login` is "user:password@" or "".
- */
+/* Through the port. `login` is "user:password@" or "". */
 static void open_with(login_rig *rig, const char *login)
 {
     char url[128];
@@ -154,6 +153,27 @@ Test(logins, the_user_was_deleted_before_exec)
     gavel_stats stats;
     gavel_read_stats(rig.client, &stats);
     cr_assert_leq(stats.n_links_down, 20, "%u links", (unsigned)stats.n_links_down);
+    end(&rig);
+}
+
+/* A socket's server may demand a login, too: in the URL, or beside it. */
+Test(logins, a_socket_with_a_password)
+{
+    char url[256];
+    login_rig rig;
+    begin(&rig, "ann:old-secret@");
+    gavel_close(rig.client);
+    server_do(rig.server, "CONFIG", "SET", "requirepass", "open-secret", (char *)NULL);
+    snprintf(url, sizeof(url), "unix://ann:old-secret@%s", server_path(rig.server));
+    rig.client = live_open(url, NULL);
+    assert_committed(&rig, 1);
+    gavel_close(rig.client);
+    rig.client = live_open(server_url(rig.server), &(gavel_config){.password = "open-secret"});
+    assert_committed(&rig, 2);
+    gavel_close(rig.client);
+    rig.client = live_open(
+        server_url(rig.server), &(gavel_config){.user = "ann", .password = "wrong-secret"});
+    assert_rejected(&rig, "WRONGPASS", 2);
     end(&rig);
 }
 

@@ -289,3 +289,41 @@ Test(client_config, no_url_is_the_environments)
     cr_expect_str_eq(self.config.name, "env");
     finish(&self);
 }
+
+/* ---- The login ------------------------------------------------------------------------------ */
+
+static gavel__address read_login(const char *url, const gavel_config *config)
+{
+    gavel_config complete;
+    gavel_error error;
+    gavel__address address;
+    bool is_read = gavel__config_read(url, config, &address, &complete, &error);
+    cr_assert(is_read, "%s", error.message);
+    return address;
+}
+
+/* The config's is the URL's. */
+Test(client_config, a_login_beside_the_url)
+{
+    static const char *const urls[] = {
+        "unix:///s", "redis://u@h", "rediss://:p@h", "redis://u:p@h"};
+    for (size_t i = 0; i < 4; i++) {
+        gavel__address address = read_login(urls[i], &(gavel_config){.user = "u", .password = "p"});
+        cr_expect_str_eq(address.user, "u");
+        cr_expect_str_eq(address.password, "p");
+        gavel__address_finish(&address, &gavel__system_allocator);
+    }
+}
+
+Test(client_config, a_login_that_differs_from_the_urls)
+{
+    gavel_config complete;
+    gavel_error error;
+    gavel__address address;
+    const gavel_config config = {.user = "u", .password = "hunter2"};
+    cr_expect_not(gavel__config_read("redis://u:secret@h", &config, &address, &complete, &error));
+    cr_expect_str_eq(
+        error.message, "config: password differs from the URL's: leave one of them out");
+    cr_expect_not(gavel__config_read("redis://v@h", &config, &address, &complete, &error));
+    cr_expect_str_eq(error.message, "config: user differs from the URL's: leave one of them out");
+}
