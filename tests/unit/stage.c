@@ -134,9 +134,15 @@ static bool is_word(gavel_bytes word, const char *text)
     return gavel__bytes_equal(word, gavel_str(text));
 }
 
-static void query(gavel_tx *tx, actor *a, const word_list *w)
+static void note_number(actor *a, gavel_bytes name, gavel_found found, int64_t number)
 {
-    gavel_command command = {.args = w->args + 1, .n_args = w->n_args - 1};
+    char storage[GAVEL__INT_SIZE];
+    note_seen(a, name, found, gavel__format_int(number, storage));
+}
+
+static void query(gavel_tx *tx, actor *a, const word_list *w, size_t n_keys)
+{
+    gavel_command command = {.args = w->args + 1, .n_args = w->n_args - 1, .n_keys = n_keys};
     const gavel_reply *reply = NULL;
     gavel_found found = gavel_query(tx, &command, &reply);
     char storage[GAVEL__INT_SIZE];
@@ -156,24 +162,18 @@ static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
     } else if (is_word(w->args[0], "HGET")) {
         note_seen(a, w->args[2], gavel_hget(tx, w->args[1], w->args[2], &value), value);
     } else if (is_word(w->args[0], "INT")) {
-        char storage[GAVEL__INT_SIZE];
         gavel_found found = gavel_get_int(tx, w->args[1], &number);
-        note_seen(a, w->args[1], found, gavel__format_int(number, storage));
+        note_number(a, w->args[1], found, number);
     } else if (is_word(w->args[0], "TTL")) {
-        char storage[GAVEL__INT_SIZE];
         gavel_found found = gavel_ttl_ms(tx, w->args[1], &number);
-        note_seen(a, w->args[1], found, gavel__format_int(number, storage));
+        note_number(a, w->args[1], found, number);
     } else if (is_word(w->args[0], "TIME")) {
-        char storage[GAVEL__INT_SIZE];
         gavel_found found = gavel_server_time_us(tx, &number);
-        note_seen(a, w->args[0], found, gavel__format_int(number, storage));
-    } else if (is_word(w->args[0], "ECHO")) {
-        gavel_command echo = {.args = w->args, .n_args = 2, .n_keys = GAVEL_NO_KEYS};
-        const gavel_reply *reply = NULL;
-        gavel_found found = gavel_query(tx, &echo, &reply);
-        note_seen(a, w->args[0], found, reply != NULL ? reply->text : value);
+        note_number(a, w->args[0], found, number);
     } else if (is_word(w->args[0], "QUERY")) {
-        query(tx, a, w);
+        query(tx, a, w, 0);
+    } else if (is_word(w->args[0], "ASK")) {
+        query(tx, a, w, GAVEL_NO_KEYS);
     } else {
         return false;
     }

@@ -57,7 +57,7 @@ typedef struct stage {
  *     DEL key          HDEL key field         RESULT text         DELS key ...
  *     SETPX key value ms   KEEP key value     EXPIRE key ms       PERSIST key
  *     COUNT key n      HCOUNT key field n     APPEND key value    TTL key
- *     TIME             ECHO text              PUBLISH channel text
+ *     TIME             ASK command ...        PUBLISH channel text
  *     COMMIT           ABORT code             RETRY               AGAIN
  *     WAIT us: the body takes that long
  *

@@ -402,7 +402,7 @@ Test(core_blind, a_read_without_keys_is_not_prefetched)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 1});
-    actor a = {.reads = "a", .plays = "TIME; ECHO x; ADD a 1"};
+    actor a = {.reads = "a", .plays = "TIME; ASK ECHO x; ADD a 1"};
     enter(&s, &a);
     link_up(&s, 0);
     hears(&s, 0, "WATCH a / GET a");
