@@ -482,7 +482,7 @@ static void take_reply(const stage *s, gavel__arena *arena, const char **at, gav
         gavel_bytes bare = {*at, size};
         *at += size;
         ret_reply->type = GAVEL_REPLY_STATUS;
-        if (is_word(bare, "nil"))
+        if (gavel__bytes_equal(bare, gavel_str("nil")))
             ret_reply->type = GAVEL_REPLY_NIL;
         else if (bare.data[0] == '-')
             *ret_reply = (gavel_reply){.type = GAVEL_REPLY_ERROR,
