@@ -75,6 +75,21 @@ typedef struct gavel_hooks {
 } gavel_hooks;
 
 /*
+ * A ready on_log: writes each line to standard error, at once, in a single write:
+ *
+ *     2026-11-29T09:00:00.123Z gavel warning: redis://db:6379: link 0: Connection refused
+ *
+ * A client that has it tells what is of the level in the environment's GAVEL_LOG, or above: debug,
+ * info, warning; off tells nothing; not set or empty, it is info. With debug there is a line for
+ * each event, too. GAVEL_LOG also gives this log to a client whose on_log is NULL; gavel_open fails
+ * if it says anything else. Any thread. `user` is not looked at.
+ *
+ * Every line begins with the server. That it cannot be reached is told once for each reason; then
+ * the link that comes up says how many tries have failed before.
+ */
+GAVEL_EXPORT void gavel_log_stderr(gavel_log_level level, const char *line, void *user);
+
+/*
  * What to do where several processes want the same keys. Every write commits through WATCH in all
  * of them; they differ in which one goes first.
  *

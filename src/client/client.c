@@ -91,7 +91,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .allocator = &client->allocator,
         /* Any thread frees what gavel_run has returned, also beside one that is inside gavel. */
         .reply_allocator = platform->is_blocking ? &gavel__system_allocator : &client->allocator,
-        .hooks = client->hooks,
+        .hooks = gavel__client_engine_hooks(client),
         .key_prefix = client->key_prefix,
         .server = client->address.label,
         .max_links = config->max_links,
@@ -169,10 +169,10 @@ static bool set_up_tls(gavel_client *client, const gavel_config *config, gavel_e
     if (client->tls == NULL)
         return fail(ret_error, "no memory");
     if (!gavel__tls_load(client->tls, message, &is_final))
-        gavel__client_log(client, GAVEL_LOG_WARNING, "%s: %s", client->address.label, message);
+        gavel__client_log(client, GAVEL_LOG_WARNING, "%s", message);
     if (config->is_insecure)
-        gavel__client_log(client, GAVEL_LOG_WARNING,
-            "%s: is_insecure: the server's certificate is not checked", client->address.label);
+        gavel__client_log(
+            client, GAVEL_LOG_WARNING, "is_insecure: the server's certificate is not checked");
     return true;
 }
 
@@ -264,6 +264,11 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
         ret_error = &unused;
     if (!gavel__config_read(url, config, &address, &complete, ret_error))
         return NULL;
+    gavel__log log;
+    if (!gavel__log_configure(&complete.hooks, &log, ret_error)) {
+        gavel__address_finish(&address, &complete.allocator);
+        return NULL;
+    }
     gavel_client *client = create(platform, &complete);
     if (client == NULL) {
         gavel__address_finish(&address, &complete.allocator);
@@ -271,6 +276,7 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
         return NULL;
     }
     client->address = address;
+    client->log = log;
     if (!set_up(client, &complete, ret_error)) {
         destroy(client);
         return NULL;

@@ -29,6 +29,21 @@ typedef struct gavel__connection {
     bool is_slept_on;     /* by a thread in gavel__link_wait: the loop must not read from it */
 } gavel__connection;
 
+/* A line of the log, with its NUL. */
+#define GAVEL__LOG_SIZE (2 * GAVEL_MESSAGE_SIZE + GAVEL_ERROR_SIZE)
+
+#define GAVEL__LOG_MAX_TOLD 8
+
+/* What the log remembers; see log.c. */
+typedef struct gavel__log {
+    int least;                          /* the level; above GAVEL_LOG_WARNING: none */
+    bool has_events;                    /* a line for each */
+    uint32_t n_failures;                /* to connect, since a link last came up */
+    int64_t failing_us;                 /* since then */
+    uint64_t told[GAVEL__LOG_MAX_TOLD]; /* digests of the reasons that were told since */
+    size_t n_told;
+} gavel__log;
+
 /* A thread that waits for something to be told; see blocking.c. */
 typedef struct gavel__waiter {
     gavel__list node;
@@ -53,6 +68,7 @@ struct gavel_client {
     char *name;
     char holder[128]; /* who we are, in records of gates and locks */
     gavel_hooks hooks;
+    gavel__log log;
     gavel__link_config link_config;
     gavel__engine engine;
     gavel__connection *connections; /* the first one, or NULL */
@@ -165,11 +181,29 @@ void gavel__renewer_end_waits(gavel_client *client);
 /* NULL: the call is allowed here; otherwise why not. */
 const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking);
 
+/* What the waiter waits for is there. */
+void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
+
+/* ---- log.c --------------------------------------------------------------------------------- */
+
+/* What $GAVEL_LOG says: gives hooks without a log the one on standard error. False: nothing that it
+ * may say. */
+bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *ret_error);
+
+/* A line, which begins with the server. */
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* What the waiter waits for is there. */
-void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
+/* A link is up, with what there is to remark or NULL; it was up, and is down now, or closed as
+ * wanted; it did not come up. */
+void gavel__client_log_up(gavel_client *client, uint32_t link, const char *remark);
+void gavel__client_log_down(
+    gavel_client *client, uint32_t link, const char *message, bool is_wanted);
+void gavel__client_log_failure(
+    gavel_client *client, uint32_t link, const char *message, bool is_next_at_once);
+
+/* The client's hooks, as its engine calls them. */
+gavel_hooks gavel__client_engine_hooks(gavel_client *client);
 
 /* ---- client.c ------------------------------------------------------------------------------ */
 

@@ -1,27 +1,10 @@
 /*
- * What all of a client's files stand on: whether a call is allowed, the log, the end of a wait.
+ * What all of a client's files stand on: whether a call is allowed, the end of a wait.
  */
 #include "client/client.h"
 
 #include "base/fork.h"
 #include "core/guard.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-
-void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
-{
-    if (client->hooks.on_log == NULL)
-        return;
-    char line[2 * GAVEL_MESSAGE_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    gavel__guard_enter();
-    client->hooks.on_log(level, line, client->hooks.user);
-    gavel__guard_leave();
-}
 
 const char *gavel__client_refusal(const gavel_client *client, bool wants_blocking)
 {

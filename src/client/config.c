@@ -8,6 +8,7 @@
 #include "core/names.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* Far above any use, and so far below what Redis can add to its clock that the sum is one. */
 #define A_HUNDRED_YEARS_MS (UINT64_C(36525) * 86400000)
@@ -404,6 +405,24 @@ static bool take_login(const gavel_config *config, gavel__address *address,
     return is_set || fail(ret_error, "no memory");
 }
 
+const char *const gavel__config_log_levels[] = {"debug", "info", "warning", "off", NULL};
+
+bool gavel__config_log(int *ret_level, gavel_error *ret_error)
+{
+    const char *name = getenv("GAVEL_LOG");
+    *ret_level = -1;
+    if (name == NULL || name[0] == '\0')
+        return true;
+    for (int i = 0; gavel__config_log_levels[i] != NULL; i++) {
+        if (strcmp(gavel__config_log_levels[i], name) == 0)
+            *ret_level = i;
+    }
+    if (*ret_level < 0)
+        gavel__format(ret_error->message, sizeof(ret_error->message),
+            "GAVEL_LOG in the environment is one of debug, info, warning, off");
+    return *ret_level >= 0;
+}
+
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error)
 {
@@ -412,6 +431,9 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
     const gavel_allocator *allocator =
         asked.allocator.resize != NULL ? &asked.allocator : &gavel__system_allocator;
     gavel__address address;
+    int level;
+    if (!gavel__config_log(&level, ret_error))
+        return false;
     if (!gavel__address_parse(
             url != NULL ? url : gavel__url_default(), allocator, &address, ret_error))
         return false;

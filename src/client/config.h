@@ -50,12 +50,18 @@ bool gavel__config_complete(
 /* What it says of TLS with the server at an address; the strings are those of the two. */
 gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address);
 
+/* The names of gavel_log_level's values, and behind them "off"; ended by NULL. */
+extern const char *const gavel__config_log_levels[];
+
+/* Which of these $GAVEL_LOG is; -1: it is not set, or empty. False, with the reason: none. */
+bool gavel__config_log(int *ret_level, gavel_error *ret_error);
+
 /*
  * The same, and the address, for a URL (NULL: gavel__url_default). The URL's options count as if
  * they stood in the configuration: what is in both must not differ. A login of the configuration
  * is the address's then. The strings of *ret_config may
  * be the address's too, which lives in the completed configuration's allocator until
- * gavel__address_finish. False, with the reason, for a bad URL as well.
+ * gavel__address_finish. False, with the reason, for a bad URL as well, and for a bad GAVEL_LOG.
  */
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error);

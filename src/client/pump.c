@@ -14,10 +14,7 @@ static void on_up(gavel__link *link, void *owner)
     gavel__connection *connection = owner;
     connection->client->has_news = true;
     gavel__directory_on_good(&connection->client->directory, &connection->route);
-    const char *remark = gavel__link_remark(link);
-    gavel__client_log(connection->client, remark != NULL ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
-        "link %u: up%s%s", (unsigned)connection->lane->index, remark != NULL ? ": " : "",
-        remark != NULL ? remark : "");
+    gavel__client_log_up(connection->client, connection->lane->index, gavel__link_remark(link));
     gavel__engine_on_link_up(
         &connection->client->engine, connection->lane, gavel__link_out(connection->link));
 }
@@ -48,10 +45,11 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
 {
     connection->client->has_news = true;
     connection->awaits_endpoint = false;
-    bool is_fault = !connection->lane->is_retired;
-    gavel__client_log(connection->client, is_fault ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
-        "link %u: %s: %s", (unsigned)connection->lane->index, is_fault ? "down" : "closed",
-        loss->message);
+    const gavel__lane *lane = connection->lane;
+    if (lane->state == GAVEL__LANE_UP)
+        gavel__client_log_down(connection->client, lane->index, loss->message, lane->is_retired);
+    else
+        gavel__client_log_failure(connection->client, lane->index, loss->message, false);
     gavel__engine_on_link_down(
         &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }
@@ -69,9 +67,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
 {
     gavel__connection *connection = owner;
     if (goes_elsewhere(connection, loss)) {
-        gavel__client_log(connection->client, GAVEL_LOG_INFO,
-            "link %u: %s; trying the next address", (unsigned)connection->lane->index,
-            loss->message);
+        gavel__client_log_failure(connection->client, connection->lane->index, loss->message, true);
         connection->awaits_endpoint = true;
         connection->marker =
             gavel__engine_begin_dial(&connection->client->engine, connection->lane);

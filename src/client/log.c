@@ -1,0 +1,185 @@
+/*
+ * The log: what a client tells of itself, a line at a time, to the program's callback or to
+ * standard error. A server that cannot be reached is told once, not once a try; the line of the
+ * link that comes up at last says how many there were.
+ */
+#include "client/client.h"
+
+#include "base/text.h"
+#include "client/config.h"
+#include "core/guard.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- To standard error --------------------------------------------------------------------- */
+
+void gavel_log_stderr(gavel_log_level level, const char *line, void *user)
+{
+    char text[GAVEL__LOG_SIZE + 64];
+    char when[32];
+    struct timespec now;
+    struct tm date;
+    (void)user;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &date);
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &date);
+    gavel__format(text, sizeof(text) - 1, "%s.%03ldZ gavel %s: %s", when, now.tv_nsec / 1000000,
+        gavel__config_log_levels[level], line);
+    size_t size = strlen(text);
+    text[size++] = '\n';
+    /* In one write, so that no other thread's line stands in it. Who would be told of a failure? */
+    if (write(STDERR_FILENO, text, size) < 0)
+        return;
+}
+
+bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *ret_error)
+{
+    int level;
+    if (!gavel__config_log(&level, ret_error))
+        return false;
+    if (level >= 0 && hooks->on_log == NULL)
+        hooks->on_log = gavel_log_stderr;
+    if (level < 0)
+        level = GAVEL_LOG_INFO;
+    bool is_ours = hooks->on_log == gavel_log_stderr;
+    *ret_log = (gavel__log){
+        .least = is_ours ? level : GAVEL_LOG_DEBUG,
+        .has_events = is_ours && level == GAVEL_LOG_DEBUG,
+    };
+    return true;
+}
+
+/* ---- Lines --------------------------------------------------------------------------------- */
+
+void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
+{
+    if (client->hooks.on_log == NULL || (int)level < client->log.least)
+        return;
+    char line[GAVEL__LOG_SIZE];
+    gavel__format(line, sizeof(line), "%s: ", client->address.label);
+    size_t used = strlen(line);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line + used, sizeof(line) - used, format, arguments);
+    va_end(arguments);
+    gavel__guard_enter();
+    client->hooks.on_log(level, line, client->hooks.user);
+    gavel__guard_leave();
+}
+
+/* A message without the server, which the line begins with. */
+static const char *without_server(const gavel_client *client, const char *message)
+{
+    size_t size = strlen(client->address.label);
+    if (strncmp(message, client->address.label, size) != 0)
+        return message;
+    if (strncmp(message + size, " (", 2) == 0) /* and which of its addresses */
+        return message + size + 1;
+    return strncmp(message + size, ": ", 2) == 0 ? message + size + 2 : message;
+}
+
+void gavel__client_log_up(gavel_client *client, uint32_t link, const char *remark)
+{
+    gavel__log *log = &client->log;
+    bool is_news = log->n_failures > 0 || remark != NULL;
+    char after[64] = "";
+    if (log->n_failures > 0)
+        gavel__format(after, sizeof(after), ", after %" PRIu32 " failed tries in %.1f s",
+            log->n_failures, (double)(client->now_us - log->failing_us) / 1e6);
+    gavel__client_log(client, is_news ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
+        "link %" PRIu32 ": up%s%s%s", link, after, remark != NULL ? ": " : "",
+        remark != NULL ? remark : "");
+    log->n_failures = 0;
+    log->n_told = 0;
+}
+
+void gavel__client_log_down(
+    gavel_client *client, uint32_t link, const char *message, bool is_wanted)
+{
+    gavel__client_log(client, is_wanted ? GAVEL_LOG_DEBUG : GAVEL_LOG_INFO,
+        "link %" PRIu32 ": %s: %s", link, is_wanted ? "closed" : "down",
+        without_server(client, message));
+}
+
+/* FNV-1a. */
+static uint64_t digest(const char *message)
+{
+    uint64_t digest = UINT64_C(0xcbf29ce484222325);
+    for (; *message != '\0'; message++)
+        digest = (digest ^ (unsigned char)*message) * UINT64_C(0x100000001b3);
+    return digest;
+}
+
+/* Whether this was told since a link came up; notes it. Of more than there is room for nothing is
+ * told: they change with each try. */
+static bool was_told(gavel__log *log, const char *message)
+{
+    uint64_t wanted = digest(message);
+    for (size_t i = 0; i < log->n_told; i++) {
+        if (log->told[i] == wanted)
+            return true;
+    }
+    if (log->n_told == GAVEL__LOG_MAX_TOLD)
+        return true;
+    log->told[log->n_told++] = wanted;
+    return false;
+}
+
+void gavel__client_log_failure(
+    gavel_client *client, uint32_t link, const char *message, bool is_next_at_once)
+{
+    gavel__log *log = &client->log;
+    if (log->n_failures++ == 0)
+        log->failing_us = client->now_us;
+    if (!was_told(log, message))
+        gavel__client_log(client, GAVEL_LOG_WARNING, "link %" PRIu32 ": %s%s", link,
+            without_server(client, message), is_next_at_once ? "; trying the next address" : "");
+}
+
+/* ---- Events -------------------------------------------------------------------------------- */
+
+static void log_event(gavel_client *client, const gavel_event *event)
+{
+    const char *message = without_server(client, event->message);
+    switch (event->type) {
+    case GAVEL_EVENT_LINK_UP:
+    case GAVEL_EVENT_LINK_DOWN:
+    case GAVEL_EVENT_LINK_CLOSED:
+        break; /* the pump logs them, and knows more */
+    case GAVEL_EVENT_ATTEMPT:
+        gavel__client_log(client, GAVEL_LOG_DEBUG, "attempt %" PRIu32, event->n_attempts);
+        break;
+    case GAVEL_EVENT_CONFLICT:
+        gavel__client_log(client, GAVEL_LOG_DEBUG, "conflict in attempt %" PRIu32 ": %s",
+            event->n_attempts, message);
+        break;
+    case GAVEL_EVENT_IN_DOUBT:
+        gavel__client_log(
+            client, GAVEL_LOG_DEBUG, "link %" PRIu32 ": in doubt: %s", event->link, message);
+        break;
+    case GAVEL_EVENT_OUTCOME:
+        gavel__client_log(client, GAVEL_LOG_DEBUG, "%s in attempt %" PRIu32 "%s%s",
+            gavel_status_name(event->status), event->n_attempts, message[0] != '\0' ? ": " : "",
+            message);
+        break;
+    }
+}
+
+static void on_event(const gavel_event *event, void *user)
+{
+    gavel_client *client = user;
+    log_event(client, event);
+    if (client->hooks.on_event != NULL)
+        client->hooks.on_event(event, client->hooks.user);
+}
+
+gavel_hooks gavel__client_engine_hooks(gavel_client *client)
+{
+    if (!client->log.has_events)
+        return client->hooks;
+    return (gavel_hooks){.on_event = on_event, .user = client};
+}

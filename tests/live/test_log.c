@@ -1,0 +1,113 @@
+/* The log: what it says of a server that is there, that goes and comes back, and where to. */
+#include "counter.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char said[16384];
+static gavel_log_level worst;
+
+static void hear(gavel_log_level level, const char *line, void *user)
+{
+    (void)user;
+    size_t used = strlen(said);
+    snprintf(said + used, sizeof(said) - used, "%s\n", line);
+    worst = level > worst ? level : worst;
+}
+
+static size_t count(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, part)) != NULL; text++)
+        n++;
+    return n;
+}
+
+static void assert_lines_begin_with(const char *text, const char *head)
+{
+    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1)
+        cr_assert_eq(strncmp(line, head, strlen(head)), 0, "%s", line);
+}
+
+Test(log, a_server_that_is_not_there_is_told_once_and_counted)
+{
+    gavel_config config = {.hooks.on_log = hear};
+    live_rig rig = live_begin(NULL, &config);
+    ASSERT_TOLD(
+        counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 0}), GAVEL_COMMITTED);
+    cr_assert_eq(worst, GAVEL_LOG_DEBUG, "%s", said);
+    server_kill(rig.server);
+    gavel_stats stats;
+    do { /* several in vain */
+        ASSERT_TOLD(
+            counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 100}), GAVEL_DEADLINE);
+        gavel_read_stats(rig.client, &stats);
+    } while (stats.n_links_down < 5);
+    cr_assert_eq(count(said, ": Connection refused\n"), 1, "%s", said);
+    cr_assert_eq(worst, GAVEL_LOG_WARNING, "%s", said);
+    server_restart(rig.server);
+    cr_assert(live_is_usable(&rig));
+    cr_assert_eq(count(said, ": up, after "), 1, "%s", said);
+    char head[256];
+    snprintf(head, sizeof(head), "%s: ", server_url(rig.server));
+    assert_lines_begin_with(said, head);
+    cr_assert_eq(count(said, head), count(said, "\n"), "it names the server twice: %s", said);
+    live_end(&rig);
+}
+
+/* Runs a counter with standard error in a file, and returns what that holds then. */
+static const char *run_to_stderr(const char *level, gavel_config config)
+{
+    static char text[16384];
+    char path[] = "/tmp/gavel-log-XXXXXX";
+    int file = mkstemp(path);
+    int before = dup(STDERR_FILENO);
+    cr_assert(file >= 0 && before >= 0);
+    unlink(path);
+    setenv("GAVEL_LOG", level, 1);
+    dup2(file, STDERR_FILENO);
+    live_rig rig = live_begin(NULL, &config);
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 0});
+    live_end(&rig);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    ASSERT_TOLD(outcome, GAVEL_COMMITTED);
+    ssize_t size = pread(file, text, sizeof(text) - 1, 0);
+    cr_assert_geq(size, 0);
+    text[size] = '\0';
+    close(file);
+    return text;
+}
+
+Test(log, the_environment_turns_it_on)
+{
+    const gavel_config none = {.loop = NULL}, ready = {.hooks.on_log = gavel_log_stderr};
+    const char *text = run_to_stderr("debug", none);
+    cr_assert_not_null(strstr(text, "Z gavel debug: unix://"), "%s", text);
+    cr_assert_not_null(strstr(text, ": link 0: up\n"), "%s", text);
+    cr_assert_not_null(strstr(text, ": attempt 1\n"), "%s", text);
+    cr_assert_not_null(strstr(text, ": COMMITTED in attempt 1\n"), "%s", text);
+    assert_lines_begin_with(text, "20");
+    cr_assert_str_empty(run_to_stderr("info", none));
+    cr_assert_str_empty(run_to_stderr("", none));
+    cr_assert_str_empty(run_to_stderr("", ready), "a link that comes up is no news");
+    cr_assert_str_empty(run_to_stderr("off", ready));
+    cr_assert_not_null(strstr(run_to_stderr("debug", ready), ": up\n"));
+}
+
+Test(log, the_programs_own_comes_first)
+{
+    cr_assert_str_empty(run_to_stderr("debug", (gavel_config){.hooks.on_log = hear}));
+    cr_assert_not_null(strstr(said, ": up\n"));
+}
+
+Test(log, a_level_that_there_is_not_is_told)
+{
+    gavel_error error = {{0}};
+    setenv("GAVEL_LOG", "verbose", 1);
+    cr_assert_null(gavel_open("unix:///nowhere", NULL, &error));
+    cr_assert_not_null(strstr(error.message, "GAVEL_LOG"), "%s", error.message);
+}
