@@ -103,6 +103,31 @@ GAVEL_EXPORT void gavel_log_stderr(gavel_log_level level, const char *line, void
  */
 typedef enum gavel_mode { GAVEL_ADAPTIVE, GAVEL_OPTIMISTIC, GAVEL_GATED } gavel_mode;
 
+/* ---- Logging in with what changes ---------------------------------------------------------- */
+
+/* A login that the program is asked for. */
+typedef struct gavel_login gavel_login;
+
+/*
+ * Names the user (NULL: the default one) and the password or token (NULL: none) of a login. To be
+ * called inside a gavel_log_in, in its thread; the last call counts. Both are copied, so they may
+ * be wiped when it returns; gavel's copies are wiped when the server has answered the login.
+ */
+GAVEL_EXPORT void gavel_login_use(gavel_login *login, const char *user, const char *password);
+
+/*
+ * Asked as whom to log in, anew for each connection, once that is there: for passwords that are
+ * rotated and tokens that expire. Calls gavel_login_use and returns NULL; or returns why there is
+ * no login, for people, without a secret: a string that lives as long as the thread.
+ *
+ * It runs in a thread of gavel's own, at most once at a time for each client, and may take its
+ * time. Meanwhile connections that are up go on, and connect_timeout_ms does not count; deadlines
+ * do, and nothing is sent. If there is no login, or the server refuses it, the next try asks again,
+ * within the deadlines (a login of the URL's or the config's that is refused is final). gavel_close
+ * waits until it has returned. It must not call gavel with this client.
+ */
+typedef const char *gavel_log_in(gavel_login *login, void *user);
+
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
 /* Zero means the default, which stands beside the field. */
@@ -142,6 +167,8 @@ typedef struct gavel_config {
     const char *name;     /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
     const char *user;     /* NULL: the URL's, or the server's default user */
     const char *password; /* NULL: the URL's, or none */
+    gavel_log_in *log_in; /* NULL: these do not change. Else asked for both, at each login */
+    void *log_in_user;    /* its `user` */
     /*
      * For rediss:// only. The server's certificate must be valid, signed by an authority that is
      * trusted, and for the URL's host. Files are in PEM form; they are read by gavel_open, or, if

@@ -112,3 +112,9 @@ void gavel__buffer_truncate(gavel__buffer *buffer, size_t size)
     assert(size <= buffer->size);
     buffer->size = size;
 }
+
+void gavel__buffer_wipe(gavel__buffer *buffer)
+{
+    close_gap(buffer, 0);
+    gavel__wipe(buffer->data, buffer->capacity);
+}

@@ -33,6 +33,9 @@ void gavel__buffer_append(gavel__buffer *buffer, gavel_bytes bytes);
  * than were consumed. */
 void gavel__buffer_consume(gavel__buffer *buffer, size_t n);
 
+/* Overwrites all its memory, of which nothing may be left to be sent: it held a secret. */
+void gavel__buffer_wipe(gavel__buffer *buffer);
+
 /* Cuts it back to `size` bytes: what was appended since is gone. */
 void gavel__buffer_truncate(gavel__buffer *buffer, size_t size);
 

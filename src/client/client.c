@@ -139,6 +139,17 @@ static void configure_directory(gavel_client *client)
     gavel__directory_init(&client->directory);
 }
 
+static void configure_credentials(gavel_client *client, const gavel_config *config)
+{
+    client->credentials = (gavel__credentials){
+        .log_in = config->log_in,
+        .user = config->log_in_user,
+        .wake = wake_loop,
+        .waker = client,
+    };
+    gavel__credentials_init(&client->credentials);
+}
+
 static bool on_turn(void *owner);
 
 static void lock(void *owner)
@@ -186,6 +197,7 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
     if (client->key_prefix == NULL || client->name == NULL)
         return fail(ret_error, "no memory");
     configure_directory(client);
+    configure_credentials(client, config);
     configure_engine(client, config);
     configure_links(client, config);
     gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
@@ -218,6 +230,8 @@ static void destroy(gavel_client *client)
     gavel__locks_finish(&client->locks);
     gavel__directory_finish(
         &client->directory, client->fork_generation != gavel__fork_generation());
+    gavel__credentials_finish(
+        &client->credentials, client->fork_generation != gavel__fork_generation());
     if (client->loop != NULL)
         client->loop->ops->destroy(client->loop);
     if (client->engine.config.allocator != NULL)

@@ -8,6 +8,7 @@
 #ifndef GAVEL__CLIENT_H
 #define GAVEL__CLIENT_H
 
+#include "client/credentials.h"
 #include "client/directory.h"
 #include "client/platform.h"
 #include "core/engine.h"
@@ -64,6 +65,7 @@ struct gavel_client {
     gavel__address address;
     gavel__tls *tls; /* NULL: without */
     gavel__directory directory;
+    gavel__credentials credentials;
     char *key_prefix;
     char *name;
     char holder[128]; /* who we are, in records of gates and locks */

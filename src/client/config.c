@@ -396,6 +396,10 @@ static bool take_login(const gavel_config *config, gavel__address *address,
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     static const char reason[] = "differs from the URL's: leave one of them out";
+    bool has_login = config->user != NULL || config->password != NULL || address->user != NULL ||
+                     address->password != NULL;
+    if (config->log_in != NULL && has_login)
+        return refuse_pair("log_in", "is set, and a user or password as well", ret_error);
     if (differ(config->user, address->user))
         return refuse_pair("user", reason, ret_error);
     if (differ(config->password, address->password))

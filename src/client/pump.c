@@ -54,6 +54,18 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
         &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }
 
+/* As whom? The program is asked when the connection is served; not what it was asked for another
+ * login of this connection's. */
+static void on_login(gavel__link *link, void *owner)
+{
+    (void)link;
+    gavel__connection *connection = owner;
+    connection->client->has_news = true;
+    gavel__credentials_forget(&connection->client->credentials, connection);
+    gavel__client_log(connection->client, GAVEL_LOG_DEBUG, "link %u: connected; asking for a login",
+        (unsigned)connection->lane->index);
+}
+
 /* Whether another of the server's endpoints is to be tried before the lane hears of a loss. */
 static bool goes_elsewhere(gavel__connection *connection, const gavel__link_loss *loss)
 {
@@ -104,7 +116,12 @@ static gavel__connection *make_connection(gavel_client *client, gavel__lane *lan
     gavel__connection *connection = gavel__alloc(&client->allocator, 1, sizeof(*connection));
     if (connection == NULL)
         return NULL;
-    gavel__link_events events = {on_up, on_reply, on_down, connection, on_closing};
+    gavel__link_events events = {.on_up = on_up,
+        .on_reply = on_reply,
+        .on_down = on_down,
+        .owner = connection,
+        .on_closing = on_closing,
+        .on_login = client->credentials.log_in != NULL ? on_login : NULL};
     connection->link = gavel__link_create(&client->link_config, &events);
     if (connection->link == NULL) {
         gavel__free(&client->allocator, connection);
@@ -127,6 +144,7 @@ void gavel__connection_destroy(gavel__connection *connection)
         place = &(*place)->next;
     *place = connection->next;
     connection->lane->connection = NULL;
+    gavel__credentials_forget(&client->credentials, connection);
     gavel__link_destroy(connection->link);
     gavel__free(&client->allocator, connection);
 }
@@ -192,6 +210,25 @@ static void flush(gavel__connection *connection, int64_t now_us)
     connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
 }
 
+static void serve_login(gavel__connection *connection, int64_t now_us)
+{
+    char reason[GAVEL_MESSAGE_SIZE];
+    gavel_login login;
+    gavel_client *client = connection->client;
+    switch (gavel__credentials_take(&client->credentials, connection, &login, reason)) {
+    case GAVEL__CREDENTIALS_ANSWER_LATER:
+        return;
+    case GAVEL__CREDENTIALS_ANSWER_NONE:
+        gavel__link_refuse_login(connection->link, reason);
+        break;
+    case GAVEL__CREDENTIALS_ANSWER_LOGIN:
+        gavel__link_log_in(connection->link, login.user, login.password, now_us);
+        gavel__login_finish(&login);
+        break;
+    }
+    client->has_news = true; /* the program can be asked for another one */
+}
+
 static void serve_link(gavel__connection *connection, int64_t now_us)
 {
     gavel__lane *lane = connection->lane;
@@ -207,6 +244,10 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
     }
     if (connection->awaits_endpoint)
         go_on_dialling(connection, now_us);
+    if (gavel__link_get_state(connection->link) == GAVEL__LINK_LOGIN)
+        serve_login(connection, now_us);
+    else
+        gavel__credentials_forget(&connection->client->credentials, connection);
     if (lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us)
         dial(connection, now_us);
     if (lane->state == GAVEL__LANE_UP && lane->n_new_replies > 0)

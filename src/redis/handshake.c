@@ -23,8 +23,8 @@ static void write_command(
 static void write_hello(
     gavel__handshake *handshake, const gavel__link_config *config, gavel__buffer *out)
 {
-    const gavel__address *address = config->address;
-    bool has_login = address->user != NULL || address->password != NULL;
+    const gavel__handshake_login *login = &handshake->login;
+    bool has_login = login->user != NULL || login->password != NULL;
     bool has_name = config->name[0] != '\0';
     write_command(
         handshake, GAVEL__HANDSHAKE_HELLO, out, (size_t)(2 + 3 * has_login + 2 * has_name));
@@ -32,8 +32,8 @@ static void write_hello(
     gavel__resp_arg(out, GAVEL_STR("2"));
     if (has_login) {
         gavel__resp_arg(out, GAVEL_STR("AUTH"));
-        gavel__resp_arg(out, gavel_str(address->user != NULL ? address->user : "default"));
-        gavel__resp_arg(out, gavel_str(address->password)); /* None is sent as the empty one. */
+        gavel__resp_arg(out, gavel_str(login->user != NULL ? login->user : "default"));
+        gavel__resp_arg(out, gavel_str(login->password));
     }
     if (has_name) {
         gavel__resp_arg(out, GAVEL_STR("SETNAME"));
@@ -42,23 +42,23 @@ static void write_hello(
 }
 
 /* A password alone is the default user's, on a server of any age. */
-static void write_auth(
-    gavel__handshake *handshake, const gavel__address *address, gavel__buffer *out)
+static void write_auth(gavel__handshake *handshake, gavel__buffer *out)
 {
-    if (address->user == NULL && address->password == NULL)
+    const gavel__handshake_login *login = &handshake->login;
+    if (login->user == NULL && login->password == NULL)
         return;
-    bool has_user = address->user != NULL;
+    bool has_user = login->user != NULL;
     write_command(handshake, GAVEL__HANDSHAKE_AUTH, out, (size_t)(2 + has_user));
     gavel__resp_arg(out, GAVEL_STR("AUTH"));
     if (has_user)
-        gavel__resp_arg(out, gavel_str(address->user));
-    gavel__resp_arg(out, gavel_str(address->password));
+        gavel__resp_arg(out, gavel_str(login->user));
+    gavel__resp_arg(out, gavel_str(login->password));
 }
 
 static void write_without_hello(
     gavel__handshake *handshake, const gavel__link_config *config, gavel__buffer *out)
 {
-    write_auth(handshake, config->address, out);
+    write_auth(handshake, out);
     if (config->name[0] != '\0') {
         write_command(handshake, GAVEL__HANDSHAKE_SETNAME, out, 3);
         gavel__resp_arg(out, GAVEL_STR("CLIENT"));
@@ -89,23 +89,23 @@ static void write_marker(
     gavel__resp_arg_int(out, ttl_ms > 0 ? ttl_ms : 1);
 }
 
-gavel__handshake gavel__handshake_write(
-    const gavel__link_config *config, gavel_bytes marker, bool has_hello, gavel__buffer *out)
+void gavel__handshake_write(gavel__handshake *handshake, const gavel__link_config *config,
+    gavel_bytes marker, gavel__buffer *out)
 {
-    gavel__handshake handshake = {.n_steps = 0};
-    if (has_hello)
-        write_hello(&handshake, config, out);
+    *handshake =
+        (gavel__handshake){.login = handshake->login, .has_no_hello = handshake->has_no_hello};
+    if (handshake->has_no_hello)
+        write_without_hello(handshake, config, out);
     else
-        write_without_hello(&handshake, config, out);
+        write_hello(handshake, config, out);
     if (config->address->database != 0)
-        write_select(&handshake, config->address->database, out);
-    write_command(&handshake, GAVEL__HANDSHAKE_MULTI, out, 1);
+        write_select(handshake, config->address->database, out);
+    write_command(handshake, GAVEL__HANDSHAKE_MULTI, out, 1);
     gavel__resp_arg(out, GAVEL_STR("MULTI"));
     if (marker.size > 0 && config->marker_ttl_us > 0)
-        write_marker(&handshake, marker, config->marker_ttl_us, out);
-    write_command(&handshake, GAVEL__HANDSHAKE_EXEC, out, 1);
+        write_marker(handshake, marker, config->marker_ttl_us, out);
+    write_command(handshake, GAVEL__HANDSHAKE_EXEC, out, 1);
     gavel__resp_arg(out, GAVEL_STR("EXEC"));
-    return handshake;
 }
 
 /* ---- Errors -------------------------------------------------------------------------------- */
@@ -133,12 +133,12 @@ static gavel_bytes first_word(gavel_bytes text)
  * A server that does not know a command repeats its arguments. Any other words are kept unless
  * they hold the password or how it begins, for what is repeated may have been cut.
  */
-gavel_bytes gavel__handshake_censor(gavel_bytes words, const gavel__address *address)
+gavel_bytes gavel__handshake_censor(gavel_bytes words, const char *password)
 {
     size_t place;
     if (find(words, GAVEL_STR(", with args beginning with"), &place))
         words.size = place;
-    gavel_bytes secret = gavel_str(address->password);
+    gavel_bytes secret = gavel_str(password);
     if (secret.size > 8)
         secret.size = 8;
     if (secret.size > 0 && find(words, secret, &place)) {
@@ -191,12 +191,15 @@ static const char *step_name(gavel__handshake_step step)
     return "?";
 }
 
-static bool refuse_error(gavel__handshake_step step, const gavel__address *address,
+static bool refuse_error(const gavel__handshake *handshake, gavel__handshake_step step,
     gavel_bytes error, gavel__link_loss *ret_loss)
 {
-    gavel_bytes words = gavel__handshake_censor(error, address);
+    gavel_bytes words = gavel__handshake_censor(error, handshake->login.password);
     char shown[GAVEL_MESSAGE_SIZE];
-    *ret_loss = (gavel__link_loss){.is_final = is_final_error(error), .server_error = words};
+    bool is_login = step == GAVEL__HANDSHAKE_HELLO || step == GAVEL__HANDSHAKE_AUTH;
+    bool may_pass = is_login && handshake->login.may_change;
+    *ret_loss =
+        (gavel__link_loss){.is_final = is_final_error(error) && !may_pass, .server_error = words};
     gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s: %s",
         step_name(step),
         words.size > 0 ? gavel__printable(words, shown, sizeof(shown)) : "(words withheld)");
@@ -333,15 +336,15 @@ static bool check_info(const gavel_reply *reply, gavel__link_loss *ret_loss)
     return check_server(&server, ret_loss);
 }
 
-static bool check_exec(const gavel__handshake *handshake, const gavel__address *address,
-    const gavel_reply *reply, gavel__link_loss *ret_loss)
+static bool check_exec(
+    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements != handshake->n_writes)
         return refuse(ret_loss, false, "the reply to EXEC is not the expected array");
     if (reply->n_elements == 0 || is_status(&reply->elements[0], GAVEL_STR("OK")))
         return true;
     if (reply->elements[0].type == GAVEL_REPLY_ERROR)
-        return refuse_error(GAVEL__HANDSHAKE_SET, address, reply->elements[0].text, ret_loss);
+        return refuse_error(handshake, GAVEL__HANDSHAKE_SET, reply->elements[0].text, ret_loss);
     return refuse(ret_loss, false, "the reply to the marker's SET is not OK");
 }
 
@@ -364,14 +367,14 @@ static bool may_be_refused(gavel__handshake_step step, const gavel_reply *reply)
     return is_needless && is_command_refused(reply);
 }
 
-static bool check(const gavel__handshake *handshake, const gavel__address *address,
-    const gavel_reply *reply, gavel__link_loss *ret_loss)
+static bool check(
+    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     gavel__handshake_step step = handshake->steps[handshake->i_step];
     if (may_be_refused(step, reply))
         return true;
     if (reply->type == GAVEL_REPLY_ERROR)
-        return refuse_error(step, address, reply->text, ret_loss);
+        return refuse_error(handshake, step, reply->text, ret_loss);
     switch (step) {
     case GAVEL__HANDSHAKE_HELLO:
         return check_hello(reply, ret_loss);
@@ -392,19 +395,19 @@ static bool check(const gavel__handshake *handshake, const gavel__address *addre
         return is_status(reply, GAVEL_STR("QUEUED")) ||
                refuse(ret_loss, false, "the reply to the marker's SET is not QUEUED");
     case GAVEL__HANDSHAKE_EXEC:
-        return check_exec(handshake, address, reply, ret_loss);
+        return check_exec(handshake, reply, ret_loss);
     }
     return false;
 }
 
-gavel__handshake_result gavel__handshake_take(gavel__handshake *handshake,
-    const gavel__address *address, const gavel_reply *reply, gavel__link_loss *ret_loss)
+gavel__handshake_result gavel__handshake_take(
+    gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     gavel__handshake_step step = handshake->steps[handshake->i_step];
     handshake->is_hello_refused |= step == GAVEL__HANDSHAKE_HELLO && is_command_refused(reply);
     handshake->is_info_refused |= step == GAVEL__HANDSHAKE_INFO && is_command_refused(reply);
     /* Behind a HELLO that was refused nobody is logged in, and all else may well be refused. */
-    if (!handshake->is_hello_refused && !check(handshake, address, reply, ret_loss))
+    if (!handshake->is_hello_refused && !check(handshake, reply, ret_loss))
         return GAVEL__HANDSHAKE_RESULT_BAD;
     if (++handshake->i_step < handshake->n_steps)
         return GAVEL__HANDSHAKE_RESULT_MORE;

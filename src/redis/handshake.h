@@ -30,9 +30,18 @@ typedef enum gavel__handshake_step {
     GAVEL__HANDSHAKE_EXEC
 } gavel__handshake_step;
 
+/* As whom to log in. Both NULL: not at all. */
+typedef struct gavel__handshake_login {
+    const char *user;     /* NULL: the default one */
+    const char *password; /* NULL: none, sent as the empty one */
+    bool may_change;      /* so that one that is refused is no reason to give up */
+} gavel__handshake_login;
+
 /* The commands whose replies are still to come. */
 typedef struct gavel__handshake {
+    gavel__handshake_login login; /* borrowed */
     gavel__handshake_step steps[GAVEL__HANDSHAKE_EXEC + 1];
+    bool has_no_hello; /* to be written without it */
     size_t n_steps;
     size_t i_step;
     size_t n_writes;       /* in the transaction */
@@ -47,18 +56,19 @@ typedef enum gavel__handshake_result {
     GAVEL__HANDSHAKE_RESULT_BAD    /* the link must not be used */
 } gavel__handshake_result;
 
-/* Appends the handshake to `out`, with HELLO or without. An empty marker: none. */
-gavel__handshake gavel__handshake_write(
-    const gavel__link_config *config, gavel_bytes marker, bool has_hello, gavel__buffer *out);
+/* Appends the handshake, with HELLO or without, to `out`. Its login is what the caller has filled
+ * in; all else is set here. An empty marker: none. */
+void gavel__handshake_write(gavel__handshake *handshake, const gavel__link_config *config,
+    gavel_bytes marker, gavel__buffer *out);
 
 /*
  * Judges the next reply. BAD sets *ret_loss, with a message that does not yet name the server;
  * server_error points into the reply.
  */
-gavel__handshake_result gavel__handshake_take(gavel__handshake *handshake,
-    const gavel__address *address, const gavel_reply *reply, gavel__link_loss *ret_loss);
+gavel__handshake_result gavel__handshake_take(
+    gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss);
 
-/* The server's words, cut before anything that may repeat the login. */
-gavel_bytes gavel__handshake_censor(gavel_bytes words, const gavel__address *address);
+/* The server's words, cut before anything that may repeat the password. */
+gavel_bytes gavel__handshake_censor(gavel_bytes words, const char *password);
 
 #endif

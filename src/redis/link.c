@@ -44,8 +44,9 @@ struct gavel__link {
 
     char *marker; /* for the handshake */
     size_t marker_size;
-    gavel__handshake handshake;
-    bool has_no_hello; /* the server refused it, once */
+    gavel__handshake handshake; /* once without HELLO, always so */
+    char *user;                 /* these two while a login of on_login's is under way, else NULL */
+    char *password;
 
     size_t n_expected;
     bool has_no_timeout; /* the server was asked to wait */
@@ -63,8 +64,10 @@ static bool is_legal(gavel__link_state from, gavel__link_state to)
         return from != GAVEL__LINK_DOWN;
     case GAVEL__LINK_DIALLING:
         return from == GAVEL__LINK_DOWN;
-    case GAVEL__LINK_HANDSHAKE:
+    case GAVEL__LINK_LOGIN:
         return from == GAVEL__LINK_DIALLING;
+    case GAVEL__LINK_HANDSHAKE:
+        return from == GAVEL__LINK_DIALLING || from == GAVEL__LINK_LOGIN;
     case GAVEL__LINK_UP:
         return from == GAVEL__LINK_HANDSHAKE;
     }
@@ -79,6 +82,20 @@ static void set_state(gavel__link *link, gavel__link_state state)
     link->state = state;
 }
 
+/* One that was asked for leaves nothing behind. */
+static void forget_login(gavel__link *link)
+{
+    if (link->events.on_login == NULL)
+        return;
+    gavel__wipe_string(link->user);
+    gavel__wipe_string(link->password);
+    gavel__free(link->config.allocator, link->user);
+    gavel__free(link->config.allocator, link->password);
+    link->user = link->password = NULL;
+    link->handshake.login = (gavel__handshake_login){.may_change = true};
+    gavel__buffer_wipe(&link->out);
+}
+
 void gavel__link_disconnect(gavel__link *link)
 {
     if (link->state == GAVEL__LINK_DOWN)
@@ -89,6 +106,7 @@ void gavel__link_disconnect(gavel__link *link)
     if (link->transport != NULL)
         link->transport->ops->close(link->transport);
     link->transport = NULL;
+    forget_login(link);
     link->n_endings++;
     link->n_expected = 0;
     link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
@@ -136,7 +154,8 @@ static void lose_transport(gavel__link *link)
 {
     gavel__link_loss loss = {.is_final = link->transport->is_final, .is_unheard = is_unheard(link)};
     link->is_to_probe = loss.is_unheard;
-    const char *when = link->state == GAVEL__LINK_HANDSHAKE ? " during the login" : "";
+    bool is_login = link->state == GAVEL__LINK_LOGIN || link->state == GAVEL__LINK_HANDSHAKE;
+    const char *when = is_login ? " during the login" : "";
     gavel__format(loss.message, sizeof(loss.message), "%s%s", link->transport->message, when);
     end(link, &loss);
 }
@@ -197,13 +216,19 @@ static bool keep_marker(gavel__link *link, gavel_bytes marker)
 static void say_handshake(gavel__link *link)
 {
     gavel_bytes marker = {link->marker, link->marker_size};
-    link->handshake =
-        gavel__handshake_write(&link->config, marker, !link->has_no_hello, &link->out);
+    gavel__handshake_write(&link->handshake, &link->config, marker, &link->out);
     gavel__link_flush(link);
 }
 
-static void begin_handshake(gavel__link *link)
+static void on_connected(gavel__link *link)
 {
+    const gavel__address *address = link->config.address;
+    if (link->events.on_login != NULL) {
+        set_state(link, GAVEL__LINK_LOGIN);
+        link->events.on_login(link, link->events.owner);
+        return;
+    }
+    link->handshake.login = (gavel__handshake_login){address->user, address->password, false};
     set_state(link, GAVEL__LINK_HANDSHAKE);
     say_handshake(link);
 }
@@ -217,7 +242,7 @@ static void go_on_dialling(gavel__link *link)
     case GAVEL__PROGRESS_UNDER_WAY:
         break;
     case GAVEL__PROGRESS_DONE:
-        begin_handshake(link);
+        on_connected(link);
         break;
     }
 }
@@ -247,6 +272,55 @@ void gavel__link_connect(
         lose(link, error.message);
     else
         go_on_dialling(link);
+}
+
+/* ---- Logging in ---------------------------------------------------------------------------- */
+
+static char *copy_string(const gavel_allocator *allocator, const char *string)
+{
+    size_t size = strlen(string) + 1;
+    char *copy = gavel__alloc(allocator, size, 1);
+    if (copy != NULL)
+        memcpy(copy, string, size);
+    return copy;
+}
+
+/* What a handshake takes beside the user, the password, the name and the marker, and more. */
+#define HANDSHAKE_ROOM 512
+
+/* Room for all of the handshake: a buffer that grows would leave pieces of it behind. */
+static bool make_room(gavel__link *link)
+{
+    size_t size = HANDSHAKE_ROOM + link->marker_size + strlen(link->config.name);
+    size += link->user != NULL ? strlen(link->user) : 0;
+    size += link->password != NULL ? strlen(link->password) : 0;
+    return gavel__buffer_reserve(&link->out, size) != NULL;
+}
+
+void gavel__link_log_in(gavel__link *link, const char *user, const char *password, int64_t now_us)
+{
+    const gavel_allocator *allocator = link->config.allocator;
+    assert(link->state == GAVEL__LINK_LOGIN);
+    link->since_us = now_us;
+    link->user = user != NULL ? copy_string(allocator, user) : NULL;
+    link->password = password != NULL ? copy_string(allocator, password) : NULL;
+    bool is_copied =
+        (link->user != NULL || user == NULL) && (link->password != NULL || password == NULL);
+    if (!is_copied || !make_room(link)) {
+        lose(link, "out of memory");
+        return;
+    }
+    link->handshake.login = (gavel__handshake_login){link->user, link->password, true};
+    set_state(link, GAVEL__LINK_HANDSHAKE);
+    say_handshake(link);
+}
+
+void gavel__link_refuse_login(gavel__link *link, const char *reason)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    assert(link->state == GAVEL__LINK_LOGIN);
+    gavel__format(message, sizeof(message), "no login: %s", reason);
+    lose(link, message);
 }
 
 /* ---- Sending ------------------------------------------------------------------------------- */
@@ -289,15 +363,16 @@ void gavel__link_expect(gavel__link *link, size_t n, int64_t now_us)
 static void take_handshake(gavel__link *link, const gavel_reply *reply)
 {
     gavel__link_loss loss;
-    switch (gavel__handshake_take(&link->handshake, link->config.address, reply, &loss)) {
+    switch (gavel__handshake_take(&link->handshake, reply, &loss)) {
     case GAVEL__HANDSHAKE_RESULT_MORE:
         break;
     case GAVEL__HANDSHAKE_RESULT_GOOD:
+        forget_login(link);
         set_state(link, GAVEL__LINK_UP);
         link->events.on_up(link, link->events.owner);
         break;
     case GAVEL__HANDSHAKE_RESULT_AGAIN:
-        link->has_no_hello = true;
+        link->handshake.has_no_hello = true;
         say_handshake(link);
         break;
     case GAVEL__HANDSHAKE_RESULT_BAD:
@@ -312,7 +387,7 @@ static void refuse_reply(gavel__link *link, const gavel_reply *reply)
     gavel__link_loss loss = {.is_final = false};
     if (reply->type == GAVEL_REPLY_ERROR) {
         char shown[GAVEL_MESSAGE_SIZE];
-        loss.server_error = gavel__handshake_censor(reply->text, link->config.address);
+        loss.server_error = gavel__handshake_censor(reply->text, link->handshake.login.password);
         gavel__format(loss.message, sizeof(loss.message), "the server said, unasked: %s",
             gavel__printable(loss.server_error, shown, sizeof(shown)));
     } else {
@@ -406,6 +481,7 @@ bool gavel__link_can_wait(const gavel__link *link)
     switch (link->state) {
     case GAVEL__LINK_DOWN:
     case GAVEL__LINK_DIALLING:
+    case GAVEL__LINK_LOGIN:
         return false;
     case GAVEL__LINK_HANDSHAKE:
     case GAVEL__LINK_UP:
@@ -437,6 +513,7 @@ int64_t gavel__link_due_us(const gavel__link *link)
         return INT64_MIN;
     switch (link->state) {
     case GAVEL__LINK_DOWN:
+    case GAVEL__LINK_LOGIN: /* whoever is asked may take its time */
         break;
     case GAVEL__LINK_DIALLING:
     case GAVEL__LINK_HANDSHAKE:
@@ -488,7 +565,7 @@ gavel__link_state gavel__link_get_state(const gavel__link *link)
 
 const char *gavel__link_remark(const gavel__link *link)
 {
-    if (!link->has_no_hello)
+    if (!link->handshake.has_no_hello)
         return NULL;
     return link->handshake.is_info_refused
                ? "logged in by AUTH, since the server refuses HELLO; it refuses INFO, too, so it "
@@ -505,6 +582,7 @@ bool gavel__link_wants_write(const gavel__link *link)
 {
     switch (link->state) {
     case GAVEL__LINK_DOWN:
+    case GAVEL__LINK_LOGIN:
         return false;
     case GAVEL__LINK_DIALLING:
         return !link->transport->awaits_read;

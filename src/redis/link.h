@@ -1,10 +1,11 @@
 /*
  * Links: one connection to one server, from dialling to its end.
  *
- *     DOWN --connect--> DIALLING --> HANDSHAKE --> UP
- *       ^                  |            |          |
- *       +------------------+------------+----------+   on_down, once
+ *     DOWN --connect--> DIALLING --(LOGIN)--> HANDSHAKE --> UP
+ *       ^                  |          |           |         |
+ *       +------------------+----------+-----------+---------+   on_down, once
  *
+ * LOGIN is only where the login is not the address's: connected, and not knowing yet as whom.
  * HANDSHAKE is one write: HELLO with the login and the name, SELECT, and a probe of MULTI and EXEC
  * that also plants the link's marker. (Two, the first time, where the server refuses HELLO.) A link
  * takes commands as bytes and hands out the replies in order; what they mean is for others. It
@@ -22,6 +23,7 @@ typedef struct gavel__link gavel__link;
 typedef enum gavel__link_state {
     GAVEL__LINK_DOWN,
     GAVEL__LINK_DIALLING,
+    GAVEL__LINK_LOGIN,
     GAVEL__LINK_HANDSHAKE,
     GAVEL__LINK_UP
 } gavel__link_state;
@@ -47,6 +49,8 @@ typedef struct gavel__link_events {
     /* The fd is about to be closed, and must not be watched any longer: while a child process has
      * it too, closing does not take it out of an epoll. NULL: nobody watches. */
     void (*on_closing)(gavel__link *link, void *owner);
+    /* LOGIN: as whom? For gavel__link_log_in, later. NULL: as the address says. */
+    void (*on_login)(gavel__link *link, void *owner);
 } gavel__link_events;
 
 typedef struct gavel__link_config {
@@ -79,6 +83,16 @@ void gavel__link_destroy(gavel__link *link);
  */
 void gavel__link_connect(
     gavel__link *link, const gavel__endpoint *endpoint, gavel_bytes marker, int64_t now_us);
+
+/*
+ * LOGIN: what was asked by on_login; a user that is NULL is the default one. Both strings are
+ * copied, and the copies wiped when the handshake is over. connect_timeout begins anew. May call
+ * on_down before it returns.
+ */
+void gavel__link_log_in(gavel__link *link, const char *user, const char *password, int64_t now_us);
+
+/* LOGIN: there is no login, for this reason. Calls on_down. */
+void gavel__link_refuse_login(gavel__link *link, const char *reason);
 
 /* Closes, says nothing, is DOWN. What was not sent is lost, and so are replies to come. Safe inside
  * the link's callbacks: nothing more is handed out. */

@@ -146,6 +146,7 @@ static struct {
     deed on_up;
     deed on_reply;
     deed on_down;
+    bool asks_for_login;
 } seen;
 
 static struct test_link {
@@ -232,6 +233,13 @@ static inline void on_down(gavel__link *link, const gavel__link_loss *loss, void
     gavel__printable(loss->server_error, seen.server_error, sizeof(seen.server_error));
 }
 
+static inline void on_login(gavel__link *link, void *owner)
+{
+    cr_assert_eq(owner, &it);
+    cr_assert_eq(gavel__link_get_state(link), GAVEL__LINK_LOGIN);
+    note("LOGIN ");
+}
+
 static inline void reset_peer(void)
 {
     peer = (struct peer){
@@ -258,7 +266,11 @@ static inline void set_up(void)
 
 static inline bool create(void)
 {
-    gavel__link_events events = {on_up, on_reply, on_down, &it, NULL};
+    gavel__link_events events = {.on_up = on_up,
+        .on_reply = on_reply,
+        .on_down = on_down,
+        .owner = &it,
+        .on_login = seen.asks_for_login ? on_login : NULL};
     it.link = gavel__link_create(&it.config, &events);
     return it.link != NULL;
 }

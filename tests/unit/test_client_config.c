@@ -327,3 +327,23 @@ Test(client_config, a_login_that_differs_from_the_urls)
     cr_expect_not(gavel__config_read("redis://v@h", &config, &address, &complete, &error));
     cr_expect_str_eq(error.message, "config: user differs from the URL's: leave one of them out");
 }
+
+static const char *no_login(gavel_login *login, void *user)
+{
+    (void)login;
+    (void)user;
+    return "none";
+}
+
+Test(client_config, a_login_that_is_asked_for_beside_one_that_is_there)
+{
+    static const char *const urls[] = {"redis://u@h", "redis://:p@h", "unix://u:p@/s"};
+    gavel_config complete;
+    gavel_error error;
+    gavel__address address;
+    const gavel_config config = {.log_in = no_login};
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_not(gavel__config_read(urls[i], &config, &address, &complete, &error));
+        cr_expect_str_eq(error.message, "config: log_in is set, and a user or password as well");
+    }
+}

@@ -238,6 +238,99 @@ Test(link_handshake, versions_that_are_new_enough)
     it.link = NULL;
 }
 
+/* ---- Asking for the login ------------------------------------------------------------------- */
+
+static void begin_login(void)
+{
+    memset(&seen, 0, sizeof(seen));
+    seen.asks_for_login = true;
+    if (it.link == NULL)
+        cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    cr_expect_str_eq(seen.log, "LOGIN ");
+    cr_expect_eq(peer.n_sent, 0);
+}
+
+/* Nothing is said, and no time-out runs, before the answer; each connection asks anew. */
+Test(link_handshake, a_login_that_is_asked_for)
+{
+    for (int i = 0; i < 2; i++) {
+        begin_login();
+        cr_expect_not(gavel__link_wants_write(it.link));
+        cr_expect_not(gavel__link_can_wait(it.link));
+        cr_expect_eq(gavel__link_due_us(it.link), GAVEL__NEVER);
+        be_readable();
+        cr_expect_str_eq(seen.log, "LOGIN ");
+        gavel__link_log_in(it.link, i == 0 ? "ann" : NULL, "token", START_US + 5);
+        cr_expect_eq(gavel__link_due_us(it.link), START_US + 5 + CONNECT_TIMEOUT_US);
+        expect_sent(i == 0 ? "*5\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$5\r\n"
+                             "token\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n"
+                           : "*5\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$4\r\nAUTH\r\n$7\r\ndefault\r\n$5\r\n"
+                             "token\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nEXEC\r\n");
+        say(HELLO PROBE);
+        be_readable();
+        cr_expect_str_eq(seen.log, "LOGIN UP ");
+        gavel__link_disconnect(it.link);
+        peer.n_sent = 0;
+    }
+}
+
+/* The next one may be right. What the server repeats of it is cut. */
+Test(link_handshake, a_login_asked_for_and_refused)
+{
+    begin_login();
+    gavel__link_log_in(it.link, "ann", "SECRET-IS-LONG", START_US);
+    say("-WRONGPASS for SECRET-IS-LONG\r\n");
+    be_readable();
+    cr_expect_str_eq(seen.log, "LOGIN DOWN ");
+    cr_expect_not(seen.loss.is_final);
+    cr_expect_str_eq(
+        seen.loss.message, "redis://h:6379: the server refused the login (HELLO): WRONGPASS");
+}
+
+Test(link_handshake, a_login_that_nobody_has)
+{
+    begin_login();
+    gavel__link_refuse_login(it.link, "the vault is shut");
+    cr_expect_str_eq(seen.log, "LOGIN DOWN ");
+    cr_expect_not(seen.loss.is_final);
+    cr_expect_str_eq(seen.loss.message, "redis://h:6379: no login: the vault is shut");
+}
+
+/* The server need not wait for the answer. */
+Test(link_handshake, a_server_that_hangs_up_before_the_login)
+{
+    begin_login();
+    say("-ERR max number of clients reached\r\n");
+    be_readable();
+    cr_expect_str_eq(seen.log, "LOGIN DOWN ");
+    cr_expect_str_eq(seen.loss.message,
+        "redis://h:6379: the server said, unasked: ERR max number of clients reached");
+    begin_login();
+    peer.is_closed = true;
+    be_readable();
+    cr_expect_str_eq(seen.log, "LOGIN DOWN ");
+    cr_expect_str_eq(seen.loss.message,
+        "redis://h:6379: the connection was closed by the server during the login");
+}
+
+/* For each allocation in its turn there is no memory. */
+Test(link_handshake, a_login_without_memory)
+{
+    bool is_up = false;
+    for (size_t n = 0; !is_up; n++) {
+        begin_login();
+        it.memory.n_left = n;
+        gavel__link_log_in(it.link, "ann", "token", START_US);
+        it.memory.n_left = MEMORY_ENOUGH;
+        is_up = gavel__link_get_state(it.link) == GAVEL__LINK_HANDSHAKE;
+        cr_expect_eq(seen.n_down, !is_up);
+        gavel__link_destroy(it.link);
+        it.link = NULL;
+        peer.n_sent = 0;
+    }
+}
+
 /* ---- Without HELLO -------------------------------------------------------------------------- */
 
 #define NO_HELLO                                                                                   \
