@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 typedef struct gavel_bytes {
-    const char *data; /* NULL only where a function says that it means "none" */
+    const char *data; /* NULL is no value, but "none" where a function says so; else INVALID */
     size_t size;      /* in bytes */
 } gavel_bytes;
 
@@ -36,7 +36,8 @@ typedef struct gavel_bytes {
         "" literal, sizeof(literal) - 1                                                            \
     }
 
-/* The bytes of a NUL-terminated string, which must outlive the result. NULL gives no bytes. */
+/* The bytes of a NUL-terminated string, which must outlive the result. NULL gives no
+ * value: data NULL, as of getenv. */
 static inline gavel_bytes gavel_str(const char *string)
 {
     gavel_bytes bytes = {string, string != NULL ? strlen(string) : 0};

@@ -132,7 +132,7 @@ GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *re
 /*
  * The server's clock when this attempt's values were read (TIME), in microseconds since 1970: one
  * clock for all who use the server. Nothing watches it. Not declared, it costs a round trip as any
- * read does; to declare it: the command TIME with n_keys GAVEL_NO_KEYS.
+ * read does; to declare it: the command TIME.
  */
 GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
 
@@ -159,6 +159,7 @@ GAVEL_EXPORT gavel_found gavel_query(
  * Each of these adds one command to the attempt's EXEC and copies its arguments. They return false
  * when the attempt is poisoned, by this call or before; checking that is optional. A key that was
  * neither declared nor read is not watched: the write is made whatever the key holds by then.
+ * A key, field or value with data NULL is INVALID; an empty one is GAVEL_STR("").
  */
 
 /* SET key value. As SET does, this removes the key's time to live. */

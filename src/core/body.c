@@ -80,6 +80,11 @@ bool gavel_set_result(gavel_tx *tx, gavel_bytes result)
 {
     if (tx->is_poisoned)
         return false;
+    if (result.data == NULL) {
+        gavel__body_poison(tx, GAVEL_INVALID,
+            "gavel_set_result: the result is NULL (an empty one is GAVEL_STR(\"\"))");
+        return false;
+    }
     if (result.size > GAVEL_RESULT_MAX) {
         gavel__body_poison(tx, GAVEL_INVALID, "gavel_set_result: a result has at most 128 bytes");
         return false;

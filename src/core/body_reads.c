@@ -151,10 +151,19 @@ static gavel_found read_sight(
     return GAVEL_FOUND;
 }
 
+/* False: the attempt is poisoned, by this question or before. */
+static bool is_sound(gavel_tx *tx, const question *asked)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    if (!tx->is_poisoned && !gavel__command_is_whole(&asked->command, message))
+        gavel__body_poison(tx, GAVEL_INVALID, message);
+    return !tx->is_poisoned;
+}
+
 static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *ret_value)
 {
     *ret_value = (gavel_bytes){NULL, 0};
-    if (tx->is_poisoned)
+    if (!is_sound(tx, asked))
         return GAVEL_FAILED;
     gavel__sight sight = look(tx, asked);
     if (is_unsettled(tx, &sight))
@@ -194,7 +203,7 @@ gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value)
 gavel_found gavel_hget(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_bytes *ret_value)
 {
     gavel_bytes storage[3];
-    question asked = about_value(storage, key, field.data != NULL ? field : GAVEL_STR(""));
+    question asked = {gavel__command_hget(storage, key, field), GAVEL__ASPECT_FIELD, field};
     return read_value(tx, &asked, ret_value);
 }
 
@@ -295,7 +304,7 @@ gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms)
     question asked = {
         gavel__command_pttl(storage, key), GAVEL__ASPECT_LIFE, (gavel_bytes){NULL, 0}};
     *ret_ttl_ms = 0;
-    return tx->is_poisoned ? GAVEL_FAILED : read_life(tx, &asked, ret_ttl_ms);
+    return is_sound(tx, &asked) ? read_life(tx, &asked, ret_ttl_ms) : GAVEL_FAILED;
 }
 
 /* ---- The server's clock -------------------------------------------------------------------- */

@@ -33,8 +33,57 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     return key;
 }
 
+/* Bytes that are NULL are no value: the caller has got them from somewhere and not looked. */
+static bool is_there(
+    gavel_tx *tx, gavel__write_kind kind, const char *what, gavel_bytes bytes, gavel_bytes key)
+{
+    static const char *const calls[] = {
+        [GAVEL__WRITE_SET] = "gavel_set",
+        [GAVEL__WRITE_SET_PX] = "gavel_set_px",
+        [GAVEL__WRITE_SET_KEEP] = "gavel_set_keep",
+        [GAVEL__WRITE_DEL] = "gavel_del",
+        [GAVEL__WRITE_HSET] = "gavel_hset",
+        [GAVEL__WRITE_HDEL] = "gavel_hdel",
+        [GAVEL__WRITE_INCR] = "gavel_incr",
+        [GAVEL__WRITE_HINCR] = "gavel_hincr",
+        [GAVEL__WRITE_APPEND] = "gavel_append",
+        [GAVEL__WRITE_EXPIRE] = "gavel_expire_ms",
+        [GAVEL__WRITE_PERSIST] = "gavel_persist",
+    };
+    if (bytes.data != NULL)
+        return true;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "%s: the %s is NULL (an empty one is GAVEL_STR(\"\"))%s", calls[kind], what,
+        key.data != NULL ? "; key" : "");
+    if (key.data != NULL)
+        gavel__body_poison_naming(tx, GAVEL_INVALID, message, key);
+    else
+        gavel__body_poison(tx, GAVEL_INVALID, message);
+    return false;
+}
+
+static bool is_whole(gavel_tx *tx, gavel_bytes key, const gavel__edit *edit)
+{
+    static const bool has_field[] = {[GAVEL__WRITE_HSET] = true,
+        [GAVEL__WRITE_HDEL] = true,
+        [GAVEL__WRITE_HINCR] = true,
+        [GAVEL__WRITE_OTHER] = false};
+    static const bool has_value[] = {[GAVEL__WRITE_SET] = true,
+        [GAVEL__WRITE_SET_PX] = true,
+        [GAVEL__WRITE_SET_KEEP] = true,
+        [GAVEL__WRITE_HSET] = true,
+        [GAVEL__WRITE_APPEND] = true,
+        [GAVEL__WRITE_OTHER] = false};
+    return is_there(tx, edit->kind, "key", key, key) &&
+           (!has_field[edit->kind] || is_there(tx, edit->kind, "field", edit->field, key)) &&
+           (!has_value[edit->kind] || is_there(tx, edit->kind, "value", edit->value, key));
+}
+
 static bool add_edit(gavel_tx *tx, gavel_bytes name, const gavel__edit *edit)
 {
+    if (tx->is_poisoned || !is_whole(tx, name, edit))
+        return false;
     gavel__key *key = key_to_write(tx, name);
     if (key == NULL)
         return !tx->is_poisoned;
@@ -85,6 +134,8 @@ bool gavel_del_many(gavel_tx *tx, const gavel_bytes *keys, size_t n_keys)
         return !tx->is_poisoned;
     gavel__key **held = gavel__arena_take(tx->stage->arena, n_keys, sizeof(*held));
     for (size_t i = 0; held != NULL && i < n_keys; i++) {
+        if (!is_there(tx, GAVEL__WRITE_DEL, "key", keys[i], keys[i]))
+            return false;
         held[i] = key_to_write(tx, keys[i]);
         if (held[i] == NULL)
             return !tx->is_poisoned;
@@ -156,7 +207,7 @@ static bool foresee_sum(gavel_tx *tx, gavel_bytes key, gavel__edit *edit)
 
 static bool add_increment(gavel_tx *tx, gavel_bytes key, gavel__edit edit)
 {
-    if (tx->is_poisoned || !foresee_sum(tx, key, &edit))
+    if (tx->is_poisoned || !is_whole(tx, key, &edit) || !foresee_sum(tx, key, &edit))
         return false;
     return add_edit(tx, key, &edit);
 }
@@ -168,8 +219,6 @@ bool gavel_incr(gavel_tx *tx, gavel_bytes key, int64_t by)
 
 bool gavel_hincr(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t by)
 {
-    if (field.data == NULL)
-        field = GAVEL_STR("");
     return add_increment(
         tx, key, (gavel__edit){.kind = GAVEL__WRITE_HINCR, .field = field, .number = by});
 }

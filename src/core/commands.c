@@ -51,6 +51,23 @@ const char *gavel__command_text(
     return storage;
 }
 
+bool gavel__command_is_whole(const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    size_t i = 0;
+    while (i < command->n_args && command->args[i].data != NULL)
+        i++;
+    if (i == command->n_args)
+        return true;
+    /* Mostly its first argument is its key. */
+    gavel__command readable = {
+        .args = command->args, .n_keys = i > 1, .first_key = 1, .key_step = 1};
+    char text[GAVEL__COMMAND_TEXT_SIZE];
+    gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
+        "%s: argument %zu is NULL (an empty one is GAVEL_STR(\"\"))",
+        i > 0 ? gavel__command_text(&readable, text) : "a command", i);
+    return false;
+}
+
 static bool refuse(char ret_message[GAVEL_MESSAGE_SIZE], const char *what, gavel_bytes name)
 {
     char printable[96];
@@ -213,6 +230,8 @@ bool gavel__command_resolve(const gavel_command *command, gavel__command_use use
         return refuse(ret_message, "the command's " GAVEL__UNCLEAN_ROOM, command->args[0]);
     if (command->n_args > UINT32_MAX)
         return refuse(ret_message, "the command has too many arguments", command->args[0]);
+    if (!gavel__command_is_whole(&resolved, ret_message))
+        return false;
     const gavel__known *known = gavel__known_find(command->args, command->n_args);
     bool is_good = known != NULL ? resolve_known(known, command, use, &resolved, ret_message)
                                  : resolve_unknown(command, &resolved, ret_message);

@@ -48,6 +48,12 @@ static inline gavel_bytes gavel__command_subject(const gavel__command *command)
 const char *gavel__command_text(
     const gavel__command *command, char storage[GAVEL__COMMAND_TEXT_SIZE]);
 
+/*
+ * Whether each argument is there: none is NULL, which is a value that the caller has not looked at,
+ * not an empty one. Else the message names the command and its first argument.
+ */
+bool gavel__command_is_whole(const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE]);
+
 /* Who wants to use a command. */
 typedef enum gavel__command_use {
     GAVEL__USE_READ,     /* a declared read, or gavel_query */

@@ -218,6 +218,8 @@ static bool make_room(gavel__transaction *transaction, const gavel_transaction *
 static bool add_keys(gavel__transaction *transaction, const gavel_transaction *request)
 {
     for (size_t i = 0; i < request->n_keys; i++) {
+        if (request->keys[i].data == NULL)
+            return refuse(transaction, "a declared key is NULL");
         gavel__added added = add_key(transaction, request->keys[i]);
         if (!accept(transaction, added, request->keys[i]))
             return false;
@@ -234,12 +236,11 @@ static bool add_declared_read(
     gavel__command command = read->field.data != NULL
                                  ? gavel__command_hget(storage, read->key, read->field)
                                  : gavel__command_get(storage, read->key);
-    if (read->command != NULL) {
-        char message[GAVEL_MESSAGE_SIZE];
-        gavel__command_use use = transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
-        if (!gavel__command_resolve(read->command, use, &command, message))
-            return refuse(transaction, message);
-    }
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__command_use use = transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
+    if (read->command != NULL ? !gavel__command_resolve(read->command, use, &command, message)
+                              : !gavel__command_is_whole(&command, message))
+        return refuse(transaction, message);
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
     return accept(transaction, added, gavel__command_subject(&command));
 }

@@ -362,3 +362,115 @@ Test(misuse, a_blocking_client_takes_no_submissions)
     cr_expect(live_is_usable(&rig));
     live_end(&rig);
 }
+
+/* ---- Values that are none ------------------------------------------------------------------- */
+
+/* What a program has when it ignores what reads and getenv return. */
+static void do_call(gavel_tx *tx, int call, const char *absent)
+{
+    gavel_bytes value = {"left over", 9};
+    int64_t number = 7;
+    switch (call) {
+    case 0:
+        gavel_get(tx, GAVEL_STR("absent"), &value);
+        gavel_set(tx, KEY, value);
+        break;
+    case 1:
+        gavel_hset(tx, KEY, GAVEL_STR("field"), gavel_str(absent));
+        break;
+    case 2:
+        gavel_hset(tx, KEY, gavel_str(absent), GAVEL_STR("value"));
+        break;
+    case 3:
+        gavel_hdel(tx, KEY, gavel_str(absent));
+        break;
+    case 4:
+        gavel_set(tx, gavel_str(absent), GAVEL_STR("value"));
+        break;
+    case 5:
+        gavel_append(tx, KEY, (gavel_bytes){NULL, 5});
+        break;
+    case 6:
+        gavel_hincr(tx, KEY, (gavel_bytes){NULL, 5}, 1);
+        break;
+    case 7:
+        gavel_del_many(tx, (gavel_bytes[]){KEY, {NULL, 5}}, 2);
+        break;
+    case 8:
+        gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("RPUSH"), KEY, {NULL, 5}));
+        break;
+    case 9:
+        gavel_write(tx, &GAVEL_COMMAND({NULL, 5}, KEY));
+        break;
+    case 10:
+        gavel_get(tx, (gavel_bytes){NULL, 5}, &value);
+        break;
+    case 11:
+        gavel_hget_int(tx, KEY, (gavel_bytes){NULL, 5}, &number);
+        break;
+    case 12:
+        gavel_ttl_ms(tx, gavel_str(absent), &number);
+        break;
+    case 13:
+        gavel_set_result(tx, (gavel_bytes){NULL, 5});
+        break;
+    }
+}
+
+static gavel_verdict call_with_null(gavel_tx *tx, void *user)
+{
+    const int *call = user;
+    do_call(tx, *call, getenv("GAVEL_TEST_THAT_NOBODY_SETS"));
+    return GAVEL_COMMIT;
+}
+
+Test(misuse, what_is_null_is_no_value)
+{
+    static const char *const messages[] = {
+        "gavel_set: the value is NULL (an empty one is GAVEL_STR(\"\")); key: \"key\"",
+        "gavel_hset: the value is NULL (an empty one is GAVEL_STR(\"\")); key: \"key\"",
+        "gavel_hset: the field is NULL (an empty one is GAVEL_STR(\"\")); key: \"key\"",
+        "gavel_hdel: the field is NULL",
+        "gavel_set: the key is NULL",
+        "gavel_append: the value is NULL",
+        "gavel_hincr: the field is NULL",
+        "gavel_del: the key is NULL",
+        "RPUSH \"key\": argument 2 is NULL",
+        "a command: argument 0 is NULL",
+        "GET: argument 1 is NULL",
+        "HGET \"key\": argument 2 is NULL",
+        "PTTL: argument 1 is NULL",
+        "gavel_set_result: the result is NULL",
+    };
+    live_rig rig = live_begin(NULL, NULL);
+    for (int i = 0; i < (int)(sizeof(messages) / sizeof(messages[0])); i++)
+        expect_poisoned(&rig, call_with_null, &i, messages[i]);
+    gavel_read reads[] = {{.key = {NULL, 5}}, {.key = GAVEL_STR("a")}};
+    gavel_bytes key = {NULL, 5};
+    expect_refused(&rig, (gavel_transaction){.body = never, .reads = reads, .n_reads = 2},
+        "GET: argument 1 is NULL");
+    expect_refused(&rig, (gavel_transaction){.body = never, .keys = &key, .n_keys = 1},
+        "a declared key is NULL");
+    live_end(&rig);
+}
+
+/* An empty one is a value, and so is an empty key. */
+static gavel_verdict write_empty(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_set(tx, KEY, GAVEL_STR(""));
+    gavel_hset(tx, GAVEL_STR("stray"), GAVEL_STR(""), GAVEL_STR(""));
+    gavel_append(tx, GAVEL_STR(""), GAVEL_STR(""));
+    return GAVEL_COMMIT;
+}
+
+Test(misuse, what_is_empty_is_a_value)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    gavel_outcome outcome = live_run(rig.client, "key", write_empty, NULL);
+    cr_expect_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
+    cr_expect_eq(server_int(rig.server, "STRLEN", "key", NULL), 0);
+    cr_expect_eq(server_int(rig.server, "EXISTS", "key", NULL), 1);
+    cr_expect_eq(server_int(rig.server, "HEXISTS", "stray", "", NULL), 1);
+    live_end(&rig);
+}
