@@ -117,10 +117,12 @@ static void check_inflight(const gavel__lane *lane)
 {
     const gavel__inflight *inflight = &lane->inflight;
     size_t n_replies = 0;
+    size_t n_guards = 0;
     for (size_t i = 0; i < inflight->n; i++) {
         const gavel__awaited *awaited = &inflight->ring[(inflight->first + i) % inflight->capacity];
         const gavel__question *question = awaited->question;
         n_replies += awaited->n_replies;
+        n_guards += awaited->kind == GAVEL__AWAITED_GUARD;
         assert((question != NULL) == (awaited->kind == GAVEL__AWAITED_QUESTION));
         if (question == NULL)
             continue;
@@ -128,6 +130,9 @@ static void check_inflight(const gavel__lane *lane)
         assert(question->n_replies - question->n_answered == awaited->n_replies);
     }
     assert(n_replies == inflight->n_replies);
+    bool is_asked = lane->guard == GAVEL__GUARD_ASKED || lane->guard == GAVEL__GUARD_LAPSED;
+    bool is_up = lane->state == GAVEL__LANE_UP && !lane->is_condemned;
+    assert(!is_up || n_guards == (is_asked ? 1 : 0));
 }
 
 /* ---- Lanes --------------------------------------------------------------------------------- */
@@ -138,6 +143,8 @@ static void check_lane(const gavel__lane *lane)
     const gavel__round *next = lane->next;
     assert(lane->state == GAVEL__LANE_UP || (round == NULL && lane->out == NULL));
     assert(lane->state == GAVEL__LANE_UP || gavel__inflight_is_empty(&lane->inflight));
+    assert(lane->guard == GAVEL__GUARD_NONE || lane->guard == GAVEL__GUARD_LAPSED ||
+           lane->is_watching || lane->state != GAVEL__LANE_UP);
     assert(next == NULL || (round != NULL && round->phase == GAVEL__ROUND_COMMITTING));
     assert(lane->state == GAVEL__LANE_UP || lane->pass.state == GAVEL__PASS_NONE);
     assert(lane->blocking == NULL || (lane->is_waiting_lane && lane->blocking->lane == lane));

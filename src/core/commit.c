@@ -37,6 +37,8 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel_stats *stats = &round->context->stats;
     gavel__buffer *out = lane->out;
     size_t size_before = out->size;
+    /* A late EXEC must find its marker touched: so it is watched before any of this is sent. */
+    assert(lane->marker_size == 0 || lane->is_watching);
     gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
     round->committing = (gavel__committing){.number = 0};
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
@@ -59,7 +61,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);
     /* Those that hand off have counted themselves. */
     lane->n_new_replies += 2 + n_queued_commands(round) - round->committing.n_hand_off;
-    lane->is_watching = false;
+    gavel__lane_end_watch(lane);
     stats->n_commands += 2 + round->writes.n_places + round->committing.n_hand_off;
     stats->n_rounds++;
     stats->n_round_trips++;

@@ -143,6 +143,33 @@ void gavel__lane_plant_marker(
     lane->planted_us = planting.now_us;
 }
 
+void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us)
+{
+    size_t size_before = lane->out->size;
+    assert(lane->guard == GAVEL__GUARD_NONE && lane->marker_size > 0);
+    gavel__resp_command(
+        lane->out, (const gavel_bytes[]){GAVEL_STR("WATCH"), {lane->marker, lane->marker_size}}, 2);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GUARD, 1, NULL);
+    lane->n_new_replies++;
+    lane->is_watching = true;
+    lane->guard = GAVEL__GUARD_ASKED;
+    gavel__lane_end_write(lane, size_before, now_us);
+}
+
+void gavel__lane_on_guard(gavel__lane *lane, bool is_ok)
+{
+    assert(lane->guard == GAVEL__GUARD_ASKED || lane->guard == GAVEL__GUARD_LAPSED);
+    bool stands = is_ok && lane->guard == GAVEL__GUARD_ASKED;
+    lane->guard = stands ? GAVEL__GUARD_STANDS : GAVEL__GUARD_NONE;
+}
+
+void gavel__lane_end_watch(gavel__lane *lane)
+{
+    bool is_awaited = lane->guard == GAVEL__GUARD_ASKED || lane->guard == GAVEL__GUARD_LAPSED;
+    lane->guard = is_awaited ? GAVEL__GUARD_LAPSED : GAVEL__GUARD_NONE;
+    lane->is_watching = false;
+}
+
 void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us)
 {
     if (lane->out->size == size_before && !lane->out->has_failed)

@@ -30,6 +30,23 @@ typedef enum gavel__lane_state {
     GAVEL__LANE_UP
 } gavel__lane_state;
 
+/*
+ * A WATCH of the marker that stands before there is a round, so that one which reads nothing can
+ * send its EXEC at once:
+ *
+ *     NONE --written behind an EXEC--> ASKED --OK--> STANDS
+ *      ^                                 |             |
+ *      |                                 | EXEC or UNWATCH is written
+ *      +<------- its answer ---------- LAPSED          |
+ *      +<----------------------------------------------+
+ */
+typedef enum gavel__guard {
+    GAVEL__GUARD_NONE,
+    GAVEL__GUARD_ASKED,
+    GAVEL__GUARD_LAPSED,
+    GAVEL__GUARD_STANDS
+} gavel__guard;
+
 typedef struct gavel__lane {
     struct gavel__lane *following; /* the next one by index that there is, or NULL */
     uint32_t index;                /* its place for good: links first, then waiting links */
@@ -48,10 +65,10 @@ typedef struct gavel__lane {
     gavel__pass pass;
     struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
-    bool has_watched;     /* the last WATCH of its marker was answered with OK */
     bool is_watching;     /* at the end of what was written, the server watches something */
-    bool is_condemned;    /* the client is to close it; its message says why */
-    bool is_retired;      /* condemned, but not for a fault */
+    gavel__guard guard;
+    bool is_condemned; /* the client is to close it; its message says why */
+    bool is_retired;   /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
     int64_t dial_us;                 /* WANTED: not before */
     uint32_t n_failures;             /* links lost in a row without having been of use */
@@ -125,6 +142,15 @@ bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t n
  */
 void gavel__lane_plant_marker(
     gavel__lane *lane, struct gavel__round *round, gavel__planting planting);
+
+/* Writes WATCH of the marker, for a round to come; there is no guard yet. */
+void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us);
+
+/* What the server answered: without OK there is no guard, and the next round watches by itself. */
+void gavel__lane_on_guard(gavel__lane *lane, bool is_ok);
+
+/* EXEC or UNWATCH was written: nothing is watched behind it. */
+void gavel__lane_end_watch(gavel__lane *lane);
 
 /* Whether its connection stands in a queue of the server's, or will when the server comes to it. */
 static inline bool gavel__lane_is_blocked(const gavel__lane *lane)

@@ -58,8 +58,8 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->n_new_replies = 0;
     lane->written_us = 0;
     lane->silent_us = 0;
-    lane->has_watched = false;
     lane->is_watching = false;
+    lane->guard = GAVEL__GUARD_NONE;
     lane->is_planted = false;
     lane->is_marker_lost = false;
     lane->named_after = 0;

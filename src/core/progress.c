@@ -23,8 +23,6 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             next = gavel__round_run(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
-            if (!round->reading.is_watched)
-                gavel__round_write_guard(round, now_us);
             gavel__round_commit(round, now_us);
             next = GAVEL__NEXT_WAIT;
             break;

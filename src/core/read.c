@@ -51,7 +51,7 @@ static void write_unwatch(gavel__round *round)
     write_plain(lane->out, "UNWATCH");
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_UNWATCH, 1, NULL);
     lane->n_new_replies++;
-    lane->is_watching = false;
+    gavel__lane_end_watch(lane);
     round->context->stats.n_commands++;
 }
 
@@ -140,7 +140,7 @@ static void write_snapshot(gavel__round *round)
     write_plain(lane->out, "EXEC");
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_SNAPSHOT, 1, round);
     lane->n_new_replies += 2;
-    lane->is_watching = false;
+    gavel__lane_end_watch(lane);
     round->context->stats.n_commands += 2;
 }
 
@@ -185,15 +185,8 @@ bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us)
         return false;
     if (round->is_snapshot || lane->marker_size == 0)
         return true;
-    return lane->has_watched &&
+    return lane->guard == GAVEL__GUARD_STANDS &&
            !gavel__lane_wants_marker(lane, round->rounds->marker_ttl_us, now_us);
-}
-
-void gavel__round_write_guard(gavel__round *round, int64_t now_us)
-{
-    size_t size_before = round->lane->out->size;
-    write_watch(round);
-    gavel__lane_end_write(round->lane, size_before, now_us);
 }
 
 /* ---- Replies -------------------------------------------------------------------------------- */
@@ -231,16 +224,8 @@ gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *repl
     return refuse(round, reply, "the marker was refused", now_us);
 }
 
-/* If EXEC is on its way as well, its own reply tells what became of it; should that be lost, a
- * marker that was not watched does not tell. */
 gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    round->lane->has_watched = reply->type != GAVEL_REPLY_ERROR;
-    if (round->phase == GAVEL__ROUND_COMMITTING) {
-        if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__round_note_refusal(round, reply, "WATCH was refused");
-        return GAVEL__NEXT_WAIT;
-    }
     if (reply->type == GAVEL_REPLY_ERROR)
         return refuse(round, reply, "WATCH was refused", now_us);
     round->reading.is_watched = true;

@@ -55,7 +55,8 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
 static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
 {
     bool wants_ok = kind == GAVEL__AWAITED_UNWATCH || kind == GAVEL__AWAITED_WATCH ||
-                    kind == GAVEL__AWAITED_MULTI || kind == GAVEL__AWAITED_PLANT;
+                    kind == GAVEL__AWAITED_GUARD || kind == GAVEL__AWAITED_MULTI ||
+                    kind == GAVEL__AWAITED_PLANT;
     if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
         return true;
     return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
@@ -69,6 +70,9 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     switch (awaited->kind) {
     case GAVEL__AWAITED_UNWATCH:
     case GAVEL__AWAITED_NAME:
+        break;
+    case GAVEL__AWAITED_GUARD:
+        gavel__lane_on_guard(lane, reply->type != GAVEL_REPLY_ERROR);
         break;
     case GAVEL__AWAITED_PLANT:
         return gavel__round_on_planted(round, reply, now_us);

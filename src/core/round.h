@@ -214,12 +214,9 @@ void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
 
 /* ---- The steps: they know this header, and not one another --------------------------------- */
 
-/* Whether it has nothing to wait for before its bodies run: it claims and reads nothing, and its
- * link is known to take the WATCH of its marker, which goes out with EXEC. */
+/* Whether it has nothing to wait for before its bodies run: it claims and reads nothing, and the
+ * server is known to watch its link's marker already. */
 bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us);
-
-/* For such a round: WATCH of the marker, if there is one, before MULTI in the same write. */
-void gavel__round_write_guard(gavel__round *round, int64_t now_us);
 
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);

@@ -490,7 +490,22 @@ static void fill_gate_lane(gavel__engine *engine, gavel__lane *lane, int64_t now
     serve_gates(engine, lane, now_us);
 }
 
-/* Behind an EXEC that has not left yet: the next round's reads, or the same ones for a retry. */
+/* Behind an EXEC that nobody reads behind: the same reads, for a retry; or what lets a round that
+ * reads nothing send its EXEC at once, where there are such rounds. */
+static void prepare_next(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
+{
+    bool is_blind = gavel__order_first(&engine->queue.order, GAVEL__READY_BLIND) != NULL ||
+                    lane->round->n_claims == 0;
+    if (!is_blind) {
+        gavel__round_prefetch(lane->round, now_us);
+    } else if (lane->guard == GAVEL__GUARD_NONE && lane->marker_size > 0 &&
+               !lane->is_waiting_lane) {
+        gavel__lane_write_guard(lane, now_us);
+        engine->context.stats.n_marker_commands++;
+    }
+}
+
+/* Behind an EXEC that has not left yet: the next round's reads, or what prepares for it. */
 static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__round *round = lane->round;
@@ -501,8 +516,7 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
         return;
     gavel__round *next = collect(engine, lane, now_us);
     if (next == NULL) {
-        if (gavel__order_first(&engine->queue.order, GAVEL__READY_BLIND) == NULL)
-            gavel__round_prefetch(round, now_us);
+        prepare_next(engine, lane, now_us);
         return;
     }
     lane->next = next;

@@ -5,6 +5,7 @@
 #include "stage.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const stage_config plain = {.n_lanes = 1, .has_no_prefetch = true};
@@ -163,7 +164,7 @@ Test(core_blind, nothing_to_wait_for_without_a_marker)
     stage_close(&s);
 }
 
-/* Plays the first round of a link, which plants its marker. */
+/* Plays the first round of a link, which plants its marker. The next one finds it watched. */
 static void plant(stage *s)
 {
     actor first = {.plays = "SET a 1"};
@@ -171,8 +172,8 @@ static void plant(stage *s)
     link_up(s, 0);
     hears(s, 0, "SET m0 n0 PX 900000 / WATCH m0");
     says(s, 0, "OK, OK");
-    hears(s, 0, "MULTI / SET a 1 / INCR m0 / EXEC");
-    says(s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    hears(s, 0, "MULTI / SET a 1 / INCR m0 / EXEC / WATCH m0");
+    says(s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
     ends(s, &first, GAVEL_COMMITTED);
     cr_assert_eq(first.outcome.n_round_trips, 2);
     s->n_actors = 0;
@@ -183,19 +184,26 @@ Test(core_blind, a_body_that_reads_nothing_costs_one_round_trip)
     stage s;
     stage_open(&s, &marked);
     plant(&s);
-    actor a = {.plays = "SET a 2"};
-    enter(&s, &a);
-    advance(&s, 0);
-    hears(&s, 0, "WATCH m0 / MULTI / SET a 2 / INCR m0 / EXEC");
-    says(&s, 0, "OK, OK, QUEUED, QUEUED, [OK, :n0+2]");
-    ends(&s, &a, GAVEL_COMMITTED);
-    cr_assert_eq(a.outcome.n_round_trips, 1);
-    cr_assert_eq(a.outcome.n_attempts, 1);
+    for (int i = 2; i < 5; i++) {
+        char exec[64];
+        actor a = {.plays = "SET a 2"};
+        enter(&s, &a);
+        advance(&s, 0);
+        hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+        snprintf(exec, sizeof(exec), "OK, QUEUED, QUEUED, [OK, :n0+%d], OK", i);
+        says(&s, 0, exec);
+        ends(&s, &a, GAVEL_COMMITTED);
+        cr_assert_eq(a.outcome.n_round_trips, 1);
+        cr_assert_eq(a.outcome.n_attempts, 1);
+        s.n_actors = 0;
+    }
     stage_close(&s);
 }
 
-/* WATCH of no key says nothing of EXEC, which tells by itself. */
-Test(core_blind, a_refused_watch_decides_nothing_and_the_next_one_waits_for_it)
+/* An EXEC that leaves before the server is known to watch the marker could come late with its
+ * WATCH, behind whoever has touched the marker: it would then be made after it was said that it
+ * never is. */
+Test(core_blind, no_exec_leaves_before_its_marker_is_watched)
 {
     stage s;
     stage_open(&s, &marked);
@@ -204,14 +212,53 @@ Test(core_blind, a_refused_watch_decides_nothing_and_the_next_one_waits_for_it)
     actor b = {.plays = "SET a 3"};
     enter(&s, &a);
     advance(&s, 0);
-    hears(&s, 0, "WATCH m0 / MULTI / SET a 2 / INCR m0 / EXEC");
-    says(&s, 0, "-NOPERM no WATCH, OK, QUEUED, QUEUED, [OK, :n0+2]");
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+2]");
     ends(&s, &a, GAVEL_COMMITTED);
     enter(&s, &b);
     advance(&s, 0);
-    hears(&s, 0, "WATCH m0");
-    says(&s, 0, "-NOPERM no WATCH");
+    hears_nothing(&s, 0);
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET a 3 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+3], OK");
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_blind, where_the_watch_is_refused_the_next_round_asks_by_itself)
+{
+    stage s;
+    stage_open(&s, &marked);
+    plant(&s);
+    actor a = {.plays = "SET a 2"};
+    actor b = {.plays = "SET a 3"};
+    enter(&s, &a);
+    advance(&s, 0);
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+2], -NOPERM no WATCH");
+    ends(&s, &a, GAVEL_COMMITTED);
+    enter(&s, &b);
+    advance(&s, 0);
+    hears(&s, 0, "UNWATCH / WATCH m0");
+    says(&s, 0, "OK, -NOPERM no WATCH");
     ends_saying(&s, &b, GAVEL_REJECTED, "WATCH was refused");
+    stage_close(&s);
+}
+
+/* What it stands for is of no use to who reads. */
+Test(core_blind, who_reads_ends_the_watch_that_stands)
+{
+    stage s;
+    stage_open(&s, &marked);
+    plant(&s);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    hears(&s, 0, "UNWATCH / WATCH a m0 / GET a");
+    says(&s, 0, "OK, OK, \"1\"");
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
 
@@ -224,12 +271,12 @@ Test(core_blind, a_touched_marker_costs_another_run)
     actor a = {.plays = "SET a 2"};
     enter(&s, &a);
     advance(&s, 0);
-    hears(&s, 0, "WATCH m0 / MULTI / SET a 2 / INCR m0 / EXEC");
-    says(&s, 0, "OK, OK, QUEUED, QUEUED, nil");
-    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH m0");
-    says(&s, 0, "OK, OK");
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, nil, OK");
+    hears(&s, 0, "SET m0 n0 PX 900000 / UNWATCH / WATCH m0");
+    says(&s, 0, "OK, OK, OK");
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
@@ -244,7 +291,7 @@ Test(core_blind, a_lost_reply_is_resolved_by_the_marker)
         actor a = {.plays = "SET a 2"};
         enter(&s, &a);
         advance(&s, 0);
-        hears(&s, 0, "WATCH m0 / MULTI / SET a 2 / INCR m0 / EXEC");
+        hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
         link_down(&s, 0);
         link_up(&s, 0);
         hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
@@ -266,7 +313,7 @@ Test(core_blind, a_deadline_before_it_has_left_takes_it_back)
     actor a = {.plays = "SET a 2", .request = {.deadline_ms = 1}};
     enter(&s, &a);
     advance(&s, 0);
-    composes(&s, 0, "WATCH m0 / MULTI / SET a 2 / INCR m0 / EXEC");
+    composes(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
     advance(&s, 2000);
     ends(&s, &a, GAVEL_DEADLINE);
     is_closed(&s, 0, "its EXEC was taken back");
