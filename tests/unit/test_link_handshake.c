@@ -314,6 +314,61 @@ Test(link_handshake, a_server_that_hangs_up_before_the_login)
         "redis://h:6379: the connection was closed by the server during the login");
 }
 
+#define TOKEN_SIZE 3000
+
+static size_t n_leaks;
+
+static bool holds_secret(const char *data, size_t size)
+{
+    for (size_t i = 0; i + 6 <= size; i++) {
+        if (memcmp(data + i, "SECRET", 6) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at what is given back, or moved and so left behind. */
+static void *watch_memory(void *user, void *block, size_t size)
+{
+    if (block != NULL)
+        n_leaks += holds_secret(block, malloc_usable_size(block));
+    return faulty_resize(user, block, size);
+}
+
+/* A long token, that fits into nothing that was there before. */
+static void log_in_with_token(void)
+{
+    char token[TOKEN_SIZE + 1];
+    for (size_t i = 0; i < TOKEN_SIZE; i++)
+        token[i] = "SECRET"[i % 6];
+    token[TOKEN_SIZE] = '\0';
+    peer.n_sent = 0;
+    begin_login();
+    gavel__link_log_in(it.link, "ann", token, START_US);
+}
+
+Test(link_handshake, a_login_asked_for_leaves_nothing_behind)
+{
+    it.allocator.resize = watch_memory;
+    log_in_with_token();
+    cr_expect(holds_secret(peer.sent, peer.n_sent));
+    say(HELLO PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "LOGIN UP ");
+    gavel__buffer *out = gavel__link_out(it.link);
+    cr_expect_not(holds_secret(out->data, out->capacity));
+    gavel__link_disconnect(it.link);
+    /* Refused, and half sent. */
+    log_in_with_token();
+    say("-WRONGPASS x\r\n");
+    be_readable();
+    peer.send_room = 100;
+    log_in_with_token();
+    gavel__link_destroy(it.link);
+    it.link = NULL;
+    cr_expect_eq(n_leaks, 0);
+}
+
 /* For each allocation in its turn there is no memory. */
 Test(link_handshake, a_login_without_memory)
 {
