@@ -244,7 +244,8 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
     }
     if (connection->awaits_endpoint)
         go_on_dialling(connection, now_us);
-    if (gavel__link_get_state(connection->link) == GAVEL__LINK_LOGIN)
+    lane->awaits_login = gavel__link_get_state(connection->link) == GAVEL__LINK_LOGIN;
+    if (lane->awaits_login)
         serve_login(connection, now_us);
     else
         gavel__credentials_forget(&connection->client->credentials, connection);

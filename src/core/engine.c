@@ -180,6 +180,16 @@ static bool explain_time(const gavel__transaction *transaction, char *text, size
     return is_body_slow;
 }
 
+/* Why there is no link yet, as far as that is known. */
+static const char *explain_dials(const gavel__engine *engine)
+{
+    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == GAVEL__LANE_DIALLING && lane->awaits_login)
+            return ": log_in has not answered";
+    }
+    return "";
+}
+
 /* What the time was lost to, for people. */
 static void explain_deadline(const gavel__engine *engine, const gavel__transaction *transaction,
     char message[GAVEL_MESSAGE_SIZE])
@@ -198,7 +208,8 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
     } else if (fault[0] != '\0') {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; the last fault: %s", passed, fault);
     } else if (!gavel__engine_has_link(engine)) {
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s", passed, server);
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s%s", passed,
+            server, explain_dials(engine));
     } else if (transaction->outcome.n_conflicts > 0) {
         gavel__queue_explain_conflicts(transaction, conflicts);
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s: %s", passed, conflicts);
