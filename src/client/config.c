@@ -265,10 +265,21 @@ static bool is_option_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz_") == strlen(name);
 }
 
+static bool fail_login_option(const char *name, gavel_error *ret_error)
+{
+    gavel__format(ret_error->message, sizeof(ret_error->message),
+        "bad URL: there is no option %s; a login stands in front: redis://user:password@host, "
+        "unix://:password@/path",
+        name);
+    return false;
+}
+
 static bool fail_unknown(const char *name, gavel_error *ret_error)
 {
     char *text = ret_error->message;
     size_t size = sizeof(ret_error->message);
+    if (strcmp(name, "password") == 0 || strcmp(name, "user") == 0 || strcmp(name, "username") == 0)
+        return fail_login_option(name, ret_error);
     if (is_option_name(name))
         gavel__format(text, size, "bad URL: there is no option %s; there are db", name);
     else

@@ -191,6 +191,20 @@ static const char *step_name(gavel__handshake_step step)
     return "?";
 }
 
+/* What can be done about it, as it goes on behind the step; "" where the server's words say it. */
+static const char *advice(
+    const gavel__handshake *handshake, gavel__handshake_step step, gavel_bytes error)
+{
+    gavel_bytes code = first_word(error);
+    bool has_password = handshake->login.password != NULL && handshake->login.password[0] != '\0';
+    if (!has_password && gavel__bytes_equal(code, GAVEL_STR("NOAUTH")))
+        return " without a password (redis://:password@host, unix://:password@/path)";
+    if (!has_password && gavel__bytes_equal(code, GAVEL_STR("WRONGPASS")))
+        return " of a user without a password (redis://:password@host has a password alone)";
+    bool is_marker = step == GAVEL__HANDSHAKE_SET && gavel__bytes_equal(code, GAVEL_STR("NOPERM"));
+    return is_marker ? "; allow the user gavel's own keys (ACL SETUSER ... ~gavel:*)" : "";
+}
+
 static bool refuse_error(const gavel__handshake *handshake, gavel__handshake_step step,
     gavel_bytes error, gavel__link_loss *ret_loss)
 {
@@ -200,8 +214,8 @@ static bool refuse_error(const gavel__handshake *handshake, gavel__handshake_ste
     bool may_pass = is_login && handshake->login.may_change;
     *ret_loss =
         (gavel__link_loss){.is_final = is_final_error(error) && !may_pass, .server_error = words};
-    gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s: %s",
-        step_name(step),
+    gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s%s: %s",
+        step_name(step), advice(handshake, step, error),
         words.size > 0 ? gavel__printable(words, shown, sizeof(shown)) : "(words withheld)");
     return false;
 }

@@ -164,7 +164,9 @@ static const refusal refusals[] = {
         "BUSY x"},
     {HELLO "+OK\r\n+OK\r\n-MASTERDOWN x\r\n", false,
         "the server refused the marker (SET): MASTERDOWN x", "MASTERDOWN x"},
-    {HELLO "+OK\r\n+OK\r\n-NOPERM key\r\n", true, "the server refused the marker (SET): NOPERM key",
+    {HELLO "+OK\r\n+OK\r\n-NOPERM key\r\n", true,
+        "the server refused the marker (SET); allow the user gavel's own keys (ACL SETUSER ... "
+        "~gavel:*): NOPERM key",
         "NOPERM key"},
     {HELLO "+OK\r\n+OK\r\n+OK\r\n", false, "the reply to the marker's SET is not QUEUED", ""},
     {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n-EXECABORT x\r\n", false,
@@ -174,7 +176,9 @@ static const refusal refusals[] = {
     {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*0\r\n", false, "the reply to EXEC is not the expected array",
         ""},
     {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n-NOPERM late\r\n", true,
-        "the server refused the marker (SET): NOPERM late", "NOPERM late"},
+        "the server refused the marker (SET); allow the user gavel's own keys (ACL SETUSER ... "
+        "~gavel:*): NOPERM late",
+        "NOPERM late"},
     {HELLO "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n", false,
         "the reply to the marker's SET is not OK", ""},
 };
@@ -209,6 +213,23 @@ static void expect_refusal(const refusal *refused, const char *first)
     cr_expect_null(strstr(seen.loss.message, "SECRET"));
     gavel__link_destroy(it.link);
     it.link = NULL;
+}
+
+/* What to do comes before the server's words, which may be long. */
+Test(link_handshake, a_password_that_is_missing)
+{
+    static char user[] = "p";
+    static const refusal missing = {"-NOAUTH HELLO must be called\r\n", true,
+        "the server refused the login (HELLO) without a password (redis://:password@host, "
+        "unix://:password@/path): NOAUTH HELLO must be called",
+        "NOAUTH HELLO must be called"};
+    static const refusal misplaced = {"-WRONGPASS x\r\n", true,
+        "the server refused the login (HELLO) of a user without a password (redis://:password@host "
+        "has a password alone): WRONGPASS x",
+        "WRONGPASS x"};
+    expect_refusal(&missing, "");
+    it.address.user = user;
+    expect_refusal(&misplaced, "");
 }
 
 Test(link_handshake, refusals)
