@@ -42,6 +42,11 @@ void certificates_end(const certificates *all)
         give_up(command);
 }
 
+/* From 3.4 on OpenSSL takes times of day, and no negative number of days. */
+static const char yesterday[] =
+    "$(if openssl x509 -help 2>&1 | grep -q not_after; then "
+    "echo -not_before 20250101000000Z -not_after 20250102000000Z; else echo -days -1; fi)";
+
 void certificates_make(const certificates *all, const certificate *wanted)
 {
     char command[900];
@@ -57,9 +62,9 @@ void certificates_make(const certificates *all, const certificate *wanted)
         snprintf(command, sizeof(command),
             "openssl req " NEW_KEY " -keyout %s.key -out %s.csr -subj /CN=%s && "
             "echo '%s' > %s.ext && openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key "
-            "-CAcreateserial -days %s -extfile %s.ext -out %s.pem",
+            "-CAcreateserial %s -extfile %s.ext -out %s.pem",
             name, name, name, hosts, name, name, wanted->issuer, wanted->issuer,
-            wanted->is_expired ? "-1" : "2", name, name);
+            wanted->is_expired ? yesterday : "-days 2", name, name);
     certificates_run(all, command);
 }
 
