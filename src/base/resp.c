@@ -81,6 +81,23 @@ void gavel__resp_args_in(
     }
 }
 
+/* From "$size\r\n" on. */
+static gavel_bytes arg_at(const char *place)
+{
+    size_t size = 0;
+    for (const char *digit = place + 1; *digit != '\r'; digit++)
+        size = size * 10 + (size_t)(*digit - '0');
+    return (gavel_bytes){after_head(place), size};
+}
+
+gavel_bytes gavel__resp_arg_in(gavel_bytes command, size_t i)
+{
+    gavel_bytes arg = arg_at(after_head(command.data));
+    for (; i > 0; i--)
+        arg = arg_at(arg.data + arg.size + 2);
+    return arg;
+}
+
 /* ---- Names of connections ------------------------------------------------------------------ */
 
 static bool can_stand(char c)

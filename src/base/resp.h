@@ -24,6 +24,9 @@ void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_a
 void gavel__resp_args_in(
     gavel_bytes command, const gavel_bytes *args, size_t n_args, gavel_bytes *ret_args);
 
+/* The i-th argument of a command that gavel__resp_command or its like has made. */
+gavel_bytes gavel__resp_arg_in(gavel_bytes command, size_t i);
+
 /*
  * CLIENT SETNAME "wait:KEY": names a connection after the record in whose queue it is about to
  * stand, so that those who wait can be counted. What a name cannot hold (blanks, what cannot be

@@ -43,10 +43,12 @@ static gavel_found read_base(
         return GAVEL_ABSENT;
     if (read->reply->type == GAVEL_REPLY_ERROR) {
         char words[96];
+        char text[GAVEL__COMMAND_TEXT_SIZE];
         char message[GAVEL_MESSAGE_SIZE];
-        gavel__format(message, sizeof(message), "%s; key",
-            gavel__printable(read->reply->text, words, sizeof(words)));
-        gavel__body_poison_naming(tx, GAVEL_REJECTED, message, gavel__command_subject(command));
+        gavel__format(message, sizeof(message), "%s: %s",
+            gavel__printable(read->reply->text, words, sizeof(words)),
+            gavel__command_text(command, text));
+        gavel__body_poison(tx, GAVEL_REJECTED, message);
         return GAVEL_FAILED;
     }
     *ret_reply = read->reply;

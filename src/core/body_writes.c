@@ -283,7 +283,7 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
             return false;
         }
     }
-    if (!gavel__writes_add_command(tx->stage->writes, resolved.args, resolved.n_args)) {
+    if (!gavel__writes_add_command(tx->stage->writes, &resolved)) {
         gavel__body_poison_no_memory(tx);
         return false;
     }

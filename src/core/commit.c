@@ -96,13 +96,15 @@ static bool keep_replies(gavel__round *round, gavel__transaction *member, const 
 static void explain_errors(const gavel__round *round, const gavel__transaction *member,
     const gavel_reply *exec, char message[GAVEL_MESSAGE_SIZE])
 {
-    char words[128];
+    char words[96];
+    char text[GAVEL__COMMAND_TEXT_SIZE];
     for (size_t i = 0; i < member->n_writes; i++) {
         const gavel_reply *reply = reply_to(round, member, exec, i);
         if (reply->type != GAVEL_REPLY_ERROR)
             continue;
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "write %zu of %zu failed: %s", i + 1,
-            member->n_writes, gavel__printable(reply->text, words, sizeof(words)));
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "write %zu of %zu failed: %s: %s", i + 1,
+            member->n_writes, gavel__printable(reply->text, words, sizeof(words)),
+            gavel__writes_text(&round->writes, member->first_write + i, text));
         return;
     }
 }
@@ -219,12 +221,14 @@ static void blame(gavel__round *round, size_t place, gavel_bytes error)
     gavel__transaction *owner = owner_of(round, request);
     if (owner == NULL || owner->is_refused)
         return;
-    char words[128];
+    char words[96];
+    char text[GAVEL__COMMAND_TEXT_SIZE];
     char message[GAVEL_MESSAGE_SIZE];
     owner->is_refused = true;
-    gavel__format(message, sizeof(message), "write %zu of %zu was refused: %s",
+    gavel__format(message, sizeof(message), "write %zu of %zu was refused: %s: %s",
         request - owner->first_write + 1, owner->n_writes,
-        gavel__printable(error, words, sizeof(words)));
+        gavel__printable(error, words, sizeof(words)),
+        gavel__writes_text(&round->writes, request, text));
     gavel__transaction_note(owner, &owner->why, message);
 }
 

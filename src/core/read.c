@@ -224,10 +224,24 @@ gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *repl
     return refuse(round, reply, "the marker was refused", now_us);
 }
 
+/* WATCH does not say which key it was. */
+static void note_watch_refused(gavel__round *round, const gavel_reply *error)
+{
+    char key[64];
+    char what[96] = "WATCH was refused";
+    if (round->n_claims > 0)
+        gavel__format(what, sizeof(what), "WATCH \"%s\"%s was refused",
+            gavel__printable(round->claims[0]->node.key, key, sizeof(key)),
+            round->n_claims > 1 ? " and others" : "");
+    gavel__round_note_refusal(round, error, what);
+}
+
 gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (reply->type == GAVEL_REPLY_ERROR)
-        return refuse(round, reply, "WATCH was refused", now_us);
+    if (reply->type == GAVEL_REPLY_ERROR) {
+        note_watch_refused(round, reply);
+        return gavel__round_on_refusal(round, now_us);
+    }
     round->reading.is_watched = true;
     return gavel__round_run_when_read(round);
 }
@@ -330,10 +344,30 @@ void gavel__round_on_too_large(const gavel__awaited *awaited, const char *messag
 
 /* ---- Snapshots ----------------------------------------------------------------------------- */
 
+/* What a fetch asks for, as one of its members has it. */
+static const gavel__command *command_of(const gavel__round *round, const gavel__fetch *fetch)
+{
+    const gavel__list *members = &round->members;
+    for (gavel__list *node = members->next; node != members; node = node->next) {
+        const gavel__transaction *member = gavel__member_of(node);
+        for (size_t i = 0; i < member->n_reads; i++) {
+            if (member->reads[i].reply == &fetch->reply)
+                return &member->reads[i].command;
+        }
+    }
+    return NULL; /* they are told, and gone */
+}
+
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
-    if (reply->type == GAVEL_REPLY_ERROR)
-        gavel__round_note_refusal(round, reply, "a read was refused");
+    const gavel__command *command = command_of(round, next_single_fetch(round));
+    if (reply->type != GAVEL_REPLY_ERROR)
+        return;
+    char text[GAVEL__COMMAND_TEXT_SIZE];
+    char what[GAVEL_MESSAGE_SIZE];
+    gavel__format(what, sizeof(what), "%s was refused",
+        command != NULL ? gavel__command_text(command, text) : "a read");
+    gavel__round_note_refusal(round, reply, what);
 }
 
 /* The elements are what the reads would have answered. */

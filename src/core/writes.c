@@ -197,15 +197,15 @@ static gavel__write *push_other(
 }
 
 /* The request whose bytes are the commands' from `offset` on. False: no memory. */
-static bool add_request(gavel__writes *writes, size_t offset, size_t entry)
+static bool add_request(gavel__writes *writes, size_t offset, size_t entry, size_t key)
 {
     gavel__request *requests = gavel__grow(writes->allocator, writes->requests, writes->n_requests,
         &writes->requests_capacity, sizeof(*requests));
     if (requests == NULL)
         return false;
     writes->requests = requests;
-    requests[writes->n_requests++] =
-        (gavel__request){.bytes = {offset, writes->commands.size - offset}, .entry = entry};
+    requests[writes->n_requests++] = (gavel__request){
+        .bytes = {offset, writes->commands.size - offset}, .key = key, .entry = entry};
     return !writes->commands.has_failed;
 }
 
@@ -255,7 +255,7 @@ bool gavel__writes_add(gavel__writes *writes, gavel__key *key,
         gavel__resp_arg(commands, forms[edit->kind].word);
     if (forms[edit->kind].has_number)
         gavel__resp_arg_int(commands, edit->number);
-    return add_request(writes, offset, writes->n_entries);
+    return add_request(writes, offset, writes->n_entries, 1);
 }
 
 bool gavel__writes_add_del(gavel__writes *writes, gavel__key *const *keys, size_t n_keys,
@@ -269,15 +269,17 @@ bool gavel__writes_add_del(gavel__writes *writes, gavel__key *const *keys, size_
             return false;
         gavel__resp_arg(&writes->commands, keys[i]->node.key);
     }
-    return add_request(writes, offset, 0);
+    return add_request(writes, offset, 0, 1);
 }
 
-bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args)
+bool gavel__writes_add_command(gavel__writes *writes, const gavel__command *command)
 {
     size_t offset = writes->commands.size;
     writes->n_unmodelled++;
-    gavel__resp_command(&writes->commands, args, n_args);
-    return add_request(writes, offset, 0);
+    gavel__resp_command(&writes->commands, command->args, command->n_args);
+    size_t key =
+        command->n_keys > 0 ? (size_t)(gavel__command_place(command, 0) - command->args) : 0;
+    return add_request(writes, offset, 0, key);
 }
 
 bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
@@ -287,7 +289,7 @@ bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
     if (push_other(writes, key, writer) == NULL)
         return false;
     gavel__resp_command(&writes->commands, args, 5);
-    return add_request(writes, offset, 0);
+    return add_request(writes, offset, 0, 1);
 }
 
 bool gavel__writes_taint(
@@ -299,6 +301,17 @@ bool gavel__writes_taint(
 gavel_bytes gavel__writes_bytes(const gavel__writes *writes, gavel__span span)
 {
     return (gavel_bytes){writes->commands.data + span.offset, span.size};
+}
+
+const char *gavel__writes_text(
+    const gavel__writes *writes, size_t request, char storage[GAVEL__COMMAND_TEXT_SIZE])
+{
+    const gavel__request *asked = &writes->requests[request];
+    gavel_bytes encoded = gavel__writes_bytes(writes, asked->bytes);
+    gavel_bytes args[] = {gavel__resp_arg_in(encoded, 0), gavel__resp_arg_in(encoded, asked->key)};
+    gavel__command command = {
+        .args = args, .n_args = 2, .n_keys = asked->key > 0, .first_key = 1, .key_step = 1};
+    return gavel__command_text(&command, storage);
 }
 
 /* ---- Composing ----------------------------------------------------------------------------- */

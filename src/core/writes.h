@@ -19,6 +19,7 @@
 #define GAVEL__WRITES_H
 
 #include "base/buffer.h"
+#include "core/commands.h"
 #include "core/keys.h"
 
 struct gavel__transaction;
@@ -72,6 +73,7 @@ typedef struct gavel__edit {
 /* One command, as a body added it. */
 typedef struct gavel__request {
     gavel__span bytes; /* encoded */
+    size_t key;        /* which of its arguments is a key; 0: none. For messages */
     size_t entry;      /* of a modelled command: its place among the entries, from 1; else 0 */
     size_t place;      /* once composed: of its reply among those to EXEC */
 } gavel__request;
@@ -136,7 +138,7 @@ bool gavel__writes_add_del(gavel__writes *writes, gavel__key *const *keys, size_
     const struct gavel__transaction *writer);
 
 /* Adds any command; gavel__writes_taint has named its keys. False: no memory. */
-bool gavel__writes_add_command(gavel__writes *writes, const gavel_bytes *args, size_t n_args);
+bool gavel__writes_add_command(gavel__writes *writes, const gavel__command *command);
 
 /* Adds a command of gavel's own that touches this key alone, and taints it. False: no memory. */
 bool gavel__writes_add_record(gavel__writes *writes, gavel__key *key,
@@ -153,6 +155,10 @@ bool gavel__writes_taint(
  * keys are only what the caller said of them.
  */
 void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer *out);
+
+/* For messages: a request's name and key, in `storage`. */
+const char *gavel__writes_text(
+    const gavel__writes *writes, size_t request, char storage[GAVEL__COMMAND_TEXT_SIZE]);
 
 /* Once composed: the only request at a place; SIZE_MAX: none, or several. */
 size_t gavel__writes_request_at(const gavel__writes *writes, size_t place);

@@ -103,6 +103,7 @@ static void expect_error(live_rig *rig, gavel_command command, const char *words
     cr_expect(gavel_is_committed(&outcome));
     cr_expect(live_contains(outcome.message, words), "%s", outcome.message);
     cr_expect(live_contains(outcome.message, "write 2 of 3"), "%s", outcome.message);
+    cr_expect(live_contains(outcome.message, " \"key\""), "%s", outcome.message);
     cr_assert_eq(outcome.n_replies, 3);
     cr_expect_eq(outcome.replies[0].type, GAVEL_REPLY_STATUS);
     cr_expect_eq(outcome.replies[1].type, GAVEL_REPLY_ERROR);
@@ -151,6 +152,7 @@ Test(replies, a_right_lost_between_multi_and_exec_is_told)
             .body = lose_a_right_inside_exec, .keys = &(gavel_bytes){KEY.data, 3}, .n_keys = 1});
     cr_expect_eq(outcome.status, GAVEL_COMMITTED_WITH_ERRORS, "%s", outcome.message);
     cr_expect(live_contains(outcome.message, "NOPERM"), "%s", outcome.message);
+    cr_expect(live_contains(outcome.message, ": APPEND \"key\""), "%s", outcome.message);
     cr_expect_eq(server_int(server, "EXISTS", "key", NULL), 0);
     cr_expect(live_is_usable(&rig));
     live_end(&rig);
@@ -162,6 +164,7 @@ static void expect_rejected(live_rig *rig, gavel_command command, const char *wo
     cr_expect_eq(outcome.status, GAVEL_REJECTED, "%s", outcome.message);
     cr_expect(live_contains(outcome.message, words), "%s", outcome.message);
     cr_expect(live_contains(outcome.message, "write 2 of 3"), "%s", outcome.message);
+    cr_expect(live_contains(outcome.message, " \"key\""), "%s", outcome.message);
     cr_expect_null(outcome.replies);
     cr_expect_eq(server_int(rig->server, "EXISTS", "first", "last", NULL), 0);
     cr_expect(live_is_usable(rig));

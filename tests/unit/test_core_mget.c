@@ -198,7 +198,7 @@ Test(core_mget, an_error_of_one_key_is_told_to_those_who_read_it)
     says(&s, 0, "OK, [\"1\", \"1\", nil, \"1\", nil]");
     hears(&s, 0, "UNWATCH / WATCH a b c d e / GET a / GET b / GET c / GET d / GET e");
     says(&s, 0, "OK, OK, \"1\", \"1\", -WRONGTYPE of c, \"1\", nil");
-    ends_saying(&s, &a[2], GAVEL_REJECTED, "WRONGTYPE of c; key: \"c\"");
+    ends_saying(&s, &a[2], GAVEL_REJECTED, "WRONGTYPE of c: GET \"c\"");
     hears(&s, 0, "MULTI / MSET a 2 b 2 d 2 e 1 / EXEC");
     says(&s, 0, "OK, QUEUED, [OK]");
     for (size_t i = 0; i < 5; i++) {

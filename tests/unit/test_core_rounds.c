@@ -213,7 +213,7 @@ Test(core_rounds, a_mistake_in_a_body_is_told_and_nothing_is_written)
     } cases[] = {
         {"ADD a 1", "\"x\"", GAVEL_INVALID, "not a 64-bit integer; key: \"a\""},
         {"INT a", "\"01\"", GAVEL_INVALID, "not a 64-bit integer; key: \"a\""},
-        {"GET a", "-WRONGTYPE of a", GAVEL_REJECTED, "WRONGTYPE of a; key: \"a\""},
+        {"GET a", "-WRONGTYPE of a", GAVEL_REJECTED, "WRONGTYPE of a: GET \"a\""},
         {"WRITE WATCH a", "nil", GAVEL_INVALID, "\"WATCH\" is no command for a body"},
         {"WRITE exec a", "nil", GAVEL_INVALID, "\"exec\" is no command for a body"},
         {"QUERY Select 1", "nil", GAVEL_INVALID, "\"Select\" is no command for a body"},
@@ -539,7 +539,7 @@ Test(core_rounds, a_refused_command_harms_only_the_one_that_brought_it)
     hears(&s, 0, "MULTI / SET a 1 / SET b 1 / APPEND b / SET c 1 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, -ERR unknown command, QUEUED, QUEUED");
     says(&s, 0, "-EXECABORT Transaction discarded because of previous errors.");
-    ends_saying(&s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command");
+    ends_saying(&s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command: APPEND \"b\"");
     hears(&s, 0, "WATCH a c m0");
     says(&s, 0, "OK");
     hears(&s, 0, "MULTI / MSET a 1 c 1 / INCR m0 / EXEC");
@@ -566,7 +566,7 @@ Test(core_rounds, a_refusal_that_names_nobody_is_narrowed_down)
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
     says(&s, 0, "-NOPERM this user has no permissions to access one of the keys");
-    ends_saying(&s, &b, GAVEL_REJECTED, "WATCH was refused: NOPERM");
+    ends_saying(&s, &b, GAVEL_REJECTED, "WATCH \"b\" was refused: NOPERM");
     stage_close(&s);
 }
 

@@ -74,7 +74,7 @@ Test(core_snapshots, a_write_is_refused_and_an_error_is_told)
     hears(&s, 0, "MULTI / GET a / GET b / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [-WRONGTYPE of a, nil]");
     ends_saying(&s, &a, GAVEL_INVALID, "a write in a read-only transaction; key: \"a\"");
-    ends_saying(&s, &b, GAVEL_REJECTED, "WRONGTYPE of a");
+    ends_saying(&s, &b, GAVEL_REJECTED, "WRONGTYPE of a: GET \"a\"");
     stage_close(&s);
 }
 
@@ -170,5 +170,19 @@ Test(core_snapshots, a_lost_link_is_only_a_fault)
     link_down(&s, 0);
     is_in(&s, &a, GAVEL__TX_PAUSED);
     cr_assert_eq(s.engine.context.stats.n_in_doubt, 0);
+    stage_close(&s);
+}
+
+/* Alone with its reads, it is told which. */
+Test(core_snapshots, a_refused_read_of_several_is_named)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = reader("a h.f c", "GET a");
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "MULTI / GET a / HGET h f / GET c / EXEC");
+    says(&s, 0, "OK, QUEUED, -NOPERM no, QUEUED, -EXECABORT Transaction discarded");
+    ends_saying(&s, &a, GAVEL_REJECTED, "HGET \"h\" was refused: NOPERM no");
     stage_close(&s);
 }

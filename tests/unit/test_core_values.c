@@ -156,7 +156,7 @@ Test(core_values, what_was_read_as_another_type_is_not_counted)
     link_up(&s, 0);
     hears(&s, 0, "WATCH s / GET s");
     says(&s, 0, "OK, -WRONGTYPE Operation against a key");
-    ends_saying(&s, &a, GAVEL_REJECTED, "WRONGTYPE Operation against a key; key: \"s\"");
+    ends_saying(&s, &a, GAVEL_REJECTED, "WRONGTYPE Operation against a key: GET \"s\"");
     stage_close(&s);
 }
 

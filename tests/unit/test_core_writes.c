@@ -234,6 +234,27 @@ Test(core_writes, a_write_to_a_field_is_sure_where_a_hash_or_nothing_is_known)
 
 /* ---- Commands, rollback -------------------------------------------------------------------- */
 
+/* For messages: with the key wherever it stands, or none. */
+Test(core_writes, a_command_is_told_by_its_name_and_key)
+{
+    static const char long_text[300] = {'x'};
+    desk d;
+    open(&d);
+    set(&d, &d.a, "1");
+    gavel_bytes args[] = {
+        GAVEL_STR("EVAL"), {long_text, sizeof(long_text)}, GAVEL_STR("1"), GAVEL_STR("k\n")};
+    gavel__command command = {
+        .args = args, .n_args = 4, .n_keys = 1, .first_key = 3, .key_step = 1};
+    cr_assert(gavel__writes_add_command(&d.writes, &command));
+    command.n_keys = 0;
+    cr_assert(gavel__writes_add_command(&d.writes, &command));
+    char text[GAVEL__COMMAND_TEXT_SIZE];
+    cr_assert_str_eq(gavel__writes_text(&d.writes, 0, text), "SET \"a\"");
+    cr_assert_str_eq(gavel__writes_text(&d.writes, 1, text), "EVAL \"k\\x0a\"");
+    cr_assert_str_eq(gavel__writes_text(&d.writes, 2, text), "EVAL");
+    close(&d);
+}
+
 Test(core_writes, the_commands_are_encoded_in_order)
 {
     desk d;
@@ -243,7 +264,9 @@ Test(core_writes, the_commands_are_encoded_in_order)
     hset(&d, &d.h, "f", "v");
     hdel(&d, &d.h, "");
     gavel_bytes args[] = {GAVEL_STR("INCR"), GAVEL_STR("a")};
-    cr_assert(gavel__writes_add_command(&d.writes, args, 2));
+    gavel__command command = {
+        .args = args, .n_args = 2, .n_keys = 1, .first_key = 1, .key_step = 1};
+    cr_assert(gavel__writes_add_command(&d.writes, &command));
     has_commands(&d,
         "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n"
         "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"
