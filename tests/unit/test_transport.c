@@ -385,7 +385,7 @@ static gavel__link *create_link(void)
         .connect_timeout_us = 1000000,
         .command_timeout_us = 1000000,
         .max_reply_bytes = 1 << 20};
-    gavel__link_events events = {on_up, on_reply, on_down, NULL, on_closing};
+    gavel__link_events events = {on_up, on_reply, on_down, NULL, on_closing, NULL};
     return gavel__link_create(&config, &events);
 }
 
