@@ -112,8 +112,8 @@ Test(core_limits, the_deadlines_message_names_the_last_fault)
     says(&s, 0, "-LOADING data, -LOADING data");
     is_in(&s, &a, GAVEL__TX_PAUSED);
     advance(&s, 100000);
-    ends_saying(
-        &s, &a, GAVEL_DEADLINE, "100 ms passed; the last fault: WATCH \"a\" was refused: LOADING data");
+    ends_saying(&s, &a, GAVEL_DEADLINE,
+        "100 ms passed; the last fault: WATCH \"a\" was refused: LOADING data");
     stage_close(&s);
 }
 

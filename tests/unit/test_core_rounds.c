@@ -539,7 +539,8 @@ Test(core_rounds, a_refused_command_harms_only_the_one_that_brought_it)
     hears(&s, 0, "MULTI / SET a 1 / SET b 1 / APPEND b / SET c 1 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, -ERR unknown command, QUEUED, QUEUED");
     says(&s, 0, "-EXECABORT Transaction discarded because of previous errors.");
-    ends_saying(&s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command: APPEND \"b\"");
+    ends_saying(
+        &s, &b, GAVEL_REJECTED, "write 2 of 2 was refused: ERR unknown command: APPEND \"b\"");
     hears(&s, 0, "WATCH a c m0");
     says(&s, 0, "OK");
     hears(&s, 0, "MULTI / MSET a 1 c 1 / INCR m0 / EXEC");
