@@ -252,7 +252,7 @@ GAVEL_EXPORT void gavel_close(gavel_client *client);
 /*
  * Runs a transaction and returns its outcome, by the deadline. Blocks; any thread; `transaction`
  * and what it points to need to live only during the call. On an attached client, in a body and in
- * a hook it returns INVALID at once, and so it does for NULL. With keep_replies, pass the outcome
+ * a hook it returns INVALID at once, and so it does for a NULL. With keep_replies, pass the outcome
  * to gavel_outcome_clear. The thread must not be cancelled (pthread_cancel) in here.
  */
 GAVEL_EXPORT gavel_outcome gavel_run(gavel_client *client, const gavel_transaction *transaction);
@@ -270,9 +270,9 @@ typedef uint64_t gavel_ticket;
 /*
  * Starts a transaction on an attached client and returns its ticket. `done` is called exactly
  * once, later, also for a transaction that is INVALID. Returns 0, and will not call `done`, only
- * when there was no memory or the call was not allowed: a blocking or closing client, another
- * process than the opener, inside a body or a hook; the log says which. A client with work in
- * flight keeps ev_run from returning, or gavel_turn says true; one without does not.
+ * when there was no memory or the call was not allowed: a blocking or closing client, none, no
+ * `done`, another process than the opener, inside a body or a hook; the log says which. A client
+ * with work in flight keeps ev_run from returning, or gavel_turn says true; one without does not.
  */
 GAVEL_EXPORT gavel_ticket gavel_submit(
     gavel_client *client, const gavel_transaction *transaction, gavel_done *done);

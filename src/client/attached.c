@@ -20,6 +20,10 @@ gavel_ticket gavel_submit(
 {
     if (!admit(client, "gavel_submit"))
         return 0;
+    if (done == NULL) {
+        gavel__client_log(client, GAVEL_LOG_WARNING, "gavel_submit: there is no callback (NULL)");
+        return 0;
+    }
     gavel__transaction *submitted =
         gavel__engine_submit(&client->engine, transaction, gavel__client_now_us(client));
     if (submitted == NULL) {

@@ -496,7 +496,8 @@ static bool on_turn(void *owner)
 void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats)
 {
     *ret_stats = (gavel_stats){.n_attempts = 0};
-    if (gavel__guard_is_inside() || client->fork_generation != gavel__fork_generation())
+    if (client == NULL || gavel__guard_is_inside() ||
+        client->fork_generation != gavel__fork_generation())
         return;
     if (client->platform.is_blocking)
         pthread_mutex_lock(&client->mutex);

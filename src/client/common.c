@@ -10,6 +10,8 @@ const char *gavel__client_refusal(const gavel_client *client, bool wants_blockin
 {
     if (gavel__guard_is_inside())
         return "called from inside a body or a hook";
+    if (client == NULL)
+        return "there is no client (NULL): look at what gavel_open said";
     if (client->fork_generation != gavel__fork_generation())
         return "the client was opened by another process";
     if (wants_blocking != client->platform.is_blocking)

@@ -11,7 +11,8 @@
 
 static const char *refusal_of(const gavel_client *client, bool wants_blocking)
 {
-    if (!gavel__guard_is_inside() && client->fork_generation == gavel__fork_generation() &&
+    if (client != NULL && !gavel__guard_is_inside() &&
+        client->fork_generation == gavel__fork_generation() &&
         client->platform.is_blocking != wants_blocking)
         return wants_blocking ? "the client is not a blocking one: use gavel_lock_begin_..."
                               : "the client is a blocking one: use the calls that block";
@@ -66,6 +67,8 @@ gavel_lock_outcome gavel_lock_acquire(gavel_client *client, const gavel_lock_req
 {
     gavel__lock_waiter waiter = {.base = {.is_done = false}};
     const char *refusal = refusal_of(client, true);
+    if (refusal == NULL && request == NULL)
+        refusal = "there is no request (NULL)";
     if (refusal != NULL) {
         settle(&waiter, GAVEL_LOCK_INVALID, refusal);
         return waiter.outcome;
@@ -169,6 +172,11 @@ gavel_ticket gavel_lock_begin_acquire(
 {
     if (!admit(client, "gavel_lock_begin_acquire"))
         return 0;
+    if (request == NULL) {
+        gavel__client_log(
+            client, GAVEL_LOG_WARNING, "gavel_lock_begin_acquire: there is no request (NULL)");
+        return 0;
+    }
     gavel__client_make_locks(client);
     gavel__lock_caller caller = caller_of(client, NULL, done, request->user);
     gavel_lock *lock =

@@ -57,7 +57,7 @@ bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *
 
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
 {
-    if (client->hooks.on_log == NULL || (int)level < client->log.least)
+    if (client == NULL || client->hooks.on_log == NULL || (int)level < client->log.least)
         return;
     char line[GAVEL__LOG_SIZE];
     gavel__format(line, sizeof(line), "%s: ", client->address.label);

@@ -5,6 +5,7 @@
 #include "tools.h"
 
 #include <criterion/criterion.h>
+#include <ev.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -360,6 +361,36 @@ Test(misuse, a_blocking_client_takes_no_submissions)
     cr_expect_eq(gavel_submit(rig.client, &request, note_done), 0);
     cr_expect_not(gavel_cancel(rig.client, 1));
     cr_expect(live_is_usable(&rig));
+    live_end(&rig);
+}
+
+Test(misuse, no_client_and_no_callback)
+{
+    gavel_bytes key = KEY;
+    gavel_transaction request = {.body = live_add_one, .user = &key, .keys = &key, .n_keys = 1};
+    gavel_outcome outcome = gavel_run(NULL, &request);
+    cr_expect_eq(outcome.status, GAVEL_INVALID);
+    cr_expect(live_contains(outcome.message, "gavel_open"), "%s", outcome.message);
+    cr_expect_eq(gavel_submit(NULL, &request, note_done), 0);
+    cr_expect_not(gavel_cancel(NULL, 1));
+    gavel_stats stats;
+    gavel_read_stats(NULL, &stats);
+    gavel_lock_request lock = {.name = KEY};
+    gavel_lock_outcome got = gavel_lock_acquire(NULL, &lock);
+    cr_expect_eq(got.status, GAVEL_LOCK_INVALID);
+    cr_expect(live_contains(got.message, "gavel_open"), "%s", got.message);
+    cr_expect_eq(gavel_lock_begin_acquire(NULL, &lock, NULL), 0);
+
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    live_rig rig = live_begin(NULL, &(gavel_config){.loop = loop});
+    cr_expect_eq(gavel_submit(rig.client, &request, NULL), 0);
+    cr_expect_eq(gavel_lock_begin_acquire(rig.client, NULL, NULL), 0);
+    live_end(&rig);
+    ev_loop_destroy(loop);
+
+    rig = live_begin(NULL, NULL);
+    got = gavel_lock_acquire(rig.client, NULL);
+    cr_expect(live_contains(got.message, "no request"), "%s", got.message);
     live_end(&rig);
 }
 
