@@ -60,12 +60,14 @@ typedef struct gavel_command {
 #define GAVEL_NO_KEYS SIZE_MAX
 
 /*
- * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command that gavel knows. For C; lives
- * as long as the block it stands in.
+ * GAVEL_COMMAND(GAVEL_STR("ZADD"), board, score, bidder): a command that gavel knows. Lives as long
+ * as the block it stands in. For C; for C++ there is gavel::command in gavel/gavel.hpp.
  */
+#ifndef __cplusplus
 #define GAVEL_COMMAND(...)                                                                         \
     ((gavel_command){.args = (const gavel_bytes[]){__VA_ARGS__},                                   \
         .n_args = sizeof((const gavel_bytes[]){__VA_ARGS__}) / sizeof(gavel_bytes)})
+#endif
 
 /* ---- Texts --------------------------------------------------------------------------------- */
 
