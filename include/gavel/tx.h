@@ -201,8 +201,8 @@ GAVEL_EXPORT bool gavel_append(gavel_tx *tx, gavel_bytes key, gavel_bytes bytes)
  * INCRBY key by; `by` may be negative, and what is not there counts from 0. This does not read: two
  * who only count are not in each other's way. Whoever wants to know the sum reads the key, before
  * or afterwards (gavel_get_int): that is a read like any other, and it sees the sum. Where the
- * value is known and is no integer, or the sum would not fit in 64 bits, the attempt is INVALID;
- * where it is not known, the server finds out, and the outcome is COMMITTED_WITH_ERRORS.
+ * value was read or written by this attempt and is no integer, or the sum would not fit in 64 bits,
+ * the attempt is INVALID; else the server finds out, and the outcome is COMMITTED_WITH_ERRORS.
  */
 GAVEL_EXPORT bool gavel_incr(gavel_tx *tx, gavel_bytes key, int64_t by);
 

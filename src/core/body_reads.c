@@ -175,18 +175,27 @@ static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *
     return found;
 }
 
+/* Whether the reply to it is there, whatever the overlay says. */
+static bool is_fetched(const gavel_tx *tx, const gavel__command *command)
+{
+    const gavel__read *read = gavel__transaction_find_read(tx->transaction, command);
+    return read != NULL && read->reply != NULL;
+}
+
+/* Whether others are in the round must not decide what is known: hence what they wrote only counts
+ * where this body has read the value, and then as for a read. */
 gavel_found gavel__body_foresee(
     gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel__foresight *ret_foresight)
 {
     gavel_bytes storage[3];
     question asked = about_value(storage, key, field);
     gavel__sight sight = look(tx, &asked);
-    if (is_unsettled(tx, &sight))
+    bool is_own_root = sight.root != NULL && sight.root->writer == tx->transaction;
+    if (!is_own_root && !is_fetched(tx, &asked.command))
         return GAVEL_NOT_YET;
-    if (sight.overlay == GAVEL__OVERLAY_BASE) {
-        const gavel__read *read = gavel__transaction_find_read(tx->transaction, &asked.command);
-        if (read == NULL || read->reply == NULL)
-            return GAVEL_NOT_YET;
+    if (is_unsettled(tx, &sight)) {
+        tx->is_deferred |= !is_own_root;
+        return GAVEL_NOT_YET;
     }
     *ret_foresight = (gavel__foresight){
         .is_sure = sight.root == NULL || sight.root->is_sure,

@@ -175,8 +175,8 @@ Test(core_values, others_in_the_round_see_what_it_will_come_to)
         {"SETPX n 3 50", "GET n; COUNT n 1; GET n", "n=3 n=4 "}, {"EXPIRE n 50", "GET n", "n=7 "},
         {"DEL n; COUNT n 1", "GET n", "n=1 "}, {"HCOUNT n f 1", "GET n", NULL},
         {"WRITE INCR n", "GET n", NULL},
-        {"WRITE INCR n", "COUNT n 1", ""}, /* blind: it need not know */
-        {"SET n z", "COUNT n 1", NULL},    /* would fail: not before the first one is made */
+        {"WRITE INCR n", "COUNT n 1", NULL}, /* it was to be read */
+        {"SET n z", "COUNT n 1", NULL},      /* would fail: not before the first one is made */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;
@@ -215,5 +215,24 @@ Test(core_values, a_counter_that_will_fail_changes_nothing_for_others)
     says(&s, 0, "OK, QUEUED, QUEUED, [-ERR value is not an integer or out of range, OK]");
     ends_saying(&s, &a, GAVEL_COMMITTED_WITH_ERRORS, "not an integer");
     ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* Who has not read counts blindly, whatever others in the round have written: as it would alone. */
+Test(core_values, a_counter_does_not_ask_others_in_the_round)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.keys = "n", .plays = "SET n z"};
+    actor b = {.keys = "n", .plays = "COUNT n 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH n");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET n z / INCRBY n 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, -ERR value is not an integer or out of range]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    ends_saying(&s, &b, GAVEL_COMMITTED_WITH_ERRORS, "not an integer");
     stage_close(&s);
 }
