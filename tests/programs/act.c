@@ -161,6 +161,28 @@ static bool take_read(act *self, gavel_tx *tx, const batch_step *step)
     return found != GAVEL_NOT_YET;
 }
 
+/* A typed write that changes what is there, by the command that it is. */
+static bool change(gavel_tx *tx, const gavel_command *command)
+{
+    const gavel_bytes *words = command->args;
+    int64_t number = 0;
+    (void)gavel__parse_int(words[command->n_args - 1], &number);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("INCRBY")))
+        return gavel_incr(tx, words[1], number);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("HINCRBY")))
+        return gavel_hincr(tx, words[1], words[2], number);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("APPEND")))
+        return gavel_append(tx, words[1], words[2]);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("PEXPIRE")))
+        return gavel_expire_ms(tx, words[1], (uint64_t)number);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("PERSIST")))
+        return gavel_persist(tx, words[1]);
+    if (gavel__bytes_equal(words[0], GAVEL_STR("DEL")))
+        return gavel_del_many(tx, words + 1, command->n_args - 1);
+    return command->n_args == 4 ? gavel_set_keep(tx, words[1], words[2])
+                                : gavel_set_px(tx, words[1], words[2], (uint64_t)number);
+}
+
 static bool write_step(gavel_tx *tx, const batch_step *step, int64_t value)
 {
     gavel_bytes words[STEP_MAX_WORDS];
@@ -178,6 +200,8 @@ static bool write_step(gavel_tx *tx, const batch_step *step, int64_t value)
         return gavel_hset_int(tx, words[1], words[2], value);
     case STEP_HDEL:
         return gavel_hdel(tx, words[1], words[2]);
+    case STEP_CHANGE:
+        return change(tx, &command);
     default: /* WRITE, REFUSED */
         return gavel_write(tx, &command);
     }

@@ -88,6 +88,16 @@ static const step_form forms[] = {
     {STEP_HSET_INT, HASH, 1, false, {"HSET", "K", "F", "V"}},
     {STEP_HSET, HASH, 1, false, {"HSET", "K", "F", "V"}},
     {STEP_HDEL, HASH, 1, false, {"HDEL", "K", "F"}},
+    {STEP_CHANGE, INT, 1, false, {"INCRBY", "K", "N"}},
+    {STEP_CHANGE, INT, 1, false, {"INCRBY", "K", "N"}},
+    {STEP_CHANGE, HASH, 1, false, {"HINCRBY", "K", "F", "N"}},
+    {STEP_CHANGE, TEXT, 1, false, {"APPEND", "K", "V"}},
+    {STEP_CHANGE, TEXT, 1, false, {"APPEND", "K", "V"}},
+    {STEP_CHANGE, INT | TEXT, 1, false, {"SET", "K", "N", "PX", "1000000"}},
+    {STEP_CHANGE, INT | TEXT, 1, false, {"SET", "K", "N", "KEEPTTL"}},
+    {STEP_CHANGE, ANY, 1, false, {"PEXPIRE", "K", "1000000"}},
+    {STEP_CHANGE, ANY, 1, false, {"PERSIST", "K"}},
+    {STEP_CHANGE, ANY, 2, false, {"DEL", "K", "O"}},
     {STEP_WRITE, INT, 1, false, {"INCR", "K"}},
     {STEP_WRITE, INT, 1, false, {"INCRBY", "K", "N"}},
     {STEP_WRITE, INT, 1, false, {"DECR", "K"}},
@@ -408,12 +418,12 @@ program_batch batch_draw(uint64_t seed, bool is_real)
 static void say_step(gavel__buffer *text, const batch_step *self)
 {
     static const char *const names[] = {"get", "get_int", "hget", "hget_int", "query", "set",
-        "set_int", "del", "hset", "hset_int", "hdel", "write", "refused", "result", "abort",
-        "retry", "steering", "too long", "bare again", "no verdict"};
+        "set_int", "del", "hset", "hset_int", "hdel", "change", "write", "refused", "result",
+        "abort", "retry", "steering", "too long", "bare again", "no verdict"};
     static const char *const whens[] = {"", "if odd: ", "if even: "};
     prose_say(text, "    %s%s", whens[self->when], names[self->kind]);
-    for (size_t i = self->kind == STEP_QUERY || self->kind >= STEP_WRITE ? 0 : 1; i < self->n_words;
-         i++) {
+    for (size_t i = self->kind == STEP_QUERY || self->kind >= STEP_CHANGE ? 0 : 1;
+         i < self->n_words; i++) {
         bool is_computed =
             i + 1 == self->n_words && (self->kind == STEP_SET_INT || self->kind == STEP_HSET_INT);
         prose_say(text, " ");

@@ -30,6 +30,7 @@ typedef enum step_kind {
     STEP_HSET,
     STEP_HSET_INT,
     STEP_HDEL,
+    STEP_CHANGE, /* a typed write that changes what is there */
     STEP_WRITE,
     STEP_REFUSED, /* a write that the server refuses to queue */
     STEP_RESULT,  /* sets the result: what was read */
