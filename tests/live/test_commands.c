@@ -307,6 +307,33 @@ Test(commands, no_key_of_a_write_is_overlooked)
     attached_end(&rig);
 }
 
+static gavel_verdict restock(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("MSET"), GAVEL_STR("log"), GAVEL_STR("x"),
+                        GAVEL_STR("counter"), GAVEL_STR("100")));
+    return GAVEL_COMMIT;
+}
+
+/* Whoever reads after a body that has only written, and the key not first, sees what it wrote. */
+Test(commands, a_write_of_a_second_key_is_seen)
+{
+    attached_rig rig = attached_begin(NULL);
+    server_do(rig.live.server, "SET", "counter", "5", NULL);
+    gavel_read read = {.key = GAVEL_STR("counter")};
+    gavel_transaction requests[] = {
+        {.body = restock}, {.body = add_by_set, .reads = &read, .n_reads = 1}};
+    int n_committed = 0;
+    for (size_t i = 0; i < 2; i++) {
+        requests[i].user = &n_committed;
+        cr_assert_neq(gavel_submit(rig.live.client, &requests[i], count_committed), 0);
+    }
+    ev_run(rig.loop, 0);
+    cr_expect_eq(n_committed, 2);
+    cr_expect_eq(attached_value_of(&rig, "counter"), 101);
+    attached_end(&rig);
+}
+
 /* ---- What cannot be watched ---------------------------------------------------------------- */
 
 static gavel_verdict look_at_all(gavel_tx *tx, void *user)
