@@ -94,7 +94,8 @@ static size_t count_keys(void *user)
     redisReply *keys = server_command(self->server, "KEYS", "*", NULL);
     size_t n = 0;
     for (size_t i = 0; i < keys->elements; i++)
-        n += strncmp(keys->element[i]->str, "gavel:m:", strlen("gavel:m:")) != 0;
+        n += strncmp(keys->element[i]->str, "gavel:m:", strlen("gavel:m:")) != 0 &&
+             strncmp(keys->element[i]->str, "gavel:gate:", strlen("gavel:gate:")) != 0;
     freeReplyObject(keys);
     return n;
 }

@@ -8,6 +8,11 @@
 void act_begin(act *self, const batch_program *program)
 {
     *self = (act){.program = program, .told = prose_begin()};
+    gavel__format(self->log_number, sizeof self->log_number, "%d", program->number);
+    self->log = (batch_step){.kind = STEP_WRITE,
+        .words = {"RPUSH", batch_log, self->log_number},
+        .n_words = 3,
+        .n_keys = 1};
 }
 
 void act_end(act *self)
@@ -72,7 +77,9 @@ static gavel_command command_of(const batch_step *step, gavel_bytes words[STEP_M
 {
     for (size_t i = 0; i < step->n_words; i++)
         words[i] = word(step, i);
-    return (gavel_command){.args = words, .n_args = step->n_words, .n_keys = step->n_keys};
+    return (gavel_command){.args = words,
+        .n_args = step->n_words,
+        .n_keys = step->n_keys > 0 ? step->n_keys : GAVEL_NO_KEYS};
 }
 
 /* A typed read; the value as text, which is in `storage` or lives until the body returns. */
@@ -217,6 +224,11 @@ static void take_write(act *self, gavel_tx *tx, const batch_step *step)
     note(self, is_written ? GAVEL_STR("written; ") : GAVEL_STR("not written; "));
 }
 
+void act_add_log(act *self)
+{
+    self->writes[self->n_writes++] = (act_write){&self->log, 0};
+}
+
 size_t act_compose(
     const act_write *write, gavel_bytes args[STEP_MAX_WORDS], char storage[GAVEL__INT_SIZE])
 {
@@ -259,11 +271,13 @@ static bool take_other(act *self, gavel_tx *tx, const batch_step *step, gavel_ve
     }
 }
 
-static gavel_verdict commit(const act *self, gavel_tx *tx)
+static gavel_verdict commit(act *self, gavel_tx *tx)
 {
     bool would_write = self->n_writes > 0 || self->program->id != NULL;
     if (self->is_trial && would_write && !self->is_refused)
         return gavel_abort(tx, ACT_WOULD_WRITE);
+    if (would_write && self->program->is_logged && write_step(tx, &self->log, 0))
+        act_add_log(self);
     return GAVEL_COMMIT;
 }
 
@@ -322,7 +336,7 @@ static bool is_declared(const act_request *request, gavel_bytes key, bool is_spa
     }
     for (size_t i = 0; is_sparing && i < transaction->n_reads; i++) {
         const gavel_command *command = &request->commands[i];
-        for (size_t k = 1; k <= command->n_keys; k++) {
+        for (size_t k = 1; k <= command->n_keys && k < command->n_args; k++) {
             if (gavel__bytes_equal(command->args[k], key))
                 return true;
         }
@@ -344,7 +358,7 @@ void act_prepare(act *self, act_request *ret_request)
     *ret_request = (act_request){.transaction = {.body = run,
                                      .user = self,
                                      .deadline_ms = 20000,
-                                     .max_attempts = program->max_attempts,
+                                     .max_conflicts = program->max_conflicts,
                                      .is_read_only = program->is_read_only,
                                      .is_solo = program->is_solo,
                                      .keep_replies = program->keep_replies,
@@ -352,11 +366,11 @@ void act_prepare(act *self, act_request *ret_request)
                                      .digest = gavel_str(program->digest)}};
     for (size_t i = 0; i < program->n_steps; i++) {
         const batch_step *step = &program->steps[i];
-        if (step_is_read(step) && step->is_declared)
+        if (step_is_read(step) && step->is_declared && !program->is_terse)
             declare_read(ret_request, step);
     }
     for (size_t i = 0; i < program->n_steps; i++) {
-        if (step_is_write(&program->steps[i]))
+        if (step_is_write(&program->steps[i]) && !program->is_blind)
             declare_keys(ret_request, &program->steps[i], program->is_sparing);
     }
     gavel_transaction *transaction = &ret_request->transaction;

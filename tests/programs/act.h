@@ -34,11 +34,14 @@ typedef struct act {
     /* Of the body's last run. */
     gavel_bytes trace; /* what it read and did; in `trace_text` */
     char trace_text[ACT_TRACE_SIZE];
-    uint64_t hash; /* of the whole trace */
-    int64_t last;  /* the integer that was read last, else 0 */
-    act_write writes[PROGRAM_MAX_STEPS];
+    uint64_t hash;                           /* of the whole trace */
+    int64_t last;                            /* the integer that was read last, else 0 */
+    act_write writes[PROGRAM_MAX_STEPS + 1]; /* the log's, if any, is the last one */
     size_t n_writes;
     bool is_refused; /* it has written what the server refuses */
+
+    batch_step log; /* of a logged one: the command that appends to the log */
+    char log_number[16];
 
     size_t n_told;
     gavel_status status;
@@ -67,6 +70,9 @@ void act_prepare(act *self, act_request *ret_request);
  * CONFLICT, which counts; and what the body has seen where the id alone may have decided.
  */
 void act_tell(act *self, const gavel_outcome *outcome);
+
+/* Of a logged one: notes that it also appends to the log. */
+void act_add_log(act *self);
 
 /* The command of a write as the server gets it; returns the number of arguments. */
 size_t act_compose(

@@ -23,7 +23,8 @@
 const char *const batch_keys[] = {"int0{t}", "int1{t}", "text0{t}", "hash0{t}", "hash1{t}",
     "list0{t}", "set0{t}", "zset0{t}", NULL};
 const char *const batch_fields[] = {"f0", "f1", "f2", NULL};
-const char *const batch_ids[] = {"a", "b", "c", NULL};
+const char *const batch_ids[] = {"a{t}", "b{t}", "c{t}", NULL};
+const char batch_log[] = "log{t}";
 
 static const char *const values[] = {
     "v", "some words", "", "a\r\nb", "12", "-7", "012", "\x01\xff"};
@@ -74,6 +75,7 @@ static const step_form forms[] = {
     {STEP_QUERY, SET, 1, false, {"SISMEMBER", "K", "F"}},
     {STEP_QUERY, SET, 1, false, {"SCARD", "K"}},
     {STEP_QUERY, LIST | SET | ZSET, 1, true, {"SORT", "K", "ALPHA"}},
+    {STEP_QUERY, ANY, 0, false, {"ECHO", "V"}},
     {STEP_QUERY, ZSET, 1, false, {"ZSCORE", "K", "F"}},
     {STEP_QUERY, ZSET, 1, false, {"ZRANGE", "K", "0", "-1", "WITHSCORES"}},
     {STEP_SET_INT, INT, 1, false, {"SET", "K", "V"}},
@@ -115,6 +117,7 @@ static const step_form forms[] = {
     {STEP_WRITE, ANY, 2, false, {"UNLINK", "K", "O"}},
     {STEP_WRITE, ANY, 2, true, {"RENAME", "K", "O"}},
     {STEP_WRITE, ANY, 2, true, {"COPY", "K", "O", "REPLACE"}},
+    {STEP_WRITE, ANY, 0, true, {"PUBLISH", "F", "V"}},
     {STEP_WRITE, HASH, 1, false, {"HINCRBY", "K", "F", "N"}},
     {STEP_WRITE, HASH, 1, false, {"HSET", "K", "F", "V", "F", "N"}},
     {STEP_WRITE, HASH, 1, true, {"HSETNX", "K", "F", "V"}},
@@ -145,7 +148,9 @@ typedef struct painter {
     gavel__random random;
     bool is_real;
     size_t keys[N_FOCUS];
-    size_t n_keys;      /* of these; 0: all keys */
+    size_t n_keys; /* of these; 0: all keys */
+    bool is_blind; /* some programs do not declare what they write */
+    bool has_log;
     uint64_t strays;    /* per mille of the steps: on a key that holds something else */
     uint64_t mistakes;  /* per mille of the steps */
     uint64_t undecided; /* per cent of the steps that are taken always */
@@ -288,9 +293,12 @@ static batch_program draw_program(painter *self)
     batch_program drawn = {
         .is_hasty = happens(self, 1, 2),
         .is_sparing = happens(self, 1, 2),
+        .is_terse = happens(self, 1, 5),
+        .is_blind = self->is_blind && happens(self, 2, 3),
+        .is_logged = self->has_log,
         .is_solo = happens(self, 1, 8),
         .keep_replies = happens(self, 2, 3),
-        .max_attempts = 4, /* against RETRY for ever */
+        .max_conflicts = 5, /* against RETRY for ever */
     };
     draw_steps(self, &drawn);
     if (!has_writes(&drawn))
@@ -366,7 +374,7 @@ static pause_before draw_pause(painter *self, arrival manner)
 
 static batch_program draw_outsider(painter *self)
 {
-    batch_program drawn = {.is_outsider = true, .n_steps = 1};
+    batch_program drawn = {.is_outsider = true, .n_steps = 1, .is_logged = self->has_log};
     do
         drawn.steps[0] = draw_step(self);
     while (!step_is_write(&drawn.steps[0]));
@@ -407,6 +415,8 @@ program_batch batch_draw(uint64_t seed, bool is_real)
     program_batch drawn = {.seed = seed,
         .max_links = 1 + (uint32_t)below(&self, 4),
         .has_no_markers = happens(&self, 1, 3)};
+    self.is_blind = happens(&self, 1, 2);
+    self.has_log = drawn.has_log = self.is_blind && drawn.max_links > 1;
     for (size_t i = 0; i < N_KEYS; i++)
         draw_start_of(&self, &drawn, i);
     draw_programs(&self, &drawn);
@@ -439,8 +449,9 @@ static void say_program(gavel__buffer *text, const batch_program *self)
 {
     static const char *const pauses[] = {
         "", ", after a moment", ", when one more was told", ", when all were told"};
-    prose_say(text, "  #%d%s%s%s%s%s%s%s", self->number, pauses[self->pause],
+    prose_say(text, "  #%d%s%s%s%s%s%s%s%s%s", self->number, pauses[self->pause],
         self->is_outsider ? ", past gavel" : "", self->is_hasty ? ", hasty" : "",
+        self->is_terse ? ", terse" : "", self->is_blind ? ", blind" : "",
         self->is_sparing ? ", sparing" : "", self->is_read_only ? ", read-only" : "",
         self->is_solo ? ", solo" : "", self->keep_replies ? ", replies" : "");
     if (self->id != NULL)

@@ -50,7 +50,7 @@ typedef struct batch_step {
     step_when when;
     const char *words[STEP_MAX_WORDS]; /* the command; of a typed write, as the server gets it */
     size_t n_words;
-    size_t n_keys;    /* from words[1] on */
+    size_t n_keys;    /* from words[1] on; 0: a command without keys */
     int64_t amount;   /* SET_INT, HSET_INT: added to the last integer that was read */
     bool is_declared; /* of a read: fetched in the first round trip */
 } batch_step;
@@ -70,10 +70,13 @@ typedef struct batch_program {
     bool is_outsider; /* no transaction: its only step is run past gavel, while nobody else runs */
     bool is_hasty;    /* returns AGAIN as soon as something is missing, else goes on */
     bool is_sparing;  /* does not declare a key to be written that a declared read names */
+    bool is_terse;    /* declares no reads */
+    bool is_blind;    /* does not declare what it writes */
+    bool is_logged;   /* with what it writes it appends its number to a list, without reading it */
     bool is_read_only;
     bool is_solo;
     bool keep_replies;
-    uint32_t max_attempts;
+    uint32_t max_conflicts;
     const char *id;     /* NULL: none */
     const char *digest; /* NULL: none */
     pause_before pause;
@@ -83,6 +86,7 @@ typedef struct program_batch {
     uint64_t seed;
     uint32_t max_links;
     bool has_no_markers;
+    bool has_log; /* its writers may be made in another order than they are told in */
     char start[START_MAX_LINES][64]; /* commands that make the initial state */
     size_t n_start;
     batch_program programs[BATCH_MAX_PROGRAMS];
@@ -93,6 +97,7 @@ typedef struct program_batch {
 extern const char *const batch_keys[];
 extern const char *const batch_fields[]; /* and members of sets; ended by NULL */
 extern const char *const batch_ids[];    /* ended by NULL */
+extern const char batch_log[];           /* the list of those that have committed, in order */
 
 /* `is_real`: with commands that the simulated server does not know. */
 program_batch batch_draw(uint64_t seed, bool is_real);

@@ -108,6 +108,7 @@ static void on_done(const gavel_outcome *outcome, void *user)
     act_tell(&part->act, outcome);
     play->tally->n_outcomes[outcome->status]++;
     play->tally->n_duplicates += outcome->is_duplicate;
+    play->tally->n_at_once += act_has_written(&part->act) && outcome->n_round_trips == 1;
 }
 
 static void wait_before(batch_play *self, const batch_program *program, size_t n_submitted)
@@ -137,6 +138,8 @@ static void let_outsider_write(batch_play *self, play_part *part)
     part->told_as = self->n_told++;
     part->act.writes[part->act.n_writes++] =
         (act_write){&part->act.program->steps[0], part->act.program->steps[0].amount};
+    if (part->act.program->is_logged)
+        act_add_log(&part->act);
     gavel__buffer_finish(&part->act.told);
     part->act.told = play_bare(part);
     part->act.n_told = 1;
@@ -158,8 +161,54 @@ static void submit(batch_play *self, gavel_client *client, size_t i)
     cr_assert_eq(part->act.n_told, 0, "told before gavel_submit returned");
 }
 
+static const play_part *part_of(const batch_play *self, int number)
+{
+    for (size_t i = 0; i < self->batch->n_programs; i++) {
+        if (self->batch->programs[i].number == number)
+            return &self->parts[i];
+    }
+    cr_assert(false, "#%d is in the log, and nowhere else", number);
+    return NULL;
+}
+
+/* One that was submitted when another had been told comes behind it. */
+static void check_time(const batch_play *self, size_t place)
+{
+    for (size_t i = 0; i < place; i++)
+        cr_assert(self->writers[place]->told_as >= self->writers[i]->n_told_before,
+            "#%d came before what had been told when it was submitted",
+            self->writers[i]->act.program->number);
+}
+
+/* As the server made them: the log says so. Each that was told has its place there, once. */
+static void sort_by_log(batch_play *self)
+{
+    size_t n_writers = 0;
+    for (size_t i = 0; i < self->batch->n_programs; i++)
+        n_writers += act_has_written(&self->parts[i].act);
+    char question[32];
+    gavel__format(question, sizeof question, "LRANGE %s 0 -1", batch_log);
+    for (const char *at = ask(self->world, question, ""); *at != '\0';
+         at += strcspn(at, "\n") + 1) {
+        if (at[0] == '*' || at[0] == '$')
+            continue;
+        const play_part *part = part_of(self, atoi(at));
+        cr_assert(act_has_written(&part->act), "#%s is in the log, and was told otherwise",
+            part->act.log_number);
+        cr_assert_lt(self->n_writers, n_writers, "one is twice in the log");
+        self->writers[self->n_writers++] = part;
+        check_time(self, self->n_writers - 1);
+    }
+    cr_assert_eq(
+        self->n_writers, n_writers, "one was told that it was made, and is not in the log");
+}
+
 static void sort_writers(batch_play *self)
 {
+    if (self->batch->has_log) {
+        sort_by_log(self);
+        return;
+    }
     for (size_t place = 0; place < self->n_told; place++) {
         for (size_t i = 0; i < self->batch->n_programs; i++) {
             const play_part *part = &self->parts[i];
@@ -410,6 +459,7 @@ static void check_tally(const equivalence_tally *tally)
             tally->n_outcomes[expected[i]], 0, "none is %s", gavel_status_name(expected[i]));
     cr_expect_gt(tally->n_outcomes[GAVEL_COMMITTED], n_told / 3);
     cr_expect_gt(tally->n_duplicates, 0);
+    cr_expect_gt(tally->n_at_once, 0);
     cr_expect_lt(tally->n_rounds, n_told / 2, "rounds were hardly shared");
 }
 

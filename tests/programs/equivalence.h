@@ -7,8 +7,10 @@
  * The order in which they are run alone:
  *
  *   - Those that have written something, in the order in which their outcomes were told. A client
- *     never has two writers of one key under way on two links, so this is the order of their
- *     commits wherever that makes a difference to them.
+ *     never has two writers of one key under way on two links, if they have read or declared it, so
+ *     this is the order of their commits wherever that makes a difference to them. Where programs
+ *     do not declare what they write (blind ones, on several links) each also appends its number to
+ *     a list, as blindly: this log is the order of their EXECs, which must hold each exactly once.
  *   - One that has written nothing may stand anywhere between them where it comes to the same, but
  *     not before anything that was told when it was submitted, and not behind anything that was
  *     submitted when it had been told. This is strict serializability. Its place is searched: at a
@@ -38,13 +40,14 @@ typedef struct programs_world {
     void (*wait)(void *self, const size_t *n_told, size_t n); /* until *n_told is n */
     /* Runs a command past gavel; the reply as on the wire, valid until the next call. */
     const char *(*ask)(void *self, const gavel_bytes *args, size_t n_args);
-    size_t (*count_keys)(void *self); /* all but markers */
+    size_t (*count_keys)(void *self); /* all but markers and gates */
 } programs_world;
 
 /* What was played, to see that it was worth playing. */
 typedef struct equivalence_tally {
     size_t n_outcomes[GAVEL_UNKNOWN + 1];
     size_t n_duplicates;
+    size_t n_at_once; /* committed in one round trip */
     size_t n_seeds;
     uint64_t n_rounds; /* that reached EXEC, of programs together */
     uint64_t n_trials; /* to find a place for those that write nothing */

@@ -22,7 +22,7 @@ typedef struct batch_play {
     gavel__buffer *report; /* of the first difference */
     play_part parts[BATCH_MAX_PROGRAMS];
     size_t n_told;
-    const play_part *writers[BATCH_MAX_PROGRAMS]; /* those that have written, as they were told */
+    const play_part *writers[BATCH_MAX_PROGRAMS]; /* those that have written, in order */
     size_t n_writers;
 } batch_play;
 
