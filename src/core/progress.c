@@ -15,7 +15,7 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             break;
         case GAVEL__NEXT_READ:
             gavel__round_write_reads(round, now_us);
-            next = GAVEL__NEXT_WAIT;
+            next = gavel__round_run_when_read(round); /* without markers there may be nothing */
             break;
         case GAVEL__NEXT_RUN:
             if (round->is_narrowing)
@@ -23,6 +23,7 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             next = gavel__round_run(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
+            gavel__round_drop_watch(round, now_us);
             gavel__round_commit(round, now_us);
             next = GAVEL__NEXT_WAIT;
             break;

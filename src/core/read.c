@@ -189,6 +189,16 @@ bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us)
            !gavel__lane_wants_marker(lane, round->rounds->marker_ttl_us, now_us);
 }
 
+void gavel__round_drop_watch(gavel__round *round, int64_t now_us)
+{
+    gavel__lane *lane = round->lane;
+    if (round->reading.is_watched || lane->marker_size > 0)
+        return;
+    size_t size_before = lane->out->size;
+    write_unwatch(round);
+    gavel__lane_end_write(lane, size_before, now_us);
+}
+
 /* ---- Replies -------------------------------------------------------------------------------- */
 
 gavel__next gavel__round_run_when_read(const gavel__round *round)

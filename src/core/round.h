@@ -218,6 +218,10 @@ void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
  * server is known to watch its link's marker already. */
 bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us);
 
+/* Such a round, where there are no markers, watches nothing; what its link still watches from a
+ * prefetch in vain would spoil its EXEC. */
+void gavel__round_drop_watch(gavel__round *round, int64_t now_us);
+
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);
 

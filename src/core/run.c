@@ -107,6 +107,7 @@ static void on_abort(gavel__round *round, const gavel_tx *tx, gavel_status statu
     transaction->outcome.abort_code = status == GAVEL_ABORTED ? tx->abort_code : 0;
     transaction->is_aborted = true;
     transaction->abort_status = status;
+    transaction->first_write = 0; /* an attempt before may have had some */
     transaction->n_writes = 0;
     bool has_id = transaction->id_key.data != NULL;
     if (has_id && status != GAVEL_NOT_SENT && !leave_tombstone(round, transaction)) {

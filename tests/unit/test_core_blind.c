@@ -164,6 +164,29 @@ Test(core_blind, nothing_to_wait_for_without_a_marker)
     stage_close(&s);
 }
 
+/* It would get nil for what others write to a key that is no concern of its. */
+Test(core_blind, what_a_prefetch_in_vain_has_left_watched_does_not_count)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 1});
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.plays = "SET b 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC / WATCH a / GET a");
+    says(&s, 0, "OK, QUEUED, [OK], OK, \"1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    enter(&s, &b);
+    advance(&s, 0);
+    hears(&s, 0, "UNWATCH / MULTI / SET b 1 / EXEC");
+    says(&s, 0, "OK, OK, QUEUED, [OK]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    cr_assert_eq(b.outcome.n_round_trips, 1);
+    stage_close(&s);
+}
+
 /* Plays the first round of a link, which plants its marker. The next one finds it watched. */
 static void plant(stage *s)
 {
