@@ -203,7 +203,7 @@ Test(peers, a_reply_cut_short_ends_the_link)
     const char *const answers[] = {fake_handshake, "+OK\r\n+OK\r\n$5\r\n12", NULL};
     expect_nonsense(answers, true, "closed");
     const char *const none[] = {NULL};
-    expect_nonsense(none, true, "");
+    expect_nonsense(none, true, " during the login");
     const char *const handshake[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", NULL};
     expect_nonsense(handshake, true, "");
 }
