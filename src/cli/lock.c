@@ -312,8 +312,10 @@ static void run_command(job *self)
 
 static int status_of_failure(const job *self, const gavel_lock_outcome *outcome)
 {
-    const char *message =
-        outcome->message[0] != '\0' ? outcome->message : gavel_lock_status_meaning(outcome->status);
+    const gavel__address *address = &self->options->address; /* `what` names it */
+    const char *message = gavel__address_strip(address, outcome->message);
+    if (message[0] == '\0')
+        message = gavel_lock_status_meaning(outcome->status);
     switch (outcome->status) {
     case GAVEL_LOCK_BUSY:
         cli_say("%s: not had in time: %s", self->what, message);
@@ -323,7 +325,7 @@ static int status_of_failure(const job *self, const gavel_lock_outcome *outcome)
         return CLI_USAGE;
     case GAVEL_LOCK_CANCELLED:
         if (self->end_signal == 0)
-            cli_say("%s: no server: %s", self->what, self->trouble);
+            cli_say("%s: no server: %s", self->what, gavel__address_strip(address, self->trouble));
         return CLI_NO_SERVER;
     case GAVEL_LOCK_HELD:
     case GAVEL_LOCK_RELEASED:

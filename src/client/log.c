@@ -71,17 +71,6 @@ void gavel__client_log(gavel_client *client, gavel_log_level level, const char *
     gavel__guard_leave();
 }
 
-/* A message without the server, which the line begins with. */
-static const char *without_server(const gavel_client *client, const char *message)
-{
-    size_t size = strlen(client->address.label);
-    if (strncmp(message, client->address.label, size) != 0)
-        return message;
-    if (strncmp(message + size, " (", 2) == 0) /* and which of its addresses */
-        return message + size + 1;
-    return strncmp(message + size, ": ", 2) == 0 ? message + size + 2 : message;
-}
-
 void gavel__client_log_up(gavel_client *client, uint32_t link, const char *remark)
 {
     gavel__log *log = &client->log;
@@ -102,7 +91,7 @@ void gavel__client_log_down(
 {
     gavel__client_log(client, is_wanted ? GAVEL_LOG_DEBUG : GAVEL_LOG_INFO,
         "link %" PRIu32 ": %s: %s", link, is_wanted ? "closed" : "down",
-        without_server(client, message));
+        gavel__address_strip(&client->address, message));
 }
 
 /* FNV-1a. */
@@ -137,14 +126,15 @@ void gavel__client_log_failure(
         log->failing_us = client->now_us;
     if (!was_told(log, message))
         gavel__client_log(client, GAVEL_LOG_WARNING, "link %" PRIu32 ": %s%s", link,
-            without_server(client, message), is_next_at_once ? "; trying the next address" : "");
+            gavel__address_strip(&client->address, message),
+            is_next_at_once ? "; trying the next address" : "");
 }
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
 static void log_event(gavel_client *client, const gavel_event *event)
 {
-    const char *message = without_server(client, event->message);
+    const char *message = gavel__address_strip(&client->address, event->message);
     switch (event->type) {
     case GAVEL_EVENT_LINK_UP:
     case GAVEL_EVENT_LINK_DOWN:

@@ -417,6 +417,16 @@ bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     return true;
 }
 
+const char *gavel__address_strip(const gavel__address *address, const char *message)
+{
+    size_t size = strlen(address->label);
+    if (strncmp(message, address->label, size) != 0)
+        return message;
+    if (strncmp(message + size, " (", 2) == 0) /* and which of its addresses */
+        return message + size + 1;
+    return strncmp(message + size, ": ", 2) == 0 ? message + size + 2 : message;
+}
+
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator)
 {
     gavel__wipe_string(address->password);

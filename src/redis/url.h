@@ -43,6 +43,9 @@ const char *gavel__url_default(void);
 bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     gavel__address *ret_address, gavel_error *ret_error);
 
+/* A message without the label that it begins with, for whoever has named the server before. */
+const char *gavel__address_strip(const gavel__address *address, const char *message);
+
 /* Wipes the password and frees. Takes a zeroed address. */
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator);
 

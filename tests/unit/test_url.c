@@ -348,3 +348,14 @@ Test(url, every_allocation_may_fail)
         }
     }
 }
+
+Test(url, a_message_without_the_label)
+{
+    char label[] = "redis://h:1";
+    const gavel__address address = {.label = label};
+    cr_expect_str_eq(gavel__address_strip(&address, "redis://h:1: refused"), "refused");
+    cr_expect_str_eq(gavel__address_strip(&address, "redis://h:1 (::1): no"), "(::1): no");
+    cr_expect_str_eq(gavel__address_strip(&address, "redis://h:12: no"), "redis://h:12: no");
+    cr_expect_str_eq(gavel__address_strip(&address, "no memory"), "no memory");
+    cr_expect_str_eq(gavel__address_strip(&address, ""), "");
+}
