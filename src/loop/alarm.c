@@ -62,8 +62,8 @@ void gavel__alarm_wake(gavel__alarm *alarm)
         continue;
 }
 
-/* Reads the counter of a timerfd or an eventfd, which makes it unreadable again. */
-static void drain(int fd)
+/* A timerfd and an eventfd are counters. */
+void gavel__alarm_drain(int fd)
 {
     uint64_t count;
     while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
@@ -72,7 +72,6 @@ static void drain(int fd)
 
 void gavel__alarm_on_timer(gavel__alarm *alarm)
 {
-    drain(alarm->timer_fd);
     alarm->armed_us = GAVEL__NEVER;
     if (alarm->due_us <= gavel__alarm_now_us())
         alarm->due_us = GAVEL__NEVER;
@@ -80,11 +79,10 @@ void gavel__alarm_on_timer(gavel__alarm *alarm)
         arm(alarm, alarm->due_us);
 }
 
-/* In this order: a wake between the two lines writes nothing, and is served by the on_turn that
- * comes before the next sleep. The other way round its byte would be read here, and all later
- * wakes would think that it was still there. */
+/* What was written comes before this: a wake in between writes nothing, and is served by the
+ * on_turn that comes before the next sleep. The other way round what it wrote would be drained, or
+ * be taken for the former, and all later wakes would think that it was still there. */
 void gavel__alarm_on_waker(gavel__alarm *alarm)
 {
-    drain(alarm->waker_fd);
     atomic_exchange(&alarm->is_woken, false);
 }

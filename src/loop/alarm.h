@@ -29,7 +29,11 @@ int64_t gavel__alarm_now_us(void);
 void gavel__alarm_set(gavel__alarm *alarm, int64_t due_us);
 void gavel__alarm_wake(gavel__alarm *alarm);
 
-/* The one fd, or the other, is readable; afterwards it is not. */
+/* Makes the one fd, or the other, unreadable again: before what follows, and for who does not watch
+ * them for becoming readable only (EPOLLET). */
+void gavel__alarm_drain(int fd);
+
+/* The one fd, or the other, has become readable. */
 void gavel__alarm_on_timer(gavel__alarm *alarm);
 void gavel__alarm_on_waker(gavel__alarm *alarm);
 

@@ -202,9 +202,10 @@ gavel__loop *gavel__loop_create_epoll(
     self->fork_generation = gavel__fork_generation();
     gavel__list_init(&self->watched);
     self->fd = epoll_create1(EPOLL_CLOEXEC);
+    /* Once each time that they become readable: so they need not be read. */
     if (gavel__alarm_init(&self->alarm) && self->fd >= 0 &&
-        control(self, self->alarm.timer_fd, EPOLLIN, &self->alarm.timer_fd) &&
-        control(self, self->alarm.waker_fd, EPOLLIN, &self->alarm.waker_fd))
+        control(self, self->alarm.timer_fd, EPOLLIN | EPOLLET, &self->alarm.timer_fd) &&
+        control(self, self->alarm.waker_fd, EPOLLIN | EPOLLET, &self->alarm.waker_fd))
         return &self->base;
     destroy(&self->base);
     return NULL;

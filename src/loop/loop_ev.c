@@ -110,6 +110,7 @@ static void on_timer(struct ev_loop *loop, ev_io *io, int events)
 {
     (void)loop;
     (void)events;
+    gavel__alarm_drain(io->fd);
     gavel__alarm_on_timer(&((loop_ev *)io->data)->alarm);
 }
 
@@ -117,6 +118,7 @@ static void on_waker(struct ev_loop *loop, ev_io *io, int events)
 {
     (void)loop;
     (void)events;
+    gavel__alarm_drain(io->fd);
     gavel__alarm_on_waker(&((loop_ev *)io->data)->alarm);
 }
 
