@@ -66,7 +66,7 @@ static gavel_found meet_taint(
         return GAVEL_NOT_YET;
     }
     gavel__body_poison_naming(tx, GAVEL_INVALID,
-        "read after this body wrote to it with a command that gavel does not model; key",
+        "read first, then write: one of the two is a command that gavel does not model; key",
         entry->key->node.key);
     return GAVEL_FAILED;
 }

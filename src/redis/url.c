@@ -260,7 +260,7 @@ static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
     if (!gavel__bytes_equal(name, GAVEL_STR("db")))
         return add_option(p, name, value);
     if (*has_db)
-        return fail(p, "an option is there twice");
+        return fail(p, "the option db is there twice");
     *has_db = true;
     return parse_database(p, value);
 }
