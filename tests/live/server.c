@@ -132,12 +132,31 @@ static void start_janitor(test_server *server)
 
 /* ---- The process ---------------------------------------------------------------------------- */
 
+static const char *program_name(void)
+{
+    const char *program = getenv("GAVEL_REDIS_SERVER");
+    return program != NULL && program[0] != '\0' ? program : "redis-server";
+}
+
+const char *const *server_debug_args(void)
+{
+    static const char *const args[] = {"--enable-debug-command", "yes", NULL};
+    char line[512];
+    int major = 0;
+    snprintf(line, sizeof(line), "'%s' --version", program_name());
+    FILE *said = popen(line, "r");
+    if (said == NULL || fgets(line, sizeof(line), said) == NULL)
+        give_up("%s does not tell its version", program_name());
+    const char *version = strstr(line, "v=");
+    if (pclose(said) != 0 || version == NULL || sscanf(version, "v=%d", &major) != 1)
+        give_up("not a version: %s", line);
+    return major >= 7 ? args : &args[2];
+}
+
 /* In the child. Its output goes to a log in the folder, for a start that fails. */
 static void exec_server(const test_server *server, pid_t parent)
 {
-    const char *program = getenv("GAVEL_REDIS_SERVER");
-    if (program == NULL || program[0] == '\0')
-        program = "redis-server";
+    const char *program = program_name();
     const char *args[MAX_ARGS] = {program, server->has_tls ? "--tls-port" : "--port", server->port,
         "--bind", "127.0.0.1", "--unixsocket", server->path, "--dir", server->folder, "--save", "",
         "--appendonly", "no", "--daemonize", "no"};

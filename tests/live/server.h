@@ -32,6 +32,9 @@ typedef struct server_options {
 /* Starts a server and returns when it answers. `options` may be NULL, and is copied. */
 test_server *server_start(const server_options *options);
 
+/* Arguments for a server that takes DEBUG: from 7.0 on it has to be told. */
+const char *const *server_debug_args(void);
+
 /* Ends the server, removes its folder, frees. Takes NULL, and a server killed or paused. */
 void server_stop(test_server *server);
 

@@ -204,8 +204,7 @@ static void outlive_key(test_server *server)
 
 static live_rig begin_without_active_expiry(void)
 {
-    const char *const args[] = {"--enable-debug-command", "yes", NULL};
-    live_rig rig = live_begin(&(server_options){.args = args}, NULL);
+    live_rig rig = live_begin(&(server_options){.args = server_debug_args()}, NULL);
     server_do(rig.server, "DEBUG", "SET-ACTIVE-EXPIRE", "0", NULL);
     return rig;
 }

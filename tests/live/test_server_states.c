@@ -95,8 +95,7 @@ static void assert_in_trouble(
 /* Trouble before the client connects, while it is idle, and between the reads and EXEC. */
 static void run_trouble(const state_trouble *trouble)
 {
-    const char *const args[] = {"--enable-debug-command", "yes", NULL};
-    live_rig rig = live_begin(&(server_options){.args = args}, NULL);
+    live_rig rig = live_begin(&(server_options){.args = server_debug_args()}, NULL);
     trouble->begin(rig.server);
     gavel_outcome outcome = counter_run(rig.client, NULL, hasty);
     assert_not_made(&outcome, trouble->at_handshake);
