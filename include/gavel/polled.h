@@ -44,7 +44,7 @@ extern "C" {
 /*
  * The descriptor to be watched for reading, and for nothing else: the same one from gavel_open to
  * gavel_close. It belongs to the client: do not read it, do not close it. -1 for a client that is
- * not polled, in a body or hook, and in a child process. Legal in a callback.
+ * not polled or NULL, in a body or hook, and in a child process. Legal in a callback.
  */
 GAVEL_EXPORT int gavel_fd(gavel_client *client);
 

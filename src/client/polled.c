@@ -9,7 +9,8 @@
 /* Logs why not. */
 static bool admit(gavel_client *client, const char *call)
 {
-    const char *refusal = gavel__client_refusal(client, client->platform.is_blocking);
+    const char *refusal =
+        gavel__client_refusal(client, client != NULL && client->platform.is_blocking);
     if (refusal == NULL && !client->platform.is_polled)
         refusal = "the client was not opened with is_polled";
     if (refusal != NULL)

@@ -373,6 +373,9 @@ Test(misuse, no_client_and_no_callback)
     cr_expect(live_contains(outcome.message, "gavel_open"), "%s", outcome.message);
     cr_expect_eq(gavel_submit(NULL, &request, note_done), 0);
     cr_expect_not(gavel_cancel(NULL, 1));
+    cr_expect_eq(gavel_fd(NULL), -1);
+    cr_expect_not(gavel_turn(NULL));
+    cr_expect_eq(gavel_due_us(NULL), INT64_MAX);
     gavel_stats stats;
     gavel_read_stats(NULL, &stats);
     gavel_lock_request lock = {.name = KEY};
