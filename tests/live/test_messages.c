@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <time.h>
 
 #define MAX_WORDS 4
@@ -346,6 +347,26 @@ static const mistake mistakes[] = {
         .setup = {"CONFIG", "SET", "maxmemory", "1"},
         .status = GAVEL_REJECTED,
         .words = {"OOM", "SET", "\"key\""}},
+    {.what = {.body = set},
+        .setup = {"ACL", "SETUSER", "default", "-set"},
+        .status = GAVEL_REJECTED,
+        .words = {"NOPERM", "SET", "\"key\""}},
+    {.what = {.body = get},
+        .setup = {"ACL", "SETUSER", "default", "-get"},
+        .status = GAVEL_REJECTED,
+        .words = {"NOPERM", "GET", "\"key\""}},
+    {.what = {.body = set},
+        .setup = {"ACL", "SETUSER", "default", "-watch"},
+        .status = GAVEL_REJECTED,
+        .words = {"NOPERM", "WATCH"}},
+    {.what = {.body = set, .deadline_ms = 300},
+        .setup = {"REPLICAOF", "127.0.0.1", "1"},
+        .status = GAVEL_DEADLINE,
+        .words = {"replica", "takes no writes"}},
+    {.what = {.body = set, .max_faults = 1},
+        .setup = {"REPLICAOF", "127.0.0.1", "1"},
+        .status = GAVEL_NOT_SENT,
+        .words = {"replica", "takes no writes"}},
 };
 
 static const char *lacking(const mistake *it, const char *message)
@@ -378,6 +399,8 @@ static void run_wrongly(live_rig *rig, const mistake *it, int number)
     const char *lacks = lacking(it, outcome.message);
     cr_expect_null(lacks, "%d: lacks \"%s\": %s", number, lacks, outcome.message);
     server_do(rig->server, "CONFIG", "SET", "maxmemory", "0", NULL);
+    server_do(rig->server, "ACL", "SETUSER", "default", "+@all", NULL);
+    server_do(rig->server, "REPLICAOF", "NO", "ONE", NULL);
 }
 
 Test(messages, each_says_what_is_wrong_and_where)
@@ -392,4 +415,42 @@ Test(messages, each_says_what_is_wrong_and_where)
             run_wrongly(&rig, &mistakes[i], i);
     }
     live_end(&rig);
+}
+
+/* ---- Reaching a server ------------------------------------------------------------------------
+ */
+
+/* Which URL, with the port of a server whose default user has a password: hunter2. */
+static const struct {
+    const char *format;
+    gavel_status status;
+    const char *words[MAX_WORDS + 1];
+} reaches[] = {
+    {"redis://127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "password"}},
+    {"redis://:hunter3@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "WRONGPASS"}},
+    {"redis://bob:hunter2@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "WRONGPASS"}},
+    {"redis://:hunter2@127.0.0.1:%d/99", GAVEL_REJECTED, {"database", "99"}},
+    {"redis://127.0.0.1:1/%d", GAVEL_NOT_SENT, {"127.0.0.1:1", "refused"}},
+    {"redis://no-such-host.invalid:%d", GAVEL_NOT_SENT, {"no-such-host.invalid"}},
+    {"unix:///nowhere/%d", GAVEL_NOT_SENT, {"unix:///nowhere/", "No such file"}},
+};
+
+Test(messages, a_server_that_is_not_reached_is_named)
+{
+    test_server *server = server_start(&(server_options){.has_tcp = true, .password = "hunter2"});
+    for (int i = 0; i < (int)(sizeof(reaches) / sizeof(reaches[0])); i++) {
+        char url[128];
+        snprintf(url, sizeof(url), reaches[i].format, server_port(server));
+        gavel_client *client = live_open(url, NULL);
+        gavel_outcome outcome = gavel_run(
+            client, &(gavel_transaction){.body = set, .max_faults = 1, .deadline_ms = 20000});
+        cr_expect_eq(outcome.status, reaches[i].status, "%s: %s: %s", reaches[i].format,
+            gavel_status_name(outcome.status), outcome.message);
+        for (size_t word = 0; reaches[i].words[word] != NULL; word++)
+            cr_expect(live_contains(outcome.message, reaches[i].words[word]),
+                "%s: lacks \"%s\": %s", reaches[i].format, reaches[i].words[word], outcome.message);
+        cr_expect_not(live_contains(outcome.message, "hunter"), "%s", outcome.message);
+        gavel_close(client);
+    }
+    server_stop(server);
 }
