@@ -229,7 +229,8 @@ Test(conflicts, a_time_to_live_that_passes_before_exec_aborts)
     server_do(rig.server, "SET", "key", "5", "PX", "300", NULL);
     gavel_outcome outcome = live_run(rig.client, "key", outlive_the_value_read, rig.server);
     cr_expect_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
-    cr_expect_eq(outcome.n_conflicts, 1);
+    /* Before 7.0 a key that is dead when it is watched aborts, once more. */
+    cr_expect_eq(outcome.n_conflicts, server_is_at_least(rig.server, 7, 0) ? 1 : 2);
     cr_expect_eq(server_int(rig.server, "GET", "key", NULL), 1, "the dead value was used");
     live_end(&rig);
 }
@@ -241,7 +242,7 @@ Test(conflicts, a_key_that_is_dead_at_watch_does_not_abort)
     cr_expect_eq(server_int(rig.server, "DBSIZE", NULL), 1, "not dead but gone");
     gavel_outcome outcome = live_increment(rig.client, "key");
     cr_expect_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
-    cr_expect_eq(outcome.n_conflicts, 0);
+    cr_expect_eq(outcome.n_conflicts, server_is_at_least(rig.server, 7, 0) ? 0 : 1);
     cr_expect_eq(server_int(rig.server, "GET", "key", NULL), 1);
     live_end(&rig);
 }
