@@ -274,6 +274,11 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
         gavel__body_poison(tx, GAVEL_INVALID, message);
         return false;
     }
+    if (resolved.n_keys == 0 && tx->transaction->is_read_only) {
+        gavel__body_poison_naming(
+            tx, GAVEL_INVALID, "a write in a read-only transaction", resolved.args[0]);
+        return false;
+    }
     for (size_t i = 0; i < resolved.n_keys; i++) {
         gavel__key *key = key_to_write(tx, gavel__command_key(&resolved, i));
         if (key == NULL)

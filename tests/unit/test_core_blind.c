@@ -427,6 +427,19 @@ Test(core_blind, a_command_without_keys_is_a_write_like_any_other)
     stage_close(&s);
 }
 
+Test(core_blind, a_command_without_keys_is_no_part_of_a_snapshot)
+{
+    stage s;
+    stage_open(&s, &marked);
+    actor a = {.reads = "a", .request = {.is_read_only = true}, .plays = "GET a; PUBLISH news a"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "GET a");
+    says(&s, 0, "\"1\"");
+    ends_saying(&s, &a, GAVEL_INVALID, "a write in a read-only transaction: \"PUBLISH\"");
+    stage_close(&s);
+}
+
 /* Nobody watches it, and it is asked for once a round. */
 Test(core_blind, the_servers_clock_is_read_like_a_value)
 {
