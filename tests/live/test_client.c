@@ -393,6 +393,25 @@ static gavel_verdict replace_server_once(gavel_tx *tx, void *user)
     return live_add_one(tx, &key);
 }
 
+/* What was sent on the link that had died is UNKNOWN, as the marker has gone with the data: also an
+ * EXEC on what was prefetched, where the server is back before that is too old. */
+static void expect_told_rightly(live_rig *rig, const char *key, gavel_body *body, void *user)
+{
+    gavel_outcome outcome = live_run(rig->client, key, body, user);
+    bool is_written = server_int(rig->server, "EXISTS", key, NULL) == 1;
+    cr_expect(outcome.status == GAVEL_COMMITTED || outcome.status == GAVEL_UNKNOWN, "%s: %s",
+        gavel_status_name(outcome.status), outcome.message);
+    cr_expect_eq(gavel_is_committed(&outcome), is_written, "%s: %s",
+        gavel_status_name(outcome.status), outcome.message);
+}
+
+static gavel_verdict use_it(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_bytes key = GAVEL_STR("usable");
+    return live_add_one(tx, &key);
+}
+
 Test(client, does_not_die_of_a_broken_pipe)
 {
     cr_assert_neq(signal(SIGPIPE, SIG_DFL), SIG_ERR);
@@ -403,11 +422,8 @@ Test(client, does_not_die_of_a_broken_pipe)
         cr_expect(live_is_usable(&rig));
         server_kill(server);
         server_restart(server);
-        cr_expect(live_is_usable(&rig));
-        gavel_outcome outcome = live_run(rig.client, "key", replace_server_once, server);
-        bool is_written = server_int(server, "EXISTS", "key", NULL) == 1;
-        cr_expect_eq(gavel_is_committed(&outcome), is_written, "%s: %s",
-            gavel_status_name(outcome.status), outcome.message);
+        expect_told_rightly(&rig, "usable", use_it, NULL);
+        expect_told_rightly(&rig, "key", replace_server_once, server);
         cr_expect(live_is_usable(&rig));
         gavel_close(rig.client);
     }
