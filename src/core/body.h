@@ -56,13 +56,13 @@ void gavel__body_poison_no_memory(struct gavel_tx *tx);
 /* What is known of a value without fetching it. */
 typedef struct gavel__foresight {
     gavel_bytes value;
-    bool is_sure;      /* rests on no write that may fail */
-    bool is_of_others; /* rests on what other bodies of the round wrote */
+    bool is_sure; /* rests on no write that may fail */
 } gavel__foresight;
 
 /*
- * What a read of the string at `key`, or, with field.data not NULL, of that field would find.
- * NOT_YET: it is not known, and nothing was asked for; FAILED: the attempt is poisoned.
+ * What a read of the string at `key`, or, with field.data not NULL, of that field would find,
+ * which counts as one: it may rest on what others in the round wrote. NOT_YET: it is not known, and
+ * nothing was asked for; FAILED: the attempt is poisoned.
  */
 gavel_found gavel__body_foresee(
     struct gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel__foresight *ret_foresight);

@@ -197,10 +197,8 @@ gavel_found gavel__body_foresee(
         tx->is_deferred |= !is_own_root;
         return GAVEL_NOT_YET;
     }
-    *ret_foresight = (gavel__foresight){
-        .is_sure = sight.root == NULL || sight.root->is_sure,
-        .is_of_others = gavel__overlay_is_of_others(&sight, tx->transaction),
-    };
+    tx->has_seen_others |= gavel__overlay_is_of_others(&sight, tx->transaction);
+    ret_foresight->is_sure = sight.root == NULL || sight.root->is_sure;
     return read_sight(tx, &asked, &sight, &ret_foresight->value);
 }
 

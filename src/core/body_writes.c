@@ -178,10 +178,8 @@ bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field)
 /* ---- Counters ------------------------------------------------------------------------------ */
 
 /* It would fail inside EXEC, and the rest would stand. */
-static bool refuse_increment(
-    gavel_tx *tx, const gavel__foresight *foresight, const char *what, gavel_bytes key)
+static bool refuse_increment(gavel_tx *tx, const char *what, gavel_bytes key)
 {
-    tx->has_seen_others |= foresight->is_of_others;
     gavel__body_poison_naming(tx, GAVEL_INVALID, what, key);
     return false;
 }
@@ -195,11 +193,9 @@ static bool foresee_sum(gavel_tx *tx, gavel_bytes key, gavel__edit *edit)
     if (found == GAVEL_NOT_YET || found == GAVEL_FAILED)
         return found == GAVEL_NOT_YET;
     if (found == GAVEL_FOUND && !gavel__parse_int(foresight.value, &value))
-        return refuse_increment(
-            tx, &foresight, "counting: the value is not a 64-bit integer; key", key);
+        return refuse_increment(tx, "counting: the value is not a 64-bit integer; key", key);
     if (!gavel__add_ints(value, edit->number, &edit->sum))
-        return refuse_increment(
-            tx, &foresight, "counting: the sum is not a 64-bit integer; key", key);
+        return refuse_increment(tx, "counting: the sum is not a 64-bit integer; key", key);
     edit->has_sum = true;
     edit->is_sum_sure = foresight.is_sure;
     return true;

@@ -218,6 +218,28 @@ Test(core_values, a_counter_that_will_fail_changes_nothing_for_others)
     stage_close(&s);
 }
 
+/* What it has counted up is read as its own, and is the others' all the same. */
+Test(core_values, a_verdict_on_a_sum_that_others_began_needs_the_proof)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.keys = "n", .plays = "COUNT n 2"};
+    actor b = {.reads = "n", .plays = "COUNT n 1; INT n; ABORT 7"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH n / GET n");
+    says(&s, 0, "OK, \"7\"");
+    hears(&s, 0, "MULTI / INCRBY n 2 / EXEC");
+    cr_assert_str_eq(b.seen, "n=10 ");
+    stage_collect(&s);
+    cr_assert_not(b.is_told);
+    says(&s, 0, "OK, QUEUED, [:9]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    ends(&s, &b, GAVEL_ABORTED);
+    stage_close(&s);
+}
+
 /* Who has not read counts blindly, whatever others in the round have written: as it would alone. */
 Test(core_values, a_counter_does_not_ask_others_in_the_round)
 {
