@@ -56,9 +56,16 @@ const gavel__known *gavel__known_find(const gavel_bytes *args, size_t n_args)
 
 /* ---- Keys ---------------------------------------------------------------------------------- */
 
+/* As the server compares: for it an argument such as "STORE\0x" ends at its NUL, and is STORE. */
 static bool is_word(const gavel__command *command, size_t i, const char *word)
 {
-    return i < command->n_args && gavel__bytes_equal_nocase(command->args[i], gavel_str(word));
+    if (i >= command->n_args)
+        return false;
+    gavel_bytes arg = command->args[i];
+    const char *nul = arg.size > 0 ? memchr(arg.data, '\0', arg.size) : NULL;
+    if (nul != NULL)
+        arg.size = (size_t)(nul - arg.data);
+    return gavel__bytes_equal_nocase(arg, gavel_str(word));
 }
 
 /* Keys that stand side by side, but for steps. */

@@ -259,6 +259,31 @@ Test(core_commands, what_writes_blocks_or_acts_is_no_query)
         expect_use(reads[i], GAVEL__USE_READ, NULL);
 }
 
+/* The server compares its words as C strings, so these are STORE, BLOCK and STREAMS to it. */
+Test(core_commands, a_word_ends_at_a_nul_as_it_does_for_the_server)
+{
+    static const gavel_bytes store = {"STORE\0x", 7};
+    static const gavel_bytes block = {"block\0", 6};
+    static const gavel_bytes streams = {"STREAMS\0", 8};
+    const gavel_command writes[] = {
+        GAVEL_COMMAND(GAVEL_STR("SORT"), GAVEL_STR("k"), store, GAVEL_STR("k2")),
+        GAVEL_COMMAND(GAVEL_STR("GEORADIUSBYMEMBER"), GAVEL_STR("k"), GAVEL_STR("member"),
+            GAVEL_STR("9"), GAVEL_STR("m"), store, GAVEL_STR("k2")),
+        GAVEL_COMMAND(GAVEL_STR("XREAD"), block, GAVEL_STR("0"), GAVEL_STR("STREAMS"),
+            GAVEL_STR("k"), GAVEL_STR("$")),
+    };
+    gavel__command resolved;
+    char message[GAVEL_MESSAGE_SIZE];
+    for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
+        cr_assert_not(
+            gavel__command_resolve(&writes[i], GAVEL__USE_READ, &resolved, message), "%zu", i);
+    const gavel_command read = GAVEL_COMMAND(GAVEL_STR("XREAD"), streams, GAVEL_STR("k"),
+        GAVEL_STR("STREAMS"), GAVEL_STR("0"), GAVEL_STR("0"));
+    cr_assert(gavel__command_resolve(&read, GAVEL__USE_READ, &resolved, message), "%s", message);
+    cr_assert_eq(resolved.n_keys, 2);
+    cr_assert_str_eq(gavel__command_key(&resolved, 0).data, "k");
+}
+
 Test(core_commands, a_snapshot_may_read_what_cannot_be_watched)
 {
     static const char *const reads[] = {
