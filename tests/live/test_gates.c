@@ -240,7 +240,7 @@ Test(gates, one_client_with_one_gate_serves_those_with_several_keys_too)
 Test(gates, all_modes_get_through_among_foreign_writers)
 {
     test_server *server = server_start(NULL);
-    chaos_plan plan = {.n_workers = 2, .n_callers = 2, .deadline_ms = 5000};
+    chaos_plan plan = {.n_workers = 2, .n_callers = 2, .deadline_ms = 30000};
     chaos_crew *crews[4];
     chaos_tally tallies[4];
     for (size_t i = 0; i < 4; i++) {
