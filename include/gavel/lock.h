@@ -196,14 +196,15 @@ GAVEL_EXPORT bool gavel_lock_cancel(gavel_client *client, gavel_ticket ticket);
  * For how much longer the lock is held for certain, in milliseconds, if no renewal comes; 0: it is
  * lost, or as good as lost. Counts from before the last renewal was sent, on a clock that also
  * counts while the machine sleeps, less a thousandth of the lease and a millisecond for clocks that
- * do not agree. Costs one look at that clock. Any thread, also in callbacks; 0 in a child process.
+ * do not agree. Costs one look at that clock. Any thread, also in callbacks; 0 in a child process,
+ * and for NULL.
  */
 GAVEL_EXPORT int64_t gavel_lock_remaining_ms(const gavel_lock *lock);
 
 /*
  * The grant's fencing number: larger than that of every earlier grant of the same name, also after
  * the server has lost its data, as long as its clock does not go back. Any thread, also in
- * callbacks.
+ * callbacks; 0 for NULL.
  */
 GAVEL_EXPORT uint64_t gavel_lock_fence(const gavel_lock *lock);
 

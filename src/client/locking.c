@@ -94,6 +94,8 @@ static bool begin_extend(gavel_lock *lock, const void *what, const gavel__lock_c
     return gavel__locks_extend(lock, *lease_ms, caller, now_us) != NULL;
 }
 
+static const char no_command[] = "there is no command (NULL)";
+
 static bool begin_do(gavel_lock *lock, const void *what, const gavel__lock_caller *caller)
 {
     int64_t now_us = gavel__client_lease_now_us(client_of(lock));
@@ -137,7 +139,11 @@ gavel_lock_outcome gavel_lock_extend(gavel_lock *lock, uint32_t lease_ms)
 
 gavel_lock_outcome gavel_lock_do(gavel_lock *lock, const gavel_lock_command *command)
 {
-    return run(lock, begin_do, command);
+    gavel_lock_outcome outcome = {.status = GAVEL_LOCK_INVALID};
+    if (command != NULL)
+        return run(lock, begin_do, command);
+    gavel__format(outcome.message, sizeof(outcome.message), "%s", no_command);
+    return outcome;
 }
 
 gavel_lock_outcome gavel_lock_release(gavel_lock *lock)
@@ -208,6 +214,11 @@ bool gavel_lock_begin_do(
 {
     if (lock == NULL || !admit(client_of(lock), "gavel_lock_begin_do"))
         return false;
+    if (command == NULL) {
+        gavel__client_log(
+            client_of(lock), GAVEL_LOG_WARNING, "gavel_lock_begin_do: %s", no_command);
+        return false;
+    }
     gavel__lock_caller caller = {.done = done, .user = user};
     return end_begin(client_of(lock), begin_do(lock, command, &caller), "gavel_lock_begin_do");
 }
@@ -225,6 +236,8 @@ bool gavel_lock_begin_release(gavel_lock *lock, gavel_lock_done *done, void *use
 
 int64_t gavel_lock_remaining_ms(const gavel_lock *lock)
 {
+    if (lock == NULL)
+        return 0;
     const gavel_client *client = client_of(lock);
     int64_t good_until_us = atomic_load(&lock->good_until_us);
     if (good_until_us == 0 || client->fork_generation != gavel__fork_generation())
@@ -235,5 +248,5 @@ int64_t gavel_lock_remaining_ms(const gavel_lock *lock)
 
 uint64_t gavel_lock_fence(const gavel_lock *lock)
 {
-    return lock->fence;
+    return lock != NULL ? lock->fence : 0;
 }

@@ -132,6 +132,10 @@ bool gavel_del_many(gavel_tx *tx, const gavel_bytes *keys, size_t n_keys)
 {
     if (tx->is_poisoned || n_keys == 0)
         return !tx->is_poisoned;
+    if (keys == NULL) {
+        gavel__body_poison(tx, GAVEL_INVALID, "gavel_del_many: n_keys is not 0, but keys is NULL");
+        return false;
+    }
     gavel__key **held = gavel__arena_take(tx->stage->arena, n_keys, sizeof(*held));
     for (size_t i = 0; held != NULL && i < n_keys; i++) {
         if (!is_there(tx, GAVEL__WRITE_DEL, "key", keys[i], keys[i]))

@@ -220,12 +220,13 @@ static bool resolve_unknown(
 bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
     gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    gavel__command resolved = {.args = command->args, .n_args = command->n_args};
-    if (command->args == NULL || command->n_args == 0) {
-        gavel__format(
-            ret_message, GAVEL_MESSAGE_SIZE, "the command has too few arguments: no name");
+    if (command == NULL || command->args == NULL || command->n_args == 0) {
+        gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "%s",
+            command == NULL ? "there is no command (NULL)"
+                            : "the command has too few arguments: no name");
         return false;
     }
+    gavel__command resolved = {.args = command->args, .n_args = command->n_args};
     if (!GAVEL__HAS_CLEAN_ROOM(command))
         return refuse(ret_message, "the command's " GAVEL__UNCLEAN_ROOM, command->args[0]);
     if (command->n_args > UINT32_MAX)

@@ -394,6 +394,13 @@ Test(misuse, no_client_and_no_callback)
     rig = live_begin(NULL, NULL);
     got = gavel_lock_acquire(rig.client, NULL);
     cr_expect(live_contains(got.message, "no request"), "%s", got.message);
+    got = gavel_lock_acquire(rig.client, &lock);
+    gavel_lock_outcome done = gavel_lock_do(got.lock, NULL);
+    cr_expect_eq(done.status, GAVEL_LOCK_INVALID);
+    cr_expect(live_contains(done.message, "no command"), "%s", done.message);
+    cr_expect_eq(gavel_lock_release(got.lock).status, GAVEL_LOCK_RELEASED);
+    cr_expect_eq(gavel_lock_remaining_ms(NULL), 0);
+    cr_expect_eq(gavel_lock_fence(NULL), 0);
     live_end(&rig);
 }
 
@@ -448,6 +455,15 @@ static void do_call(gavel_tx *tx, int call, const char *absent)
     case 13:
         gavel_set_result(tx, (gavel_bytes){NULL, 5});
         break;
+    case 14:
+        gavel_del_many(tx, NULL, 2);
+        break;
+    case 15:
+        gavel_write(tx, NULL);
+        break;
+    case 16:
+        gavel_query(tx, NULL, &(const gavel_reply *){NULL});
+        break;
     }
 }
 
@@ -475,6 +491,9 @@ Test(misuse, what_is_null_is_no_value)
         "HGET \"key\": argument 2 is NULL",
         "PTTL: argument 1 is NULL",
         "gavel_set_result: the result is NULL",
+        "gavel_del_many: n_keys is not 0, but keys is NULL",
+        "there is no command (NULL)",
+        "there is no command (NULL)",
     };
     live_rig rig = live_begin(NULL, NULL);
     for (int i = 0; i < (int)(sizeof(messages) / sizeof(messages[0])); i++)
