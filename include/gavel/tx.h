@@ -47,7 +47,8 @@ typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
  * gavel knows the commands of Redis and Valkey, with all their keys: every other argument of MSET,
  * as many as ZUNIONSTORE's number says, what follows STORE. Of others (a module's, a newer
  * server's) the caller says that their keys are n_keys arguments from first_key on; without n_keys
- * they are INVALID. Of a known one it need not be said; what is said and wrong is INVALID.
+ * they are INVALID (the server tells: gavel_query of COMMAND GETKEYS and the command). Of a known
+ * one it need not be said; what is said and wrong is INVALID.
  */
 typedef struct gavel_command {
     const gavel_bytes *args;

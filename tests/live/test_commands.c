@@ -364,3 +364,31 @@ Test(commands, a_snapshot_sees_all_keys)
     cr_expect_eq(n_keys, 102, "%lld", (long long)n_keys);
     live_end(&rig);
 }
+
+/* ---- What gavel does not know -------------------------------------------------------------- */
+
+/* The server's own words on a command, to describe it by. */
+static gavel_verdict look_for_keys(gavel_tx *tx, void *user)
+{
+    const gavel_reply *reply = NULL;
+    gavel_command question = GAVEL_COMMAND(GAVEL_STR("COMMAND"), GAVEL_STR("GETKEYS"),
+        GAVEL_STR("LMOVE"), GAVEL_STR("a"), GAVEL_STR("b"), GAVEL_STR("LEFT"), GAVEL_STR("RIGHT"));
+    if (gavel_query(tx, &question, &reply) != GAVEL_FOUND)
+        return GAVEL_AGAIN;
+    gavel_bytes key;
+    *(size_t *)user = reply->n_elements;
+    cr_expect(gavel_reply_text(gavel_reply_element(reply, 1), &key));
+    cr_expect_eq(memcmp(key.data, "b", 1), 0);
+    return GAVEL_ABORT;
+}
+
+Test(commands, the_server_can_be_asked_what_a_command_takes)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    size_t n_keys = 0;
+    gavel_outcome outcome =
+        gavel_run(rig.client, &(gavel_transaction){.body = look_for_keys, .user = &n_keys});
+    cr_expect_eq(outcome.status, GAVEL_ABORTED, "%s", outcome.message);
+    cr_expect_eq(n_keys, 2);
+    live_end(&rig);
+}
