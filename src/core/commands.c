@@ -8,6 +8,7 @@
 #include "core/known.h"
 
 const gavel_bytes gavel__get_head = {"*2\r\n$3\r\nGET\r\n", 13};
+const gavel_bytes gavel__pttl_head = {"*2\r\n$4\r\nPTTL\r\n", 14};
 const gavel_bytes gavel__set_head = {"*3\r\n$3\r\nSET\r\n", 13};
 
 gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key)

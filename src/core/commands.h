@@ -76,8 +76,9 @@ gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);
 gavel__command gavel__command_hget(gavel_bytes storage[3], gavel_bytes key, gavel_bytes field);
 gavel__command gavel__command_pttl(gavel_bytes storage[3], gavel_bytes key);
 
-/* How GET and SET of a key begin on the wire; their arguments follow. */
+/* How GET, PTTL and SET of a key begin on the wire; their arguments follow. */
 extern const gavel_bytes gavel__get_head;
+extern const gavel_bytes gavel__pttl_head;
 extern const gavel_bytes gavel__set_head;
 
 #endif

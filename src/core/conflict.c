@@ -23,21 +23,25 @@ void gavel__round_note_values(gavel__round *round)
         round->fetches[i]->digest = digest(&round->fetch_index, &round->fetches[i]->reply);
 }
 
+/* A time to live reads otherwise each time, and so does a clock: that says nothing. */
+static bool reads_otherwise(const gavel__round *round, const gavel__fetch *fetch)
+{
+    return fetch->has_key && !fetch->is_life &&
+           fetch->digest != digest(&round->fetch_index, &fetch->reply);
+}
+
 /* A read that the body came up with in its last run was not fetched yet. */
 static bool has_changed(const gavel__round *round, const gavel__read *read)
 {
-    if (read->reply == NULL)
-        return false;
-    const gavel__fetch *fetch = GAVEL__CONTAINER(read->reply, const gavel__fetch, reply);
-    return fetch->digest != digest(&round->fetch_index, read->reply);
+    return read->reply != NULL &&
+           reads_otherwise(round, GAVEL__CONTAINER(read->reply, const gavel__fetch, reply));
 }
 
 /* Whether anything reads otherwise now, also what only members wanted that have left. */
 static bool has_any_changed(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_fetches; i++) {
-        const gavel__fetch *fetch = round->fetches[i];
-        if (fetch->has_key && fetch->digest != digest(&round->fetch_index, &fetch->reply))
+        if (reads_otherwise(round, round->fetches[i]))
             return true;
     }
     return false;
@@ -65,7 +69,7 @@ static void mark_changed(gavel__round *round)
     }
 }
 
-/* It may have been a key that is only written, or one that changed and changed back. */
+/* It may have been a key that is declared and not read, or one that changed and changed back. */
 static void mark_all(gavel__round *round)
 {
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {

@@ -254,6 +254,7 @@ static gavel__fetch *make_fetch(gavel__round *round, gavel_bytes encoded)
     if (fetch == NULL || !gavel__arena_copy(&round->arena, encoded, &fetch->encoded))
         return NULL;
     fetch->is_string = gavel__bytes_start_with(encoded, gavel__get_head);
+    fetch->is_life = gavel__bytes_start_with(encoded, gavel__pttl_head);
     round->fetches[round->n_fetches++] = fetch;
     return fetch;
 }

@@ -49,6 +49,7 @@ typedef struct gavel__fetch {
     gavel_bytes encoded;  /* the command */
     bool is_string;       /* a plain GET, which MGET can do as well */
     bool has_key;         /* else it is a read of the server's time, say: nothing watches it */
+    bool is_life;         /* PTTL */
     uint64_t digest;      /* of the reply before it was read again */
     gavel_reply reply;
 } gavel__fetch;

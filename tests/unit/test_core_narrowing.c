@@ -53,6 +53,29 @@ Test(core_narrowing, only_the_key_that_has_changed_is_heated)
     stage_close(&s);
 }
 
+/* Time goes by, and the times to live with it: that is no reason to heat a key. */
+Test(core_narrowing, a_time_to_live_does_not_tell_that_its_key_has_changed)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.reads = "a", .plays = "TTL a; ADD a 1"};
+    actor b = {.reads = "b", .plays = "TTL b; ADD b 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b / GET a / GET b");
+    says(&s, 0, "OK, \"1\", \"1\"");
+    hears(&s, 0, "UNWATCH / WATCH a b / GET a / PTTL a / GET b / PTTL b");
+    says(&s, 0, "OK, OK, \"1\", :100, \"1\", :100");
+    hears(&s, 0, "MULTI / MSET a 2 b 2 / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    hears(&s, 0, "WATCH a b / GET a / PTTL a / GET b / PTTL b");
+    says(&s, 0, "OK, \"1\", :90, \"5\", :90");
+    cr_assert_eq(heat_of(&s, "a"), 0);
+    cr_assert_eq(heat_of(&s, "b"), 2);
+    stage_close(&s);
+}
+
 Test(core_narrowing, on_a_hot_key_its_members_pause_and_the_others_go_on)
 {
     stage s;
