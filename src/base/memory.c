@@ -54,6 +54,15 @@ void gavel__free(const gavel_allocator *allocator, void *memory)
         allocator->resize(allocator->user, memory, 0);
 }
 
+char *gavel__copy_string(const gavel_allocator *allocator, const char *string)
+{
+    size_t size = strlen(string) + 1;
+    char *copy = gavel__alloc(allocator, size, 1);
+    if (copy != NULL)
+        memcpy(copy, string, size);
+    return copy;
+}
+
 /* Through a volatile pointer, since a compiler may leave out a memset before a free. */
 void gavel__wipe(void *memory, size_t size)
 {

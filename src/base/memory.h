@@ -52,6 +52,9 @@ void *gavel__resize(const gavel_allocator *allocator, void *memory, size_t n, si
 void *gavel__grow(
     const gavel_allocator *allocator, void *elements, size_t n, size_t *capacity, size_t size);
 
+/* A copy of a string, with its NUL, or NULL: no memory. */
+char *gavel__copy_string(const gavel_allocator *allocator, const char *string);
+
 /* Overwrites what was secret, also where nobody looks at it any more. */
 void gavel__wipe(void *memory, size_t size);
 

@@ -32,15 +32,6 @@ static bool fail(gavel_error *ret_error, const char *message)
     return false;
 }
 
-static char *copy_string(const gavel_allocator *allocator, const char *string)
-{
-    size_t size = strlen(string) + 1;
-    char *copy = gavel__alloc(allocator, size, 1);
-    if (copy != NULL)
-        memcpy(copy, string, size);
-    return copy;
-}
-
 static int64_t marker_ttl_us(const gavel_config *config)
 {
     if (config->has_no_markers)
@@ -192,8 +183,8 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
     const gavel_allocator *allocator = &client->allocator;
     if (!set_up_tls(client, config, ret_error))
         return false;
-    client->key_prefix = copy_string(allocator, config->key_prefix);
-    client->name = copy_string(allocator, config->name);
+    client->key_prefix = gavel__copy_string(allocator, config->key_prefix);
+    client->name = gavel__copy_string(allocator, config->name);
     if (client->key_prefix == NULL || client->name == NULL)
         return fail(ret_error, "no memory");
     configure_directory(client);

@@ -391,10 +391,7 @@ static bool set_half(const char *wanted, char **place, const gavel_allocator *al
 {
     if (wanted == NULL || *place != NULL)
         return true;
-    size_t size = strlen(wanted) + 1;
-    *place = gavel__alloc(allocator, size, 1);
-    if (*place != NULL)
-        memcpy(*place, wanted, size);
+    *place = gavel__copy_string(allocator, wanted);
     return *place != NULL;
 }
 

@@ -10,16 +10,12 @@
 
 /* ---- Logins -------------------------------------------------------------------------------- */
 
-static char *copy_string(const char *string, gavel_login *login)
+static char *keep_string(const char *string, gavel_login *login)
 {
     if (string == NULL)
         return NULL;
-    size_t size = strlen(string) + 1;
-    char *copy = gavel__alloc(&gavel__system_allocator, size, 1);
-    if (copy != NULL)
-        memcpy(copy, string, size);
-    else
-        login->has_failed = true;
+    char *copy = gavel__copy_string(&gavel__system_allocator, string);
+    login->has_failed |= copy == NULL;
     return copy;
 }
 
@@ -40,8 +36,8 @@ void gavel_login_use(gavel_login *login, const char *user, const char *password)
 {
     gavel__login_finish(login);
     login->is_said = true;
-    login->user = copy_string(user, login);
-    login->password = copy_string(password, login);
+    login->user = keep_string(user, login);
+    login->password = keep_string(password, login);
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */

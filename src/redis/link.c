@@ -276,15 +276,6 @@ void gavel__link_connect(
 
 /* ---- Logging in ---------------------------------------------------------------------------- */
 
-static char *copy_string(const gavel_allocator *allocator, const char *string)
-{
-    size_t size = strlen(string) + 1;
-    char *copy = gavel__alloc(allocator, size, 1);
-    if (copy != NULL)
-        memcpy(copy, string, size);
-    return copy;
-}
-
 /* What a handshake takes beside the user, the password, the name and the marker, and more. */
 #define HANDSHAKE_ROOM 512
 
@@ -302,8 +293,8 @@ void gavel__link_log_in(gavel__link *link, const char *user, const char *passwor
     const gavel_allocator *allocator = link->config.allocator;
     assert(link->state == GAVEL__LINK_LOGIN);
     link->since_us = now_us;
-    link->user = user != NULL ? copy_string(allocator, user) : NULL;
-    link->password = password != NULL ? copy_string(allocator, password) : NULL;
+    link->user = user != NULL ? gavel__copy_string(allocator, user) : NULL;
+    link->password = password != NULL ? gavel__copy_string(allocator, password) : NULL;
     bool is_copied =
         (link->user != NULL || user == NULL) && (link->password != NULL || password == NULL);
     if (!is_copied || !make_room(link)) {

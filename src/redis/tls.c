@@ -31,17 +31,13 @@ bool gavel__has_tls(void)
 
 /* ---- Life ---------------------------------------------------------------------------------- */
 
-/* NULL stays NULL. */
-static bool copy_string(const gavel_allocator *allocator, const char **string)
+/* Puts a copy in its place; NULL stays NULL. */
+static bool replace_string(const gavel_allocator *allocator, const char **string)
 {
     if (*string == NULL)
         return true;
-    size_t size = strlen(*string) + 1;
-    char *copy = gavel__alloc(allocator, size, 1);
-    if (copy != NULL)
-        memcpy(copy, *string, size);
-    *string = copy;
-    return copy != NULL;
+    *string = gavel__copy_string(allocator, *string);
+    return *string != NULL;
 }
 
 /* The strings are copies, and so may be freed. */
@@ -58,11 +54,11 @@ gavel__tls *gavel__tls_create(const gavel__tls_options *options, const gavel_all
     tls->allocator = allocator;
     tls->options = *options;
     /* All are replaced, also behind one that fails: none may stay the caller's. */
-    bool is_copied = copy_string(allocator, &tls->options.ca_file);
-    is_copied &= copy_string(allocator, &tls->options.ca_folder);
-    is_copied &= copy_string(allocator, &tls->options.cert_file);
-    is_copied &= copy_string(allocator, &tls->options.key_file);
-    is_copied &= copy_string(allocator, &tls->options.server_name);
+    bool is_copied = replace_string(allocator, &tls->options.ca_file);
+    is_copied &= replace_string(allocator, &tls->options.ca_folder);
+    is_copied &= replace_string(allocator, &tls->options.cert_file);
+    is_copied &= replace_string(allocator, &tls->options.key_file);
+    is_copied &= replace_string(allocator, &tls->options.server_name);
     if (!is_copied) {
         gavel__tls_destroy(tls);
         return NULL;
