@@ -269,6 +269,7 @@ static long tls_send(gavel__transport *transport, const char *data, size_t size)
     release_sigpipe(&hold);
     if (n > 0)
         return n;
+    ERR_clear_error(); /* the program may look at it; receive says what it was */
     return would_block(error) ? GAVEL__TRANSPORT_WOULD_BLOCK : GAVEL__TRANSPORT_BROKEN;
 }
 
