@@ -210,6 +210,11 @@ public:
         std::int64_t value = 0;
         return value_if(gavel_ttl_ms(tx_, key, &value), value);
     }
+    std::optional<std::int64_t> server_time_us()
+    {
+        std::int64_t value = 0;
+        return value_if(gavel_server_time_us(tx_, &value), value);
+    }
 
     /* The reply; null where the others are empty. */
     template <std::size_t N> const gavel_reply *query(const command<N> &what)

@@ -122,7 +122,9 @@ Test(cxx, numbers_commands_and_replies)
 {
     rig here;
     double score = 0;
-    auto count = [](gavel::tx tx) {
+    std::int64_t now_us = 0;
+    auto count = [&](gavel::tx tx) {
+        now_us = tx.server_time_us().value_or(0);
         tx.set_int(counter, tx.get_int(counter).value_or(40) + 1);
         tx.hset_double("hash", "half", tx.hget_double("hash", "half").value_or(0.25) * 2);
         tx.write(gavel::command("ZADD", "board", 12, "ann", INT64_MIN, "bob"));
@@ -130,6 +132,7 @@ Test(cxx, numbers_commands_and_replies)
     gavel::transaction what;
     what.read(counter).read("hash", "half").key("board").keep_replies();
     gavel::outcome first = here.client.run(what, count);
+    cr_expect_gt(now_us, 0);
     cr_expect_eq(first.n_replies, 3);
     cr_expect_eq(first.replies[2].integer, 2);
     gavel::outcome again(here.client.run(what, count));
