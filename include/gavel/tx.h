@@ -141,10 +141,10 @@ GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
 
 /*
  * The reply to any command that only reads, such as ZSCORE or LRANGE; its keys are watched. What
- * takes replies apart stands in gavel/reply.h.
- * *ret_reply lives until the body returns. GAVEL_ABSENT when the reply is nil; an error reply is
- * GAVEL_FAILED. gavel does not know what such a command says of keys that this attempt has written,
- * so a query after a write to one of its keys fails.
+ * takes replies apart stands in gavel/reply.h. *ret_reply lives until the body returns.
+ * GAVEL_ABSENT when the reply is nil; an error reply is GAVEL_FAILED. gavel does not know what such
+ * a command says of keys that this attempt has written, so a query after a write to one of its keys
+ * fails.
  *
  * INVALID, before anything is sent, is a command that would take effect at once and outside the
  * transaction: one that writes (SORT and GEORADIUS with STORE), blocks (XREAD with BLOCK), may act

@@ -57,11 +57,11 @@ extern const char *const gavel__config_log_levels[];
 bool gavel__config_log(int *ret_level, gavel_error *ret_error);
 
 /*
- * The same, and the address, for a URL (NULL: gavel__url_default). The URL's options count as if
- * they stood in the configuration: what is in both must not differ. A login of the configuration
- * is the address's then. The strings of *ret_config may
- * be the address's too, which lives in the completed configuration's allocator until
- * gavel__address_finish. False, with the reason, for a bad URL as well, and for a bad GAVEL_LOG.
+ * As gavel__config_complete, and the address, for a URL (NULL: gavel__url_default). The URL's
+ * options count as if they stood in the configuration: what is in both must not differ. A login of
+ * the configuration is the address's then. The strings of *ret_config may be the address's too,
+ * which lives in the completed configuration's allocator until gavel__address_finish. False, with
+ * the reason, for a bad URL as well, and for a bad GAVEL_LOG.
  */
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error);
