@@ -208,6 +208,10 @@ static bool resolve_known(const gavel__known *known, const gavel_command *comman
 static bool resolve_unknown(
     const gavel_command *command, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
 {
+    gavel_bytes name = command->args[0];
+    if (command->n_keys == 0 && memchr(name.data, ' ', name.size) != NULL)
+        return refuse(
+            ret_message, "each word of a command is an argument of its own, and this is one", name);
     if (command->n_keys == 0)
         return refuse(ret_message,
             "gavel does not know this command, so n_keys must say how many keys it has, "

@@ -199,6 +199,9 @@ static bool parse_ipv6(parse *p, gavel_bytes text)
 static bool parse_endpoint(parse *p, gavel_bytes endpoint)
 {
     bool is_ipv6 = endpoint.size > 0 && endpoint.data[0] == '[';
+    gavel_bytes behind_colon = after(endpoint, find_first(endpoint, ':'));
+    if (!is_ipv6 && find_first(behind_colon, ':') < behind_colon.size)
+        return fail(p, "the host holds a colon: an IPv6 address stands in brackets");
     size_t host_end = find_first(endpoint, is_ipv6 ? ']' : ':');
     if (is_ipv6 && host_end == endpoint.size)
         return fail(p, "the bracket around the host is not closed");

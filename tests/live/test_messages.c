@@ -79,6 +79,35 @@ static gavel_verdict set_no_key(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+static gavel_verdict del_null(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_del_many(tx, NULL, 2);
+    return GAVEL_COMMIT;
+}
+
+static gavel_verdict write_null(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_write(tx, NULL);
+    return GAVEL_COMMIT;
+}
+
+static gavel_verdict query_null(gavel_tx *tx, void *user)
+{
+    (void)user;
+    const gavel_reply *reply;
+    gavel_query(tx, NULL, &reply);
+    return GAVEL_COMMIT;
+}
+
+static gavel_verdict one_word(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("SET key value")));
+    return GAVEL_COMMIT;
+}
+
 static gavel_verdict set_px_0(gavel_tx *tx, void *user)
 {
     (void)user;
@@ -269,6 +298,7 @@ static const mistake mistakes[] = {
     {.url = "redis://u:p/w@host", .words = {"%2F"}},
     {.url = "redis://u:p%4@host", .words = {"percent"}},
     {.url = "redis://u:p w@host", .words = {"blank"}},
+    {.url = "redis://::1:6379", .words = {"IPv6", "brackets"}},
     {.url = "redis://[::1", .words = {"bracket"}},
     {.url = "redis://[fe80::x]", .words = {"IPv6"}},
     {.url = "unix://relative/path", .words = {"absolute"}},
@@ -309,6 +339,10 @@ static const mistake mistakes[] = {
         .words = {"body", "ms"}},
     {.what = {.body = set_null}, .words = {"gavel_set", "NULL", "\"key\""}},
     {.what = {.body = set_no_key}, .words = {"gavel_set", "key is NULL"}},
+    {.what = {.body = del_null}, .words = {"gavel_del_many", "keys is NULL"}},
+    {.what = {.body = write_null}, .words = {"no command", "NULL"}},
+    {.what = {.body = query_null}, .words = {"no command", "NULL"}},
+    {.what = {.body = one_word}, .words = {"argument of its own", "\"SET key value\""}},
     {.what = {.body = set_px_0}, .words = {"\"key\"", "time to live"}},
     {.what = {.body = expire_long}, .words = {"\"key\"", "time to live"}},
     {.what = {.body = set_nan}, .words = {"NaN", "\"key\""}},
