@@ -11,7 +11,7 @@ const char *gavel__client_refusal(const gavel_client *client, bool wants_blockin
     if (gavel__guard_is_inside())
         return "called from inside a body or a hook";
     if (client == NULL)
-        return "there is no client (NULL): look at what gavel_open said";
+        return "there is no client (NULL): gavel_open has failed, and its last argument says why";
     if (client->fork_generation != gavel__fork_generation())
         return "the client was opened by another process";
     if (wants_blocking != client->platform.is_blocking)

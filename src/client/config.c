@@ -231,13 +231,19 @@ static bool check_words(const gavel_config *config, gavel_error *ret_error)
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
+static bool has_clean_room(const gavel_config *config, gavel_error *ret_error)
+{
+    bool is_clean = GAVEL__HAS_CLEAN_ROOM(config) && GAVEL__HAS_CLEAN_ROOM(&config->hooks);
+    return is_clean || fail(ret_error, GAVEL__UNCLEAN_ROOM);
+}
+
 bool gavel__config_complete(
     const gavel_config *config, gavel_config *ret_config, gavel_error *ret_error)
 {
     static const gavel_config nothing;
     gavel_config complete = config != NULL ? *config : nothing;
-    if (!GAVEL__HAS_CLEAN_ROOM(&complete) || !GAVEL__HAS_CLEAN_ROOM(&complete.hooks))
-        return fail(ret_error, GAVEL__UNCLEAN_ROOM);
+    if (!has_clean_room(&complete, ret_error))
+        return false;
     for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
         if (!complete_field(&complete, field, ret_error))
             return false;
@@ -435,6 +441,19 @@ bool gavel__config_log(int *ret_level, gavel_error *ret_error)
     return *ret_level >= 0;
 }
 
+/* Of a bad URL that the program has not written: where it stands. */
+static void name_environment(const char *url, gavel_error *error)
+{
+    static const char start[] = "bad URL: ";
+    const char *variable = getenv("GAVEL_URL");
+    char fault[GAVEL_ERROR_SIZE];
+    if (url != NULL || variable == NULL || strncmp(error->message, start, strlen(start)) != 0)
+        return;
+    gavel__format(fault, sizeof(fault), "%s", error->message + strlen(start));
+    gavel__format(error->message, sizeof(error->message),
+        "bad URL in GAVEL_URL, in the environment: %s", fault);
+}
+
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error)
 {
@@ -444,14 +463,18 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
         asked.allocator.resize != NULL ? &asked.allocator : &gavel__system_allocator;
     gavel__address address;
     int level;
-    if (!gavel__config_log(&level, ret_error))
+    /* Before the allocator, too, is used. */
+    if (!has_clean_room(&asked, ret_error) || !gavel__config_log(&level, ret_error))
         return false;
     if (!gavel__address_parse(
-            url != NULL ? url : gavel__url_default(), allocator, &address, ret_error))
+            url != NULL ? url : gavel__url_default(), allocator, &address, ret_error)) {
+        name_environment(url, ret_error);
         return false;
+    }
     if (!take_options(&asked, &address, ret_error) || !check_tls(&asked, &address, ret_error) ||
         !take_login(&asked, &address, allocator, ret_error) ||
         !gavel__config_complete(&asked, ret_config, ret_error)) {
+        name_environment(url, ret_error);
         gavel__address_finish(&address, allocator);
         return false;
     }

@@ -28,6 +28,10 @@ Test(misuse, a_bad_url_is_told)
 {
     setenv("GAVEL_URL", "elsewhere", 1);
     expect_not_opened(NULL, NULL, "redis://");
+    expect_not_opened(NULL, NULL, "GAVEL_URL");
+    setenv("GAVEL_URL", "redis://u:hunter2@host?bd=1", 1);
+    expect_not_opened(
+        NULL, NULL, "bad URL in GAVEL_URL, in the environment: there is no option bd");
     expect_not_opened("", NULL, "redis://");
     expect_not_opened("127.0.0.1:6379", NULL, "redis://");
     expect_not_opened("http://127.0.0.1", NULL, "redis://");
@@ -72,6 +76,9 @@ Test(misuse, a_bad_config_is_told)
     expect_not_opened(url, &(gavel_config){.key_prefix = prefix}, "key_prefix");
     expect_not_opened(url, &(gavel_config){.key_prefix = "{app}:"}, "brace");
     expect_not_opened(url, &(gavel_config){.key_prefix = "app}"}, "brace");
+    gavel_config garbage; /* on the stack, say */
+    memset(&garbage, 1, sizeof(garbage));
+    expect_not_opened(url, &garbage, "was not zeroed");
     cr_expect_null(gavel_open("nonsense", NULL, NULL), "and without an error to fill");
 }
 
