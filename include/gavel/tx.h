@@ -85,6 +85,8 @@ GAVEL_EXPORT gavel_bytes gavel_keyf(gavel_tx *tx, const char *format, ...) GAVEL
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
+/* No output (ret_value, ...) may be NULL. */
+
 /* What a read came to. Unless it is GAVEL_FOUND, the output is zero: 0, no bytes, NULL. */
 typedef enum gavel_found {
     GAVEL_ABSENT,  /* no such key or field */
