@@ -84,8 +84,8 @@ const char *gavel_outcome_text(const gavel_outcome *outcome, char *text, size_t 
     add(&end, ": ", gavel_status_meaning(outcome->status));
     if (outcome->is_duplicate)
         add(&end, ", earlier and under the same id", "");
-    /* Why the body aborted is in the code. */
-    if (outcome->message[0] != '\0' && outcome->status != GAVEL_ABORTED)
+    /* Why the body aborted is in the code, and a duplicate's message says what stands here. */
+    if (outcome->message[0] != '\0' && outcome->status != GAVEL_ABORTED && !outcome->is_duplicate)
         add(&end, ": ", outcome->message);
     add_counts(&end, outcome);
     return text;

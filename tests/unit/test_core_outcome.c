@@ -27,7 +27,10 @@ Test(core_outcome, the_ordinary_ones)
 
 Test(core_outcome, what_was_out_of_the_ordinary)
 {
-    expect_text(&(gavel_outcome){.status = GAVEL_COMMITTED, .n_attempts = 1, .is_duplicate = true},
+    expect_text(&(gavel_outcome){.status = GAVEL_COMMITTED,
+                    .n_attempts = 1,
+                    .is_duplicate = true,
+                    .message = "committed before, under the same id"},
         "COMMITTED: all writes took effect, as one step, earlier and under the same id");
     expect_text(&(gavel_outcome){.status = GAVEL_COMMITTED, .n_attempts = 3, .n_conflicts = 2},
         "COMMITTED: all writes took effect, as one step; 3 attempts, 2 conflicts");
@@ -45,7 +48,7 @@ Test(core_outcome, the_longest_fits)
             .n_attempts = UINT32_MAX,
             .n_conflicts = UINT32_MAX,
             .n_faults = UINT32_MAX,
-            .is_duplicate = true};
+            .is_duplicate = status == GAVEL_COMMITTED};
         memset(outcome.message, 'x', sizeof(outcome.message) - 1);
         char text[GAVEL_OUTCOME_TEXT_SIZE];
         gavel_outcome_text(&outcome, text, sizeof(text));
