@@ -177,8 +177,8 @@ typedef void gavel_lock_done(const gavel_lock_outcome *outcome, void *user);
 /*
  * Begins to acquire a lock on an attached client; `done` gets the outcome and request->user.
  * Returns a ticket for gavel_lock_cancel, or 0, and then does not call `done`, when there was no
- * memory or the call was not allowed; the log says which. A lock that is waited for or held keeps
- * ev_run from returning, or gavel_turn says true.
+ * memory or the call was not allowed (no `done`, say); the log says which. A lock that is waited
+ * for or held keeps ev_run from returning, or gavel_turn says true.
  */
 GAVEL_EXPORT gavel_ticket gavel_lock_begin_acquire(
     gavel_client *client, const gavel_lock_request *request, gavel_lock_done *done);
@@ -223,7 +223,7 @@ GAVEL_EXPORT uint64_t gavel_lock_fence(const gavel_lock *lock);
  */
 GAVEL_EXPORT gavel_lock_outcome gavel_lock_extend(gavel_lock *lock, uint32_t lease_ms);
 
-/* The same on an attached client. False: as a ticket of 0. */
+/* The same on an attached client; `done` may be NULL. False: as a ticket of 0. */
 GAVEL_EXPORT bool gavel_lock_begin_extend(
     gavel_lock *lock, uint32_t lease_ms, gavel_lock_done *done, void *user);
 
@@ -254,7 +254,7 @@ typedef struct gavel_lock_command {
  */
 GAVEL_EXPORT gavel_lock_outcome gavel_lock_do(gavel_lock *lock, const gavel_lock_command *command);
 
-/* The same on an attached client. False: as a ticket of 0. */
+/* The same on an attached client; `done` may be NULL. False: as a ticket of 0. */
 GAVEL_EXPORT bool gavel_lock_begin_do(
     gavel_lock *lock, const gavel_lock_command *command, gavel_lock_done *done, void *user);
 

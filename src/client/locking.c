@@ -178,9 +178,10 @@ gavel_ticket gavel_lock_begin_acquire(
 {
     if (!admit(client, "gavel_lock_begin_acquire"))
         return 0;
-    if (request == NULL) {
-        gavel__client_log(
-            client, GAVEL_LOG_WARNING, "gavel_lock_begin_acquire: there is no request (NULL)");
+    if (request == NULL || done == NULL) { /* without it nobody would ever have the handle */
+        gavel__client_log(client, GAVEL_LOG_WARNING,
+            "gavel_lock_begin_acquire: there is no %s (NULL)",
+            request == NULL ? "request" : "callback");
         return 0;
     }
     gavel__client_make_locks(client);

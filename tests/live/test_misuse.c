@@ -371,6 +371,12 @@ Test(misuse, a_blocking_client_takes_no_submissions)
     live_end(&rig);
 }
 
+static void never_told(const gavel_lock_outcome *outcome, void *user)
+{
+    (void)user;
+    cr_expect(false, "%s", outcome->message);
+}
+
 Test(misuse, no_client_and_no_callback)
 {
     gavel_bytes key = KEY;
@@ -394,7 +400,8 @@ Test(misuse, no_client_and_no_callback)
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     live_rig rig = live_begin(NULL, &(gavel_config){.loop = loop});
     cr_expect_eq(gavel_submit(rig.client, &request, NULL), 0);
-    cr_expect_eq(gavel_lock_begin_acquire(rig.client, NULL, NULL), 0);
+    cr_expect_eq(gavel_lock_begin_acquire(rig.client, NULL, never_told), 0);
+    cr_expect_eq(gavel_lock_begin_acquire(rig.client, &lock, NULL), 0);
     live_end(&rig);
     ev_loop_destroy(loop);
 
