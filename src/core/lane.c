@@ -126,6 +126,13 @@ bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t n
     return !lane->is_planted || now_us - lane->planted_us >= ttl_us / 4;
 }
 
+/* No round can rely on it any more; its answer may be on its way. */
+static void lapse_guard(gavel__lane *lane)
+{
+    bool is_awaited = lane->guard == GAVEL__GUARD_ASKED || lane->guard == GAVEL__GUARD_LAPSED;
+    lane->guard = is_awaited ? GAVEL__GUARD_LAPSED : GAVEL__GUARD_NONE;
+}
+
 void gavel__lane_plant_marker(
     gavel__lane *lane, struct gavel__round *round, gavel__planting planting)
 {
@@ -141,6 +148,7 @@ void gavel__lane_plant_marker(
     lane->is_planted = true;
     lane->is_marker_lost = false;
     lane->planted_us = planting.now_us;
+    lapse_guard(lane); /* it is touched, so that an EXEC under this watch would get nil */
 }
 
 void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us)
@@ -165,8 +173,7 @@ void gavel__lane_on_guard(gavel__lane *lane, bool is_ok)
 
 void gavel__lane_end_watch(gavel__lane *lane)
 {
-    bool is_awaited = lane->guard == GAVEL__GUARD_ASKED || lane->guard == GAVEL__GUARD_LAPSED;
-    lane->guard = is_awaited ? GAVEL__GUARD_LAPSED : GAVEL__GUARD_NONE;
+    lapse_guard(lane);
     lane->is_watching = false;
 }
 

@@ -36,7 +36,7 @@ typedef enum gavel__lane_state {
  *
  *     NONE --written behind an EXEC--> ASKED --OK--> STANDS
  *      ^                                 |             |
- *      |                                 | EXEC or UNWATCH is written
+ *      |                                 | EXEC or UNWATCH is written, or the marker planted
  *      +<------- its answer ---------- LAPSED          |
  *      +<----------------------------------------------+
  */

@@ -304,6 +304,32 @@ Test(core_blind, a_touched_marker_costs_another_run)
     stage_close(&s);
 }
 
+/* What is planted to save it would spoil the watch that stands. */
+Test(core_blind, a_marker_that_is_saved_costs_nobody_an_attempt)
+{
+    stage s;
+    stage_open(&s, &marked);
+    plant(&s);
+    actor a = {.plays = "SET a 2"};
+    actor b = {.plays = "SET a 3"};
+    enter(&s, &a);
+    advance(&s, 0);
+    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1], OK");
+    ends(&s, &a, GAVEL_COMMITTED);
+    hears(&s, 0, "SET m0 n0 PX 900000");
+    says(&s, 0, "OK");
+    enter(&s, &b);
+    advance(&s, 0);
+    hears(&s, 0, "UNWATCH / WATCH m0");
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / SET a 3 / INCR m0 / EXEC / WATCH m0");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
+    ends(&s, &b, GAVEL_COMMITTED);
+    cr_assert_eq(b.outcome.n_conflicts, 0);
+    stage_close(&s);
+}
+
 Test(core_blind, a_lost_reply_is_resolved_by_the_marker)
 {
     static const char *const numbers[] = {":1, \"n0+2\"", ":1, \"n0+1\""};
