@@ -29,7 +29,7 @@ bool gavel_turn(gavel_client *client)
 {
     if (!admit(client, "gavel_turn"))
         return false;
-    if (client->is_turning) {
+    if (client->is_turning || client->is_pumping) {
         gavel__client_log(client, GAVEL_LOG_WARNING, "gavel_turn: called from inside a callback");
         return false;
     }

@@ -263,6 +263,25 @@ Test(polled, is_closed_in_a_callback, .timeout = 60)
     live_end(&rig);
 }
 
+static void turn(job *self)
+{
+    cr_expect_not(gavel_turn(self->client), "refused in a callback, whoever calls that");
+}
+
+Test(polled, does_not_turn_in_a_callback_of_its_closing, .timeout = 60)
+{
+    live_rig rig = begin();
+    job first = {.in_done = turn};
+    job second = {.in_done = turn};
+    submit(rig.client, &first, 0);
+    submit(rig.client, &second, 0);
+    gavel_close(rig.client);
+    rig.client = NULL;
+    expect_ended(&first, GAVEL_CANCELLED);
+    expect_ended(&second, GAVEL_CANCELLED);
+    live_end(&rig);
+}
+
 /* After each number of turns: in each state that the work can be in. */
 Test(polled, is_closed_with_work_in_any_state, .timeout = 60)
 {
