@@ -182,6 +182,23 @@ static const char *find_tls_option(const gavel_config *config)
                                          : NULL;
 }
 
+/* What a name in the DNS can be, or an address; OpenSSL takes no other. */
+#define HOST_MAX 253
+
+static bool is_printable_word(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~')
+            return false;
+    }
+    return true;
+}
+
+static bool is_host(const char *name)
+{
+    return name[0] != '\0' && strlen(name) <= HOST_MAX && is_printable_word(name);
+}
+
 static bool check_tls(
     const gavel_config *config, const gavel__address *address, gavel_error *ret_error)
 {
@@ -193,6 +210,9 @@ static bool check_tls(
             ret_error);
     if (config->key_file != NULL && config->cert_file == NULL)
         return refuse_pair("key_file", "is set, and no cert_file that it would be for", ret_error);
+    if (config->server_name != NULL && !is_host(config->server_name))
+        return refuse_pair(
+            "server_name", "is no host's name: leave it out for the URL's", ret_error);
     if (config->is_insecure && (config->ca_file != NULL || config->ca_folder != NULL))
         return refuse_pair(config->ca_file != NULL ? "ca_file" : "ca_folder",
             "is set, and is_insecure, by which nobody looks at it", ret_error);
@@ -207,15 +227,6 @@ gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__ad
         .key_file = config->key_file,
         .server_name = config->server_name != NULL ? config->server_name : address->host,
         .is_insecure = config->is_insecure};
-}
-
-static bool is_printable_word(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text <= ' ' || *text > '~')
-            return false;
-    }
-    return true;
 }
 
 static bool check_words(const gavel_config *config, gavel_error *ret_error)

@@ -242,6 +242,8 @@ Test(client_config, options_of_tls)
 
 Test(client_config, contradictions_about_tls_name_both)
 {
+    static char long_name[257];
+    memset(long_name, 'a', sizeof(long_name) - 1);
     static const struct {
         const char *url;
         gavel_config config;
@@ -259,6 +261,10 @@ Test(client_config, contradictions_about_tls_name_both)
         {"rediss://h?insecure=yes", {.ca_folder = "a"}, {"ca_folder", "is_insecure"}},
         {"rediss://h?insecure=no", {.is_insecure = true}, {"insecure in the URL", "is_insecure"}},
         {"rediss://h?insecure=1", {.name = "a"}, {"insecure", "no, yes"}},
+        {"rediss://h", {.server_name = ""}, {"server_name", "no host's name"}},
+        {"rediss://h?server_name=", {.name = "a"}, {"server_name", "no host's name"}},
+        {"rediss://h?server_name=a%0Ab", {.name = "a"}, {"server_name", "no host's name"}},
+        {"rediss://h", {.server_name = long_name}, {"server_name", "no host's name"}},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         reading self;
