@@ -5,6 +5,7 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +69,9 @@ bool gavel__format_double(double value, char storage[GAVEL__DOUBLE_SIZE])
         return false;
     plain_locale entered = enter_plain_locale();
     int errno_before = errno;
-    for (int precision = 15; precision <= 17; precision++) {
+    /* Fifteen digits that are enough come without their zeros; a subnormal one holds fewer. */
+    int precision = fabs(value) < DBL_MIN ? 1 : 15;
+    for (; precision <= 17; precision++) {
         snprintf(storage, GAVEL__DOUBLE_SIZE, "%.*g", precision, value);
         if (strtod(storage, NULL) == value)
             break;

@@ -96,6 +96,10 @@ Test(base_number, each_double_comes_back_exactly)
     is_written(-12.5, "-12.5");
     is_written(100, "100");
     is_written(INFINITY, "inf");
+    is_written(0, "0");
+    is_written(-0.0, "-0");
+    is_written(DBL_TRUE_MIN, "5e-324");
+    is_written(1e-310, "1e-310");
     char text[GAVEL__DOUBLE_SIZE];
     cr_assert_not(gavel__format_double(NAN, text));
 }
