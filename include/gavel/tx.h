@@ -154,6 +154,8 @@ GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
  * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, SORT with BY or GET patterns): they
  * could not be watched. An is_read_only transaction may use these: it is a snapshot, and watches
  * nothing. What scripts read is watched only as far as it is among their keys.
+ *
+ * What reads and writes at once is two calls: to pop, a query of LINDEX, and gavel_write of LPOP.
  */
 GAVEL_EXPORT gavel_found gavel_query(
     gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply);
