@@ -282,9 +282,9 @@ static bool load_certificate(load *self)
         key = cert;
     if (!check_file(self, "cert_file", cert) || !check_file(self, key_option, key))
         return false;
+    SSL_CTX_set_default_passwd_cb(self->context, give_no_passphrase);
     if (SSL_CTX_use_certificate_chain_file(self->context, cert) != 1)
         return fail_content(self, "cert_file", cert, "holds no certificate in PEM form");
-    SSL_CTX_set_default_passwd_cb(self->context, give_no_passphrase);
     if (SSL_CTX_use_PrivateKey_file(self->context, key, SSL_FILETYPE_PEM) == 1)
         return true;
     if (ERR_GET_LIB(ERR_peek_last_error()) == ERR_LIB_X509)
