@@ -49,7 +49,7 @@ static bool parse(struct options *options, int argc, char **argv)
         {"--url", BENCH_OPTION_TEXT, &options->url, "the server; bench/run starts one of its own"},
         {"--policies", BENCH_OPTION_TEXT, &options->policies, all_policies},
         {"--workload", BENCH_OPTION_TEXT, &options->workload,
-            "counter, auction, transfer, ycsb or foreign (counter)"},
+            "counter, auction, transfer, ycsb, foreign or orders (counter)"},
         {"--processes", BENCH_OPTION_COUNT, &load->n_processes, "forked for each run (1)"},
         {"--callers", BENCH_OPTION_COUNT, &load->n_callers, "in each process, on a loop (64)"},
         {"--threads", BENCH_OPTION_COUNT0, &load->n_threads,

@@ -80,7 +80,7 @@ static const struct goal default_goals[] = {
 #define GAVELS "gavel,gavel-optimistic,gavel-gated"
 #define ALL "textbook," HAND_WRITTEN ",lock-fifo,evalsha," GAVELS
 
-enum { EIGHTS, P64, P16, P4, P2, P1 };
+enum { EIGHTS, P64, P16, P4, P2, P1, ORDERS };
 
 static const struct entry gate_entries[] = {
     [EIGHTS] = {"one hot key, 8 processes of 8 callers", "counter", ALL,
@@ -95,6 +95,9 @@ static const struct entry gate_entries[] = {
         {.n_processes = 2, .n_callers = 1, .n_keys = 1}},
     [P1] = {"one hot key, one process", "counter", HAND_WRITTEN ",lock-fifo," GAVELS,
         {.n_processes = 1, .n_callers = 1, .n_keys = 1}},
+    [ORDERS] = {"500 items and one log, 8 processes, two milliseconds away", "orders",
+        "watch,jitter,evalsha," GAVELS,
+        {.n_processes = 8, .n_callers = 1, .n_keys = 500, .rtt_us = 2000}},
     {"the first of these, with others who ignore the gate", "foreign", "watch,jitter," GAVELS,
         {.n_processes = 8, .n_callers = 8, .n_keys = 1}},
     {"10 accounts, 8 processes of 8 callers", "transfer", HAND_WRITTEN ",evalsha," GAVELS,
@@ -133,6 +136,8 @@ static const struct goal gate_goals[] = {
     {"64 processes: lock-fifo against lock", "commits_per_s", {P64, "lock-fifo"}, {P64, "lock"}, 2,
         false},
     {"lock's p99.9 over lock-fifo's", "p999_us", {P64, "lock"}, {P64, "lock-fifo"}, 25, false},
+    {"500 items and one log, 8 processes: against watch", "commits_per_s", {ORDERS, "gavel"},
+        {ORDERS, "watch"}, 0.95, false},
     {"lock-fifo, share of commits overtaken", "overtaken_per_commit", {P64, "lock-fifo"}, {0},
         0.001, true},
 };

@@ -185,10 +185,14 @@ void caller_send_read(struct caller *caller)
     caller_send(caller, args, job_read_args(&caller->job, args));
 }
 
-void caller_send_write(struct caller *caller)
+int caller_send_write(struct caller *caller)
 {
     gavel_bytes args[WORKLOAD_MAX_ARGS];
     caller_send(caller, args, job_write_args(&caller->job, args));
+    if (load_has_one_write(caller->crew->load))
+        return 1;
+    caller_send(caller, args, job_log_args(&caller->job, args));
+    return 2;
 }
 
 /* ---- Replies --------------------------------------------------------------------------------- */
@@ -223,8 +227,12 @@ int caller_judge_exec(struct caller *caller, const gavel_reply *reply)
 {
     if (reply->type == GAVEL_REPLY_NIL)
         return 0;
-    if (reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 1 &&
-        job_is_written(&reply->elements[0]))
+    size_t n_writes = load_has_one_write(caller->crew->load) ? 1 : 2;
+    size_t n_written = 0;
+    if (reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == n_writes)
+        while (n_written < n_writes && job_is_written(&reply->elements[n_written]))
+            n_written++;
+    if (n_written == n_writes)
         return 1;
     caller_fail(caller, "EXEC did not write", reply->text);
     return -1;

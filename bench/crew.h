@@ -58,6 +58,12 @@ static inline size_t load_n_foreign(const struct load *load)
     return n_callers < 8 ? 1 : n_callers / 8;
 }
 
+/* Whether a transaction writes by one command, for policies that know no more. */
+static inline bool load_has_one_write(const struct load *load)
+{
+    return !load->workload->has_log;
+}
+
 /* When measuring begins and ends, on the monotonic clock. */
 struct window {
     int64_t start_ns;
@@ -149,7 +155,8 @@ void caller_send(struct caller *caller, const gavel_bytes *args, size_t n_args);
 void caller_send_word(struct caller *caller, gavel_bytes word);
 void caller_send_watch(struct caller *caller);
 void caller_send_read(struct caller *caller);
-void caller_send_write(struct caller *caller);
+/* Returns how many commands that were. */
+int caller_send_write(struct caller *caller);
 
 /* Whether the reply is this status; if not, the run has failed. */
 bool caller_expect(struct caller *caller, const gavel_reply *reply, const char *status);

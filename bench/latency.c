@@ -31,13 +31,15 @@ static const latency_scheme flight_schemes[] = {
 };
 
 static const latency_group groups[] = {
-    {"lone-rotating", "one at a time, blocking, keys in turn", false, 1, lone_schemes,
+    {"lone-rotating", "one at a time, blocking, keys in turn", false, false, 1, lone_schemes,
         COUNT_OF(lone_schemes)},
-    {"lone-one-key", "one at a time, blocking, always the same key", true, 1, lone_schemes,
+    {"lone-one-key", "one at a time, blocking, always the same key", true, false, 1, lone_schemes,
         COUNT_OF(lone_schemes)},
-    {"flight-10", "10 in flight on a libev loop, keys in turn", false, 10, flight_schemes,
+    {"lone-blind", "one at a time, blocking, keys in turn, written unread", false, true, 1,
+        lone_schemes, COUNT_OF(lone_schemes)},
+    {"flight-10", "10 in flight on a libev loop, keys in turn", false, false, 10, flight_schemes,
         COUNT_OF(flight_schemes)},
-    {"flight-100", "100 in flight on a libev loop, keys in turn", false, 100, flight_schemes,
+    {"flight-100", "100 in flight on a libev loop, keys in turn", false, false, 100, flight_schemes,
         COUNT_OF(flight_schemes)},
 };
 
@@ -112,6 +114,7 @@ static bool run_scheme(struct bench *bench, const latency_group *group,
         .keys = bench->keys,
         .n_keys = group->has_one_key ? 1 : bench->n_keys,
         .n_in_flight = group->n_in_flight,
+        .is_blind = group->is_blind,
         .variant = scheme->variant};
     if (!server_zero_keys(bench->peek, task.keys, task.n_keys))
         return false;

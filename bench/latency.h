@@ -4,7 +4,8 @@
  * runs them, latency_report.c tells the results.
  *
  * Every scheme does the same work per transaction: watch a key, read the integer in it, write that
- * plus one in MULTI/EXEC, check every reply, and start again if EXEC answered nil.
+ * plus one in MULTI/EXEC, check every reply, and start again if EXEC answered nil. A blind one only
+ * writes: how often it has written the key, so that the keys add up to the same.
  */
 #ifndef BENCH_LATENCY_H
 #define BENCH_LATENCY_H
@@ -32,6 +33,7 @@ typedef struct latency_task {
     const bench_key *keys; /* taken in turn; what is in flight at once has distinct keys */
     size_t n_keys;         /* at least n_in_flight */
     size_t n_in_flight;
+    bool is_blind; /* reads nothing; only for what runs one at a time */
     latency_variant variant;
 } latency_task;
 
@@ -58,7 +60,7 @@ typedef struct latency_ops {
 
 extern const latency_ops latency_gavel_blocking;
 extern const latency_ops latency_gavel_attached;
-extern const latency_ops latency_hand;  /* blocking hiredis, two round trips */
+extern const latency_ops latency_hand;  /* blocking hiredis, two round trips; blind: one */
 extern const latency_ops latency_fleet; /* asynchronous hiredis, a connection per transaction */
 
 /* gavel's defaults, which the rivals that do the same use too. */
@@ -79,6 +81,7 @@ typedef struct latency_group {
     const char *name;
     const char *title;
     bool has_one_key;
+    bool is_blind;
     size_t n_in_flight;
     const latency_scheme *schemes;
     size_t n_schemes;

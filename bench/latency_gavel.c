@@ -17,6 +17,7 @@ struct slot {
     struct session *session;
     size_t key; /* the index of its present key */
     gavel_bytes name;
+    int64_t n_turns; /* through all of its keys, the present one among them */
     int64_t start_ns;
 };
 
@@ -42,12 +43,21 @@ static gavel_verdict increment(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+static gavel_verdict overwrite(gavel_tx *tx, void *user)
+{
+    const struct slot *slot = user;
+    gavel_set_int(tx, slot->name, slot->n_turns);
+    return GAVEL_COMMIT;
+}
+
 static void take_next_key(struct slot *slot)
 {
     const latency_task *task = slot->session->task;
     slot->key += task->n_in_flight;
-    if (slot->key >= task->n_keys)
+    if (slot->key >= task->n_keys) {
         slot->key %= task->n_in_flight;
+        slot->n_turns++;
+    }
     slot->name.data = task->keys[slot->key].name;
     slot->name.size = task->keys[slot->key].size;
 }
@@ -119,7 +129,7 @@ static void *open_session(const latency_task *task, bool is_attached)
     if (is_attached)
         session->loop = ev_loop_new(EVFLAG_AUTO);
     for (size_t i = 0; i < task->n_in_flight; i++)
-        slots[i] = (struct slot){.session = session, .key = i};
+        slots[i] = (struct slot){.session = session, .key = task->n_keys - task->n_in_flight + i};
     if ((session->loop != NULL || !is_attached) && open_client(session))
         return session;
     close_session(session);
@@ -163,7 +173,11 @@ static void run_blocking(struct session *session)
 {
     struct slot *slot = &session->slots[0];
     gavel_read read = {0};
-    gavel_transaction transaction = {.body = increment, .user = slot, .reads = &read, .n_reads = 1};
+    bool is_blind = session->task->is_blind;
+    gavel_transaction transaction = {.body = is_blind ? overwrite : increment,
+        .user = slot,
+        .reads = is_blind ? NULL : &read,
+        .n_reads = !is_blind};
     slot->start_ns = measure_now_ns();
     while (slot->start_ns < session->end_ns && !session->has_failed) {
         take_next_key(slot);

@@ -1,8 +1,10 @@
 /*
  * The blocking rival of the latency benchmark: the transaction by hand on hiredis, in two round
- * trips, every reply checked. With a timeout, a server that falls silent is given up, as any
- * program in earnest would. With a marker, it also watches a key of the connection's own, which was
- * given a time to live beforehand, and counts it up in EXEC, as gavel does. See latency.h.
+ * trips, every reply checked; a blind one is a single round trip of MULTI, SET, EXEC. With a
+ * timeout, a server that falls silent is given up, as any program in earnest would. With a marker,
+ * it also watches a key of the connection's own, which was given a time to live beforehand, and
+ * counts it up in EXEC, as gavel does; before a blind one, behind the EXEC of the one before. See
+ * latency.h.
  */
 #include "latency.h"
 
@@ -19,6 +21,7 @@ struct session {
     bool has_marker;
     int64_t round; /* the marker's value */
     size_t key;
+    int64_t n_turns;      /* through all keys, the present one among them */
     latency_tally *tally; /* while driven */
 };
 
@@ -102,6 +105,13 @@ static void append_read(struct session *session, const bench_key *key)
     redisAppendCommandArgv(session->context, 2, get, get_sizes);
 }
 
+static void append_watch_of_marker(struct session *session)
+{
+    const char *watch[] = {"WATCH", marker_name};
+    const size_t sizes[] = {5, sizeof(marker_name) - 1};
+    redisAppendCommandArgv(session->context, 2, watch, sizes);
+}
+
 static void append_marker(struct session *session)
 {
     const char *incr[] = {"INCR", marker_name};
@@ -126,14 +136,9 @@ static void append_commit(struct session *session, const bench_key *key, int64_t
     redisAppendCommandArgv(session->context, 1, exec, exec_sizes);
 }
 
-static enum result attempt(struct session *session, const bench_key *key)
+static enum result await_commit(struct session *session)
 {
-    int64_t value;
-    append_read(session, key);
-    if (!expect_status(session, "OK") || !expect_integer(session, &value))
-        return FAILED;
     size_t n_writes = session->has_marker ? 2 : 1;
-    append_commit(session, key, value + 1);
     if (!expect_status(session, "OK"))
         return FAILED;
     for (size_t i = 0; i < n_writes; i++)
@@ -143,8 +148,29 @@ static enum result attempt(struct session *session, const bench_key *key)
     enum result result = reply != NULL ? judge_exec(session, reply) : FAILED;
     if (reply != NULL)
         freeReplyObject(reply);
-    session->tally->n_round_trips += 2;
+    session->tally->n_round_trips++;
     return result;
+}
+
+static enum result increment(struct session *session, const bench_key *key)
+{
+    int64_t value;
+    append_read(session, key);
+    if (!expect_status(session, "OK") || !expect_integer(session, &value))
+        return FAILED;
+    session->tally->n_round_trips++;
+    append_commit(session, key, value + 1);
+    return await_commit(session);
+}
+
+static enum result overwrite(struct session *session, const bench_key *key)
+{
+    append_commit(session, key, session->n_turns);
+    if (!session->has_marker)
+        return await_commit(session);
+    append_watch_of_marker(session);
+    enum result result = await_commit(session);
+    return result == FAILED || expect_status(session, "OK") ? result : FAILED;
 }
 
 /* ---- Sessions ------------------------------------------------------------------------------ */
@@ -171,7 +197,12 @@ static bool prepare(struct session *session)
     if (session->task->variant != LATENCY_PLAIN &&
         redisSetTimeout(session->context, timeout) != REDIS_OK)
         return false;
-    return !session->has_marker || plant_marker(session);
+    if (!session->has_marker)
+        return true;
+    if (!plant_marker(session))
+        return false;
+    append_watch_of_marker(session);
+    return expect_status(session, "OK");
 }
 
 static void *open_session(const latency_task *task)
@@ -180,6 +211,7 @@ static void *open_session(const latency_task *task)
     if (session == NULL)
         return NULL;
     session->task = task;
+    session->key = task->n_keys - 1;
     session->has_marker = task->variant == LATENCY_WITH_MARKER;
     session->context = server_connect(task->url);
     if (session->context != NULL && prepare(session))
@@ -191,8 +223,10 @@ static void *open_session(const latency_task *task)
 static const bench_key *take_next_key(struct session *session)
 {
     session->key++;
-    if (session->key >= session->task->n_keys)
+    if (session->key >= session->task->n_keys) {
         session->key = 0;
+        session->n_turns++;
+    }
     return &session->task->keys[session->key];
 }
 
@@ -200,6 +234,8 @@ static bool drive(void *opaque, int64_t end_ns, latency_tally *tally)
 {
     struct session *session = opaque;
     session->tally = tally;
+    enum result (*attempt)(struct session *, const bench_key *) =
+        session->task->is_blind ? overwrite : increment;
     int64_t start_ns = measure_now_ns();
     while (start_ns < end_ns) {
         const bench_key *key = take_next_key(session);

@@ -14,6 +14,13 @@
 
 /* ---- Bodies ---------------------------------------------------------------------------------- */
 
+static void append_to_log(gavel_tx *tx, const struct job *job)
+{
+    gavel_bytes args[WORKLOAD_MAX_ARGS];
+    size_t n_args = job_log_args(job, args);
+    gavel_write(tx, &(gavel_command){.args = args, .n_args = n_args});
+}
+
 static gavel_verdict run_strings(gavel_tx *tx, struct job *job)
 {
     size_t n_keys = job->stage->workload->n_keys;
@@ -25,6 +32,8 @@ static gavel_verdict run_strings(gavel_tx *tx, struct job *job)
         return gavel_abort(tx, 1);
     for (size_t i = 0; i < n_keys; i++)
         gavel_set_int(tx, job_key(job, i), job->next[i]);
+    if (job->stage->workload->has_log)
+        append_to_log(tx, job);
     return GAVEL_COMMIT;
 }
 

@@ -20,7 +20,7 @@ static void on_reply(struct caller *caller, const gavel_reply *reply)
 
 static bool can_run(const struct load *load)
 {
-    return !load->workload->is_hash && load->workload->n_keys == 1;
+    return !load->workload->is_hash && load->workload->n_keys == 1 && load_has_one_write(load);
 }
 
 const struct policy policy_incr = {

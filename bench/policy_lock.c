@@ -137,7 +137,7 @@ static const char *script(const struct stage *stage)
 /* A lock helps only where everybody takes it. */
 static bool can_run(const struct load *load)
 {
-    return load_n_foreign(load) == 0;
+    return load_n_foreign(load) == 0 && load_has_one_write(load);
 }
 
 const struct policy policy_lock = {.name = "lock",

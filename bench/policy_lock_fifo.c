@@ -117,7 +117,7 @@ static void on_reply(struct caller *caller, const gavel_reply *reply)
 /* A guarded command is guarded by one lock. */
 static bool can_run(const struct load *load)
 {
-    return load->workload->n_keys == 1 && load_n_foreign(load) == 0;
+    return load->workload->n_keys == 1 && load_n_foreign(load) == 0 && load_has_one_write(load);
 }
 
 const struct policy policy_lock_fifo = {.name = "lock-fifo",

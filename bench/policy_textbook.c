@@ -62,4 +62,4 @@ static void on_reply(struct caller *caller, const gavel_reply *reply)
 }
 
 const struct policy policy_textbook = {
-    .name = "textbook", .attempt = attempt, .on_reply = on_reply};
+    .name = "textbook", .can_run = load_has_one_write, .attempt = attempt, .on_reply = on_reply};

@@ -34,7 +34,7 @@ static bool is_ahead(const struct caller *caller)
 static void commit(struct caller *caller)
 {
     caller_send_word(caller, GAVEL_STR("MULTI"));
-    caller_send_write(caller);
+    caller->n_awaited = caller_send_write(caller);
     caller_send_word(caller, GAVEL_STR("EXEC"));
     if (!is_ahead(caller))
         return;
@@ -96,6 +96,8 @@ static void on_reply(struct caller *caller, const gavel_reply *reply)
         go_on(caller, reply);
         break;
     case QUEUED:
+        if (--caller->n_awaited > 0)
+            caller->step = QUEUED;
         caller_expect(caller, reply, "QUEUED");
         break;
     case EXECUTED:

@@ -101,21 +101,23 @@ static bool decide_auction(struct job *job)
 #define PLUS_ONE "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) + 1) return 1"
 
 static const struct workload workloads[] = {
-    {"counter", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, false},
+    {"counter", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, false, false},
     {"transfer", false, 2, 1000,
         "local from = tonumber(redis.call('GET', KEYS[1])) local amount = tonumber(ARGV[1]) "
         "if from < amount then return 0 end "
         "redis.call('SET', KEYS[1], from - amount) "
         "redis.call('SET', KEYS[2], redis.call('GET', KEYS[2]) + amount) return amount",
-        choose_transfer, decide_transfer, false},
+        choose_transfer, decide_transfer, false, false},
     {"auction", true, 1, 0,
         "local item = redis.call('HMGET', KEYS[1], 'price', 'bids') "
         "local rise = ARGV[1] - item[1] if rise <= 0 then return rise end "
         "redis.call('HSET', KEYS[1], 'price', ARGV[1], 'leader', ARGV[2], 'bids', item[2] + 1) "
         "return rise",
-        choose_auction, decide_auction, false},
-    {"ycsb", false, 1, 0, PLUS_ONE, choose_ycsb, decide_counter, false},
-    {"foreign", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, true},
+        choose_auction, decide_auction, false, false},
+    {"ycsb", false, 1, 0, PLUS_ONE, choose_ycsb, decide_counter, false, false},
+    {"foreign", false, 1, 0, PLUS_ONE, choose_counter, decide_counter, true, false},
+    {"orders", false, 1, 0, "redis.call('XADD', KEYS[2], '*', 'item', KEYS[1]) " PLUS_ONE,
+        choose_counter, decide_counter, false, true},
 };
 
 const struct workload *workload_find(const char *name)
@@ -151,7 +153,7 @@ bool stage_open(struct stage *stage, const struct workload *workload, size_t n_k
 {
     stage->workload = workload;
     stage->n_keys = n_keys;
-    stage->n_cells = n_keys * cells_per_key(stage);
+    stage->n_cells = n_keys * cells_per_key(stage) + workload->has_log;
     stage->keys = server_name_keys(n_keys);
     stage->told = calloc(stage->n_cells, sizeof(*stage->told));
     stage->shown = workload->is_hash ? calloc(n_keys, sizeof(*stage->shown)) : NULL;
@@ -203,6 +205,40 @@ bool stage_set_body(struct stage *stage, redisContext *context, double body_us)
     return is_good;
 }
 
+/* Sends nothing but what was appended, and takes the only reply. NULL: it was told why. */
+static redisReply *ask(redisContext *context, const char *command)
+{
+    redisAppendCommand(context, command);
+    redisReply *reply = next_reply(context);
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR)
+        return reply;
+    fprintf(stderr, "server: %s\n", reply->str);
+    freeReplyObject(reply);
+    return NULL;
+}
+
+static bool reset_log(redisContext *context)
+{
+    redisReply *reply = ask(context, "DEL " LOG_KEY);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return reply != NULL;
+}
+
+/* Counts the log, if it has not as many entries as were told, as one violation. */
+static bool check_log(redisContext *context, int64_t told, uint64_t *n_violations)
+{
+    redisReply *reply = ask(context, "XLEN " LOG_KEY);
+    if (reply == NULL)
+        return false;
+    if (reply->integer != told)
+        fprintf(stderr, "the log should have %lld entries, and has %lld\n", (long long)told,
+            reply->integer);
+    *n_violations += reply->integer != told;
+    freeReplyObject(reply);
+    return true;
+}
+
 /* A key's gate and locks by the names that they have under gavel's default prefix. */
 static void append_reset(const struct stage *stage, redisContext *context, const bench_key *key)
 {
@@ -220,6 +256,8 @@ static void append_reset(const struct stage *stage, redisContext *context, const
 
 bool stage_reset(const struct stage *stage, redisContext *context)
 {
+    if (stage->workload->has_log && !reset_log(context))
+        return false;
     for (size_t first = 0; first < stage->n_keys; first += BATCH) {
         size_t n = stage->n_keys - first < BATCH ? stage->n_keys - first : BATCH;
         for (size_t i = 0; i < n; i++)
@@ -266,6 +304,8 @@ bool stage_check(const struct stage *stage, redisContext *context, const int64_t
     uint64_t *ret_n_violations)
 {
     uint64_t n_violations = 0;
+    if (stage->workload->has_log && !check_log(context, told[stage->n_cells - 1], &n_violations))
+        return false;
     for (size_t first = 0; first < stage->n_keys; first += BATCH) {
         size_t n = stage->n_keys - first < BATCH ? stage->n_keys - first : BATCH;
         for (size_t i = 0; i < n; i++)
@@ -378,6 +418,17 @@ size_t job_write_args(struct job *job, gavel_bytes *args)
     return n;
 }
 
+size_t job_log_args(const struct job *job, gavel_bytes *args)
+{
+    size_t n = 0;
+    args[n++] = GAVEL_STR("XADD");
+    args[n++] = GAVEL_STR(LOG_KEY);
+    args[n++] = GAVEL_STR("*");
+    args[n++] = GAVEL_STR("item");
+    args[n++] = job_key(job, 0);
+    return n;
+}
+
 static bool take_integer(const gavel_reply *reply, int64_t *ret_value)
 {
     if (reply->type != GAVEL_REPLY_STRING)
@@ -397,13 +448,17 @@ bool job_take_read(struct job *job, const gavel_reply *reply)
 
 bool job_is_written(const gavel_reply *reply)
 {
-    return reply->type == GAVEL_REPLY_STATUS || reply->type == GAVEL_REPLY_INTEGER;
+    return reply->type == GAVEL_REPLY_STATUS || reply->type == GAVEL_REPLY_INTEGER ||
+           reply->type == GAVEL_REPLY_STRING; /* a log's, the name of the entry */
 }
 
 size_t job_script_args(struct job *job, gavel_bytes *args)
 {
     static const gavel_bytes counts[] = {{"0", 1}, {"1", 1}, {"2", 1}};
-    size_t n = keyed_args(job, counts[job->stage->workload->n_keys], args);
+    bool has_log = job->stage->workload->has_log;
+    size_t n = keyed_args(job, counts[job->stage->workload->n_keys + has_log], args);
+    if (has_log)
+        args[n++] = GAVEL_STR(LOG_KEY);
     if (job->stage->workload->decide == decide_counter)
         return n;
     args[n++] = digits_of(job, 0, job->amount);
@@ -437,6 +492,8 @@ void job_tell(struct job *job, bool is_committed)
             is_committed ? job->amount : job->seen[0], memory_order_relaxed);
     if (!is_committed || job->is_read)
         return;
+    if (stage->workload->has_log)
+        add(job, stage->n_cells - 1, 1);
     if (stage->workload->is_hash) {
         add(job, 2 * job->keys[0], job->amount - job->seen[0]);
         add(job, 2 * job->keys[0] + 1, 1);

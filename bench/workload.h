@@ -24,6 +24,9 @@
 /* Before a key's name: the name of the policy lock's lock on it. */
 #define LOCK_PREFIX "bench:lock:"
 
+/* The stream that all transactions of a workload with a log append to. */
+#define LOG_KEY "bench:log"
+
 /* The most arguments of one of its commands. */
 #define WORKLOAD_MAX_ARGS 8
 
@@ -35,6 +38,7 @@ struct job;
  * auction   one key, a hash of price, bids and leader: a bid, unless the price is not below it
  * ycsb      one key: half of them plus one, half of them only read (the mix of YCSB's F)
  * foreign   as counter, and another program does the same in its own way: see load_n_foreign
+ * orders    as counter, and each appends an entry to one stream, which it does not read
  */
 struct workload {
     const char *name;
@@ -45,6 +49,7 @@ struct workload {
     void (*choose)(struct job *job, uint64_t *random);
     bool (*decide)(struct job *job); /* from `seen` to `next`; false: rejected */
     bool has_foreigners;
+    bool has_log;
 };
 
 /* NULL: there is none. */
@@ -59,7 +64,7 @@ struct stage {
     double *reach;         /* theta above 0: how probable a key up to this one is; else NULL */
     int64_t body_ns;       /* that a body works, beyond what it does */
     uint64_t script_turns; /* of an empty loop that make a script work as long */
-    size_t n_cells;        /* a string has one, an auction's hash two */
+    size_t n_cells;        /* a string has one, an auction's hash two; the last one is the log's */
     atomic_llong *told;    /* by cell: what was added, as the callers were told, in this process */
     atomic_llong *shown;   /* by key: the price that bidders saw last; NULL but for auctions */
     struct arrivals *arrivals; /* NULL: commits have no order that is known */
@@ -109,6 +114,9 @@ bool job_decide(struct job *job);
 size_t job_watch_args(const struct job *job, gavel_bytes *args);
 size_t job_read_args(const struct job *job, gavel_bytes *args);
 size_t job_write_args(struct job *job, gavel_bytes *args);
+
+/* The second write, of a workload with a log; behind job_write_args. */
+size_t job_log_args(const struct job *job, gavel_bytes *args);
 
 /* Takes the values read. False: that is no reply to job_read_args. */
 bool job_take_read(struct job *job, const gavel_reply *reply);
