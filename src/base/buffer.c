@@ -28,12 +28,14 @@ void gavel__buffer_finish(gavel__buffer *buffer)
 /* Gives what was consumed back to be written to, and moves the `size` bytes that are left there. */
 static void close_gap(gavel__buffer *buffer, size_t size)
 {
-    if (buffer->gap > 0 && size > 0)
+    buffer->size = size;
+    if (buffer->gap == 0)
+        return;
+    if (size > 0)
         memmove(memory_of(buffer), buffer->data, size);
     buffer->data = memory_of(buffer);
     buffer->capacity += buffer->gap;
     buffer->gap = 0;
-    buffer->size = size;
 }
 
 void gavel__buffer_clear(gavel__buffer *buffer)

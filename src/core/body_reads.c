@@ -99,7 +99,7 @@ static gavel__key *known_key(const gavel_tx *tx, gavel_bytes name)
 static gavel__sight look(const gavel_tx *tx, const question *asked)
 {
     gavel__key *key = known_key(tx, asked->command.args[1]);
-    if (key == NULL)
+    if (key == NULL || key->last_write == 0) /* mostly */
         return (gavel__sight){.overlay = GAVEL__OVERLAY_BASE};
     return gavel__overlay_look(tx->stage->writes, key, asked->aspect, asked->field);
 }
@@ -119,10 +119,11 @@ static gavel_found read_base_value(gavel_tx *tx, const question *asked, gavel__c
     const gavel_reply *reply = NULL;
     gavel_bytes name = asked->command.args[1];
     gavel_found found = read_base(tx, &asked->command, &reply);
-    gavel__key *key = gavel__transaction_held_key(tx->transaction, name);
-    if (key != NULL && asked->aspect == GAVEL__ASPECT_FIELD &&
-        (found == GAVEL_FOUND || found == GAVEL_ABSENT))
-        key->is_fetched_as_hash = true;
+    if (asked->aspect == GAVEL__ASPECT_FIELD && (found == GAVEL_FOUND || found == GAVEL_ABSENT)) {
+        gavel__key *key = gavel__transaction_held_key(tx->transaction, name);
+        if (key != NULL)
+            key->is_fetched_as_hash = true;
+    }
     if (found != GAVEL_FOUND)
         return found;
     if (reply->type != GAVEL_REPLY_STRING) {
@@ -131,6 +132,16 @@ static gavel_found read_base_value(gavel_tx *tx, const question *asked, gavel__c
     }
     *ret_base = (gavel__content){true, reply->text};
     return GAVEL_FOUND;
+}
+
+/* What nobody in the round has written. */
+static gavel_found read_unwritten(gavel_tx *tx, const question *asked, gavel_bytes *ret_value)
+{
+    gavel__content content;
+    gavel_found found = read_base_value(tx, asked, &content);
+    if (found == GAVEL_FOUND)
+        *ret_value = content.bytes;
+    return found;
 }
 
 /* The value that a settled sight shows. */
@@ -168,6 +179,8 @@ static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *
     if (!is_sound(tx, asked))
         return GAVEL_FAILED;
     gavel__sight sight = look(tx, asked);
+    if (sight.last == 0)
+        return read_unwritten(tx, asked, ret_value);
     if (is_unsettled(tx, &sight))
         return meet_taint(tx, &asked->command, sight.root);
     gavel_found found = read_sight(tx, asked, &sight, ret_value);
