@@ -52,13 +52,9 @@ const char *gavel__command_text(
     return storage;
 }
 
-bool gavel__command_is_whole(const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE])
+void gavel__command_tell_missing(
+    const gavel__command *command, size_t i, char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    size_t i = 0;
-    while (i < command->n_args && command->args[i].data != NULL)
-        i++;
-    if (i == command->n_args)
-        return true;
     /* Mostly its first argument is its key. */
     gavel__command readable = {
         .args = command->args, .n_keys = i > 1, .first_key = 1, .key_step = 1};
@@ -66,7 +62,6 @@ bool gavel__command_is_whole(const gavel__command *command, char ret_message[GAV
     gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
         "%s: argument %zu is NULL (an empty one is GAVEL_STR(\"\"))",
         i > 0 ? gavel__command_text(&readable, text) : "a command", i);
-    return false;
 }
 
 static bool refuse(char ret_message[GAVEL_MESSAGE_SIZE], const char *what, gavel_bytes name)

@@ -48,11 +48,25 @@ static inline gavel_bytes gavel__command_subject(const gavel__command *command)
 const char *gavel__command_text(
     const gavel__command *command, char storage[GAVEL__COMMAND_TEXT_SIZE]);
 
+/* Says that argument `i` is NULL. */
+void gavel__command_tell_missing(
+    const gavel__command *command, size_t i, char ret_message[GAVEL_MESSAGE_SIZE]);
+
 /*
  * Whether each argument is there: none is NULL, which is a value that the caller has not looked at,
  * not an empty one. Else the message names the command and its first argument.
  */
-bool gavel__command_is_whole(const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE]);
+static inline bool gavel__command_is_whole(
+    const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    for (size_t i = 0; i < command->n_args; i++) {
+        if (command->args[i].data == NULL) {
+            gavel__command_tell_missing(command, i, ret_message);
+            return false;
+        }
+    }
+    return true;
+}
 
 /* Who wants to use a command. */
 typedef enum gavel__command_use {
