@@ -231,7 +231,8 @@ GAVEL_EXPORT bool gavel_hdel(gavel_tx *tx, gavel_bytes key, gavel_bytes field);
  * its keys later in the same attempt fails. INVALID are commands that concern the connection, the
  * transaction or the server rather than the data (WATCH, EXEC, SELECT, AUTH, SUBSCRIBE, SAVE,
  * MIGRATE and their like) and those that write keys that they do not name (FLUSHALL, FLUSHDB,
- * SWAPDB). One that blocks elsewhere does not in MULTI: BLPOP is LPOP.
+ * SWAPDB), or in another database (MOVE, COPY with DB). One that blocks elsewhere does not in
+ * MULTI: BLPOP is LPOP.
  */
 GAVEL_EXPORT bool gavel_write(gavel_tx *tx, const gavel_command *command);
 

@@ -171,6 +171,16 @@ static const char *sort(const gavel__known *known, gavel__command *command, unsi
     return command->n_args > 1 ? source_and(command, destination, does) : too_few;
 }
 
+/* DB database and REPLACE stand behind the keys, in any order. */
+static const char *copy(const gavel__known *known, gavel__command *command, unsigned *does)
+{
+    for (size_t i = (size_t)known->at[1] + 1; i < command->n_args; i++) {
+        if (is_word(command, i, "DB"))
+            *does |= GAVEL__KNOWN_WRITES_UNNAMED;
+    }
+    return row(known, command);
+}
+
 unsigned gavel__known_resolve(
     const gavel__known *known, gavel__command *command, const char **ret_fault)
 {
@@ -193,6 +203,9 @@ unsigned gavel__known_resolve(
         break;
     case GAVEL__KEYS_SORT:
         fault = sort(known, command, &does);
+        break;
+    case GAVEL__KEYS_COPY:
+        fault = copy(known, command, &does);
         break;
     }
     if (fault == NULL)

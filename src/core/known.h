@@ -15,7 +15,7 @@ enum {
     GAVEL__KNOWN_BLOCKS = 1 << 3, /* waits, though not inside MULTI */
     GAVEL__KNOWN_STEERS = 1 << 4, /* the connection, transaction or server; or not in MULTI */
     GAVEL__KNOWN_READS_UNNAMED = 1 << 5,  /* keys that are not among its arguments: KEYS, SCAN */
-    GAVEL__KNOWN_WRITES_UNNAMED = 1 << 6, /* likewise: FLUSHALL */
+    GAVEL__KNOWN_WRITES_UNNAMED = 1 << 6, /* likewise: FLUSHALL, MOVE */
     GAVEL__KNOWN_HAS_SUBCOMMANDS = 1 << 7 /* they have rows of their own: "OBJECT|ENCODING" */
 };
 
@@ -26,7 +26,8 @@ typedef enum gavel__known_keys {
                           */
     GAVEL__KEYS_STREAMS, /* the first half of what follows STREAMS */
     GAVEL__KEYS_STORE,   /* the first; and what follows the last STORE or STOREDIST from [0] on */
-    GAVEL__KEYS_SORT     /* likewise STORE, from [0] on; BY and GET read others */
+    GAVEL__KEYS_SORT,    /* likewise STORE, from [0] on; BY and GET read others */
+    GAVEL__KEYS_COPY     /* as ROW; with DB it writes in another database */
 } gavel__known_keys;
 
 typedef struct gavel__known {

@@ -20,6 +20,7 @@
 #define STREAMS GAVEL__KEYS_STREAMS, {0}
 #define STORE(from) GAVEL__KEYS_STORE, {from}
 #define SORT GAVEL__KEYS_SORT, {2}
+#define COPY GAVEL__KEYS_COPY, {1, 2, 1}
 
 const gavel__known gavel__known_rows[] = {
     {"ACL", HAS_SUBCOMMANDS, NO_KEYS},
@@ -98,7 +99,7 @@ const gavel__known gavel__known_rows[] = {
     {"CONFIG|RESETSTAT", ACTS, NO_KEYS},
     {"CONFIG|REWRITE", ACTS, NO_KEYS},
     {"CONFIG|SET", ACTS, NO_KEYS},
-    {"COPY", WRITES, ROW(1, 2, 1)},
+    {"COPY", WRITES, COPY},
     {"DBSIZE", READS | READS_UNNAMED, NO_KEYS},
     {"DEBUG", STEERS, NO_KEYS},
     {"DECR", WRITES, ROW(1, 1, 1)},
@@ -221,7 +222,7 @@ const gavel__known gavel__known_rows[] = {
     {"MODULE|LOADEX", STEERS, NO_KEYS},
     {"MODULE|UNLOAD", STEERS, NO_KEYS},
     {"MONITOR", STEERS, NO_KEYS},
-    {"MOVE", WRITES, ROW(1, 1, 1)},
+    {"MOVE", WRITES | WRITES_UNNAMED, ROW(1, 1, 1)},
     {"MSET", WRITES, ROW(1, -1, 2)},
     {"MSETNX", WRITES, ROW(1, -1, 2)},
     {"MULTI", STEERS, NO_KEYS},

@@ -53,7 +53,7 @@ static void expect_agreement(const redisReply *command)
     cr_expect_not(has_flag(command, "no_multi"), "%s may not stand in MULTI", what);
     if (has_flag(command, "movablekeys"))
         cr_expect_gt((int)known->keys, (int)GAVEL__KEYS_ROW, "%s", what);
-    else if (known->keys == GAVEL__KEYS_ROW)
+    else if (known->keys == GAVEL__KEYS_ROW || known->keys == GAVEL__KEYS_COPY)
         for (int i = 0; i < 3; i++)
             cr_expect_eq((long long)known->at[i], command->element[3 + i]->integer, "%s", what);
 }

@@ -306,11 +306,13 @@ Test(core_commands, what_may_not_stand_in_multi_is_no_write)
         expect_use(steering[i], GAVEL__USE_WRITE, "is no command for a body");
         expect_use(steering[i], GAVEL__USE_READ, "is no command for a body");
     }
-    static const char *const sweeping[] = {"FLUSHALL", "FLUSHDB ASYNC", "SWAPDB 0 1"};
+    static const char *const sweeping[] = {"FLUSHALL", "FLUSHDB ASYNC", "SWAPDB 0 1", "MOVE k 1",
+        "COPY k k2 DB 1", "COPY k k2 REPLACE db 1"};
     for (size_t i = 0; i < sizeof(sweeping) / sizeof(sweeping[0]); i++)
         expect_use(sweeping[i], GAVEL__USE_WRITE, "keys that it does not name");
     static const char *const good[] = {"EXECUTE.IT", "WATC"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         expect_use(good[i], GAVEL__USE_WRITE, "gavel does not know this command");
     expect_use("SORT k BY w_* STORE k2", GAVEL__USE_WRITE, NULL);
+    expect_use("COPY DB DB REPLACE", GAVEL__USE_WRITE, NULL);
 }
