@@ -227,6 +227,20 @@ static bool add_keys(gavel__transaction *transaction, const gavel_transaction *r
     return true;
 }
 
+/* Nobody would look at the key then. */
+static bool refuse_both(
+    gavel__transaction *transaction, const gavel_read *read, const gavel__command *command)
+{
+    bool has_key = read->key.data != NULL;
+    char text[GAVEL__COMMAND_TEXT_SIZE];
+    char printable[40];
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message), "a read has a command, %s, and a %s, \"%s\", as well",
+        gavel__command_text(command, text), has_key ? "key" : "field",
+        gavel__printable(has_key ? read->key : read->field, printable, sizeof(printable)));
+    return refuse(transaction, message);
+}
+
 static bool add_declared_read(
     gavel__transaction *transaction, const gavel_read *read, gavel__buffer *scratch)
 {
@@ -241,6 +255,8 @@ static bool add_declared_read(
     if (read->command != NULL ? !gavel__command_resolve(read->command, use, &command, message)
                               : !gavel__command_is_whole(&command, message))
         return refuse(transaction, message);
+    if (read->command != NULL && (read->key.data != NULL || read->field.data != NULL))
+        return refuse_both(transaction, read, &command);
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
     return accept(transaction, added, gavel__command_subject(&command));
 }

@@ -311,6 +311,21 @@ Test(core_transaction, a_declared_command_without_keys_or_that_steers_is_refused
         "server");
 }
 
+Test(core_transaction, a_read_that_is_two_is_refused)
+{
+    gavel_bytes args[] = {GAVEL_STR("LLEN"), GAVEL_STR("a")};
+    gavel_command command = {.args = args, .n_args = 2};
+    gavel_read reads[] = {{.command = &command, .key = GAVEL_STR("b")},
+        {.command = &command, .field = GAVEL_STR("f")}, {.command = &command, .key = args[1]}};
+    static const char *const words[] = {
+        "a read has a command, LLEN \"a\", and a key, \"b\", as well",
+        "a read has a command, LLEN \"a\", and a field, \"f\", as well",
+        "a read has a command, LLEN \"a\", and a key, \"a\", as well"};
+    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+        is_refused(
+            &(gavel_transaction){.body = do_nothing, .reads = &reads[i], .n_reads = 1}, words[i]);
+}
+
 Test(core_transaction, a_deadline_that_outlives_the_markers_is_refused)
 {
     gavel_bytes key = GAVEL_STR("a");
