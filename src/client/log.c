@@ -17,6 +17,13 @@
 
 /* ---- To standard error --------------------------------------------------------------------- */
 
+/* Programs call this, too, with whatever they have. */
+static const char *name_of(gavel_log_level level)
+{
+    bool is_level = (unsigned)level <= (unsigned)GAVEL_LOG_WARNING;
+    return is_level ? gavel__config_log_levels[level] : "?";
+}
+
 void gavel_log_stderr(gavel_log_level level, const char *line, void *user)
 {
     char text[GAVEL__LOG_SIZE + 64];
@@ -28,7 +35,7 @@ void gavel_log_stderr(gavel_log_level level, const char *line, void *user)
     gmtime_r(&now.tv_sec, &date);
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &date);
     gavel__format(text, sizeof(text) - 1, "%s.%03ldZ gavel %s: %s", when, now.tv_nsec / 1000000,
-        gavel__config_log_levels[level], line);
+        name_of(level), line);
     size_t size = strlen(text);
     text[size++] = '\n';
     /* In one write, so that no other thread's line stands in it. Who would be told of a failure? */

@@ -58,28 +58,56 @@ Test(log, a_server_that_is_not_there_is_told_once_and_counted)
     live_end(&rig);
 }
 
+/* Standard error goes to a file, until its end is asked for. */
+typedef struct capture {
+    int file;
+    int before;
+} capture;
+
+static capture begin_capture(void)
+{
+    char path[] = "/tmp/gavel-log-XXXXXX";
+    capture self = {.file = mkstemp(path), .before = dup(STDERR_FILENO)};
+    cr_assert(self.file >= 0 && self.before >= 0);
+    unlink(path);
+    dup2(self.file, STDERR_FILENO);
+    return self;
+}
+
+static const char *end_capture(capture *self)
+{
+    static char text[16384];
+    dup2(self->before, STDERR_FILENO);
+    close(self->before);
+    ssize_t size = pread(self->file, text, sizeof(text) - 1, 0);
+    cr_assert_geq(size, 0);
+    text[size] = '\0';
+    close(self->file);
+    return text;
+}
+
 /* Runs a counter with standard error in a file, and returns what that holds then. */
 static const char *run_to_stderr(const char *level, gavel_config config)
 {
-    static char text[16384];
-    char path[] = "/tmp/gavel-log-XXXXXX";
-    int file = mkstemp(path);
-    int before = dup(STDERR_FILENO);
-    cr_assert(file >= 0 && before >= 0);
-    unlink(path);
     setenv("GAVEL_LOG", level, 1);
-    dup2(file, STDERR_FILENO);
+    capture errors = begin_capture();
     live_rig rig = live_begin(NULL, &config);
     gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 0});
     live_end(&rig);
-    dup2(before, STDERR_FILENO);
-    close(before);
+    const char *text = end_capture(&errors);
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);
-    ssize_t size = pread(file, text, sizeof(text) - 1, 0);
-    cr_assert_geq(size, 0);
-    text[size] = '\0';
-    close(file);
     return text;
+}
+
+Test(log, a_level_that_is_none_has_no_name)
+{
+    static const int levels[] = {-1, GAVEL_LOG_WARNING + 1, GAVEL_LOG_WARNING + 2, 1000000};
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        capture errors = begin_capture();
+        gavel_log_stderr((gavel_log_level)levels[i], "the line", NULL);
+        const char *text = end_capture(&errors);
+        cr_expect(strstr(text, "Z gavel ?: the line\n") != NULL, "%s", text);
+    }
 }
 
 Test(log, the_environment_turns_it_on)
