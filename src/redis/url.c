@@ -434,6 +434,8 @@ void gavel__address_finish(gavel__address *address, const gavel_allocator *alloc
 {
     gavel__wipe_string(address->password);
     for (size_t i = 0; i < address->n_options; i++) {
+        /* Somebody may have taken password for an option. */
+        gavel__wipe_string(address->options[i].value);
         gavel__free(allocator, address->options[i].name);
         gavel__free(allocator, address->options[i].value);
     }

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool parse(const char *url, gavel__address *ret_address)
 {
@@ -326,6 +327,41 @@ Test(url, finishing_wipes_frees_and_zeroes)
     gavel__address_finish(&address, &gavel__system_allocator);
     cr_expect_null(address.password);
     cr_expect_null(address.label);
+}
+
+static size_t n_leaks;
+
+static bool holds_secret(const char *data, size_t size)
+{
+    for (size_t i = 0; i + 6 <= size; i++) {
+        if (memcmp(data + i, "SECRET", 6) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at what is given back. */
+static void *watch_memory(void *user, void *block, size_t size)
+{
+    if (block != NULL && size == 0)
+        n_leaks += holds_secret(block, malloc_usable_size(block));
+    return faulty_resize(user, block, size);
+}
+
+Test(url, a_password_that_was_taken_for_an_option_is_wiped)
+{
+    static const char *const urls[] = {"redis://h?password=SECRET", "redis://u:SECRET@h?db=1",
+        "redis://h?password=SECRET&password=SECRET", "redis://h?password=SECRET&=1"};
+    for (size_t i = 0; i < 4; i++) {
+        faulty_memory memory = {.n_left = MEMORY_ENOUGH};
+        gavel_allocator allocator = {.resize = watch_memory, .user = &memory};
+        gavel__address address = {0};
+        gavel_error error = {{0}};
+        if (gavel__address_parse(urls[i], &allocator, &address, &error))
+            gavel__address_finish(&address, &allocator);
+        cr_expect_eq(memory.n_blocks, 0);
+        cr_expect_eq(n_leaks, 0, "%s", urls[i]);
+    }
 }
 
 Test(url, every_allocation_may_fail)
