@@ -334,9 +334,12 @@ void gavel__link_flush(gavel__link *link)
         }
         if (link->state == GAVEL__LINK_UP)
             link->n_sent_bytes += (uint64_t)n;
-        if ((size_t)n == link->out.size)
+        if ((size_t)n == link->out.size) {
+            /* Clearing gives a large one back, and then it is too late. */
+            if (link->state != GAVEL__LINK_UP && link->events.on_login != NULL)
+                gavel__buffer_wipe(&link->out);
             gavel__buffer_clear(&link->out);
-        else
+        } else
             gavel__buffer_consume(&link->out, (size_t)n);
     }
 }

@@ -38,7 +38,7 @@ static struct peer {
     unsigned n_dials;
     bool is_probe; /* the last dial */
 
-    char sent[1 << 16]; /* by the link */
+    char sent[1 << 17]; /* by the link */
     size_t n_sent;
     size_t send_room; /* bytes that the kernel still takes */
     bool is_send_broken;
