@@ -126,9 +126,13 @@ void gavel__credentials_init(gavel__credentials *credentials)
 
 void gavel__credentials_finish(gavel__credentials *credentials, bool is_child)
 {
-    /* In a child the thread is not there, and may have held the mutex. */
-    if (credentials->log_in == NULL || is_child)
+    if (credentials->log_in == NULL)
         return;
+    /* In a child the thread is not there, and may have held the mutex; what it has said may be. */
+    if (is_child) {
+        gavel__login_finish(&credentials->login);
+        return;
+    }
     end(credentials);
     pthread_mutex_destroy(&credentials->mutex);
 }

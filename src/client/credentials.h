@@ -51,7 +51,8 @@ typedef enum gavel__credentials_answer {
 /* Sets all but the first four fields, which the caller has filled in. */
 void gavel__credentials_init(gavel__credentials *credentials);
 
-/* Waits for a question under way. In a child process there is none. Takes zeroed credentials. */
+/* Waits for a question under way. In a child process there is none. Wipes a login that was not
+ * taken. Takes zeroed credentials. */
 void gavel__credentials_finish(gavel__credentials *credentials, bool is_child);
 
 /*
