@@ -264,9 +264,11 @@ static bool check_server(parser *p)
 {
     gavel_error error = {{0}};
     const gavel_config asked = p->options.config;
+    int level;
     /* The URL is not shown: it may hold a password. */
-    return gavel__config_read(
-               p->options.url, &asked, &p->options.address, &p->options.config, &error) ||
+    return (gavel__config_log(&level, &error) &&
+               gavel__config_read(
+                   p->options.url, &asked, &p->options.address, &p->options.config, &error)) ||
            complain(p, "", error.message);
 }
 

@@ -473,9 +473,8 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
     const gavel_allocator *allocator =
         asked.allocator.resize != NULL ? &asked.allocator : &gavel__system_allocator;
     gavel__address address;
-    int level;
     /* Before the allocator, too, is used. */
-    if (!has_clean_room(&asked, ret_error) || !gavel__config_log(&level, ret_error))
+    if (!has_clean_room(&asked, ret_error))
         return false;
     if (!gavel__address_parse(
             url != NULL ? url : gavel__url_default(), allocator, &address, ret_error)) {

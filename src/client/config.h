@@ -61,7 +61,7 @@ bool gavel__config_log(int *ret_level, gavel_error *ret_error);
  * options count as if they stood in the configuration: what is in both must not differ. A login of
  * the configuration is the address's then. The strings of *ret_config may be the address's too,
  * which lives in the completed configuration's allocator until gavel__address_finish. False, with
- * the reason, for a bad URL as well, and for a bad GAVEL_LOG.
+ * the reason, for a bad URL as well.
  */
 bool gavel__config_read(const char *url, const gavel_config *config, gavel__address *ret_address,
     gavel_config *ret_config, gavel_error *ret_error);

@@ -335,6 +335,19 @@ Test(client_config, a_login_that_differs_from_the_urls)
     cr_expect_str_eq(error.message, "config: user differs from the URL's: leave one of them out");
 }
 
+/* Whoever has a log asks for its level, once. */
+Test(client_config, what_the_log_is_to_tell_is_no_matter_of_the_url)
+{
+    reading r;
+    setenv("GAVEL_LOG", "verbose", 1);
+    cr_assert(read_url(&r, "redis://h", NULL), "%s", r.error.message);
+    finish(&r);
+    int level;
+    cr_expect_not(gavel__config_log(&level, &r.error));
+    cr_expect_str_eq(
+        r.error.message, "GAVEL_LOG in the environment is one of debug, info, warning, off");
+}
+
 static const char *no_login(gavel_login *login, void *user)
 {
     (void)login;
