@@ -151,9 +151,9 @@ GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
  * INVALID, before anything is sent, is a command that would take effect at once and outside the
  * transaction: one that writes (SORT and GEORADIUS with STORE), blocks (XREAD with BLOCK), may act
  * (PUBLISH, EVAL; not EVAL_RO), or concerns the connection or the server. Likewise one that reads
- * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, SORT with BY or GET patterns): they
- * could not be watched. An is_read_only transaction may use these: it is a snapshot, and watches
- * nothing. What scripts read is watched only as far as it is among their keys.
+ * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, INFO, SORT with BY or GET patterns):
+ * they could not be watched. An is_read_only transaction may use these: it is a snapshot, and
+ * watches nothing. What scripts read is watched only as far as it is among their keys.
  *
  * What reads and writes at once is two calls: to pop, a query of LINDEX, and gavel_write of LPOP.
  */

@@ -247,6 +247,8 @@ Test(core_commands, what_writes_blocks_or_acts_is_no_query)
         {"CONFIG SET save x", "takes effect"},
         {"SCAN 0", "\"SCAN\" reads keys that it does not name"},
         {"KEYS *", "is_read_only"},
+        {"INFO keyspace", "is_read_only"},
+        {"MEMORY STATS", "is_read_only"},
         {"SORT k BY w_*", "is_read_only"},
         {"SORT_RO k GET d_*->f", "is_read_only"},
     };
@@ -254,7 +256,7 @@ Test(core_commands, what_writes_blocks_or_acts_is_no_query)
         expect_use(cases[i].words, GAVEL__USE_READ, cases[i].message);
     static const char *const reads[] = {"GET k", "SORT k", "SORT k BY nosort GET #", "TIME",
         "GEORADIUS k 0 0 9 m", "XREAD STREAMS k 0", "EVAL_RO script 0", "OBJECT FREQ k",
-        "CONFIG GET save", "INFO", "MEMORY USAGE k", "PFCOUNT k k"};
+        "CONFIG GET save", "MEMORY USAGE k", "PFCOUNT k k"};
     for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
         expect_use(reads[i], GAVEL__USE_READ, NULL);
 }
@@ -287,7 +289,7 @@ Test(core_commands, a_word_ends_at_a_nul_as_it_does_for_the_server)
 Test(core_commands, a_snapshot_may_read_what_cannot_be_watched)
 {
     static const char *const reads[] = {
-        "SCAN 0", "KEYS *", "DBSIZE", "RANDOMKEY", "SORT k BY w_* GET d_*"};
+        "SCAN 0", "KEYS *", "DBSIZE", "RANDOMKEY", "INFO", "MEMORY STATS", "SORT k BY w_* GET d_*"};
     for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
         expect_use(reads[i], GAVEL__USE_SNAPSHOT, NULL);
     expect_use("LPOP k", GAVEL__USE_SNAPSHOT, "writes");
