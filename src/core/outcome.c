@@ -103,8 +103,11 @@ struct kept_replies {
 bool gavel__outcome_keep_replies(gavel_outcome *outcome, const gavel_allocator *allocator,
     const gavel_reply *replies, size_t n_replies)
 {
-    struct kept_replies *kept =
-        gavel__alloc(allocator, 1, sizeof(*kept) + n_replies * sizeof(gavel_reply));
+    size_t size;
+    if (!gavel__multiply(n_replies, sizeof(gavel_reply), &size) ||
+        size > SIZE_MAX - sizeof(struct kept_replies))
+        return false;
+    struct kept_replies *kept = gavel__alloc(allocator, 1, sizeof(*kept) + size);
     if (kept == NULL)
         return false;
     kept->allocator = *allocator;

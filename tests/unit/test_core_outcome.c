@@ -1,6 +1,10 @@
 /*
  * Outcomes in one line: what is said of each, and that no room is too small.
  */
+#include "core/outcome.h"
+
+#include "faulty_memory.h"
+
 #include <gavel/gavel.h>
 
 #include <criterion/criterion.h>
@@ -73,4 +77,21 @@ Test(core_outcome, what_does_not_fit_is_cut)
     char none = '#';
     gavel_outcome_text(&outcome, &none, 0);
     cr_expect_eq(none, '#');
+}
+
+/* Their size, multiplied without a look, would come to that of one. */
+Test(core_outcome, more_replies_than_memory_can_hold_are_not_kept)
+{
+    static const gavel_reply replies[1];
+    static const size_t too_many[] = {
+        SIZE_MAX / sizeof(gavel_reply), SIZE_MAX / sizeof(gavel_reply) + 2};
+    for (size_t i = 0; i < 2; i++) {
+        faulty_memory memory = {.n_left = 1};
+        gavel_allocator allocator = faulty_allocator(&memory);
+        gavel_outcome outcome = {.message = ""};
+        cr_expect_not(
+            gavel__outcome_keep_replies(&outcome, &allocator, replies, too_many[i]), "%zu", i);
+        cr_expect_eq(memory.n_allocations, 0);
+        cr_expect_eq(outcome.n_replies, 0);
+    }
 }
