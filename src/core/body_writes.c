@@ -34,6 +34,23 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
 }
 
 /* Bytes that are NULL are no value: the caller has got them from somewhere and not looked. */
+static bool is_there_for(
+    gavel_tx *tx, const char *call, const char *what, gavel_bytes bytes, gavel_bytes key)
+{
+    if (bytes.data != NULL)
+        return true;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "%s: the %s is NULL (an empty one is GAVEL_STR(\"\"))%s", call, what,
+        key.data != NULL ? "; key" : "");
+    if (key.data != NULL)
+        gavel__body_poison_naming(tx, GAVEL_INVALID, message, key);
+    else
+        gavel__body_poison(tx, GAVEL_INVALID, message);
+    return false;
+}
+
+/* The same, for the call that is named as its kind of write. */
 static bool is_there(
     gavel_tx *tx, gavel__write_kind kind, const char *what, gavel_bytes bytes, gavel_bytes key)
 {
@@ -50,17 +67,7 @@ static bool is_there(
         [GAVEL__WRITE_EXPIRE] = "gavel_expire_ms",
         [GAVEL__WRITE_PERSIST] = "gavel_persist",
     };
-    if (bytes.data != NULL)
-        return true;
-    char message[GAVEL_MESSAGE_SIZE];
-    gavel__format(message, sizeof(message),
-        "%s: the %s is NULL (an empty one is GAVEL_STR(\"\"))%s", calls[kind], what,
-        key.data != NULL ? "; key" : "");
-    if (key.data != NULL)
-        gavel__body_poison_naming(tx, GAVEL_INVALID, message, key);
-    else
-        gavel__body_poison(tx, GAVEL_INVALID, message);
-    return false;
+    return is_there_for(tx, calls[kind], what, bytes, key);
 }
 
 static bool is_whole(gavel_tx *tx, gavel_bytes key, const gavel__edit *edit)
@@ -138,7 +145,7 @@ bool gavel_del_many(gavel_tx *tx, const gavel_bytes *keys, size_t n_keys)
     }
     gavel__key **held = gavel__arena_take(tx->stage->arena, n_keys, sizeof(*held));
     for (size_t i = 0; held != NULL && i < n_keys; i++) {
-        if (!is_there(tx, GAVEL__WRITE_DEL, "key", keys[i], keys[i]))
+        if (!is_there_for(tx, "gavel_del_many", "key", keys[i], keys[i]))
             return false;
         held[i] = key_to_write(tx, keys[i]);
         if (held[i] == NULL)

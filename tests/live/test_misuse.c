@@ -498,7 +498,7 @@ Test(misuse, what_is_null_is_no_value)
         "gavel_set: the key is NULL",
         "gavel_append: the value is NULL",
         "gavel_hincr: the field is NULL",
-        "gavel_del: the key is NULL",
+        "gavel_del_many: the key is NULL",
         "RPUSH \"key\": argument 2 is NULL",
         "a command: argument 0 is NULL",
         "GET: argument 1 is NULL",
