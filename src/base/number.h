@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 /* The longest double in its shortest exact form, with its NUL, is shorter. */
-#define GAVEL__DOUBLE_SIZE 32
+#define GAVEL__DOUBLE_SIZE 40
 
 /*
  * As Redis reads a double: what strtod takes, in whole, but no blanks before it, no NaN, and
