@@ -173,14 +173,30 @@ static bool is_sound(gavel_tx *tx, const question *asked)
     return !tx->is_poisoned;
 }
 
+/* What a SET has left, and nothing behind it. */
+static gavel_found read_set(gavel_tx *tx, const gavel__write *set, gavel_bytes *ret_value)
+{
+    gavel_bytes bytes = gavel__writes_bytes(tx->stage->writes, set->value);
+    if (!gavel__arena_copy(tx->stage->arena, bytes, ret_value)) {
+        gavel__body_poison_no_memory(tx);
+        return GAVEL_FAILED;
+    }
+    tx->has_seen_others |= set->writer != tx->transaction;
+    return GAVEL_FOUND;
+}
+
 static gavel_found read_value(gavel_tx *tx, const question *asked, gavel_bytes *ret_value)
 {
     *ret_value = (gavel_bytes){NULL, 0};
     if (!is_sound(tx, asked))
         return GAVEL_FAILED;
-    gavel__sight sight = look(tx, asked);
-    if (sight.last == 0)
+    const gavel__key *key = known_key(tx, asked->command.args[1]);
+    if (key == NULL || key->last_write == 0) /* mostly */
         return read_unwritten(tx, asked, ret_value);
+    const gavel__write *set = gavel__overlay_set(tx->stage->writes, key, asked->aspect);
+    if (set != NULL)
+        return read_set(tx, set, ret_value);
+    gavel__sight sight = gavel__overlay_look(tx->stage->writes, key, asked->aspect, asked->field);
     if (is_unsettled(tx, &sight))
         return meet_taint(tx, &asked->command, sight.root);
     gavel_found found = read_sight(tx, asked, &sight, ret_value);

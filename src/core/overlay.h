@@ -44,6 +44,16 @@ typedef struct gavel__sight {
 gavel__sight gavel__overlay_look(
     const gavel__writes *writes, const gavel__key *key, gavel__aspect aspect, gavel_bytes field);
 
+/* The last write to the key, if it is a SET and so says the whole STRING: the short way, which most
+ * bodies go. Else NULL: then look. */
+static inline const gavel__write *gavel__overlay_set(
+    const gavel__writes *writes, const gavel__key *key, gavel__aspect aspect)
+{
+    const gavel__write *last = &writes->entries[key->last_write - 1];
+    bool is_set = aspect == GAVEL__ASPECT_STRING && last->kind == GAVEL__WRITE_SET;
+    return is_set ? last : NULL;
+}
+
 /* Whether the root or a step is of somebody else than this writer. */
 bool gavel__overlay_is_of_others(
     const gavel__sight *sight, const struct gavel__transaction *writer);
