@@ -65,9 +65,14 @@ static gavel_found meet_taint(
         (void)request(tx, command); /* it may not have the key */
         return GAVEL_NOT_YET;
     }
-    gavel__body_poison_naming(tx, GAVEL_INVALID,
-        "read first, then write: one of the two is a command that gavel does not model; key",
-        entry->key->node.key);
+    char read[24];
+    char write[24];
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "read first, then write: what %s finds after %s gavel does not know; key",
+        gavel__printable(command->args[0], read, sizeof(read)),
+        gavel__printable(gavel__writes_name(tx->stage->writes, entry), write, sizeof(write)));
+    gavel__body_poison_naming(tx, GAVEL_INVALID, message, entry->key->node.key);
     return GAVEL_FAILED;
 }
 

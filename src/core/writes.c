@@ -183,6 +183,7 @@ static gavel__write *push(gavel__writes *writes, gavel__key *key,
         .has_sum = edit->has_sum,
         .key = key,
         .previous = key->last_write,
+        .request = writes->n_requests, /* to be added next */
         .writer = writer,
         .number = edit->number,
         .sum = edit->sum};
@@ -312,6 +313,12 @@ const char *gavel__writes_text(
     gavel__command command = {
         .args = args, .n_args = 2, .n_keys = asked->key > 0, .first_key = 1, .key_step = 1};
     return gavel__command_text(&command, storage);
+}
+
+gavel_bytes gavel__writes_name(const gavel__writes *writes, const gavel__write *entry)
+{
+    const gavel__request *request = &writes->requests[entry->request];
+    return gavel__resp_arg_in(gavel__writes_bytes(writes, request->bytes), 0);
 }
 
 /* ---- Composing ----------------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ typedef struct gavel__write {
     bool has_sum;  /* INCR, HINCR: it will be `sum` */
     gavel__key *key;
     size_t previous; /* the entry before it on this key, from 1; 0: none */
+    size_t request;  /* whose entry it is */
     const struct gavel__transaction *writer;
     gavel__span field;
     gavel__span value;
@@ -159,6 +160,9 @@ void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer 
 /* For messages: a request's name and key, in `storage`. */
 const char *gavel__writes_text(
     const gavel__writes *writes, size_t request, char storage[GAVEL__COMMAND_TEXT_SIZE]);
+
+/* For messages: the name of the command that an entry is of; valid until the next write. */
+gavel_bytes gavel__writes_name(const gavel__writes *writes, const gavel__write *entry);
 
 /* Once composed: the only request at a place; SIZE_MAX: none, or several. */
 size_t gavel__writes_request_at(const gavel__writes *writes, size_t place);

@@ -244,6 +244,17 @@ static gavel_verdict query_after(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+static gavel_verdict query_both(gavel_tx *tx, void *user)
+{
+    (void)user;
+    const gavel_reply *reply;
+    gavel_set(tx, GAVEL_STR("other"), KEY);
+    gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("MSET"), GAVEL_STR("a"), KEY, KEY, KEY));
+    gavel_write(tx, &GAVEL_COMMAND(GAVEL_STR("RPUSH"), GAVEL_STR("list"), KEY));
+    gavel_query(tx, &GAVEL_COMMAND(GAVEL_STR("SINTER"), GAVEL_STR("b"), KEY), &reply);
+    return GAVEL_COMMIT;
+}
+
 static gavel_verdict read_after(gavel_tx *tx, void *user)
 {
     (void)user;
@@ -361,8 +372,9 @@ static const mistake mistakes[] = {
     {.what = {.body = query_incr}, .words = {"INCR", "writes", "gavel_write"}},
     {.what = {.body = query_blpop}, .words = {"BLPOP"}},
     {.what = {.body = query_select}, .words = {"SELECT"}},
-    {.what = {.body = query_after}, .words = {"read first", "\"key\""}},
-    {.what = {.body = read_after}, .words = {"read first", "\"key\""}},
+    {.what = {.body = query_after}, .words = {"read first", "LRANGE", "after SET", "\"key\""}},
+    {.what = {.body = query_both}, .words = {"read first", "SINTER", "after MSET", "\"key\""}},
+    {.what = {.body = read_after}, .words = {"read first", "GET", "after SETRANGE", "\"key\""}},
     {.what = {.body = get_int}, .setup = {"SET", "key", "x"}, .words = {"integer", "\"key\""}},
     {.what = {.body = get_double}, .setup = {"SET", "key", "x"}, .words = {"number", "\"key\""}},
     {.what = {.body = get},

@@ -219,9 +219,9 @@ Test(core_rounds, a_mistake_in_a_body_is_told_and_nothing_is_written)
         {"QUERY Select 1", "nil", GAVEL_INVALID, "\"Select\" is no command for a body"},
         {"WRITE INCR", "nil", GAVEL_INVALID, "too few arguments for the command's keys: \"INCR\""},
         {"QUERY GET", "nil", GAVEL_INVALID, "too few arguments for the command's keys: \"GET\""},
-        {"WRITE INCR a; GET a", "nil", GAVEL_INVALID, "a command that gavel does not model"},
-        {"HSET a f 1; GET a", "nil", GAVEL_INVALID, "a command that gavel does not model"},
-        {"SET a 1; QUERY STRLEN a", "nil", GAVEL_INVALID, "a command that gavel does not model"},
+        {"WRITE INCR a; GET a", "nil", GAVEL_INVALID, "what GET finds after INCR "},
+        {"HSET a f 1; GET a", "nil", GAVEL_INVALID, "what GET finds after HSET "},
+        {"SET a 1; QUERY STRLEN a", "nil", GAVEL_INVALID, "what STRLEN finds after SET "},
         {"AGAIN", "nil", GAVEL_INVALID, "returned GAVEL_AGAIN, but all that it read was there"},
         {"ADD a 1; SET b 1; ABORT 4", "\"x\"", GAVEL_INVALID, "not a 64-bit integer"},
     };

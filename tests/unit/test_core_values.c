@@ -130,8 +130,8 @@ Test(core_values, what_is_known_to_fail_is_not_sent)
         {"HSET h f 1.5; HCOUNT h f 1", "not a 64-bit integer; key: \"h\""},
         {"SETPX n 1 0", "a time to live is 1 to 1000000000000000 ms, not 0; key: \"n\""},
         {"EXPIRE n 1000000000000001", "not 1000000000000001; key: \"n\""},
-        {"COUNT n 1; HGET n f", "does not model; key: \"n\""},
-        {"HDEL h f; TTL h", "does not model; key: \"h\""},
+        {"COUNT n 1; HGET n f", "what HGET finds after INCRBY gavel does not know; key: \"n\""},
+        {"HDEL h f; TTL h", "what PTTL finds after HDEL gavel does not know; key: \"h\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         stage s;
