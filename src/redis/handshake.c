@@ -191,18 +191,45 @@ static const char *step_name(gavel__handshake_step step)
     return "?";
 }
 
+/* Room for as whom. */
+#define LOGIN_NAME_SIZE 80
+
+static bool has_password(const gavel__handshake *handshake)
+{
+    return handshake->login.password != NULL && handshake->login.password[0] != '\0';
+}
+
 /* What can be done about it, as it goes on behind the step; "" where the server's words say it. */
 static const char *advice(
     const gavel__handshake *handshake, gavel__handshake_step step, gavel_bytes error)
 {
     gavel_bytes code = first_word(error);
-    bool has_password = handshake->login.password != NULL && handshake->login.password[0] != '\0';
-    if (!has_password && gavel__bytes_equal(code, GAVEL_STR("NOAUTH")))
-        return " without a password (redis://:password@host, unix://:password@/path)";
-    if (!has_password && gavel__bytes_equal(code, GAVEL_STR("WRONGPASS")))
-        return " of a user without a password (redis://:password@host has a password alone)";
+    bool is_missing = gavel__bytes_equal(code, GAVEL_STR("NOAUTH"));
+    bool is_wrong = gavel__bytes_equal(code, GAVEL_STR("WRONGPASS"));
+    if ((is_missing || is_wrong) && !has_password(handshake)) {
+        if (handshake->login.may_change)
+            return " without a password (log_in has named none)";
+        return is_missing
+                   ? " without a password (redis://:password@host, unix://:password@/path)"
+                   : " of a user without a password (redis://:password@host has a password alone)";
+    }
     bool is_marker = step == GAVEL__HANDSHAKE_SET && gavel__bytes_equal(code, GAVEL_STR("NOPERM"));
     return is_marker ? "; allow the user gavel's own keys (ACL SETUSER ... ~gavel:*)" : "";
+}
+
+/* As whom, with a blank in front; "" where nobody has logged in, and of a URL's user without a
+ * password, which may be the password gone astray. */
+static const char *login_name(const gavel__handshake *handshake, char storage[LOGIN_NAME_SIZE])
+{
+    char user[64];
+    const gavel__handshake_login *login = &handshake->login;
+    storage[0] = '\0';
+    if (login->user != NULL && (has_password(handshake) || login->may_change))
+        gavel__format(storage, LOGIN_NAME_SIZE, " as \"%s\"",
+            gavel__printable(gavel_str(login->user), user, sizeof(user)));
+    else if (login->user == NULL && has_password(handshake))
+        gavel__format(storage, LOGIN_NAME_SIZE, " as the default user");
+    return storage;
 }
 
 static bool refuse_error(const gavel__handshake *handshake, gavel__handshake_step step,
@@ -210,12 +237,14 @@ static bool refuse_error(const gavel__handshake *handshake, gavel__handshake_ste
 {
     gavel_bytes words = gavel__handshake_censor(error, handshake->login.password);
     char shown[GAVEL_MESSAGE_SIZE];
+    char name[LOGIN_NAME_SIZE] = "";
     bool is_login = step == GAVEL__HANDSHAKE_HELLO || step == GAVEL__HANDSHAKE_AUTH;
     bool may_pass = is_login && handshake->login.may_change;
     *ret_loss =
         (gavel__link_loss){.is_final = is_final_error(error) && !may_pass, .server_error = words};
-    gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s%s: %s",
-        step_name(step), advice(handshake, step, error),
+    gavel__format(ret_loss->message, sizeof(ret_loss->message), "the server refused %s%s%s: %s",
+        step_name(step), is_login ? login_name(handshake, name) : "",
+        advice(handshake, step, error),
         words.size > 0 ? gavel__printable(words, shown, sizeof(shown)) : "(words withheld)");
     return false;
 }

@@ -194,7 +194,7 @@ Test(logins, hello_was_renamed)
     assert_committed(&rig, 2);
     gavel_close(rig.client);
     open_with(&rig, "ann:wrong-secret@");
-    assert_rejected(&rig, "(AUTH): WRONGPASS", 2);
+    assert_rejected(&rig, "(AUTH) as \"ann\": WRONGPASS", 2);
     end(&rig);
 }
 

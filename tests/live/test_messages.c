@@ -473,8 +473,9 @@ static const struct {
     const char *words[MAX_WORDS + 1];
 } reaches[] = {
     {"redis://127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "password"}},
-    {"redis://:hunter3@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "WRONGPASS"}},
-    {"redis://bob:hunter2@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "WRONGPASS"}},
+    {"redis://:hunter3@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "default user", "WRONGPASS"}},
+    {"redis://bob:hunter2@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "as \"bob\"", "WRONGPASS"}},
+    {"redis://hunter2@127.0.0.1:%d", GAVEL_REJECTED, {"127.0.0.1", "redis://:password@host"}},
     {"redis://:hunter2@127.0.0.1:%d/99", GAVEL_REJECTED, {"database", "99"}},
     {"redis://127.0.0.1:1/%d", GAVEL_NOT_SENT, {"127.0.0.1:1", "refused"}},
     {"redis://no-such-host.invalid:%d", GAVEL_NOT_SENT, {"no-such-host.invalid"}},

@@ -127,22 +127,27 @@ static const refusal refusals[] = {
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$10\r\nstandalone\r\n", "$5\r\nslave\r\n"), false,
         "this is a replica, which takes no writes", ""},
     {"-WRONGPASS invalid username-password pair or user is disabled.\r\n", true,
-        "the server refused the login (HELLO): WRONGPASS invalid username-password pair or user is "
+        "the server refused the login (HELLO) as \"u\": WRONGPASS invalid username-password pair "
+        "or user is "
         "disabled.",
         "WRONGPASS invalid username-password pair or user is disabled."},
     {"-NOAUTH HELLO must be called\r\n", true,
-        "the server refused the login (HELLO): NOAUTH HELLO must be called",
+        "the server refused the login (HELLO) as \"u\": NOAUTH HELLO must be called",
         "NOAUTH HELLO must be called"},
     {"-DENIED protected mode\r\n", true,
-        "the server refused the login (HELLO): DENIED protected mode", "DENIED protected mode"},
+        "the server refused the login (HELLO) as \"u\": DENIED protected mode",
+        "DENIED protected mode"},
     {"-ERR max number of clients reached\r\n", false,
-        "the server refused the login (HELLO): ERR max number of clients reached",
+        "the server refused the login (HELLO) as \"u\": ERR max number of clients reached",
         "ERR max number of clients reached"},
-    {"-LOADING wait\r\n", false, "the server refused the login (HELLO): LOADING wait",
+    {"-LOADING wait\r\n", false, "the server refused the login (HELLO) as \"u\": LOADING wait",
         "LOADING wait"},
-    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (HELLO): ODD", "ODD"},
-    {"-ODD so SECRET-IS cut\r\n", false, "the server refused the login (HELLO): ODD", "ODD"},
-    {"-SECRET-IS-LONG\r\n", false, "the server refused the login (HELLO): (words withheld)", ""},
+    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (HELLO) as \"u\": ODD",
+        "ODD"},
+    {"-ODD so SECRET-IS cut\r\n", false, "the server refused the login (HELLO) as \"u\": ODD",
+        "ODD"},
+    {"-SECRET-IS-LONG\r\n", false,
+        "the server refused the login (HELLO) as \"u\": (words withheld)", ""},
     {HELLO "-ERR DB index is out of range\r\n", true,
         "the server refused the database (SELECT): ERR DB index is out of range",
         "ERR DB index is out of range"},
@@ -232,6 +237,15 @@ Test(link_handshake, a_password_that_is_missing)
     expect_refusal(&misplaced, "");
 }
 
+Test(link_handshake, a_password_that_is_refused_to_the_default_user)
+{
+    static char password[] = "SECRET-IS-LONG";
+    static const refusal refused = {"-WRONGPASS x\r\n", true,
+        "the server refused the login (HELLO) as the default user: WRONGPASS x", "WRONGPASS x"};
+    it.address.password = password;
+    expect_refusal(&refused, "");
+}
+
 Test(link_handshake, refusals)
 {
     set_login();
@@ -305,8 +319,30 @@ Test(link_handshake, a_login_asked_for_and_refused)
     be_readable();
     cr_expect_str_eq(seen.log, "LOGIN DOWN ");
     cr_expect_not(seen.loss.is_final);
-    cr_expect_str_eq(
-        seen.loss.message, "redis://h:6379: the server refused the login (HELLO): WRONGPASS");
+    cr_expect_str_eq(seen.loss.message,
+        "redis://h:6379: the server refused the login (HELLO) as \"ann\": WRONGPASS");
+}
+
+/* It is the program that has to say more, and not the URL. */
+Test(link_handshake, a_login_asked_for_without_a_password)
+{
+    static const struct {
+        const char *user;
+        const char *words;
+        const char *message;
+    } cases[] = {
+        {NULL, "-NOAUTH x\r\n", ": the server refused the login (HELLO) without a password"},
+        {"ann", "-WRONGPASS x\r\n", " as \"ann\" without a password (log_in has named none)"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        begin_login();
+        gavel__link_log_in(it.link, cases[i].user, NULL, START_US);
+        say(cases[i].words);
+        be_readable();
+        cr_expect(has(seen.loss.message, cases[i].message), "%s", seen.loss.message);
+        cr_expect_not(has(seen.loss.message, "://:"), "%s", seen.loss.message);
+        peer.n_sent = 0;
+    }
 }
 
 Test(link_handshake, a_login_that_nobody_has)
@@ -478,8 +514,10 @@ Test(link_handshake, a_server_that_refuses_all_that_can_be_done_without)
 }
 
 static const refusal refusals_without_hello[] = {
-    {"-WRONGPASS x\r\n", true, "the server refused the login (AUTH): WRONGPASS x", "WRONGPASS x"},
-    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (AUTH): ODD", "ODD"},
+    {"-WRONGPASS x\r\n", true, "the server refused the login (AUTH) as \"u\": WRONGPASS x",
+        "WRONGPASS x"},
+    {"-ODD so SECRET-IS-LONG said\r\n", false, "the server refused the login (AUTH) as \"u\": ODD",
+        "ODD"},
     {"+QUEUED\r\n", false, "the reply to AUTH is not OK", ""},
     {"+OK\r\n-LOADING x\r\n", false, "the server refused the name (CLIENT SETNAME): LOADING x",
         "LOADING x"},
