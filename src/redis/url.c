@@ -260,6 +260,8 @@ static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
     gavel_bytes value = after(option, equals);
     if (equals == option.size || name.size == 0)
         return fail(p, "behind the question mark stands name=value, or several joined by &");
+    if (find_first(name, '%') < name.size)
+        return fail(p, "an option's name is written without percent codes: only its value has any");
     if (!gavel__bytes_equal(name, GAVEL_STR("db")))
         return add_option(p, name, value);
     if (*has_db)

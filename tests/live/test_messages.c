@@ -314,6 +314,7 @@ static const mistake mistakes[] = {
     {.url = "redis://[fe80::x]", .words = {"IPv6"}},
     {.url = "unix://relative/path", .words = {"absolute"}},
     {.url = "redis://h?bd=1", .words = {"bd", "there are db, name"}},
+    {.url = "redis://h?%64b=3", .words = {"name", "without percent codes"}},
     {.url = "redis://h?db=1&db=2", .words = {"db", "twice"}},
     {.url = "redis://h?db=x", .words = {"database", "65535"}},
     {.url = "redis://h/1?db=2", .words = {"db"}},
