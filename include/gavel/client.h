@@ -84,8 +84,9 @@ typedef struct gavel_hooks {
  * each event, too. GAVEL_LOG also gives this log to a client whose on_log is NULL; gavel_open fails
  * if it says anything else. Any thread. `user` is not looked at.
  *
- * Every line begins with the server. That it cannot be reached is told once for each reason; then
- * the link that comes up says how many tries have failed before.
+ * Every line begins with the server; one, in any on_log, with "gavel_open": why that has failed.
+ * That a server cannot be reached is told once for each reason; then the link that comes up says
+ * how many tries have failed before.
  */
 GAVEL_EXPORT void gavel_log_stderr(gavel_log_level level, const char *line, void *user);
 

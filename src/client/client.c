@@ -259,14 +259,11 @@ static gavel_client *create(const gavel__platform *platform, const gavel_config 
     return client;
 }
 
-gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
+static gavel_client *open_on(const gavel__platform *platform, const char *url,
     const gavel_config *config, gavel_error *ret_error)
 {
-    gavel_error unused;
     gavel_config complete;
     gavel__address address;
-    if (ret_error == NULL)
-        ret_error = &unused;
     if (!gavel__config_read(url, config, &address, &complete, ret_error))
         return NULL;
     gavel__log log;
@@ -287,6 +284,19 @@ gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
         return NULL;
     }
     return client;
+}
+
+gavel_client *gavel__open_on(const gavel__platform *platform, const char *url,
+    const gavel_config *config, gavel_error *ret_error)
+{
+    gavel_error error;
+    gavel_client *client = open_on(platform, url, config, &error);
+    if (client != NULL)
+        return client;
+    gavel__log_refusal(config, &error);
+    if (ret_error != NULL)
+        *ret_error = error;
+    return NULL;
 }
 
 static gavel__loop *create_real_loop(

@@ -192,6 +192,10 @@ void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
  * may say. */
 bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *ret_error);
 
+/* That there is no client, to whom its log would have gone; and a level that is none, to standard
+ * error. */
+void gavel__log_refusal(const gavel_config *config, const gavel_error *error);
+
 /* A line, which begins with the server. */
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

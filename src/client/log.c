@@ -60,6 +60,30 @@ bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *
     return true;
 }
 
+/* The hooks of a configuration that is not sound are none. */
+static gavel_hooks hooks_of(const gavel_config *config)
+{
+    bool are_sound =
+        config != NULL && GAVEL__HAS_CLEAN_ROOM(config) && GAVEL__HAS_CLEAN_ROOM(&config->hooks);
+    return are_sound ? config->hooks : (gavel_hooks){.on_log = NULL};
+}
+
+void gavel__log_refusal(const gavel_config *config, const gavel_error *error)
+{
+    gavel__log log = {.least = GAVEL_LOG_DEBUG};
+    gavel_hooks hooks = hooks_of(config);
+    gavel_error unused;
+    if (!gavel__log_configure(&hooks, &log, &unused) && hooks.on_log == NULL)
+        hooks.on_log = gavel_log_stderr;
+    if (hooks.on_log == NULL || log.least > GAVEL_LOG_WARNING)
+        return;
+    char line[GAVEL__LOG_SIZE];
+    gavel__format(line, sizeof(line), "gavel_open: %s", error->message);
+    gavel__guard_enter();
+    hooks.on_log(GAVEL_LOG_WARNING, line, hooks.user);
+    gavel__guard_leave();
+}
+
 /* ---- Lines --------------------------------------------------------------------------------- */
 
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)

@@ -132,10 +132,44 @@ Test(log, the_programs_own_comes_first)
     cr_assert_not_null(strstr(said, ": up\n"));
 }
 
+/* Fails to open a client, with standard error in a file, and returns what that holds then. */
+static const char *fail_to_stderr(const char *level, const gavel_config *config)
+{
+    setenv("GAVEL_LOG", level, 1);
+    capture errors = begin_capture();
+    gavel_client *client = gavel_open("redis://u:SECRET@h/x", config, NULL);
+    const char *text = end_capture(&errors);
+    cr_assert_null(client);
+    cr_expect_null(strstr(text, "SECRET"), "%s", text);
+    return text;
+}
+
+/* A program that passes no gavel_error may look at nothing else. */
+Test(log, a_client_that_is_none)
+{
+    static const char line[] = "gavel_open: bad URL: the database is not a number from 0 to 65535";
+    const gavel_config own = {.hooks.on_log = hear}, ready = {.hooks.on_log = gavel_log_stderr};
+    const gavel_config garbage = {.hooks.on_log = hear, .reserved = {1}};
+    const char *text = fail_to_stderr("info", NULL);
+    cr_expect_not_null(strstr(text, "Z gavel warning: "), "%s", text);
+    cr_expect_not_null(strstr(text, line), "%s", text);
+    cr_expect_not_null(strstr(fail_to_stderr("", &ready), line));
+    cr_expect_str_empty(fail_to_stderr("off", &ready));
+    cr_expect_str_empty(fail_to_stderr("", NULL));
+    cr_expect_str_empty(fail_to_stderr("", &garbage));
+    cr_expect_str_empty(said);
+    cr_expect_str_empty(fail_to_stderr("off", &own));
+    cr_expect_eq(count(said, line), 1, "%s", said);
+    cr_expect_eq(worst, GAVEL_LOG_WARNING);
+}
+
 Test(log, a_level_that_there_is_not_is_told)
 {
     gavel_error error = {{0}};
     setenv("GAVEL_LOG", "verbose", 1);
+    capture errors = begin_capture();
     cr_assert_null(gavel_open("unix:///nowhere", NULL, &error));
-    cr_assert_not_null(strstr(error.message, "GAVEL_LOG"), "%s", error.message);
+    const char *text = end_capture(&errors);
+    cr_expect_not_null(strstr(error.message, "GAVEL_LOG"), "%s", error.message);
+    cr_expect_not_null(strstr(text, error.message), "%s", text);
 }
