@@ -37,8 +37,8 @@ typedef struct gavel_reply {
  *
  *     gavel_reply_int(gavel_reply_value(item, GAVEL_STR("price")), &price)
  *
- * False: the reply is not of that kind, and the output is zero or no bytes. Any thread may call
- * them.
+ * False: the reply is not of that kind, and the output, which must not be NULL, is zero or no
+ * bytes. Any thread may call them.
  */
 
 /* An integer, or a text that is one in Redis's own form: no blanks, no leading zeros. */

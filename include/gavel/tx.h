@@ -85,7 +85,7 @@ GAVEL_EXPORT gavel_bytes gavel_keyf(gavel_tx *tx, const char *format, ...) GAVEL
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
-/* No output (ret_value, ...) may be NULL. */
+/* An output (ret_value, ...) that is NULL is INVALID. */
 
 /* What a read came to. Unless it is GAVEL_FOUND, the output is zero: 0, no bytes, NULL. */
 typedef enum gavel_found {

@@ -236,10 +236,25 @@ gavel_found gavel__body_foresee(
     return read_sight(tx, &asked, &sight, &ret_foresight->value);
 }
 
+/* The caller has nowhere to put what is read. `key`: data NULL where there is none. */
+static gavel_found refuse_output(gavel_tx *tx, const char *call, gavel_bytes key)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message), "%s: the output is NULL%s", call,
+        key.data != NULL ? "; key" : "");
+    if (key.data != NULL)
+        gavel__body_poison_naming(tx, GAVEL_INVALID, message, key);
+    else
+        gavel__body_poison(tx, GAVEL_INVALID, message);
+    return GAVEL_FAILED;
+}
+
 gavel_found gavel_get(gavel_tx *tx, gavel_bytes key, gavel_bytes *ret_value)
 {
     gavel_bytes storage[3];
     question asked = about_value(storage, key, (gavel_bytes){NULL, 0});
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_get", key);
     return read_value(tx, &asked, ret_value);
 }
 
@@ -247,6 +262,8 @@ gavel_found gavel_hget(gavel_tx *tx, gavel_bytes key, gavel_bytes field, gavel_b
 {
     gavel_bytes storage[3];
     question asked = {gavel__command_hget(storage, key, field), GAVEL__ASPECT_FIELD, field};
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_hget", key);
     return read_value(tx, &asked, ret_value);
 }
 
@@ -265,6 +282,8 @@ static gavel_found as_int(
 gavel_found gavel_get_int(gavel_tx *tx, gavel_bytes key, int64_t *ret_value)
 {
     gavel_bytes text = {NULL, 0};
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_get_int", key);
     gavel_found found = gavel_get(tx, key, &text);
     return as_int(tx, found, key, text, ret_value);
 }
@@ -272,6 +291,8 @@ gavel_found gavel_get_int(gavel_tx *tx, gavel_bytes key, int64_t *ret_value)
 gavel_found gavel_hget_int(gavel_tx *tx, gavel_bytes key, gavel_bytes field, int64_t *ret_value)
 {
     gavel_bytes text = {NULL, 0};
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_hget_int", key);
     gavel_found found = gavel_hget(tx, key, field, &text);
     return as_int(tx, found, key, text, ret_value);
 }
@@ -291,6 +312,8 @@ static gavel_found as_double(
 gavel_found gavel_get_double(gavel_tx *tx, gavel_bytes key, double *ret_value)
 {
     gavel_bytes text = {NULL, 0};
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_get_double", key);
     gavel_found found = gavel_get(tx, key, &text);
     return as_double(tx, found, key, text, ret_value);
 }
@@ -298,6 +321,8 @@ gavel_found gavel_get_double(gavel_tx *tx, gavel_bytes key, double *ret_value)
 gavel_found gavel_hget_double(gavel_tx *tx, gavel_bytes key, gavel_bytes field, double *ret_value)
 {
     gavel_bytes text = {NULL, 0};
+    if (ret_value == NULL)
+        return refuse_output(tx, "gavel_hget_double", key);
     gavel_found found = gavel_hget(tx, key, field, &text);
     return as_double(tx, found, key, text, ret_value);
 }
@@ -346,6 +371,8 @@ gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *ret_ttl_ms)
     gavel_bytes storage[3];
     question asked = {
         gavel__command_pttl(storage, key), GAVEL__ASPECT_LIFE, (gavel_bytes){NULL, 0}};
+    if (ret_ttl_ms == NULL)
+        return refuse_output(tx, "gavel_ttl_ms", key);
     *ret_ttl_ms = 0;
     return is_sound(tx, &asked) ? read_life(tx, &asked, ret_ttl_ms) : GAVEL_FAILED;
 }
@@ -369,6 +396,8 @@ static bool parse_time(const gavel_reply *reply, int64_t *ret_us)
 
 gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us)
 {
+    if (ret_us == NULL)
+        return refuse_output(tx, "gavel_server_time_us", (gavel_bytes){NULL, 0});
     *ret_us = 0;
     if (tx->is_poisoned)
         return GAVEL_FAILED;
@@ -399,6 +428,8 @@ static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *
 
 gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply)
 {
+    if (ret_reply == NULL)
+        return refuse_output(tx, "gavel_query", (gavel_bytes){NULL, 0});
     *ret_reply = NULL;
     if (tx->is_poisoned)
         return GAVEL_FAILED;

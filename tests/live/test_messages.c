@@ -101,6 +101,48 @@ static gavel_verdict query_null(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+/* Each in turn, as the user says, without an output. */
+static gavel_verdict nowhere(gavel_tx *tx, void *user)
+{
+    switch (*(const char *)user) {
+    case 'g':
+        gavel_get(tx, KEY, NULL);
+        break;
+    case 'i':
+        gavel_get_int(tx, KEY, NULL);
+        break;
+    case 'd':
+        gavel_get_double(tx, KEY, NULL);
+        break;
+    case 'h':
+        gavel_hget(tx, KEY, KEY, NULL);
+        break;
+    case 'I':
+        gavel_hget_int(tx, KEY, KEY, NULL);
+        break;
+    case 'D':
+        gavel_hget_double(tx, KEY, KEY, NULL);
+        break;
+    case 't':
+        gavel_ttl_ms(tx, KEY, NULL);
+        break;
+    case 's':
+        gavel_server_time_us(tx, NULL);
+        break;
+    case 'q':
+        gavel_query(tx, &GAVEL_COMMAND(GAVEL_STR("LLEN"), KEY), NULL);
+        break;
+    }
+    return GAVEL_COMMIT;
+}
+
+static gavel_verdict nowhere_no_key(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_get(tx, (gavel_bytes){NULL, 7}, NULL);
+    return GAVEL_COMMIT;
+}
+
 static gavel_verdict one_word(gavel_tx *tx, void *user)
 {
     (void)user;
@@ -354,6 +396,24 @@ static const mistake mistakes[] = {
     {.what = {.body = del_null}, .words = {"gavel_del_many", "keys is NULL"}},
     {.what = {.body = write_null}, .words = {"no command", "NULL"}},
     {.what = {.body = query_null}, .words = {"no command", "NULL"}},
+    {.what = {.body = nowhere, .user = &(char){'g'}},
+        .words = {"gavel_get: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'i'}},
+        .words = {"gavel_get_int: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'d'}},
+        .words = {"gavel_get_double: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'h'}},
+        .words = {"gavel_hget: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'I'}},
+        .words = {"gavel_hget_int: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'D'}},
+        .words = {"gavel_hget_double: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'t'}},
+        .words = {"gavel_ttl_ms: the output is NULL", "\"key\""}},
+    {.what = {.body = nowhere, .user = &(char){'s'}},
+        .words = {"gavel_server_time_us: the output is NULL"}},
+    {.what = {.body = nowhere, .user = &(char){'q'}}, .words = {"gavel_query: the output is NULL"}},
+    {.what = {.body = nowhere_no_key}, .words = {"gavel_get: the output is NULL"}},
     {.what = {.body = one_word}, .words = {"argument of its own", "\"SET key value\""}},
     {.what = {.body = set_px_0}, .words = {"\"key\"", "time to live"}},
     {.what = {.body = expire_long}, .words = {"\"key\"", "time to live"}},
