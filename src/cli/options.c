@@ -27,7 +27,7 @@ static const struct flag {
     {"--url", IS_TEXT, offsetof(cli_options, url), 0, 0},
     {"--prefix", IS_TEXT, offsetof(cli_options, config.key_prefix), 0, 0},
     {"--ca-file", IS_TEXT, offsetof(cli_options, config.ca_file), 0, 0},
-    {"--ca-dir", IS_TEXT, offsetof(cli_options, config.ca_folder), 0, 0},
+    {"--ca-folder", IS_TEXT, offsetof(cli_options, config.ca_folder), 0, 0},
     {"--cert", IS_TEXT, offsetof(cli_options, config.cert_file), 0, 0},
     {"--key", IS_TEXT, offsetof(cli_options, config.key_file), 0, 0},
     {"--server-name", IS_TEXT, offsetof(cli_options, config.server_name), 0, 0},
@@ -40,8 +40,8 @@ static const struct flag {
     {"--force", IS_SWITCH, offsetof(cli_options, is_forced), 0, 0},
 };
 
-static const char *const common_flags[] = {"--url", "--prefix", "--ca-file", "--ca-dir", "--cert",
-    "--key", "--server-name", "--insecure", NULL};
+static const char *const common_flags[] = {"--url", "--prefix", "--ca-file", "--ca-folder",
+    "--cert", "--key", "--server-name", "--insecure", NULL};
 
 static const char common_help[] =
     "  --url URL        the server; default $GAVEL_URL, or redis://127.0.0.1:6379\n"
@@ -49,9 +49,16 @@ static const char common_help[] =
     "                   rediss://... the same over TLS\n"
     "                   unix://[user[:password]@]/path/of/socket\n"
     "                   each may end in ?option=value&...: see gavel(1)\n"
-    "  --prefix TEXT    of gavel's keys; default gavel:\n"
-    "  --ca-file FILE, --ca-dir DIR, --cert FILE, --key FILE, --server-name NAME, --insecure\n"
-    "                   for rediss://: whom to trust, our own certificate: see gavel(1)\n"
+    "  --prefix TEXT    of gavel's keys; default gavel:. In a URL: key_prefix\n"
+    "For rediss://, with what each is called in a URL and in gavel_config:\n"
+    "  --ca-file FILE   ca_file: the authorities to trust; default the system's\n"
+    "  --ca-folder DIR  ca_folder: the same, a folder of them\n"
+    "  --cert FILE      cert_file: our own certificate\n"
+    "  --key FILE       key_file: the key of it; default in the same file\n"
+    "  --server-name NAME\n"
+    "                   server_name: whose certificate it has to be; default the\n"
+    "                   URL's host\n"
+    "  --insecure       insecure (is_insecure): any certificate will do\n"
     "  --help, --version\n";
 
 /* What the arguments read so far came to. */

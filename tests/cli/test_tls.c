@@ -95,6 +95,8 @@ Test(cli_tls, options_that_contradict_the_url)
     tool self;
     cr_expect_eq(tool_run(&self, "locks", "--url=redis://h", "--ca-file=/x", NULL), 64);
     cr_expect(live_contains(self.errors, "ca_file is for TLS"), "%s", self.errors);
+    cr_expect_eq(tool_run(&self, "locks", "--url=redis://h", "--ca-folder=/x", NULL), 64);
+    cr_expect(live_contains(self.errors, "ca_folder is for TLS"), "%s", self.errors);
     cr_expect_eq(tool_run(&self, "locks", "--url=rediss://h", "--key=/x", NULL), 64);
     cr_expect(live_contains(self.errors, "no cert_file"), "%s", self.errors);
 }

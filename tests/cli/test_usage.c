@@ -67,6 +67,7 @@ Test(usage, help_and_version_are_told)
     cr_expect(live_contains(self.output, "gavel unlock"));
     cr_expect_eq(tool_run(&self, "lock", "--help", NULL), 0);
     cr_expect(live_contains(self.output, "--lease-ms"));
+    cr_expect(live_contains(self.output, "--ca-folder DIR  ca_folder: "), "%s", self.output);
     cr_expect_eq(tool_run(&self, "--version", NULL), 0);
     cr_expect_eq(strncmp(self.output, "gavel ", 6), 0);
 }
