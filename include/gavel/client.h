@@ -163,7 +163,8 @@ typedef struct gavel_config {
     bool has_no_markers;
     uint32_t marker_ttl_ms; /* 0: 900000. At least 600000; deadlines: at most half of it */
     uint64_t id_ttl_ms;     /* 0: a day. How long an id is remembered; at most 100 years */
-    /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. */
+    /* NULL: "gavel:". Of the keys that gavel itself writes; at most 64 bytes, no brace. Clients
+     * share ids, gates and locks with those of the same prefix, and with no others. */
     const char *key_prefix;
     const char *name;     /* NULL: "gavel". For CLIENT SETNAME; no blanks; "": none */
     const char *user;     /* NULL: the URL's, or the server's default user */

@@ -59,9 +59,9 @@ typedef struct gavel_transaction {
      * The caller's own id: two transactions with one id commit once, by whichever process and
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
      * and the first one's result. data NULL: none. 1 to GAVEL_ID_MAX bytes; not with
-     * is_read_only. Whoever comes again declares the same keys (by `keys` and `reads`, in any
-     * order), or none again: they say in which Cluster slot the id is remembered, so that under
-     * others it can be another id.
+     * is_read_only. Nothing but its bytes counts: with other keys, declared or not, and another
+     * body it is the same id. An id is for one server, database and key_prefix.
+     * It is read like a key, so a body that reads nothing commits in two round trips with it.
      * An id that was not committed (ABORTED, say) is free: who comes again runs. ABORTED costs one
      * round trip more with an id than without: it makes sure that nothing submitted before, and
      * told UNKNOWN, takes effect later.

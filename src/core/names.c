@@ -25,6 +25,8 @@ static const char *kind_text(gavel__name_kind kind)
         return "gate:";
     case GAVEL__NAME_GATE_QUEUE:
         return "queue:";
+    case GAVEL__NAME_ID:
+        return "id:";
     case GAVEL__NAME_LOCK:
         return "lock:";
     case GAVEL__NAME_LOCK_QUEUE:
@@ -104,12 +106,6 @@ gavel_bytes gavel__name_of(
     gavel__name_kind kind, gavel_bytes prefix, gavel_bytes key, char *storage)
 {
     char *end = put_rest(put_head(storage, prefix, kind_text(kind)), key);
-    return (gavel_bytes){storage, (size_t)(end - storage)};
-}
-
-gavel_bytes gavel__name_of_id(gavel_bytes prefix, uint16_t slot, gavel_bytes id, char *storage)
-{
-    char *end = put(put_tag(put_head(storage, prefix, "id:"), slot), id);
     return (gavel_bytes){storage, (size_t)(end - storage)};
 }
 

@@ -1,7 +1,8 @@
 /*
  * Names: of all the keys that gavel itself writes. Each lies in the Cluster slot of the data it
- * belongs to, on every kind of server, so that one EXEC or one script can touch both. Pure, and
- * nothing is allocated.
+ * belongs to, on every kind of server, so that one EXEC or one script can touch both; but for that
+ * of an id, which is data of its own, and the same for all who bear it. Pure, and nothing is
+ * allocated.
  *
  * A name is the prefix, its kind ("gate:"), and a rest that says for which key it is:
  *
@@ -29,7 +30,8 @@
 typedef enum gavel__name_kind {
     GAVEL__NAME_GATE,
     GAVEL__NAME_GATE_QUEUE,
-    GAVEL__NAME_LOCK, /* the lock's name stands for the key */
+    GAVEL__NAME_ID,   /* the id stands for the key */
+    GAVEL__NAME_LOCK, /* and so does the lock's name */
     GAVEL__NAME_LOCK_QUEUE,
     GAVEL__NAME_LOCK_FENCE
 } gavel__name_kind;
@@ -41,9 +43,6 @@ gavel_bytes gavel__name_of(
 /* The key for which a name of this kind is; points into the name. False: it is none. */
 bool gavel__name_parse(
     gavel__name_kind kind, gavel_bytes prefix, gavel_bytes name, gavel_bytes *ret_key);
-
-/* Of the record of a transaction's id, in the slot of its keys. As gavel__name_of. */
-gavel_bytes gavel__name_of_id(gavel_bytes prefix, uint16_t slot, gavel_bytes id, char *storage);
 
 #define GAVEL__MARKER_SIZE 128
 

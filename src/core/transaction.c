@@ -7,7 +7,6 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "core/names.h"
-#include "core/slot.h"
 
 #include <assert.h>
 #include <string.h>
@@ -261,19 +260,14 @@ static bool add_declared_read(
     return accept(transaction, added, gavel__command_subject(&command));
 }
 
-/* In the least slot of the declared keys: whoever comes with the same ones, in any order, finds it.
- * Without any, in the id's own. False: no memory. */
+/* After nothing but the id: whatever else they ask for, all who bear it meet there. False: no
+ * memory. */
 static bool name_id(gavel__transaction *transaction, gavel_bytes id, gavel_bytes key_prefix)
 {
     char *storage = gavel__arena_alloc(&transaction->arena, id.size + GAVEL__NAME_ROOM, 1);
     if (storage == NULL)
         return false;
-    uint16_t slot = gavel__slot_of(transaction->n_keys > 0 ? transaction->keys[0] : id);
-    for (size_t i = 1; i < transaction->n_keys; i++) {
-        uint16_t other = gavel__slot_of(transaction->keys[i]);
-        slot = other < slot ? other : slot;
-    }
-    transaction->id_key = gavel__name_of_id(key_prefix, slot, id, storage);
+    transaction->id_key = gavel__name_of(GAVEL__NAME_ID, key_prefix, id, storage);
     return true;
 }
 

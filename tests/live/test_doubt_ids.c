@@ -5,6 +5,9 @@
 #include "doubt.h"
 
 static const gavel_transaction payment = {.id = {"payment 1", 9}, .digest = {"12 EUR", 6}};
+static const gavel_bytes account = {"account", 7};
+static const gavel_transaction with_more_keys = {
+    .id = {"payment 1", 9}, .digest = {"12 EUR", 6}, .keys = &account, .n_keys = 1};
 static const gavel_transaction other_payload = {.id = {"payment 1", 9}, .digest = {"13 EUR", 6}};
 
 static void assert_receipt(const gavel_outcome *outcome, const char *receipt)
@@ -75,7 +78,7 @@ Test(doubt_ids, the_marker_tells_first)
 }
 
 /* What one client could not tell, the next submission can, from another client too. */
-static void submit_again(relay_action action, bool is_made)
+static void submit_again(relay_action action, gavel_transaction again, bool is_made)
 {
     doubt_plan plan = {.action = action, .cut = "HELLO"};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, &doubt_no_markers);
@@ -88,7 +91,7 @@ static void submit_again(relay_action action, bool is_made)
 
     gavel_client *other = live_open(server_url(rig.server), NULL);
     live_counter second = {.result = "receipt 2"};
-    outcome = counter_run(other, &second, payment);
+    outcome = counter_run(other, &second, again);
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);
     cr_assert_eq(outcome.is_duplicate, is_made);
     assert_receipt(&outcome, is_made ? "receipt 1" : "receipt 2");
@@ -102,17 +105,23 @@ static void submit_again(relay_action action, bool is_made)
 
 Test(doubt_ids, unknown_and_made_is_found_by_the_next)
 {
-    submit_again(RELAY_LOSE_REPLY, true);
+    submit_again(RELAY_LOSE_REPLY, payment, true);
 }
 
 Test(doubt_ids, unknown_and_not_made_is_made_by_the_next)
 {
-    submit_again(RELAY_CUT, false);
+    submit_again(RELAY_CUT, payment, false);
 }
 
 Test(doubt_ids, unknown_and_late_is_made_by_the_next)
 {
-    submit_again(RELAY_LATE, false);
+    submit_again(RELAY_LATE, payment, false);
+}
+
+Test(doubt_ids, the_next_may_declare_other_keys)
+{
+    submit_again(RELAY_LOSE_REPLY, with_more_keys, true);
+    submit_again(RELAY_LATE, with_more_keys, false);
 }
 
 /* The link is slow, not lost: the second submission overtakes the first. */

@@ -135,7 +135,7 @@ Test(ids, an_id_is_forgotten_in_time)
     gavel_config config = {.id_ttl_ms = 1234000, .key_prefix = "app:"};
     live_rig rig = live_begin(NULL, &config);
     run_with_id(rig.client, GAVEL_STR("payment"), NO_DIGEST);
-    long long ttl_ms = server_int(rig.server, "PTTL", "app:id:{gfba}payment", NULL);
+    long long ttl_ms = server_int(rig.server, "PTTL", "app:id:{payment}", NULL);
     cr_expect(ttl_ms > 1200000 && ttl_ms <= 1234000, "%lld", ttl_ms);
     live_end(&rig);
 }
@@ -155,8 +155,8 @@ Test(ids, what_did_not_commit_is_not_remembered)
 Test(ids, a_key_that_holds_something_else_is_told)
 {
     live_rig rig = live_begin(NULL, NULL);
-    server_do(rig.server, "SET", "gavel:id:{gfba}string", "no record", NULL);
-    server_do(rig.server, "RPUSH", "gavel:id:{gfba}list", "no record", NULL);
+    server_do(rig.server, "SET", "gavel:id:{string}", "no record", NULL);
+    server_do(rig.server, "RPUSH", "gavel:id:{list}", "no record", NULL);
     gavel_outcome outcome = run_with_id(rig.client, GAVEL_STR("string"), NO_DIGEST);
     cr_expect_not(gavel_is_committed(&outcome));
     cr_expect(live_contains(outcome.message, "id"), "%s", outcome.message);
@@ -168,12 +168,84 @@ Test(ids, a_key_that_holds_something_else_is_told)
     live_end(&rig);
 }
 
+/* ---- Whatever is declared ------------------------------------------------------------------- */
+
+/* Several ways to ask for the same: what is declared differs, and the keys too. */
+static const gavel_bytes declared[] = {
+    GAVEL_BYTES_INIT("key"), GAVEL_BYTES_INIT("other"), GAVEL_BYTES_INIT("{third}")};
+static const gavel_read declared_reads[] = {{.key = GAVEL_BYTES_INIT("key")},
+    {.key = GAVEL_BYTES_INIT("hash"), .field = GAVEL_BYTES_INIT("field")}};
+static const gavel_transaction ways[] = {
+    {.keys = NULL}, /* none */
+    {.reads = declared_reads, .n_reads = 1},
+    {.reads = declared_reads, .n_reads = 2},
+    {.keys = declared, .n_keys = 1},
+    {.keys = declared + 1, .n_keys = 2},
+    {.keys = declared + 2, .n_keys = 1, .reads = declared_reads, .n_reads = 1, .is_solo = true},
+};
+enum { N_WAYS = sizeof(ways) / sizeof(ways[0]) };
+
+static gavel_outcome run_in_a_way(gavel_client *client, size_t way, gavel_bytes id)
+{
+    gavel_transaction request = ways[way];
+    request.body = add_one_and_tell;
+    request.id = id;
+    return gavel_run(client, &request);
+}
+
+Test(ids, an_id_is_one_whatever_is_declared)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    gavel_client *clients[] = {rig.client, live_open(server_url(rig.server), NULL)};
+    for (size_t first = 0; first < N_WAYS; first++) {
+        char id[16];
+        char value[16];
+        snprintf(id, sizeof(id), "payment %zu", first);
+        snprintf(value, sizeof(value), "it is%c%zu", '\0', first + 1);
+        gavel_bytes result = {value, strlen("it is") + 2};
+        gavel_outcome outcome = run_in_a_way(rig.client, first, gavel_str(id));
+        expect_result(&outcome, result, false);
+        for (size_t i = 0; i < 2 * N_WAYS; i++) {
+            outcome = run_in_a_way(clients[i % 2], i / 2, gavel_str(id));
+            expect_result(&outcome, result, true);
+        }
+        cr_expect_eq(server_int(rig.server, "GET", "key", NULL), (long long)first + 1);
+    }
+    gavel_close(clients[1]);
+    live_end(&rig);
+}
+
+/* It reads nothing of its own, and writes where no other one does. */
+static gavel_verdict write_blindly(gavel_tx *tx, void *user)
+{
+    gavel_incr(tx, gavel_str(user), 1);
+    return GAVEL_COMMIT;
+}
+
+Test(ids, an_id_is_one_whatever_is_written)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    gavel_client *other = live_open(server_url(rig.server), NULL);
+    gavel_transaction request = {.body = write_blindly, .user = "a", .id = GAVEL_STR("payment")};
+    gavel_outcome outcome = gavel_run(rig.client, &request);
+    cr_expect(outcome.status == GAVEL_COMMITTED && !outcome.is_duplicate, "%s", outcome.message);
+    request.user = "b";
+    outcome = gavel_run(other, &request);
+    cr_expect(outcome.status == GAVEL_COMMITTED && outcome.is_duplicate, "%s", outcome.message);
+    outcome = run_in_a_way(rig.client, 1, request.id);
+    cr_expect(outcome.status == GAVEL_COMMITTED && outcome.is_duplicate, "%s", outcome.message);
+    cr_expect_eq(server_int(rig.server, "EXISTS", "a", "b", "key", NULL), 1);
+    gavel_close(other);
+    live_end(&rig);
+}
+
 /* ---- At the same time ----------------------------------------------------------------------- */
 
 typedef struct twin {
     pthread_t thread;
     gavel_client *client;
     pthread_barrier_t *both_read;
+    size_t way;
     gavel_outcome outcome;
 } twin;
 
@@ -181,7 +253,8 @@ typedef struct twin {
 static gavel_verdict meet_the_twin(gavel_tx *tx, void *user)
 {
     twin *self = user;
-    if (gavel_attempt(tx) == 0)
+    int64_t value;
+    if (gavel_get_int(tx, KEY, &value) != GAVEL_NOT_YET && gavel_attempt(tx) == 0)
         pthread_barrier_wait(self->both_read);
     return add_one_and_tell(tx, NULL);
 }
@@ -189,22 +262,24 @@ static gavel_verdict meet_the_twin(gavel_tx *tx, void *user)
 static void *run_twin(void *argument)
 {
     twin *self = argument;
-    self->outcome = gavel_run(self->client, &(gavel_transaction){.body = meet_the_twin,
-                                                .user = self,
-                                                .reads = &(gavel_read){.key = KEY},
-                                                .n_reads = 1,
-                                                .id = GAVEL_STR("payment")});
+    gavel_transaction request = ways[self->way];
+    request.body = meet_the_twin;
+    request.user = self;
+    request.id = GAVEL_STR("payment");
+    self->outcome = gavel_run(self->client, &request);
     return NULL;
 }
 
-Test(ids, two_clients_at_the_same_time_commit_once)
+static void run_twins(size_t way, size_t others_way)
 {
     test_server *server = server_start(NULL);
     pthread_barrier_t both_read;
     cr_assert_eq(pthread_barrier_init(&both_read, NULL, 2), 0);
     twin twins[2];
     for (size_t i = 0; i < 2; i++) {
-        twins[i] = (twin){.client = live_open(server_url(server), NULL), .both_read = &both_read};
+        twins[i] = (twin){.client = live_open(server_url(server), NULL),
+            .both_read = &both_read,
+            .way = i == 0 ? way : others_way};
         cr_assert_eq(pthread_create(&twins[i].thread, NULL, run_twin, &twins[i]), 0);
     }
     for (size_t i = 0; i < 2; i++) {
@@ -217,4 +292,15 @@ Test(ids, two_clients_at_the_same_time_commit_once)
     cr_expect_eq(server_int(server, "GET", "key", NULL), 1);
     pthread_barrier_destroy(&both_read);
     server_stop(server);
+}
+
+Test(ids, two_clients_at_the_same_time_commit_once)
+{
+    run_twins(1, 1);
+}
+
+Test(ids, two_clients_that_declare_different_keys_commit_once)
+{
+    run_twins(0, 1);
+    run_twins(2, 4);
 }

@@ -19,12 +19,11 @@
 #define N_IDS 3
 #define N_FOCUS 3
 
-/* All of one slot, so that an id has one record whatever its program declares. */
-const char *const batch_keys[] = {"int0{t}", "int1{t}", "text0{t}", "hash0{t}", "hash1{t}",
-    "list0{t}", "set0{t}", "zset0{t}", NULL};
+const char *const batch_keys[] = {
+    "int0", "int1", "text0", "hash0", "hash1", "list0", "set0", "zset0", NULL};
 const char *const batch_fields[] = {"f0", "f1", "f2", NULL};
-const char *const batch_ids[] = {"a{t}", "b{t}", "c{t}", NULL};
-const char batch_log[] = "log{t}";
+const char *const batch_ids[] = {"a", "b", "c", NULL};
+const char batch_log[] = "log";
 
 static const char *const values[] = {
     "v", "some words", "", "a\r\nb", "12", "-7", "012", "\x01\xff"};

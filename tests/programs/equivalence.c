@@ -8,7 +8,6 @@
 #include "prose.h"
 
 #include "core/names.h"
-#include "core/slot.h"
 
 #include <criterion/criterion.h>
 
@@ -78,8 +77,8 @@ static void say_all_data(gavel__buffer *text, const programs_world *world)
     say_keys(text, world);
     for (size_t i = 0; batch_ids[i] != NULL; i++) {
         char key[GAVEL__NAME_ROOM + 8];
-        gavel_bytes name = gavel__name_of_id(GAVEL_STR("gavel:"),
-            gavel__slot_of(gavel_str(batch_keys[0])), gavel_str(batch_ids[i]), key);
+        gavel_bytes name =
+            gavel__name_of(GAVEL__NAME_ID, GAVEL_STR("gavel:"), gavel_str(batch_ids[i]), key);
         key[name.size] = '\0';
         bury(world, key);
         say_key(text, world, key);

@@ -69,7 +69,7 @@ Test(core_gates, an_id_has_no_gate)
     enter(&s, &a);
     advance(&s, 0);
     link_up(&s, 1);
-    hears_gates(&s, 1, ENTER_A "WATCH a g:id:{`dca}x / GET a / GET g:id:{`dca}x");
+    hears_gates(&s, 1, ENTER_A "WATCH a g:id:{x} / GET a / GET g:id:{x}");
     stage_close(&s);
 }
 

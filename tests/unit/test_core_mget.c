@@ -120,16 +120,16 @@ Test(core_mget, the_keys_of_ids_are_asked_for_one_by_one)
     }
     link_up(&s, 0);
     hears(&s, 0,
-        "WATCH a g:id:{`dca}1 b g:id:{ecd`}2 c g:id:{ecda}3 d g:id:{jjma}4 e g:id:{jjm`}5 / MGET a "
+        "WATCH a g:id:{1} b g:id:{2} c g:id:{3} d g:id:{4} e g:id:{5} / MGET a "
         "b c d e"
-        " / GET g:id:{`dca}1 / GET g:id:{ecd`}2 / GET g:id:{ecda}3 / GET g:id:{jjma}4 / GET "
-        "g:id:{jjm`}5");
+        " / GET g:id:{1} / GET g:id:{2} / GET g:id:{3} / GET g:id:{4} / GET "
+        "g:id:{5}");
     says(&s, 0, "OK, [\"1\", \"1\", \"1\", \"1\", \"1\"], nil, nil, nil, nil, nil");
     advance(&s, 0);
     cr_assert_eq(s.engine.policy.n_plain_rounds[GAVEL__SHORTCUT_MGET], 0);
     const char *heard = stage_peek(&s, 0);
     cr_assert_eq(
-        strncmp(heard, "MULTI / MSET a 2 b 2 c 2 d 2 e 2 / SET g:id:{`dca}1 ", 52), 0, "%s", heard);
+        strncmp(heard, "MULTI / MSET a 2 b 2 c 2 d 2 e 2 / SET g:id:{1} ", 48), 0, "%s", heard);
     stage_close(&s);
 }
 

@@ -95,6 +95,7 @@ Test(core_names, each_kind_has_its_own)
 {
     static const char *const kinds[] = {[GAVEL__NAME_GATE] = "gate:",
         [GAVEL__NAME_GATE_QUEUE] = "queue:",
+        [GAVEL__NAME_ID] = "id:",
         [GAVEL__NAME_LOCK] = "lock:",
         [GAVEL__NAME_LOCK_QUEUE] = "lock-queue:",
         [GAVEL__NAME_LOCK_FENCE] = "lock-fence:"};
@@ -111,15 +112,11 @@ Test(core_names, each_kind_has_its_own)
     }
 }
 
-Test(core_names, ids_and_markers_lie_in_the_slot_that_they_are_for)
+Test(core_names, markers_lie_in_the_slot_that_they_are_for)
 {
     for (unsigned slot = 0; slot < GAVEL__N_SLOTS; slot += 997) {
         char storage[GAVEL__MARKER_SIZE];
-        char id[16 + GAVEL__NAME_ROOM];
         const uint64_t identity[2] = {UINT64_MAX, slot};
-        cr_expect_eq(
-            gavel__slot_of(gavel__name_of_id(prefix, (uint16_t)slot, GAVEL_STR("a}{b}"), id)),
-            slot);
         cr_expect_eq(gavel__slot_of(gavel__name_of_marker(
                          prefix, (uint16_t)slot, identity, UINT64_MAX, storage)),
             slot);
@@ -128,9 +125,6 @@ Test(core_names, ids_and_markers_lie_in_the_slot_that_they_are_for)
     gavel_bytes marker = gavel__name_of_marker(prefix, 0, (uint64_t[2]){1, 0xabc}, 16, storage);
     cr_expect(
         gavel__bytes_equal(marker, GAVEL_STR("g:m:{fjl`}:00000000000000010000000000000abc:10")));
-    char id[16 + GAVEL__NAME_ROOM];
-    cr_expect(gavel__bytes_equal(
-        gavel__name_of_id(prefix, 0, GAVEL_STR("{x}"), id), GAVEL_STR("g:id:{fjl`}{x}")));
 }
 
 Test(core_names, the_longest_have_room)
