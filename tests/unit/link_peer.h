@@ -40,7 +40,8 @@ static struct peer {
 
     char sent[1 << 17]; /* by the link */
     size_t n_sent;
-    size_t send_room; /* bytes that the kernel still takes */
+    const char *sent_from; /* where in memory the last of it lay */
+    size_t send_room;      /* bytes that the kernel still takes */
     bool is_send_broken;
 
     const char *incoming; /* for the link */
@@ -67,6 +68,7 @@ static inline long peer_send(gavel__transport *transport, const char *data, size
         return GAVEL__TRANSPORT_WOULD_BLOCK;
     cr_assert_leq(peer.n_sent + size, sizeof(peer.sent));
     memcpy(peer.sent + peer.n_sent, data, size);
+    peer.sent_from = data;
     peer.n_sent += size;
     if (peer.send_room != SIZE_MAX)
         peer.send_room -= size;

@@ -27,6 +27,25 @@ Test(link, sends_in_pieces_are_counted)
     }
 }
 
+/* If each piece moved the rest, a value of megabytes would take the square of its size. */
+Test(link, what_is_left_of_a_large_value_stays_where_it_is)
+{
+    enum { N_BYTES = 100000, N_BYTES_EACH = 1000 };
+    static char value[N_BYTES + 1];
+    for (size_t i = 0; i < N_BYTES; i++)
+        value[i] = (char)('a' + i % 26);
+    come_up();
+    peer.send_room = N_BYTES_EACH;
+    send_text(value, 1);
+    const char *place = peer.sent_from;
+    while (gavel__link_wants_write(it.link)) {
+        peer.send_room = N_BYTES_EACH;
+        gavel__link_on_ready(it.link, false, true, START_US);
+        cr_assert_eq(peer.sent_from - place, (ptrdiff_t)peer.n_sent - N_BYTES_EACH);
+    }
+    expect_sent(value);
+}
+
 Test(link, one_send_when_the_kernel_takes_all)
 {
     come_up();
