@@ -8,7 +8,8 @@
  *     gavel/polled.h        clients on event loops other than libev
  *     gavel/lock.h          locks, for work outside Redis
  *     gavel/bytes.h, gavel/reply.h   how bytes and the server's replies are passed
- *     gavel/gavel.hpp       all of it for C++17: lambdas as bodies, exceptions; not brought by this
+ *     gavel/gavel.hpp, gavel/lock.hpp   all of it for C++17: lambdas as bodies, exceptions; not
+ *                           brought by this
  *
  * Programs outlive libraries, so the structs can grow without being rebuilt. Those that a program
  * makes end in room, `reserved`, which later versions turn into fields, in place and at the same

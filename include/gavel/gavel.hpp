@@ -14,6 +14,8 @@
  *         });
  *     puts(outcome.text().c_str());
  *
+ * Locks are in gavel/lock.hpp.
+ *
  * What it adds: clients and outcomes that clean up after themselves, lambdas as bodies, strings of
  * any kind as keys and values, reads as std::optional, and exceptions that find their way out of a
  * body. What a call means stands with the C function of the same name, in the other headers; where

@@ -2,6 +2,7 @@
  * gavel.hpp where exceptions are turned off. A plain program: Criterion's C++ needs them.
  */
 #include <gavel/gavel.hpp>
+#include <gavel/lock.hpp>
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -44,6 +45,12 @@ static void use(gavel::client client)
     expect(outcome && outcome.n_replies == 2, "the second", outcome);
     outcome = client.run(what, body);
     expect(outcome.status == GAVEL_ABORTED && outcome.abort_code == 2, "the third", outcome);
+    gavel::lock lock =
+        gavel::lock::acquire(client, gavel::lock_request("l"), [](gavel_lock_reason) {});
+    if (lock.release().status != GAVEL_LOCK_RELEASED) {
+        fprintf(stderr, "the lock: %s\n", lock.outcome().message);
+        n_faults++;
+    }
 }
 
 int main()

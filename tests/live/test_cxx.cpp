@@ -3,6 +3,7 @@
  * once for each standard, and once without exceptions.
  */
 #include <gavel/gavel.hpp>
+#include <gavel/lock.hpp>
 
 /* First what tools.h brings: no C++ header may come within extern "C". */
 #include <stdbool.h>
@@ -199,6 +200,139 @@ Test(cxx, submissions_own_what_they_are_given)
     cr_expect_eq(token.use_count(), 1);
     ev_loop_destroy(loop);
 }
+
+/* ---- Locks --------------------------------------------------------------------------------- */
+
+namespace
+{
+
+static_assert(!std::is_copy_constructible_v<gavel::lock>);
+static_assert(std::is_nothrow_move_assignable_v<gavel::lock>);
+static_assert(!std::is_copy_constructible_v<gavel::lock_outcome>);
+
+gavel_lock_status try_lock(gavel::client &client)
+{
+    return gavel::lock::acquire(client, gavel::lock_request("l").only_try()).outcome().status;
+}
+
+/* The lock's, with a lease that ends. */
+gavel::lock_request brief()
+{
+    return gavel::lock_request("l").lease_ms(100).fixed();
+}
+
+} // namespace
+
+Test(cxx, a_lock_ends_with_its_block)
+{
+    rig here;
+    gavel::client other = gavel::client::open(server_url(here.server));
+    std::uint64_t fence = 0;
+    {
+        gavel::lock lock = gavel::lock::acquire(here.client, gavel::lock_request("l").wait_ms(100));
+        cr_assert(static_cast<bool>(lock), "%s", lock.outcome().message);
+        fence = lock.fence();
+        cr_expect_gt(lock.remaining_ms(), 0);
+        cr_expect_eq(try_lock(other), GAVEL_LOCK_BUSY);
+        gavel::lock moved = std::move(lock);
+        lock.close();
+        cr_expect_eq(try_lock(other), GAVEL_LOCK_BUSY);
+        lock = std::move(moved);
+        cr_expect_eq(lock.fence(), fence);
+    }
+    gavel::lock lock = gavel::lock::acquire(other, gavel::lock_request("l").only_try());
+    cr_expect_gt(lock.fence(), fence);
+    lock = gavel::lock();
+    cr_expect_eq(try_lock(here.client), GAVEL_LOCK_HELD);
+}
+
+Test(cxx, a_lock_is_extended_used_and_released)
+{
+    rig here;
+    gavel::lock lock = gavel::lock::acquire(here.client, gavel::lock_request("l"));
+    cr_expect_eq(lock.extend(20000).status, GAVEL_LOCK_HELD);
+    cr_expect_gt(lock.remaining_ms(), 10000);
+    gavel::lock_outcome one = lock.run(gavel::command("INCR", "counter"));
+    gavel::lock_outcome two = lock.run(gavel::command("INCRBY", "counter", 4), 20000);
+    one = std::move(two);
+    cr_assert_not_null(one.reply, "%s", one.message);
+    cr_expect_eq(one.reply->integer, 5);
+    cr_expect_null(two.reply);
+    cr_expect_eq(lock.release().status, GAVEL_LOCK_RELEASED);
+    cr_expect_not(static_cast<bool>(lock));
+    cr_expect_eq(lock.release().status, GAVEL_LOCK_INVALID);
+}
+
+Test(cxx, the_loss_of_a_lock_is_told)
+{
+    rig here;
+    std::atomic<int> told = 0;
+    auto token = std::make_shared<int>(0);
+    gavel::lock lock = gavel::lock::acquire(
+        here.client, brief(), [&told, token](gavel_lock_reason reason) { told = reason; });
+    cr_assert(static_cast<bool>(lock), "%s", lock.outcome().message);
+    while (told == 0)
+        std::this_thread::yield();
+    cr_expect_eq(told, GAVEL_LOCK_EXPIRED);
+    cr_expect_eq(lock.release().status, GAVEL_LOCK_LOST);
+    cr_expect_eq(token.use_count(), 1);
+}
+
+/* Neither is told anything, and what it was given is freed. */
+Test(cxx, a_lock_that_cannot_be_had_is_none)
+{
+    rig here;
+    auto token = std::make_shared<int>(0);
+    auto on_lost = [token](gavel_lock_reason) {};
+    gavel::lock lock = gavel::lock::acquire(here.client, gavel::lock_request("l"));
+    gavel::lock busy =
+        gavel::lock::acquire(here.client, gavel::lock_request("l").only_try(), on_lost);
+    cr_expect_not(static_cast<bool>(busy));
+    cr_expect_eq(busy.outcome().status, GAVEL_LOCK_BUSY);
+    gavel::client none;
+    busy = gavel::lock::acquire(none, gavel::lock_request("l"), on_lost);
+    cr_expect_eq(busy.outcome().status, GAVEL_LOCK_INVALID);
+    cr_expect_eq(busy.remaining_ms(), 0);
+    cr_expect_eq(token.use_count(), 2);
+}
+
+/* On a loop: taken over, told, lost, and ended by the callback that is told of it. */
+Test(cxx, locks_of_an_attached_client)
+{
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    auto token = std::make_shared<int>(0);
+    {
+        rig here(loop);
+        gavel::lock mine;
+        gavel_lock_reason reason = GAVEL_LOCK_NOT_LOST;
+        auto keep = [&mine, token](gavel::lock lock) {
+            cr_expect(static_cast<bool>(lock), "%s", lock.outcome().message);
+            mine = std::move(lock);
+        };
+        auto leave = [&mine, &reason, token](gavel_lock_reason why) {
+            mine.close();
+            reason = *token == 0 ? why : GAVEL_LOCK_NOT_LOST; /* it is still there */
+        };
+        cr_expect_neq(gavel::lock::begin_acquire(here.client, brief(), keep, leave), 0);
+        ev_run(loop, 0);
+        cr_expect_eq(reason, GAVEL_LOCK_EXPIRED);
+        cr_expect_not(static_cast<bool>(mine));
+        for (int i = 0; i < 2; i++) { /* the first one ends with its callback */
+            auto look = [token](gavel::lock lock) {
+                cr_expect(static_cast<bool>(lock), "%s", lock.outcome().message);
+            };
+            gavel::lock_request what = gavel::lock_request("l").only_try();
+            cr_expect_neq(gavel::lock::begin_acquire(here.client, what, look), 0);
+            ev_run(loop, 0);
+        }
+        gavel::client none;
+        cr_expect_eq(gavel::lock::begin_acquire(none, brief(), keep, leave), 0);
+    }
+    cr_expect_eq(token.use_count(), 1);
+    ev_loop_destroy(loop);
+}
+
+/* ---- Exceptions ---------------------------------------------------------------------------- */
 
 #if defined(__cpp_exceptions)
 
