@@ -71,7 +71,7 @@ typedef struct gavel_outcome {
     bool is_from_marker;
     bool is_gated; /* the last attempt went through the gates of hot keys */
     /* COMMITTED earlier, under the same id: by another submission, or by an attempt of this one
-     * whose reply was lost. */
+     * whose reply was lost. If a single one of its writes failed, that is lost as well. */
     bool is_duplicate;
     size_t result_size;               /* the bytes in `result` */
     char result[GAVEL_RESULT_MAX];    /* what the body set; a duplicate's: what the first one set */

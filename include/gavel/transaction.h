@@ -74,7 +74,8 @@ typedef struct gavel_transaction {
     uint64_t reserved[8]; /* zero; see gavel/gavel.h */
 } gavel_transaction;
 
-/* The most keys in one transaction: WATCH costs the server the square of their number. */
+/* The most keys in one transaction, its id's among them: WATCH costs the server the square of their
+ * number. */
 #define GAVEL_MAX_KEYS 512
 
 #define GAVEL_ID_MAX 256
