@@ -187,32 +187,46 @@ Test(core_blind, what_a_prefetch_in_vain_has_left_watched_does_not_count)
     stage_close(&s);
 }
 
-/* Plays the first round of a link, which plants its marker. The next one finds it watched. */
-static void plant(stage *s)
+static const actor blind_writer = {.plays = "SET a 2"};
+
+#define COMMITS_A "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0"
+
+/* Opens a stage and plays its link's first round, which plants the marker. The next one finds it
+ * watched. */
+static void open_planted(stage *s, const stage_config *config)
 {
-    actor first = {.plays = "SET a 1"};
+    actor first = blind_writer;
+    stage_open(s, config);
     enter(s, &first);
     link_up(s, 0);
     hears(s, 0, "SET m0 n0 PX 900000 / WATCH m0");
     says(s, 0, "OK, OK");
-    hears(s, 0, "MULTI / SET a 1 / INCR m0 / EXEC / WATCH m0");
+    hears(s, 0, COMMITS_A);
     says(s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
     ends(s, &first, GAVEL_COMMITTED);
     cr_assert_eq(first.outcome.n_round_trips, 2);
     s->n_actors = 0;
 }
 
+/* The blind writer comes, and its EXEC leaves at once. */
+static void enter_and_commit(stage *s, actor *a, int line)
+{
+    *a = blind_writer;
+    enter(s, a);
+    advance(s, 0);
+    stage_hears(s, 0, COMMITS_A, line);
+}
+
+#define commits_at_once(s, a) enter_and_commit(s, a, __LINE__)
+
 Test(core_blind, a_body_that_reads_nothing_costs_one_round_trip)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
+    open_planted(&s, &marked);
     for (int i = 2; i < 5; i++) {
         char exec[64];
-        actor a = {.plays = "SET a 2"};
-        enter(&s, &a);
-        advance(&s, 0);
-        hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+        actor a;
+        commits_at_once(&s, &a);
         snprintf(exec, sizeof(exec), "OK, QUEUED, QUEUED, [OK, :n0+%d], OK", i);
         says(&s, 0, exec);
         ends(&s, &a, GAVEL_COMMITTED);
@@ -229,20 +243,17 @@ Test(core_blind, a_body_that_reads_nothing_costs_one_round_trip)
 Test(core_blind, no_exec_leaves_before_its_marker_is_watched)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
-    actor a = {.plays = "SET a 2"};
-    actor b = {.plays = "SET a 3"};
-    enter(&s, &a);
-    advance(&s, 0);
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    open_planted(&s, &marked);
+    actor a;
+    actor b = blind_writer;
+    commits_at_once(&s, &a);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+2]");
     ends(&s, &a, GAVEL_COMMITTED);
     enter(&s, &b);
     advance(&s, 0);
     hears_nothing(&s, 0);
     says(&s, 0, "OK");
-    hears(&s, 0, "MULTI / SET a 3 / INCR m0 / EXEC / WATCH m0");
+    hears(&s, 0, COMMITS_A);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+3], OK");
     ends(&s, &b, GAVEL_COMMITTED);
     stage_close(&s);
@@ -251,13 +262,10 @@ Test(core_blind, no_exec_leaves_before_its_marker_is_watched)
 Test(core_blind, where_the_watch_is_refused_the_next_round_asks_by_itself)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
-    actor a = {.plays = "SET a 2"};
-    actor b = {.plays = "SET a 3"};
-    enter(&s, &a);
-    advance(&s, 0);
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    open_planted(&s, &marked);
+    actor a;
+    actor b = blind_writer;
+    commits_at_once(&s, &a);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+2], -NOPERM no WATCH");
     ends(&s, &a, GAVEL_COMMITTED);
     enter(&s, &b);
@@ -272,8 +280,7 @@ Test(core_blind, where_the_watch_is_refused_the_next_round_asks_by_itself)
 Test(core_blind, who_reads_ends_the_watch_that_stands)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
+    open_planted(&s, &marked);
     actor a = {.reads = "a", .plays = "ADD a 1"};
     enter(&s, &a);
     advance(&s, 0);
@@ -289,16 +296,13 @@ Test(core_blind, who_reads_ends_the_watch_that_stands)
 Test(core_blind, a_touched_marker_costs_another_run)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
-    actor a = {.plays = "SET a 2"};
-    enter(&s, &a);
-    advance(&s, 0);
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    open_planted(&s, &marked);
+    actor a;
+    commits_at_once(&s, &a);
     says(&s, 0, "OK, QUEUED, QUEUED, nil, OK");
     hears(&s, 0, "SET m0 n0 PX 900000 / UNWATCH / WATCH m0");
     says(&s, 0, "OK, OK, OK");
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    hears(&s, 0, COMMITS_A);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
@@ -308,13 +312,10 @@ Test(core_blind, a_touched_marker_costs_another_run)
 Test(core_blind, a_marker_that_is_saved_costs_nobody_an_attempt)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
-    actor a = {.plays = "SET a 2"};
-    actor b = {.plays = "SET a 3"};
-    enter(&s, &a);
-    advance(&s, 0);
-    hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    open_planted(&s, &marked);
+    actor a;
+    actor b = blind_writer;
+    commits_at_once(&s, &a);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1], OK");
     ends(&s, &a, GAVEL_COMMITTED);
     hears(&s, 0, "SET m0 n0 PX 900000");
@@ -323,7 +324,7 @@ Test(core_blind, a_marker_that_is_saved_costs_nobody_an_attempt)
     advance(&s, 0);
     hears(&s, 0, "UNWATCH / WATCH m0");
     says(&s, 0, "OK, OK");
-    hears(&s, 0, "MULTI / SET a 3 / INCR m0 / EXEC / WATCH m0");
+    hears(&s, 0, COMMITS_A);
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1], OK");
     ends(&s, &b, GAVEL_COMMITTED);
     cr_assert_eq(b.outcome.n_conflicts, 0);
@@ -335,12 +336,9 @@ Test(core_blind, a_lost_reply_is_resolved_by_the_marker)
     static const char *const numbers[] = {":1, \"n0+2\"", ":1, \"n0+1\""};
     for (size_t i = 0; i < 2; i++) {
         stage s;
-        stage_open(&s, &doubtful);
-        plant(&s);
-        actor a = {.plays = "SET a 2"};
-        enter(&s, &a);
-        advance(&s, 0);
-        hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+        open_planted(&s, &doubtful);
+        actor a;
+        commits_at_once(&s, &a);
         link_down(&s, 0);
         link_up(&s, 0);
         hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
@@ -357,12 +355,12 @@ Test(core_blind, a_lost_reply_is_resolved_by_the_marker)
 Test(core_blind, a_deadline_before_it_has_left_takes_it_back)
 {
     stage s;
-    stage_open(&s, &marked);
-    plant(&s);
-    actor a = {.plays = "SET a 2", .request = {.deadline_ms = 1}};
+    open_planted(&s, &marked);
+    actor a = blind_writer;
+    a.request.deadline_ms = 1;
     enter(&s, &a);
     advance(&s, 0);
-    composes(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC / WATCH m0");
+    composes(&s, 0, COMMITS_A);
     advance(&s, 2000);
     ends(&s, &a, GAVEL_DEADLINE);
     is_closed(&s, 0, "its EXEC was taken back");
