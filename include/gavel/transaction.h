@@ -31,12 +31,13 @@ typedef struct gavel_read {
  *
  * What is read is what is guarded: at the commit nothing that the body has read, and none of
  * `keys`, has been changed by others. Nothing has to be declared. A read that is not declared costs
- * a round trip more. A key that is only written is not watched: others' writes to it are no
- * conflict, and it has no order in time with them; name it in `keys` where that matters, also if
- * others read it to write it and shall get their turn (docs/semantics.md, Gates). A body that reads
- * nothing commits in one round trip; in two, where its link's last round has read. A key appears in
- * `keys` at most once, and so does a read in `reads`; a key may have several reads, and be in
- * `keys` too.
+ * a round trip more, but not where nothing is declared (no keys, reads or id): then the body runs
+ * once before, to say what it reads, and only what that run did not name costs more. A key that is
+ * only written is not watched: others' writes to it are no conflict, and it has no order in time
+ * with them; name it in `keys` where that matters, also if others read it to write it and shall get
+ * their turn (docs/semantics.md, Gates). A body that reads nothing commits in one round trip; in
+ * two, where its link's last round has read. A key appears in `keys` at most once, and so does a
+ * read in `reads`; a key may have several reads, and be in `keys` too.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */

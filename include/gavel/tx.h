@@ -136,8 +136,8 @@ GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *re
 
 /*
  * The server's clock when this attempt's values were read (TIME), in microseconds since 1970: one
- * clock for all who use the server. Nothing watches it. Not declared, it costs a round trip as any
- * read does; to declare it: the command TIME.
+ * clock for all who use the server. Nothing watches it. Not declared, it costs what any read does;
+ * to declare it: the command TIME.
  */
 GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
 

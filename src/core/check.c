@@ -60,6 +60,7 @@ static void check_round(const gavel__round *round)
         check_members(round, GAVEL__TX_READING);
         break;
     case GAVEL__ROUND_COMMITTING:
+        assert(round->n_kept == 0);
         assert(!round->is_snapshot && !round->is_narrowing && round->committing.exec_end > 0);
         check_members(round, GAVEL__TX_COMMITTING);
         break;

@@ -50,7 +50,9 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
     gavel__writes_compose(
         &round->writes, gavel__policy_take_shortcut(round->policy, GAVEL__SHORTCUT_MSET), out);
-    gavel__writes_end_run(&round->writes);
+    if (round->n_kept == 0)
+        gavel__writes_end_run(&round->writes);
+    round->n_kept = 0;
     if (lane->marker_size > 0 && round->writes.n_requests > 0)
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);

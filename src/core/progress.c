@@ -7,6 +7,24 @@
  */
 #include "core/round.h"
 
+/* It is waited for on behalf of all members, once. */
+static void count_round_trip(gavel__round *round)
+{
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        gavel__member_of(node)->outcome.n_round_trips++;
+    if (round->lane->round == round)
+        round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
+}
+
+/* What the bodies have written is kept, and leaves when the marker is known to be watched. */
+static void await_guard(gavel__round *round)
+{
+    gavel__writes_end_run(&round->writes);
+    round->is_unguarded = false;
+    round->n_kept = gavel__round_count_members(round);
+    count_round_trip(round);
+}
+
 void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
 {
     while (next != GAVEL__NEXT_WAIT) {
@@ -23,6 +41,11 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             next = gavel__round_run(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
+            if (round->is_unguarded) {
+                await_guard(round);
+                next = GAVEL__NEXT_READ;
+                break;
+            }
             gavel__round_drop_watch(round, now_us);
             gavel__round_commit(round, now_us);
             next = GAVEL__NEXT_WAIT;
@@ -40,15 +63,13 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
 void gavel__round_begin(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
-    if (gavel__round_can_run_at_once(round, now_us)) {
+    if (round->n_claims + round->n_fetches == 0) {
         /* They will name what they want to read, or have all that they want. */
+        round->is_unguarded = !gavel__round_is_guarded(round, now_us);
         gavel__round_drive(round, GAVEL__NEXT_RUN, now_us);
         return;
     }
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->outcome.n_round_trips++;
-    if (round->lane->round == round)
-        round->context->stats.n_round_trips++; /* otherwise it rides behind an EXEC */
+    count_round_trip(round);
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
     round->let_go_us = now_us + gavel__policy_hold_us(round->policy);
 }
@@ -67,9 +88,7 @@ void gavel__round_resume(gavel__round *round, int64_t now_us)
 void gavel__round_wait_for_gates(gavel__round *round, int64_t now_us)
 {
     gavel__inflight_disown(&round->lane->inflight, round);
-    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
-        gavel__member_of(node)->outcome.n_round_trips++;
-    round->context->stats.n_round_trips++;
+    count_round_trip(round);
     gavel__round_drive(round, GAVEL__NEXT_READ, now_us);
     round->let_go_us = now_us + gavel__policy_hold_us(round->policy);
 }

@@ -178,11 +178,9 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 
 /* ---- Without reads -------------------------------------------------------------------------- */
 
-bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us)
+bool gavel__round_is_guarded(const gavel__round *round, int64_t now_us)
 {
     const gavel__lane *lane = round->lane;
-    if (round->n_fetches > 0 || round->n_claims > 0)
-        return false;
     if (round->is_snapshot || lane->marker_size == 0)
         return true;
     return lane->guard == GAVEL__GUARD_STANDS &&

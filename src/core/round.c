@@ -143,6 +143,8 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->committing = (gavel__committing){.number = 0};
     round->has_prefetch = false;
     round->is_narrowing = false;
+    round->is_unguarded = false;
+    round->n_kept = 0;
     round->is_late = false;
     round->refusal.is_set = false;
     gavel__list_remove(&round->node);

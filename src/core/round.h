@@ -9,8 +9,9 @@
  *                                                |
  *                                                +--> IDLE      nobody joins
  *
- * A round that claims and reads nothing runs its bodies as it begins, where it can; see
- * gavel__round_can_run_at_once.
+ * A round that claims and reads nothing runs its bodies as it begins. Where its link's marker is
+ * not known to be watched by then, it reads all the same: what was written is kept until WATCH is
+ * answered (`n_kept`).
  *
  *     READING     on a lane, as its `round`, or as `next` behind an EXEC; holds its members' keys
  *                 (a snapshot holds none); what it has asked for is in flight
@@ -131,6 +132,8 @@ typedef struct gavel__round {
     size_t fetches_capacity;
     gavel__reading reading;
     gavel__writes writes;
+    bool is_unguarded; /* the bodies run, but EXEC may not leave yet: the marker is not watched */
+    size_t n_kept;     /* members whose writes wait for that; 0: none */
     gavel__committing committing;
     gavel__refusal refusal;
     int64_t prefetched_us; /* PREFETCHED: since when */
@@ -215,9 +218,9 @@ void gavel__round_set_phase(gavel__round *round, gavel__round_phase phase);
 
 /* ---- The steps: they know this header, and not one another --------------------------------- */
 
-/* Whether it has nothing to wait for before its bodies run: it claims and reads nothing, and the
- * server is known to watch its link's marker already. */
-bool gavel__round_can_run_at_once(const gavel__round *round, int64_t now_us);
+/* Whether the EXEC of one that claims and reads nothing may leave at once: the server is known to
+ * watch its link's marker already. */
+bool gavel__round_is_guarded(const gavel__round *round, int64_t now_us);
 
 /* Such a round, where there are no markers, watches nothing; what its link still watches from a
  * prefetch in vain would spoil its EXEC. */
@@ -246,7 +249,8 @@ void gavel__round_on_too_large(const gavel__awaited *awaited, const char *messag
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply);
 gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *reply, int64_t now_us);
 
-/* Runs the members' bodies. Those that need no EXEC have left then. */
+/* Runs the members' bodies, unless what they have written was kept. Those that need no EXEC have
+ * left then. */
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us);
 
 /* Composes MULTI, the writes, the marker and EXEC; ends in COMMITTING. */

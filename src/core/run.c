@@ -130,6 +130,42 @@ static bool has_written(
     return fate == GAVEL__FATE_COMMIT && round->writes.n_requests > savepoint->n_requests;
 }
 
+static void count_attempt(gavel__round *round, gavel__transaction *transaction)
+{
+    transaction->outcome.n_attempts++;
+    assert(transaction->outcome.n_attempts <= transaction->max_attempts);
+    round->context->stats.n_attempts++;
+    gavel__context_tell(round->context, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
+}
+
+/* Whether it has come to something that EXEC has to make or to prove. */
+static bool needs_exec(const gavel__round *round, const gavel_tx *tx, gavel__fate fate,
+    const gavel__savepoint *savepoint)
+{
+    switch (fate) {
+    case GAVEL__FATE_COMMIT:
+        return has_written(round, fate, savepoint) || needs_proof(round, tx);
+    case GAVEL__FATE_ABORT:
+        return needs_proof(round, tx);
+    case GAVEL__FATE_POISONED:
+        return tx->status != GAVEL_NOT_SENT && needs_proof(round, tx);
+    case GAVEL__FATE_RETRY:
+    case GAVEL__FATE_AGAIN:
+    case GAVEL__FATE_DEFER:
+        return false;
+    }
+    return false;
+}
+
+/* Whether a run counts as an attempt now: one that waits for EXEC does when that may leave. */
+static bool is_attempt(const gavel__round *round, const gavel_tx *tx, gavel__fate fate,
+    const gavel__savepoint *savepoint)
+{
+    if (fate == GAVEL__FATE_AGAIN || fate == GAVEL__FATE_DEFER)
+        return false;
+    return !round->is_unguarded || !needs_exec(round, tx, fate, savepoint);
+}
+
 static void run_member(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
@@ -154,13 +190,8 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         fate = GAVEL__FATE_DEFER;
     if (fate != GAVEL__FATE_COMMIT)
         gavel__writes_rollback(&round->writes, &savepoint);
-    if (fate != GAVEL__FATE_AGAIN && fate != GAVEL__FATE_DEFER) {
-        transaction->outcome.n_attempts++;
-        assert(transaction->outcome.n_attempts <= transaction->max_attempts);
-        queue->context->stats.n_attempts++;
-        gavel__context_tell(
-            queue->context, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
-    }
+    if (is_attempt(round, &tx, fate, &savepoint))
+        count_attempt(round, transaction);
     switch (fate) {
     case GAVEL__FATE_COMMIT:
         on_commit_verdict(round, &tx, &savepoint, now_us);
@@ -230,6 +261,8 @@ static void end_late(gavel__round *round, gavel__transaction *transaction, int64
     gavel__format(message, sizeof(message), "the body took %lld ms, and the deadline was %lld ms",
         (long long)transaction->body_us / 1000,
         (long long)(transaction->deadline_us - transaction->started_us) / 1000);
+    if (round->is_unguarded)
+        count_attempt(round, transaction); /* it has only waited for EXEC */
     gavel__queue_settle(round->rounds->queue, transaction, GAVEL_DEADLINE, message, now_us);
 }
 
@@ -270,8 +303,27 @@ static void run_members(gavel__round *round, int64_t now_us)
         look_at_time(round, last, n_run, began_us);
 }
 
+/*
+ * Whether what the bodies wrote before the marker was watched may go to EXEC. Not if a member has
+ * left since: its writes are among it, and others may rest on them.
+ */
+static bool take_kept(gavel__round *round)
+{
+    if (round->n_kept == 0)
+        return false;
+    if (gavel__round_count_members(round) != round->n_kept) {
+        round->n_kept = 0;
+        return false;
+    }
+    for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
+        count_attempt(round, gavel__member_of(node));
+    return true;
+}
+
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us)
 {
+    if (take_kept(round))
+        return GAVEL__NEXT_COMMIT;
     gavel__writes_begin_run(&round->writes);
     for (size_t i = 0; i < round->n_claims; i++)
         gavel__writes_add_claim(&round->writes, round->claims[i]);

@@ -383,7 +383,7 @@ void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer 
 {
     size_t n_sets = 0;
     size_t n_keys = 0;
-    if (may_merge && writes->n_unmodelled == 0)
+    if (may_merge && writes->n_unmodelled == 0 && writes->n_entries > 0)
         count_plain_sets(writes, &n_sets, &n_keys);
     writes->is_merged = n_sets > 1;
     if (!writes->is_merged) {

@@ -11,7 +11,8 @@
  * The entries of one key form a chain from its latest write back, so a look-up costs only that
  * key's writes, and taking the latest entries back is all that a rollback is.
  *
- * All of it holds during one run of a round's bodies, until the commands for EXEC are composed. Of
+ * All of it holds during one run of a round's bodies, mostly until the commands for EXEC are
+ * composed. What is kept for an EXEC that cannot leave yet is the requests alone. Of
  * the keys the run knows those that the round has claimed, and those that were only written, which
  * are nobody's: for other rounds they mean nothing, so only one run is under way at a time.
  */
@@ -153,7 +154,7 @@ bool gavel__writes_taint(
  * Appends EXEC's commands to `out`, and gives every request its place. With `may_merge`, keys that
  * met nothing but plain SETs get their last values by one MSET: what comes between on a key nobody
  * can see, and a SET is answered with OK whatever was there. Not so when a round has commands whose
- * keys are only what the caller said of them.
+ * keys are only what the caller said of them, nor once the run has ended.
  */
 void gavel__writes_compose(gavel__writes *writes, bool may_merge, gavel__buffer *out);
 

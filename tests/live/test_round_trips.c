@@ -160,3 +160,61 @@ Test(round_trips, what_was_not_declared_takes_one_round_trip_more)
     cr_expect_eq(sum, 321);
     live_end(&rig);
 }
+
+static gavel_verdict read_and_add_one(gavel_tx *tx, void *user)
+{
+    unsigned *n_runs = user;
+    int64_t value = 0;
+    *n_runs += 1;
+    gavel_get_int(tx, KEY, &value);
+    return gavel_set_int(tx, KEY, value + 1) ? GAVEL_COMMIT : GAVEL_ABORT;
+}
+
+static gavel_verdict write_one(gavel_tx *tx, void *user)
+{
+    unsigned *n_runs = user;
+    *n_runs += 1;
+    return gavel_set_int(tx, GAVEL_STR("other"), *n_runs) ? GAVEL_COMMIT : GAVEL_ABORT;
+}
+
+/* Runs it, and says how many round trips the client has made for it. */
+static uint64_t count_round_trips(gavel_client *client, gavel_body *body, unsigned *n_runs)
+{
+    gavel_stats before, after;
+    gavel_read_stats(client, &before);
+    gavel_outcome outcome = gavel_run(client, &(gavel_transaction){.body = body, .user = n_runs});
+    gavel_read_stats(client, &after);
+    cr_expect_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
+    cr_expect_eq(outcome.n_attempts, 1);
+    cr_expect_eq(after.n_attempts - before.n_attempts, 1);
+    cr_expect_eq(outcome.n_round_trips, after.n_round_trips - before.n_round_trips);
+    return outcome.n_round_trips;
+}
+
+/* As the first program in the README does it. */
+Test(round_trips, one_that_declares_nothing_takes_no_more_than_one_that_does)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    unsigned n_runs = 0;
+    for (int i = 0; i < 5; i++)
+        cr_expect_eq(count_round_trips(rig.client, read_and_add_one, &n_runs), 2);
+    cr_expect_eq(n_runs, 10, "each ran once to say what it reads");
+    cr_expect_eq(server_int(rig.server, "GET", "key", NULL), 5);
+    live_end(&rig);
+}
+
+Test(round_trips, one_that_only_writes_takes_one_behind_another)
+{
+    live_rig rig = live_begin(NULL, NULL);
+    unsigned n_writes = 0;
+    unsigned n_reads = 0;
+    for (unsigned i = 1; i <= 4; i++) {
+        cr_expect_eq(count_round_trips(rig.client, write_one, &n_writes), 2);
+        cr_expect_eq(count_round_trips(rig.client, write_one, &n_writes), 1);
+        cr_expect_eq(n_writes, 2 * i, "none has run twice");
+        cr_expect_eq(count_round_trips(rig.client, read_and_add_one, &n_reads), 2);
+    }
+    cr_expect_eq(server_int(rig.server, "GET", "other", NULL), 8);
+    cr_expect_eq(server_int(rig.server, "GET", "key", NULL), 4);
+    live_end(&rig);
+}
