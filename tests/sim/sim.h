@@ -204,6 +204,13 @@ void sim_break(sim_world *world, uint64_t connection, size_t kept_bytes, int64_t
  */
 void sim_orphan(sim_world *world, uint64_t connection, int64_t us);
 
+/*
+ * The way between is gone, and neither side is told: what is under way to the server arrives, and
+ * nothing passes any more. The server keeps the connection, served like any other, for ever; the
+ * client until it gives it up.
+ */
+void sim_mute(sim_world *world, uint64_t connection);
+
 /* The server closes the connection, as CLIENT KILL does: replies under way still arrive. */
 void sim_kill(sim_world *world, uint64_t connection);
 

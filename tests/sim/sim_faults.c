@@ -168,6 +168,11 @@ void sim_orphan(sim_world *world, uint64_t connection, int64_t us)
     sim__connection_orphan(connection_of(world, connection), us);
 }
 
+void sim_mute(sim_world *world, uint64_t connection)
+{
+    sim__connection_mute(connection_of(world, connection));
+}
+
 static void kill(sim_world *world, void *subject)
 {
     (void)world;

@@ -362,6 +362,7 @@ typedef struct sim__connection {
     uint64_t number;
     sim__progress progress; /* as the client sees it */
     bool is_closed;         /* the client has closed its transport */
+    bool is_mute;           /* nothing enters it any more, not even an end */
     sim_host host;          /* what was dialled */
     bool has_received;      /* since it last sent: the next send begins a round trip */
     sim__session *session;  /* NULL before the connection is made and after the server's close */
@@ -387,6 +388,9 @@ void sim__connection_abandon(sim__connection *connection);
 
 /* The client's host is gone: see sim_orphan. */
 void sim__connection_orphan(sim__connection *connection, int64_t us);
+
+/* Nothing passes any more: see sim_mute. */
+void sim__connection_mute(sim__connection *connection);
 
 bool sim__connection_is_readable(const sim__connection *connection);
 bool sim__connection_is_writable(const sim__connection *connection);

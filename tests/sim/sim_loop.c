@@ -211,6 +211,9 @@ int64_t sim__loops_due_us(const sim_world *world)
         const sim_loop *loop = GAVEL__CONTAINER(node, sim_loop, node);
         if (loop->process->is_stopped || (world->is_turning && !loop->is_blocking))
             continue;
+        if (loop->is_blocking && loop->due_us <= world->now_us)
+            continue; /* its caller sleeps elsewhere, on a link: it is looked at when that is over
+                       */
         if (loop->due_us < due_us)
             due_us = loop->due_us;
     }

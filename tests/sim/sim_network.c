@@ -56,6 +56,8 @@ static int64_t draw_arrival(sim_world *world, sim__stream *stream)
 static void push(sim__connection *connection, sim__stream *stream, gavel_bytes bytes)
 {
     sim_world *world = connection->world;
+    if (connection->is_mute)
+        return;
     bool is_to_server = stream == &connection->to_server;
     while (bytes.size > 0) {
         size_t size = bytes.size;
@@ -112,6 +114,8 @@ static void end_stream(sim__connection *connection, int64_t late_us)
 {
     sim_world *world = connection->world;
     sim__stream *stream = &connection->to_server;
+    if (connection->is_mute)
+        return;
     stream->ends_at_us = draw_arrival(world, stream) + late_us;
     sim__schedule(world, stream->ends_at_us, arrive_at_server, connection);
 }
@@ -154,7 +158,7 @@ static void close_server_end(sim__connection *connection)
     connection->session = NULL;
     gavel__buffer_finish(&connection->unserved);
     cut_stream(connection, &connection->to_server, 0, 0);
-    if (connection->progress != SIM__LOST)
+    if (connection->progress != SIM__LOST && !connection->is_mute)
         sim__schedule(world, draw_arrival(world, &connection->to_client), arrive_end, connection);
 }
 
@@ -285,6 +289,12 @@ void sim__connection_orphan(sim__connection *connection, int64_t us)
         return;
     lose(connection, "the host is gone");
     end_stream(connection, us);
+}
+
+void sim__connection_mute(sim__connection *connection)
+{
+    cut_stream(connection, &connection->to_client, 0, 0);
+    connection->is_mute = true;
 }
 
 static void read_off(sim__connection *connection, gavel_bytes bytes)

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const gavel_config gated = {.mode = GAVEL_GATED};
 
@@ -129,6 +130,80 @@ Test(sim_gate_faults, a_link_that_dies_behind_its_claim_is_given_up)
     cr_expect_gt(stats.n_links_down, 0, "a silent link is waited for without end");
     gavel_close(client);
     sim_destroy(world);
+}
+
+/* A link that waits, and dies without a word at some moment after that. */
+typedef struct mute {
+    uint64_t waiting; /* the first connection that waits; 0: none */
+    bool is_done;
+    int64_t at_us;
+} mute;
+
+static void note_waiting(sim_world *world, const sim_entry *entry, void *user)
+{
+    mute *m = user;
+    (void)world;
+    if (m->waiting == 0 && entry->how == SIM_BLOCKED)
+        m->waiting = entry->connection;
+}
+
+static void mute_waiting(sim_world *world, void *user)
+{
+    mute *m = user;
+    if (m->is_done || m->waiting == 0 || !sim_is_blocked(world, m->waiting))
+        return;
+    m->is_done = true;
+    m->at_us = sim_now_us(world);
+    sim_mute(world, m->waiting);
+}
+
+static gavel_outcome add_in(sim_world *world, const gavel_config *config, bool is_blocking)
+{
+    gavel_read reads[] = {{.key = GAVEL_STR("counter")}};
+    gavel_transaction adder = {.body = add_one, .reads = reads, .n_reads = 1, .deadline_ms = 20000};
+    gavel_client *client = is_blocking ? sim_open_blocking(world, config) : sim_open(world, config);
+    gavel_outcome outcome;
+    if (is_blocking) {
+        outcome = gavel_run(client, &adder);
+    } else {
+        const sim_result *result = sim_submit(world, client, &adder);
+        cr_assert(sim_finish(world, 30 * SIM_SECOND));
+        outcome = result->outcome;
+    }
+    gavel_close(client);
+    return outcome;
+}
+
+/* The server does not know either, and gives it the first turn: a lease for the holder, one for the
+ * dead link, and up to three quarters of one each until somebody looks, and looks whether the turn
+ * has been taken. It may be gone by then. */
+static bool play_mute(uint64_t seed)
+{
+    sim_world *world = sim_create(seed);
+    mute m = {.waiting = 0};
+    sim_allow_wait(world, seed % 4 == 0);
+    sim_set_hook(world, note_waiting, &m);
+    sim_add_actor(world, 1 + (int64_t)sim_random(world, 60 * SIM_MILLISECOND), mute_waiting, &m);
+    sim_do(world, "SET gavel:gate:{counter} somebody PX 100");
+    gavel_outcome outcome = add_in(world,
+        &(gavel_config){.mode = GAVEL_GATED, .gate_lease_ms = CROWD_LEASE_MS}, seed % 2 == 0);
+    cr_expect_eq(outcome.status, GAVEL_COMMITTED, "seed %d: %s", (int)seed, outcome.message);
+    cr_expect_eq(
+        outcome.n_faults, m.is_done, "seed %d: %d faults", (int)seed, (int)outcome.n_faults);
+    cr_expect_leq(outcome.elapsed_us, 5 * CROWD_LEASE_US, "seed %d: it took %d us", (int)seed,
+        (int)outcome.elapsed_us);
+    sim_destroy(world);
+    return m.is_done;
+}
+
+Test(sim_gate_faults, a_waiting_link_that_falls_silent_costs_a_few_leases)
+{
+    uint64_t n_muted = 0;
+    const char *text = getenv("GAVEL_SEEDS");
+    uint64_t n_seeds = text != NULL ? strtoull(text, NULL, 10) : 1000;
+    for (uint64_t seed = 0; seed < n_seeds; seed++)
+        n_muted += play_mute(seed);
+    cr_expect_gt(n_muted, n_seeds / 3);
 }
 
 /* ---- Fairness -------------------------------------------------------------------------------- */
