@@ -36,11 +36,13 @@ typedef struct cost {
     double attempts;
 } cost;
 
-/* 64 processes with a caller each on one key, when all of them have come to the gate. */
+/* 64 processes with a caller each on one key, when all of them have come to the gate. No lease ends
+ * because a busy machine lets its holder wait. */
 static cost measure(chaos_kind kind, gavel_mode mode)
 {
     test_server *server = server_start(NULL);
-    chaos_plan plan = {.kind = kind, .n_workers = 64, .config = {.mode = mode}};
+    chaos_plan plan = {
+        .kind = kind, .n_workers = 64, .config = {.mode = mode, .gate_lease_ms = 10000}};
     chaos_crew *crew = chaos_start(server, &plan);
     chaos_await_commits(crew, 4000);
     uint64_t n_commands = count_commands(server);
@@ -288,11 +290,12 @@ Test(gates, a_lone_caller_gets_over_a_dead_holder)
 {
     live_rig rig = live_begin(NULL, &gated_narrowly);
     for (int i = 0; i < 3; i++) {
+        int64_t dead_us = live_now_us();
         die_inside(rig.server, "200");
         gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.body = NULL});
         ASSERT_TOLD(outcome, GAVEL_COMMITTED);
         cr_expect(outcome.is_gated);
-        cr_expect_geq(outcome.elapsed_us, 150000);
+        cr_expect_geq(live_now_us() - dead_us, 199000, "its lease was not over");
     }
     live_end(&rig);
 }
@@ -364,7 +367,7 @@ Test(gates, closing_ends_the_wait)
 Test(gates, a_child_closes_its_copy_while_its_parent_waits)
 {
     live_rig rig = live_begin(NULL, &gated_narrowly);
-    pthread_t thread = start_waiting(&rig, "1000");
+    pthread_t thread = start_waiting(&rig, "60000");
     pid_t child = fork();
     if (child == 0) {
         gavel_close(rig.client);
@@ -374,6 +377,7 @@ Test(gates, a_child_closes_its_copy_while_its_parent_waits)
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_expect_eq(status, 0);
     cr_expect(is_somebody_waiting(rig.server));
+    server_do(rig.server, "DEL", RECORD, NULL);
     ASSERT_TOLD(outcome_of(thread), GAVEL_COMMITTED);
     cr_expect_eq(counter_value(rig.server), 1);
     live_end(&rig);
@@ -387,8 +391,7 @@ Test(gates, who_waits_is_woken_by_a_token)
     cr_expect_eq(live_count_links(rig.server, "wait:gavel:gate:{counter}"), 1);
     server_do(rig.server, "RPUSH", "gavel:queue:{counter}", "1", NULL);
     gavel_outcome outcome = outcome_of(thread);
-    ASSERT_TOLD(outcome, GAVEL_COMMITTED);
-    cr_expect_lt(outcome.elapsed_us, 5000000);
+    ASSERT_TOLD(outcome, GAVEL_COMMITTED); /* the record is there for longer than the deadline */
     live_end(&rig);
 }
 
@@ -629,10 +632,12 @@ Test(gates, a_doubt_is_settled_though_all_links_are_for_gates)
 /* ---- A silent link ------------------------------------------------------------------------- */
 
 typedef struct silence {
+    test_server *server;
     relay_action action; /* from the first wait on its link */
     bool has_begun;
 } silence;
 
+/* The holder's lease ends when there is somebody who waits, however late that is. */
 static relay_action fall_silent(test_relay *relay, const relay_command *command, void *user)
 {
     silence *s = user;
@@ -640,23 +645,39 @@ static relay_action fall_silent(test_relay *relay, const relay_command *command,
     if (s->has_begun || !relay_is(command, "BLPOP"))
         return RELAY_PASS;
     s->has_begun = true;
+    server_do(s->server, "PEXPIRE", RECORD, "100", NULL);
     return s->action;
 }
 
-/* The server is there and the gate is free, but the link that waits hears of nothing. */
+/* Looks whether a holder is dead: each is followed by a PTTL. */
+static uint64_t count_probes(test_server *server)
+{
+    static const char field[] = "cmdstat_pttl:calls=";
+    redisReply *info = server_command(server, "INFO", "commandstats", NULL);
+    const char *at = strstr(info->str, field);
+    uint64_t n = at != NULL ? (uint64_t)strtoull(at + strlen(field), NULL, 10) : 0;
+    freeReplyObject(info);
+    return n;
+}
+
+/*
+ * The server is there and the gate is free, but the link that waits hears of nothing. What it takes
+ * is counted in probes, two or less to a lease: a busy machine may let us sleep for seconds (how
+ * long it takes is a matter for the simulator), and may make the next link seem silent, too.
+ */
 static void expect_silence_is_noticed(relay_action action)
 {
-    silence s = {.action = action};
     test_server *server = server_start(NULL);
+    silence s = {.server = server, .action = action};
     test_relay *relay = relay_start(server, fall_silent, &s, NULL);
     gavel_client *client =
         live_open(relay_url(relay), &(gavel_config){.mode = GAVEL_GATED, .gate_lease_ms = 100});
-    die_inside(server, "100");
+    die_inside(server, "60000");
     gavel_outcome outcome = counter_run(client, NULL, (gavel_transaction){.deadline_ms = 20000});
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);
     cr_expect(s.has_begun);
-    cr_expect_eq(outcome.n_faults, 1);
-    cr_expect_lt(outcome.elapsed_us, 5000000);
+    cr_expect_geq(outcome.n_faults, 1);
+    cr_expect_leq(count_probes(server), 12 * outcome.n_faults);
     gavel_close(client);
     relay_stop(relay);
     server_stop(server);
