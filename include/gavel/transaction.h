@@ -20,7 +20,9 @@ typedef struct gavel_read {
     gavel_bytes key;
     gavel_bytes field; /* data NULL: the string at the key; else that field of the hash */
     /* Not NULL: the reply to this command, as for gavel_query; then key and field are left out. The
-     * body asks for it by the same bytes, capitals too: gavel_server_time_us by TIME, not time. */
+     * body asks for it by the same bytes, capitals too: gavel_server_time_us by TIME, not time. Of
+     * one that gavel does not know the server is asked first, and it is fetched when the body asks
+     * for it: once a client and name, two round trips more; see gavel_command. */
     const gavel_command *command;
     uint64_t reserved[2]; /* zero; see gavel/gavel.h */
 } gavel_read;

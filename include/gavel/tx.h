@@ -49,6 +49,12 @@ typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
  * server's) the caller says that their keys are n_keys arguments from first_key on; without n_keys
  * they are INVALID (the server tells: gavel_query of COMMAND GETKEYS and the command). Of a known
  * one it need not be said; what is said and wrong is INVALID.
+ *
+ * What the others do, the server is asked (COMMAND INFO) by whoever uses one first: once a client
+ * and name, for a round trip more. If it says that one writes or blocks, that is INVALID as a
+ * query, and so is a description without a key that the server names. More keys may be described:
+ * of JSON.MGET the server names the first. Where it says nothing, may not be asked, or 256 names
+ * were asked for, the description stands.
  */
 typedef struct gavel_command {
     const gavel_bytes *args;
@@ -153,7 +159,8 @@ GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
  * (PUBLISH, EVAL; not EVAL_RO), or concerns the connection or the server. Likewise one that reads
  * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, INFO, SORT with BY or GET patterns):
  * they could not be watched. An is_read_only transaction may use these: it is a snapshot, and
- * watches nothing. What scripts read is watched only as far as it is among their keys.
+ * watches nothing. A command that gavel does not know is judged by what the server says of it, if
+ * anything; see gavel_command. What scripts read is watched only as far as it is among their keys.
  *
  * What reads and writes at once is two calls: to pop, a query of LINDEX, and gavel_write of LPOP.
  */

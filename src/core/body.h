@@ -23,6 +23,7 @@ typedef struct gavel__stage {
     gavel__writes *writes;
     gavel__arena *arena; /* for values handed to the body */
     gavel__buffer *scratch;
+    struct gavel__lore *lore; /* what the server says of commands */
 } gavel__stage;
 
 struct gavel_tx {
@@ -52,6 +53,13 @@ void gavel__body_poison_naming(
     struct gavel_tx *tx, gavel_status status, const char *what, gavel_bytes name);
 
 void gavel__body_poison_no_memory(struct gavel_tx *tx);
+
+/*
+ * Finds the keys of a command. FOUND: *ret_command is set; NOT_YET: gavel does not know it, and the
+ * server is asked; FAILED: the attempt is poisoned.
+ */
+gavel_found gavel__body_resolve(struct gavel_tx *tx, const gavel_command *command,
+    gavel__command_use use, gavel__command *ret_command);
 
 /* What is known of a value without fetching it. */
 typedef struct gavel__foresight {

@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "core/commands.h"
+#include "core/lore.h"
 #include "core/overlay.h"
 
 /* ---- What was fetched ---------------------------------------------------------------------- */
@@ -426,6 +427,44 @@ static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *
     return NULL;
 }
 
+/* Takes what the server has said of a command, if it was asked; else it is. */
+static gavel_found ask(gavel_tx *tx, const gavel_command *command)
+{
+    gavel_bytes storage[3];
+    gavel__lore *lore = tx->stage->lore;
+    gavel__command what = gavel__lore_question(storage, command->args[0]);
+    gavel__read *read = gavel__transaction_find_read(tx->transaction, &what);
+    if (read == NULL || read->reply == NULL)
+        return request(tx, &what);
+    gavel__lore_learn(lore, command->args, command->n_args, read->reply);
+    if (lore->is_refused)
+        gavel__transaction_drop_questions(tx->transaction);
+    else if (gavel__lore_find(lore, command->args, command->n_args) != NULL)
+        gavel__transaction_drop_read(tx->transaction, read);
+    return GAVEL_FOUND;
+}
+
+gavel_found gavel__body_resolve(
+    gavel_tx *tx, const gavel_command *command, gavel__command_use use, gavel__command *ret_command)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__purpose purpose = {use, tx->stage->lore};
+    gavel__resolution resolution = gavel__command_resolve(command, &purpose, ret_command, message);
+    if (resolution == GAVEL__UNASKED) {
+        gavel_found found = ask(tx, command);
+        if (found != GAVEL_FOUND)
+            return found;
+        resolution = gavel__command_resolve(command, &purpose, ret_command, message);
+    }
+    purpose.lore = NULL;
+    if (resolution == GAVEL__UNASKED) /* there was no memory for the answer */
+        resolution = gavel__command_resolve(command, &purpose, ret_command, message);
+    if (resolution == GAVEL__RESOLVED)
+        return GAVEL_FOUND;
+    gavel__body_poison(tx, GAVEL_INVALID, message);
+    return GAVEL_FAILED;
+}
+
 gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_reply **ret_reply)
 {
     if (ret_reply == NULL)
@@ -434,12 +473,10 @@ gavel_found gavel_query(gavel_tx *tx, const gavel_command *command, const gavel_
     if (tx->is_poisoned)
         return GAVEL_FAILED;
     gavel__command resolved;
-    char message[GAVEL_MESSAGE_SIZE];
     gavel__command_use use = tx->transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
-    if (!gavel__command_resolve(command, use, &resolved, message)) {
-        gavel__body_poison(tx, GAVEL_INVALID, message);
-        return GAVEL_FAILED;
-    }
+    gavel_found found = gavel__body_resolve(tx, command, use, &resolved);
+    if (found != GAVEL_FOUND)
+        return found;
     const gavel__write *entry = write_in_the_way(tx, &resolved);
     if (entry != NULL)
         return meet_taint(tx, &resolved, entry);

@@ -276,11 +276,8 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
     if (tx->is_poisoned)
         return false;
     gavel__command resolved;
-    char message[GAVEL_MESSAGE_SIZE];
-    if (!gavel__command_resolve(command, GAVEL__USE_WRITE, &resolved, message)) {
-        gavel__body_poison(tx, GAVEL_INVALID, message);
-        return false;
-    }
+    if (gavel__body_resolve(tx, command, GAVEL__USE_WRITE, &resolved) != GAVEL_FOUND)
+        return !tx->is_poisoned;
     if (resolved.n_keys == 0 && tx->transaction->is_read_only) {
         gavel__body_poison_naming(
             tx, GAVEL_INVALID, "a write in a read-only transaction", resolved.args[0]);

@@ -5,7 +5,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "core/known.h"
+#include "core/lore.h"
 
 const gavel_bytes gavel__get_head = {"*2\r\n$3\r\nGET\r\n", 13};
 const gavel_bytes gavel__pttl_head = {"*2\r\n$4\r\nPTTL\r\n", 14};
@@ -134,9 +134,9 @@ static void describe_keys(const gavel__command *command, char *text, size_t size
             text + used, size - used, "%s%u", used > 0 ? " and " : "", command->other_key);
 }
 
-/* The caller says one thing of the keys, and gavel knows another. */
-static bool contradict(
-    const gavel_command *said, const gavel__command *known, char ret_message[GAVEL_MESSAGE_SIZE])
+/* The caller says one thing of the keys, and gavel knows another, or the server does. */
+static bool contradict(const gavel_command *said, const gavel__command *known, const char *who,
+    char ret_message[GAVEL_MESSAGE_SIZE])
 {
     char name[24];
     char places[64] = "none";
@@ -149,8 +149,8 @@ static bool contradict(
         gavel__format(claim, sizeof(claim), "%zu from %zu on", said->n_keys,
             said->first_key > 0 ? said->first_key : 1);
     gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
-        "the keys of \"%s\" are arguments %s, and first_key and n_keys say: %s",
-        gavel__printable(known->args[0], name, sizeof(name)), places, claim);
+        "the keys of \"%s\" are arguments %s%s, and first_key and n_keys say: %s",
+        gavel__printable(known->args[0], name, sizeof(name)), places, who, claim);
     return false;
 }
 
@@ -197,28 +197,118 @@ static bool resolve_known(const gavel__known *known, const gavel_command *comman
     const char *why = use != GAVEL__USE_LOCKED ? objection(does, use) : NULL;
     if (why != NULL)
         return refuse_use(ret_message, why, command->args[0]);
-    return is_described_well(command, resolved) || contradict(command, resolved, ret_message);
+    return is_described_well(command, resolved) || contradict(command, resolved, "", ret_message);
 }
 
-static bool resolve_unknown(
-    const gavel_command *command, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
+/* ---- Commands that are not known ----------------------------------------------------------- */
+
+/* What the server says of the keys of a command that is there; none where it says nothing of these
+ * arguments. Returns what it says of its effects. */
+static unsigned hear(const gavel__told *told, const gavel_command *command, gavel__command *named)
+{
+    const char *fault = NULL;
+    *named = (gavel__command){.args = command->args, .n_args = command->n_args};
+    (void)gavel__known_resolve(&told->row, named, &fault);
+    return told->row.does;
+}
+
+static bool is_family(const gavel_command *command, const gavel__told *told)
+{
+    char name[GAVEL__KNOWN_NAME_SIZE];
+    const gavel__known *row = told != NULL ? &told->row : NULL;
+    if (row == NULL && gavel__known_name(command->args, 1, name))
+        row = gavel__known_row(name);
+    return command->n_args == 1 && row != NULL && (row->does & GAVEL__KNOWN_HAS_SUBCOMMANDS) != 0;
+}
+
+/* Not for how many keys it has, but for what it is. */
+static bool is_misspelt(
+    const gavel_command *command, const gavel__told *told, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     gavel_bytes name = command->args[0];
-    if (command->n_keys == 0 && memchr(name.data, ' ', name.size) != NULL)
-        return refuse(
-            ret_message, "each word of a command is an argument of its own, and this is one", name);
-    if (command->n_keys == 0)
-        return refuse(ret_message,
-            "gavel does not know this command, so n_keys must say how many keys it has, "
-            "GAVEL_NO_KEYS if none",
-            command->args[0]);
-    if (!take_description(command, resolved))
-        return refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
+    const char *what = NULL;
+    if (memchr(name.data, ' ', name.size) != NULL)
+        what = "each word of a command is an argument of its own, and this is one";
+    else if (is_family(command, told))
+        what = "this is a family of commands, and the second argument says which one";
+    else if (told != NULL && !told->is_there)
+        what = "neither gavel nor the server knows this command";
+    return what != NULL && !refuse(ret_message, what, name);
+}
+
+/* The caller does not say how many keys it has. */
+static void refuse_undescribed(
+    const gavel_command *command, const gavel__told *told, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    char what[200];
+    char places[64];
+    gavel__command named = {.n_keys = 0};
+    if (told != NULL)
+        (void)hear(told, command, &named);
+    if (named.n_keys > 0)
+        describe_keys(&named, places, sizeof(places));
+    gavel__format(what, sizeof(what),
+        "gavel does not know this command, so n_keys must say how many keys it has, "
+        "GAVEL_NO_KEYS if none%s%s%s",
+        named.n_keys > 0 ? " (the server names arguments " : "", named.n_keys > 0 ? places : "",
+        named.n_keys > 0 ? ")" : "");
+    (void)refuse(ret_message, what, command->args[0]);
+}
+
+/* Whether all keys that are named are among those described. */
+static bool covers(const gavel__command *described, const gavel__command *named)
+{
+    for (size_t i = 0; i < named->n_keys; i++) {
+        size_t place = place_of_key(named, i);
+        if (place < described->first_key || place - described->first_key >= described->n_keys)
+            return false;
+    }
     return true;
 }
 
-bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
-    gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE])
+/* The server need not name all keys, so more may be described; then they are what it reads and
+ * writes. */
+static bool agrees(const gavel_command *command, const gavel__told *told, gavel__command_use use,
+    const gavel__command *described, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    gavel__command named;
+    unsigned does = hear(told, command, &named);
+    if (described->n_keys > 0)
+        does &= ~(unsigned)(GAVEL__KNOWN_READS_UNNAMED | GAVEL__KNOWN_WRITES_UNNAMED);
+    const char *why = objection(does, use);
+    if (why != NULL)
+        return refuse_use(ret_message, why, command->args[0]);
+    return covers(described, &named) ||
+           contradict(command, &named, " (so the server says)", ret_message);
+}
+
+static gavel__resolution resolve_unknown(const gavel_command *command,
+    const gavel__purpose *purpose, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    const gavel__lore *lore = purpose->lore;
+    const gavel__told *told =
+        lore != NULL ? gavel__lore_find(lore, command->args, command->n_args) : NULL;
+    if (command->n_keys == 0 && is_misspelt(command, told, ret_message))
+        return GAVEL__REFUSED;
+    if (lore != NULL && told == NULL && gavel__lore_asks(lore, command->args, command->n_args))
+        return GAVEL__UNASKED;
+    if (command->n_keys == 0) {
+        refuse_undescribed(command, told, ret_message);
+        return GAVEL__REFUSED;
+    }
+    bool is_good =
+        take_description(command, resolved) ||
+        refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
+    if (is_good && told != NULL && told->is_there &&
+        (told->row.does & GAVEL__KNOWN_HAS_SUBCOMMANDS) == 0)
+        is_good = agrees(command, told, purpose->use, resolved, ret_message);
+    return is_good ? GAVEL__RESOLVED : GAVEL__REFUSED;
+}
+
+/* ---- All commands -------------------------------------------------------------------------- */
+
+/* Whether it is there at all, with all its arguments. */
+static bool is_sound(const gavel_command *command, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     if (command == NULL || command->args == NULL || command->n_args == 0) {
         gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "%s",
@@ -226,17 +316,27 @@ bool gavel__command_resolve(const gavel_command *command, gavel__command_use use
                             : "the command has too few arguments: no name");
         return false;
     }
-    gavel__command resolved = {.args = command->args, .n_args = command->n_args};
     if (!GAVEL__HAS_CLEAN_ROOM(command))
         return refuse(ret_message, "the command's " GAVEL__UNCLEAN_ROOM, command->args[0]);
     if (command->n_args > UINT32_MAX)
         return refuse(ret_message, "the command has too many arguments", command->args[0]);
-    if (!gavel__command_is_whole(&resolved, ret_message))
-        return false;
+    gavel__command whole = {.args = command->args, .n_args = command->n_args};
+    return gavel__command_is_whole(&whole, ret_message);
+}
+
+gavel__resolution gavel__command_resolve(const gavel_command *command,
+    const gavel__purpose *purpose, gavel__command *ret_command,
+    char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    if (!is_sound(command, ret_message))
+        return GAVEL__REFUSED;
+    gavel__command resolved = {.args = command->args, .n_args = command->n_args};
     const gavel__known *known = gavel__known_find(command->args, command->n_args);
-    bool is_good = known != NULL ? resolve_known(known, command, use, &resolved, ret_message)
-                                 : resolve_unknown(command, &resolved, ret_message);
-    if (is_good)
+    gavel__resolution resolution =
+        known == NULL ? resolve_unknown(command, purpose, &resolved, ret_message)
+        : resolve_known(known, command, purpose->use, &resolved, ret_message) ? GAVEL__RESOLVED
+                                                                              : GAVEL__REFUSED;
+    if (resolution == GAVEL__RESOLVED)
         *ret_command = resolved;
-    return is_good;
+    return resolution;
 }

@@ -76,14 +76,28 @@ typedef enum gavel__command_use {
     GAVEL__USE_LOCKED /* under a lock: it may read or write */
 } gavel__command_use;
 
+struct gavel__lore;
+
+/* What a command is resolved for. */
+typedef struct gavel__purpose {
+    gavel__command_use use;
+    const struct gavel__lore *lore; /* borrowed; NULL: what the server says is not asked for */
+} gavel__purpose;
+
+typedef enum gavel__resolution {
+    GAVEL__RESOLVED,
+    GAVEL__UNASKED, /* gavel does not know it: the server is to be asked first; see lore.h */
+    GAVEL__REFUSED  /* it is not one for this use, or what the caller says cannot be */
+} gavel__resolution;
+
 /*
  * Finds the command's keys: those of the server's commands are known (known.h), and only of others
- * the caller has to say. The arguments stay the caller's. False: it is not one for this use, or
- * what the caller says of its keys cannot be; `ret_message` says why, and *ret_command is
- * untouched.
+ * the caller has to say. The arguments stay the caller's. *ret_command is set if it is RESOLVED,
+ * `ret_message` if REFUSED.
  */
-bool gavel__command_resolve(const gavel_command *command, gavel__command_use use,
-    gavel__command *ret_command, char ret_message[GAVEL_MESSAGE_SIZE]);
+gavel__resolution gavel__command_resolve(const gavel_command *command,
+    const gavel__purpose *purpose, gavel__command *ret_command,
+    char ret_message[GAVEL_MESSAGE_SIZE]);
 
 /* GET key, HGET key field and PTTL key, their arguments in `storage`. */
 gavel__command gavel__command_get(gavel_bytes storage[3], gavel_bytes key);

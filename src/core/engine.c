@@ -36,6 +36,9 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__questions_init(&engine->questions);
     gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
     engine->rounds.doubts = &engine->doubts;
+    gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
+    engine->rounds.lore = &engine->lore;
+    engine->limits.lore = &engine->lore;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     engine->limits.default_deadline_ms = config->default_deadline_ms;
     /* A doubt is settled by the deadline, and the marker must live until then. */
@@ -61,6 +64,7 @@ void gavel__engine_finish(gavel__engine *engine)
     gavel__rounds_finish(&engine->rounds);
     gavel__doubts_finish(&engine->doubts);
     gavel__gates_finish(&engine->gates);
+    gavel__lore_finish(&engine->lore);
     gavel__queue_finish(&engine->queue);
     gavel__pool_finish(&engine->pool);
 }

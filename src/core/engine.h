@@ -10,6 +10,7 @@
 #define GAVEL__ENGINE_H
 
 #include "base/heap.h"
+#include "core/lore.h"
 #include "core/loss.h"
 #include "core/pool.h"
 #include "core/question.h"
@@ -47,6 +48,7 @@ typedef struct gavel__engine {
     gavel__gates gates;
     gavel__rounds rounds;
     gavel__questions questions;
+    gavel__lore lore;
     gavel__lanes lanes;
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;

@@ -7,12 +7,10 @@
 
 /* ---- Finding ------------------------------------------------------------------------------- */
 
-#define NAME_SIZE sizeof(((gavel__known *)NULL)->name)
-
-/* In capitals, as the rows have it. False: it is longer than any of them, or none at all. */
-static bool put_name(char name[NAME_SIZE], size_t *size, gavel_bytes word)
+/* False: there is no room for it. */
+static bool put_word(char name[GAVEL__KNOWN_NAME_SIZE], size_t *size, gavel_bytes word)
 {
-    if (word.size == 0 || word.size >= NAME_SIZE - *size)
+    if (word.size == 0 || word.size >= GAVEL__KNOWN_NAME_SIZE - *size)
         return false;
     for (size_t i = 0; i < word.size; i++) {
         char c = word.data[i];
@@ -24,7 +22,20 @@ static bool put_name(char name[NAME_SIZE], size_t *size, gavel_bytes word)
     return true;
 }
 
-static const gavel__known *find(const char *name)
+bool gavel__known_name(
+    const gavel_bytes *words, size_t n_words, char ret_name[GAVEL__KNOWN_NAME_SIZE])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < n_words; i++) {
+        if (i > 0)
+            ret_name[size++] = '|';
+        if (size == GAVEL__KNOWN_NAME_SIZE || !put_word(ret_name, &size, words[i]))
+            return false;
+    }
+    return true;
+}
+
+const gavel__known *gavel__known_row(const char *name)
 {
     size_t low = 0;
     size_t high = gavel__n_known_rows;
@@ -43,15 +54,13 @@ static const gavel__known *find(const char *name)
 
 const gavel__known *gavel__known_find(const gavel_bytes *args, size_t n_args)
 {
-    char name[NAME_SIZE];
-    size_t size = 0;
-    if (!put_name(name, &size, args[0]))
+    char name[GAVEL__KNOWN_NAME_SIZE];
+    if (!gavel__known_name(args, 1, name))
         return NULL;
-    const gavel__known *known = find(name);
+    const gavel__known *known = gavel__known_row(name);
     if (known == NULL || (known->does & GAVEL__KNOWN_HAS_SUBCOMMANDS) == 0)
         return known;
-    name[size++] = '|';
-    return n_args > 1 && size < NAME_SIZE && put_name(name, &size, args[1]) ? find(name) : NULL;
+    return n_args > 1 && gavel__known_name(args, 2, name) ? gavel__known_row(name) : NULL;
 }
 
 /* ---- Keys ---------------------------------------------------------------------------------- */

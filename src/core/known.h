@@ -1,6 +1,6 @@
 /*
  * Known commands: what the server's commands do, and which of their arguments are keys. Used by
- * commands.c alone; the rows are made by tools/command_table.
+ * lore.c and commands.c alone; the rows are made by tools/command_table.
  */
 #ifndef GAVEL__KNOWN_H
 #define GAVEL__KNOWN_H
@@ -30,16 +30,26 @@ typedef enum gavel__known_keys {
     GAVEL__KEYS_COPY     /* as ROW; with DB it writes in another database */
 } gavel__known_keys;
 
+#define GAVEL__KNOWN_NAME_SIZE 30
+
 typedef struct gavel__known {
-    char name[30]; /* in capitals */
-    uint8_t does;  /* the flags above */
-    uint8_t keys;  /* a gavel__known_keys, */
-    int8_t at[3];  /* and where */
+    char name[GAVEL__KNOWN_NAME_SIZE]; /* in capitals */
+    uint8_t does;                      /* the flags above */
+    uint8_t keys;                      /* a gavel__known_keys, */
+    int8_t at[3];                      /* and where */
 } gavel__known;
 
 /* By name. */
 extern const gavel__known gavel__known_rows[];
 extern const size_t gavel__n_known_rows;
+
+/* Words as the rows have them: in capitals, parted by '|'. False: longer than any row may be, or no
+ * name at all. */
+bool gavel__known_name(
+    const gavel_bytes *words, size_t n_words, char ret_name[GAVEL__KNOWN_NAME_SIZE]);
+
+/* The row of that name; NULL: none. */
+const gavel__known *gavel__known_row(const char *name);
 
 /* NULL: not known. */
 const gavel__known *gavel__known_find(const gavel_bytes *args, size_t n_args);

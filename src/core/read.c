@@ -6,7 +6,7 @@
 
 #include "base/resp.h"
 #include "base/text.h"
-#include "core/commands.h"
+#include "core/lore.h"
 
 /* Fewer are not worth a second try when one of them is not there. */
 static const size_t min_mget = 4;
@@ -368,14 +368,29 @@ static const gavel__command *command_of(const gavel__round *round, const gavel__
 
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
-    const gavel__command *command = command_of(round, next_single_fetch(round));
+    const gavel__fetch *fetch = next_single_fetch(round);
+    const gavel__command *command = command_of(round, fetch);
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
+    gavel__lore *lore = round->rounds->lore;
+    if (gavel__lore_is_question(fetch->encoded) && !lore->is_refused && !is_fault(reply))
+        lore->is_refused = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
     char what[GAVEL_MESSAGE_SIZE];
     gavel__format(what, sizeof(what), "%s was refused",
         command != NULL ? gavel__command_text(command, text) : "a read");
     gavel__round_note_refusal(round, reply, what);
+}
+
+/* The members run again, and nothing more is asked. */
+static gavel__next go_on_unasked(gavel__round *round, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        gavel__transaction_drop_questions(member);
+        gavel__queue_make_ready(round->rounds->queue, member, now_us);
+    }
+    return GAVEL__NEXT_END;
 }
 
 /* The elements are what the reads would have answered. */
@@ -384,6 +399,8 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__round_note_refusal(round, reply, "a read was refused");
     bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_fetches;
+    if (!is_sound && round->refusal.is_of_question)
+        return go_on_unasked(round, now_us);
     if (!is_sound && round->refusal.is_set)
         return gavel__round_on_refusal(round, now_us);
     if (!is_sound) {

@@ -147,6 +147,7 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->n_kept = 0;
     round->is_late = false;
     round->refusal.is_set = false;
+    round->refusal.is_of_question = false;
     gavel__list_remove(&round->node);
     gavel__list_append(&round->rounds->idle, &round->node);
 }

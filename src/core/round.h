@@ -58,6 +58,7 @@ typedef struct gavel__fetch {
 /* The first error of the server in a round. */
 typedef struct gavel__refusal {
     bool is_set;
+    bool is_of_question; /* the server refuses to say what a command does */
     gavel__remedy remedy;
     char message[GAVEL_MESSAGE_SIZE];
 } gavel__refusal;
@@ -78,6 +79,7 @@ typedef struct gavel__rounds {
     gavel__queue *queue;
     gavel__gates *gates;
     gavel__doubts *doubts;
+    struct gavel__lore *lore;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
     int64_t marker_ttl_us; /* 0: no markers */

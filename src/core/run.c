@@ -171,7 +171,8 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
     gavel__queue *queue = round->rounds->queue;
     if (transaction->id_key.data != NULL && leave_as_duplicate(round, transaction, now_us))
         return;
-    gavel__stage stage = {&round->writes, &round->values, &round->rounds->scratch};
+    gavel__stage stage = {
+        &round->writes, &round->values, &round->rounds->scratch, round->rounds->lore};
     gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
     transaction->outcome.is_gated = gavel__round_is_inside(round);
     transaction->is_aborted = false;

@@ -6,6 +6,7 @@
 
 #include "base/resp.h"
 #include "base/text.h"
+#include "core/lore.h"
 #include "core/names.h"
 
 #include <assert.h>
@@ -153,6 +154,23 @@ gavel__added gavel__transaction_add_read(
     return GAVEL__ADDED_NEW;
 }
 
+void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *read)
+{
+    size_t place = (size_t)(read - transaction->reads);
+    assert(place < transaction->n_reads);
+    transaction->n_reads--;
+    memmove(read, read + 1, (transaction->n_reads - place) * sizeof(*read));
+    transaction->next_read = 0;
+}
+
+void gavel__transaction_drop_questions(gavel__transaction *transaction)
+{
+    for (size_t i = transaction->n_reads; i-- > 0;) {
+        if (gavel__lore_is_question(transaction->reads[i].encoded))
+            gavel__transaction_drop_read(transaction, &transaction->reads[i]);
+    }
+}
+
 /* ---- Taking over a request ----------------------------------------------------------------- */
 
 static bool refuse(gavel__transaction *transaction, const char *message)
@@ -240,24 +258,68 @@ static bool refuse_both(
     return refuse(transaction, message);
 }
 
-static bool add_declared_read(
+/* The string at a key, or a field. */
+static bool add_value_read(
     gavel__transaction *transaction, const gavel_read *read, gavel__buffer *scratch)
 {
-    if (!GAVEL__HAS_CLEAN_ROOM(read))
-        return refuse(transaction, "a read's " GAVEL__UNCLEAN_ROOM);
     gavel_bytes storage[3];
     gavel__command command = read->field.data != NULL
                                  ? gavel__command_hget(storage, read->key, read->field)
                                  : gavel__command_get(storage, read->key);
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__command_use use = transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ;
-    if (read->command != NULL ? !gavel__command_resolve(read->command, use, &command, message)
-                              : !gavel__command_is_whole(&command, message))
+    if (!gavel__command_is_whole(&command, message))
         return refuse(transaction, message);
-    if (read->command != NULL && (read->key.data != NULL || read->field.data != NULL))
-        return refuse_both(transaction, read, &command);
     gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
     return accept(transaction, added, gavel__command_subject(&command));
+}
+
+/* The server is to be asked first what it does: it is read when the body wants it. Its keys are
+ * watched all the same, as those of any declared read. */
+static bool add_unasked(
+    gavel__transaction *transaction, const gavel__command *described, gavel__buffer *scratch)
+{
+    for (size_t i = 0; i < described->n_keys; i++) {
+        gavel_bytes key = gavel__command_key(described, i);
+        gavel__added added = add_key(transaction, key);
+        if (added != GAVEL__ADDED_KNOWN && !accept(transaction, added, key))
+            return false;
+    }
+    gavel_bytes storage[3];
+    gavel__command question = gavel__lore_question(storage, described->args[0]);
+    gavel__added added = gavel__transaction_add_read(transaction, &question, scratch);
+    return added == GAVEL__ADDED_KNOWN || accept(transaction, added, described->args[0]);
+}
+
+static bool add_command_read(gavel__transaction *transaction, const gavel_read *read,
+    const gavel__limits *limits, gavel__buffer *scratch)
+{
+    gavel__command command;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__purpose purpose = {
+        transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ, limits->lore};
+    gavel__resolution resolution =
+        gavel__command_resolve(read->command, &purpose, &command, message);
+    bool is_unasked = resolution == GAVEL__UNASKED;
+    purpose.lore = NULL;
+    if (is_unasked)
+        resolution = gavel__command_resolve(read->command, &purpose, &command, message);
+    if (resolution != GAVEL__RESOLVED)
+        return refuse(transaction, message);
+    if (read->key.data != NULL || read->field.data != NULL)
+        return refuse_both(transaction, read, &command);
+    if (is_unasked)
+        return add_unasked(transaction, &command, scratch);
+    gavel__added added = gavel__transaction_add_read(transaction, &command, scratch);
+    return accept(transaction, added, gavel__command_subject(&command));
+}
+
+static bool add_declared_read(gavel__transaction *transaction, const gavel_read *read,
+    const gavel__limits *limits, gavel__buffer *scratch)
+{
+    if (!GAVEL__HAS_CLEAN_ROOM(read))
+        return refuse(transaction, "a read's " GAVEL__UNCLEAN_ROOM);
+    return read->command != NULL ? add_command_read(transaction, read, limits, scratch)
+                                 : add_value_read(transaction, read, scratch);
 }
 
 /* After nothing but the id: whatever else they ask for, all who bear it meet there. False: no
@@ -335,7 +397,7 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
         !add_keys(transaction, request))
         return false;
     for (size_t i = 0; i < request->n_reads; i++) {
-        if (!add_declared_read(transaction, &request->reads[i], scratch))
+        if (!add_declared_read(transaction, &request->reads[i], limits, scratch))
             return false;
     }
     return add_id(transaction, request, limits, scratch);

@@ -128,7 +128,8 @@ typedef struct gavel__transaction {
 /* What an engine allows, from the config. */
 typedef struct gavel__limits {
     gavel_bytes key_prefix;
-    uint32_t default_deadline_ms; /* where a request names none */
+    const struct gavel__lore *lore; /* borrowed; NULL: none */
+    uint32_t default_deadline_ms;   /* where a request names none */
     int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
 } gavel__limits;
 
@@ -157,6 +158,10 @@ typedef enum gavel__added {
 /* Adds a read and its keys, unless it is known. Copies it. */
 gavel__added gavel__transaction_add_read(
     gavel__transaction *transaction, const gavel__command *command, gavel__buffer *scratch);
+
+/* Takes one of its reads away, or all that ask what a command does; others move up. */
+void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *read);
+void gavel__transaction_drop_questions(gavel__transaction *transaction);
 
 bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key);
 

@@ -242,7 +242,8 @@ static bool resolve(const gavel_lock_command *guarded, gavel__command *ret_comma
         gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "the command has more than 4096 arguments");
         return false;
     }
-    return gavel__command_resolve(command, GAVEL__USE_LOCKED, ret_command, ret_message);
+    gavel__purpose purpose = {.use = GAVEL__USE_LOCKED};
+    return gavel__command_resolve(command, &purpose, ret_command, ret_message) == GAVEL__RESOLVED;
 }
 
 gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *command,

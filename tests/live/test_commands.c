@@ -137,7 +137,9 @@ static void expect_keys(test_server *server, const gavel_bytes *args, size_t n_a
         gavel_command command = {.args = args, .n_args = n_args};
         gavel__command resolved = {.n_keys = 0};
         char message[GAVEL_MESSAGE_SIZE] = "";
-        bool is_good = gavel__command_resolve(&command, GAVEL__USE_LOCKED, &resolved, message);
+        gavel__purpose purpose = {.use = GAVEL__USE_LOCKED};
+        bool is_good =
+            gavel__command_resolve(&command, &purpose, &resolved, message) == GAVEL__RESOLVED;
         cr_expect(is_good, "%s: %s", args[0].data, message);
         cr_expect_eq(resolved.n_keys, keys->elements, "%s with %zu: %u keys, not %zu", args[0].data,
             n_args, resolved.n_keys, keys->elements);

@@ -422,7 +422,7 @@ static const mistake mistakes[] = {
     {.what = {.body = result_long}, .words = {"gavel_set_result", "128"}},
     {.what = {.body = multi}, .words = {"MULTI"}},
     {.what = {.body = subscribe}, .words = {"SUBSCRIBE"}},
-    {.what = {.body = unknown}, .words = {"NOSUCH", "n_keys"}},
+    {.what = {.body = unknown}, .words = {"NOSUCH", "neither gavel nor the server"}},
     {.what = {.body = blpop},
         .status = GAVEL_COMMITTED_WITH_ERRORS,
         .words = {"BLPOP", "timeout", "\"key\""}},

@@ -58,6 +58,7 @@ typedef struct stage {
  *     SETPX key value ms   KEEP key value     EXPIRE key ms       PERSIST key
  *     COUNT key n      HCOUNT key field n     APPEND key value    TTL key
  *     TIME             ASK command ...        PUBLISH channel text
+ *     LOOK n command ...: as QUERY, of n keys       CALL n command ...: as WRITE, likewise
  *     COMMIT           ABORT code             RETRY               AGAIN
  *     WAIT us: the body takes that long
  *

@@ -47,9 +47,16 @@ static void note_number(actor *a, gavel_bytes name, gavel_found found, int64_t n
     note_seen(a, name, found, gavel__format_int(number, storage));
 }
 
-static void query(gavel_tx *tx, actor *a, const word_list *w, size_t n_keys)
+/* The command from the i-th word on, of as many keys as the word before it says. */
+static gavel_command described(const word_list *w, size_t i)
 {
-    gavel_command command = {.args = w->args + 1, .n_args = w->n_args - 1, .n_keys = n_keys};
+    int64_t n_keys = 0;
+    cr_assert(gavel__parse_int(w->args[i - 1], &n_keys));
+    return (gavel_command){.args = w->args + i, .n_args = w->n_args - i, .n_keys = (size_t)n_keys};
+}
+
+static void query(gavel_tx *tx, actor *a, gavel_command command)
+{
     const gavel_reply *reply = NULL;
     gavel_found found = gavel_query(tx, &command, &reply);
     char storage[GAVEL__INT_SIZE];
@@ -57,13 +64,14 @@ static void query(gavel_tx *tx, actor *a, const word_list *w, size_t n_keys)
     if (found == GAVEL_FOUND)
         value = reply->type == GAVEL_REPLY_INTEGER ? gavel__format_int(reply->integer, storage)
                                                    : reply->text;
-    note_seen(a, w->args[2], found, value);
+    note_seen(a, command.args[command.n_args > 1], found, value);
 }
 
 static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
 {
     gavel_bytes value = {NULL, 0};
     int64_t number = 0;
+    gavel_command command = {.args = w->args + 1, .n_args = w->n_args - 1};
     if (is_word(w->args[0], "GET")) {
         note_seen(a, w->args[1], gavel_get(tx, w->args[1], &value), value);
     } else if (is_word(w->args[0], "HGET")) {
@@ -78,9 +86,12 @@ static bool play_read(gavel_tx *tx, actor *a, const word_list *w)
         gavel_found found = gavel_server_time_us(tx, &number);
         note_number(a, w->args[0], found, number);
     } else if (is_word(w->args[0], "QUERY")) {
-        query(tx, a, w, 0);
+        query(tx, a, command);
+    } else if (is_word(w->args[0], "LOOK")) {
+        query(tx, a, described(w, 2));
     } else if (is_word(w->args[0], "ASK")) {
-        query(tx, a, w, GAVEL_NO_KEYS);
+        command.n_keys = GAVEL_NO_KEYS;
+        query(tx, a, command);
     } else {
         return false;
     }
@@ -124,10 +135,19 @@ static bool play_number(gavel_tx *tx, const word_list *w)
     return true;
 }
 
+static bool play_call(gavel_tx *tx, const word_list *w)
+{
+    if (!is_word(w->args[0], "CALL"))
+        return false;
+    gavel_command command = described(w, 2);
+    gavel_write(tx, &command);
+    return true;
+}
+
 static void play_write(gavel_tx *tx, actor *a, const word_list *w)
 {
     const gavel_bytes *args = w->args;
-    if (play_number(tx, w))
+    if (play_number(tx, w) || play_call(tx, w))
         return;
     if (is_word(args[0], "SET"))
         gavel_set(tx, args[1], args[2]);

@@ -3,7 +3,7 @@
  * what. Whether that is so on a server, tests/live/test_commands.c asks it.
  */
 #include "base/text.h"
-#include "core/known.h"
+#include "core/lore.h"
 
 #include <criterion/criterion.h>
 
@@ -63,6 +63,7 @@ typedef struct line {
     char text[160];
     gavel_bytes args[MAX_WORDS];
     gavel_command command;
+    const gavel__lore *lore; /* NULL: none */
     gavel__command resolved;
     char message[GAVEL_MESSAGE_SIZE];
 } line;
@@ -75,7 +76,9 @@ static bool resolve(line *self, const char *words, gavel__command_use use)
         self->args[n++] = gavel_str(word);
     self->command.args = self->args;
     self->command.n_args = n;
-    return gavel__command_resolve(&self->command, use, &self->resolved, self->message);
+    gavel__purpose purpose = {use, self->lore};
+    return gavel__command_resolve(&self->command, &purpose, &self->resolved, self->message) ==
+           GAVEL__RESOLVED;
 }
 
 /* The keys of a line are those of its words that begin with k. */
@@ -274,14 +277,16 @@ Test(core_commands, a_word_ends_at_a_nul_as_it_does_for_the_server)
         GAVEL_COMMAND(GAVEL_STR("XREAD"), block, GAVEL_STR("0"), GAVEL_STR("STREAMS"),
             GAVEL_STR("k"), GAVEL_STR("$")),
     };
+    const gavel__purpose query = {.use = GAVEL__USE_READ};
     gavel__command resolved;
     char message[GAVEL_MESSAGE_SIZE];
     for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
-        cr_assert_not(
-            gavel__command_resolve(&writes[i], GAVEL__USE_READ, &resolved, message), "%zu", i);
+        cr_assert_eq(gavel__command_resolve(&writes[i], &query, &resolved, message), GAVEL__REFUSED,
+            "%zu", i);
     const gavel_command read = GAVEL_COMMAND(GAVEL_STR("XREAD"), streams, GAVEL_STR("k"),
         GAVEL_STR("STREAMS"), GAVEL_STR("0"), GAVEL_STR("0"));
-    cr_assert(gavel__command_resolve(&read, GAVEL__USE_READ, &resolved, message), "%s", message);
+    cr_assert_eq(
+        gavel__command_resolve(&read, &query, &resolved, message), GAVEL__RESOLVED, "%s", message);
     cr_assert_eq(resolved.n_keys, 2);
     cr_assert_str_eq(gavel__command_key(&resolved, 0).data, "k");
 }

@@ -628,6 +628,7 @@ Test(core_sharing, the_same_words_of_one_key_and_of_two)
 {
     stage s;
     stage_open(&s, &(stage_config){.has_no_prefetch = true});
+    s.engine.lore.is_refused = true; /* so it is not asked what PROBE is */
     gavel_bytes args[] = {GAVEL_STR("PROBE"), GAVEL_STR("a"), GAVEL_STR("b")};
     gavel_command commands[] = {
         {.args = args, .n_args = 3, .n_keys = 1}, {.args = args, .n_args = 3, .n_keys = 2}};

@@ -369,7 +369,8 @@ Test(core_transaction, ids_and_digests_that_do_not_fit_are_refused)
 static bool resolve(gavel_command command, gavel__command *ret_command)
 {
     char message[GAVEL_MESSAGE_SIZE];
-    return gavel__command_resolve(&command, GAVEL__USE_WRITE, ret_command, message);
+    gavel__purpose purpose = {.use = GAVEL__USE_WRITE};
+    return gavel__command_resolve(&command, &purpose, ret_command, message) == GAVEL__RESOLVED;
 }
 
 Test(core_transaction, commands_resolve_to_their_keys)
