@@ -234,7 +234,7 @@ Test(client, says_no_password)
     cr_expect_eq(outcome.status, GAVEL_REJECTED, "%s", gavel_status_name(outcome.status));
     note(&self, outcome.message);
     fail_login(server, &config, ":pa55word");
-    fail_login(server, &config, "pa55word:pa55word");
+    fail_login(server, &config, "whoever:pa55word");
     server_kill(server);
     fail_login(server, &config, ":pa55word");
     gavel_error error;
