@@ -446,6 +446,39 @@ static void run_dbsize(sim__call *call)
     sim__reply_int(call->out, n_keys);
 }
 
+/* ---- What commands do ---------------------------------------------------------------------- */
+
+/* As Redis 6.2: name, arity, flags, first, last, step, categories. */
+static void tell_of(sim__call *call, const sim__command *command)
+{
+    sim__reply_array(call->out, 7);
+    sim__reply_bulk(call->out, gavel_str(command->name));
+    sim__reply_int(call->out, command->arity);
+    sim__reply_array(call->out, 1);
+    sim__reply_status(call->out, command->flags & SIM__WRITES ? "write" : "readonly");
+    for (size_t i = 0; i < 3; i++)
+        sim__reply_int(call->out, 1);
+    sim__reply_array(call->out, 0);
+}
+
+/* COMMAND INFO name ...; of those alone that have one key, the first argument, as gavel asks of no
+ * others. */
+static void run_command(sim__call *call)
+{
+    if (!sim__arg_is(call, 1, "INFO")) {
+        sim__say_syntax_error(call);
+        return;
+    }
+    sim__reply_array(call->out, call->n_args - 2);
+    for (size_t i = 2; i < call->n_args; i++) {
+        const sim__command *command = sim__command_find(call->args[i]);
+        if (command != NULL)
+            tell_of(call, command);
+        else
+            sim__reply_nil_array(call->out);
+    }
+}
+
 /* ---- The table ----------------------------------------------------------------------------- */
 
 #define HANDSHAKE (SIM__NO_LOGIN | SIM__NO_CHANCE)
@@ -456,6 +489,9 @@ static const sim__command commands[] = {
     {"auth", -2, HANDSHAKE, run_auth},
     {"blpop", -3, SIM__WRITES, sim__run_blpop},
     {"client", -2, SIM__NO_CHANCE, run_client},
+    {"command", -2, 0, run_command},
+    {"counter.add", 2, SIM__WRITES, sim__run_incr}, /* a module's, that gavel does not know */
+    {"counter.tell", 2, 0, sim__run_get},           /* likewise */
     {"dbsize", 1, 0, run_dbsize},
     {"decr", 2, SIM__WRITES, sim__run_decr},
     {"decrby", 3, SIM__WRITES, sim__run_decrby},

@@ -132,6 +132,23 @@ static gavel_transaction blind_increment(void)
     return (gavel_transaction){.body = add_one_blindly, .deadline_ms = 20000};
 }
 
+/* The same by commands that gavel does not know, and the server is asked of. */
+static gavel_verdict add_one_by_a_module(gavel_tx *tx, void *user)
+{
+    (void)user;
+    const gavel_reply *reply = NULL;
+    const gavel_bytes tell[] = {GAVEL_STR("COUNTER.TELL"), COUNTER};
+    const gavel_bytes add[] = {GAVEL_STR("COUNTER.ADD"), COUNTER};
+    gavel_query(tx, &(gavel_command){.args = tell, .n_args = 2, .n_keys = 1}, &reply);
+    gavel_write(tx, &(gavel_command){.args = add, .n_args = 2, .n_keys = 1});
+    return GAVEL_COMMIT;
+}
+
+static gavel_transaction module_increment(void)
+{
+    return (gavel_transaction){.body = add_one_by_a_module, .deadline_ms = 20000};
+}
+
 static void submit_all(sim_world *world, gavel_client **clients, gavel_transaction transaction)
 {
     for (size_t i = 0; i < N_TRANSACTIONS; i++) {
@@ -209,6 +226,37 @@ Test(sim_client, neither_loses_nor_repeats_an_update)
 Test(sim_client, neither_loses_nor_repeats_a_blind_update)
 {
     play_all(blind_increment());
+}
+
+Test(sim_client, neither_loses_nor_repeats_an_update_by_a_module)
+{
+    play_all(module_increment());
+}
+
+/* As a query it would count at once, and for each attempt. */
+static gavel_verdict add_one_by_a_query(gavel_tx *tx, void *user)
+{
+    (void)user;
+    const gavel_reply *reply = NULL;
+    const gavel_bytes add[] = {GAVEL_STR("COUNTER.ADD"), COUNTER};
+    gavel_query(tx, &(gavel_command){.args = add, .n_args = 2, .n_keys = 1}, &reply);
+    return GAVEL_COMMIT;
+}
+
+Test(sim_client, a_query_that_writes_never_takes_effect)
+{
+    sim_world *world = sim_create(1);
+    gavel_client *client = sim_open(world, NULL);
+    gavel_transaction transaction = {.body = add_one_by_a_query};
+    for (int i = 0; i < 4; i++) {
+        transaction.is_read_only = i % 2 != 0;
+        sim_submit(world, client, &transaction);
+    }
+    cr_assert(sim_finish(world, SIM_SECOND));
+    cr_expect_eq(sim_n_results_with(world, GAVEL_INVALID), 4);
+    cr_expect_eq(sim_get_int(world, "counter"), 0);
+    gavel_close(client);
+    sim_destroy(world);
 }
 
 Test(sim_client, a_seed_replays_exactly)
