@@ -308,7 +308,7 @@ static gavel__resolution resolve_unknown(const gavel_command *command,
 /* ---- All commands -------------------------------------------------------------------------- */
 
 /* Whether it is there at all, with all its arguments. */
-static bool is_sound(const gavel_command *command, char ret_message[GAVEL_MESSAGE_SIZE])
+static bool is_complete(const gavel_command *command, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     if (command == NULL || command->args == NULL || command->n_args == 0) {
         gavel__format(ret_message, GAVEL_MESSAGE_SIZE, "%s",
@@ -328,7 +328,7 @@ gavel__resolution gavel__command_resolve(const gavel_command *command,
     const gavel__purpose *purpose, gavel__command *ret_command,
     char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    if (!is_sound(command, ret_message))
+    if (!is_complete(command, ret_message))
         return GAVEL__REFUSED;
     gavel__command resolved = {.args = command->args, .n_args = command->n_args};
     const gavel__known *known = gavel__known_find(command->args, command->n_args);
