@@ -89,6 +89,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     tell_loss(owner, &(gavel__loss){.n_sent = gavel__link_n_sent_bytes(link),
                          .is_final = loss->is_final,
                          .is_refused = loss->server_error.data != NULL,
+                         .is_cut = loss->is_cut,
                          .is_too_large = loss->is_too_large,
                          .message = loss->message});
 }

@@ -57,7 +57,8 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
-    round->committing.exec_end = lane->n_appended + (out->size - size_before);
+    round->committing.n_bytes = out->size - size_before;
+    round->committing.exec_end = lane->n_appended + round->committing.n_bytes;
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_QUEUED, n_queued_commands(round), round);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_EXEC, 1, round);

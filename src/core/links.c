@@ -105,6 +105,8 @@ static void lose_rounds(gavel__lane *lane, const gavel__loss *loss, int64_t now_
         lane->pass.is_handed_off && round != NULL && loss->n_sent >= round->committing.exec_end;
     if (loss->is_too_large && !gavel__inflight_is_empty(&lane->inflight))
         gavel__round_on_too_large(gavel__inflight_current(&lane->inflight), loss->message, now_us);
+    if (loss->is_cut && round != NULL)
+        gavel__round_note_cut(round);
     if (lane->next != NULL)
         gavel__round_on_loss(lane->next, loss->message, now_us);
     if (round != NULL && gavel__round_is_in_doubt(round, loss->n_sent))

@@ -185,6 +185,7 @@ bool gavel__queue_count_conflict(
     gavel_outcome *outcome = &transaction->outcome;
     char message[GAVEL_MESSAGE_SIZE];
     outcome->n_conflicts++;
+    transaction->n_cuts = 0; /* the server took it whole */
     gavel__queue_explain_conflicts(transaction, message);
     gavel__context_tell(queue->context, GAVEL_EVENT_CONFLICT, 0, transaction, message);
     if (transaction->is_cancelled) {
@@ -206,11 +207,28 @@ void gavel__queue_on_conflict(
         gavel__queue_pause(queue, transaction, resume_us, now_us);
 }
 
+/* By chance so often in a row? The server takes no write of this size. */
+static const uint32_t cuts_max = 3;
+
+static void settle_cut(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "%zu bytes were sent at once, and the link was lost, %u times: the server's "
+        "client-query-buffer-limit may be less",
+        transaction->n_cut_bytes, (unsigned)transaction->n_cuts);
+    gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, message, now_us);
+}
+
 void gavel__queue_on_fault(
     gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
 {
     gavel_outcome *outcome = &transaction->outcome;
     outcome->n_faults++;
+    if (transaction->n_cuts == cuts_max && !transaction->is_cancelled) {
+        settle_cut(queue, transaction, now_us);
+        return;
+    }
     bool is_spent = outcome->n_faults > transaction->max_faults ||
                     outcome->n_attempts >= transaction->max_attempts;
     if (is_spent && !transaction->is_cancelled) {

@@ -39,6 +39,20 @@ void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us)
             round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
 }
 
+/* The least that a server's client-query-buffer-limit can be. It closes the link of whoever sends
+ * it more at once, without a word. */
+static const size_t query_buffer_limit_min = (size_t)1 << 20;
+
+void gavel__round_note_cut(const gavel__round *round)
+{
+    gavel__transaction *only = gavel__round_only_member(round);
+    if (only == NULL || round->phase != GAVEL__ROUND_COMMITTING ||
+        round->committing.n_bytes < query_buffer_limit_min)
+        return;
+    only->n_cuts++;
+    only->n_cut_bytes = round->committing.n_bytes;
+}
+
 gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 {
     switch (round->refusal.remedy) {

@@ -102,6 +102,7 @@ typedef struct gavel__committing {
     bool is_gate_refused;  /* a command for a gate was refused */
     bool is_merge_refused; /* an MSET was refused: for whose sake cannot be said */
     size_t n_hand_off;     /* commands that hand gates on */
+    size_t n_bytes;        /* up to the end of EXEC */
     size_t n_queued;       /* answers to queueing seen */
     uint64_t exec_end;     /* the lane's bytes up to the end of EXEC */
     uint64_t number;       /* what is written to the marker; 0: nothing */
@@ -240,6 +241,9 @@ gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *repl
 gavel__next gavel__round_on_fetched_strings(
     gavel__round *round, const gavel_reply *reply, int64_t now_us);
 gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us);
+
+/* The server, or what lies between, has closed the link: told before the round hears of it. */
+void gavel__round_note_cut(const gavel__round *round);
 
 /*
  * The reply to come is larger than a link takes, and will be again: those who have asked for it are

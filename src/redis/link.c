@@ -152,7 +152,9 @@ static bool is_unheard(const gavel__link *link)
 /* The transport has failed, and says why. */
 static void lose_transport(gavel__link *link)
 {
-    gavel__link_loss loss = {.is_final = link->transport->is_final, .is_unheard = is_unheard(link)};
+    gavel__link_loss loss = {.is_final = link->transport->is_final,
+        .is_cut = link->state == GAVEL__LINK_UP,
+        .is_unheard = is_unheard(link)};
     link->is_to_probe = loss.is_unheard;
     bool is_login = link->state == GAVEL__LINK_LOGIN || link->state == GAVEL__LINK_HANDSHAKE;
     const char *when = is_login ? " during the login" : "";
@@ -522,21 +524,23 @@ int64_t gavel__link_due_us(const gavel__link *link)
 
 static void lose_overdue(gavel__link *link)
 {
-    char reason[GAVEL_MESSAGE_SIZE];
     bool is_up = link->state == GAVEL__LINK_UP;
+    bool is_broken = link->has_failed_sending && !link->out.has_failed;
+    gavel__link_loss loss = {.is_cut = is_up && is_broken};
     int64_t timeout_us = is_up ? link->config.command_timeout_us : link->config.connect_timeout_us;
     long long timeout_ms = timeout_us / 1000;
     if (link->out.has_failed)
-        gavel__format(reason, sizeof(reason), "out of memory");
-    else if (link->has_failed_sending)
-        gavel__format(reason, sizeof(reason), "the connection broke while sending");
+        gavel__format(loss.message, sizeof(loss.message), "out of memory");
+    else if (is_broken)
+        gavel__format(loss.message, sizeof(loss.message), "the connection broke while sending");
     else if (is_up)
-        gavel__format(reason, sizeof(reason), "no reply for %lld ms", timeout_ms);
+        gavel__format(loss.message, sizeof(loss.message), "no reply for %lld ms", timeout_ms);
     else if (link->state == GAVEL__LINK_HANDSHAKE)
-        gavel__format(reason, sizeof(reason), "no answer to the login in %lld ms", timeout_ms);
+        gavel__format(
+            loss.message, sizeof(loss.message), "no answer to the login in %lld ms", timeout_ms);
     else
-        gavel__format(reason, sizeof(reason), "no connection in %lld ms", timeout_ms);
-    lose(link, reason);
+        gavel__format(loss.message, sizeof(loss.message), "no connection in %lld ms", timeout_ms);
+    end(link, &loss);
 }
 
 void gavel__link_on_time(gavel__link *link, int64_t now_us)

@@ -31,6 +31,7 @@ typedef enum gavel__link_state {
 /* Why a link went down. */
 typedef struct gavel__link_loss {
     bool is_final;     /* trying again cannot help: wrong password, too old, MULTI not allowed */
+    bool is_cut;       /* it was up, and the server or what lies between has closed it */
     bool is_too_large; /* the reply that came next is larger than max_reply_bytes */
     gavel_bytes server_error; /* the server's own words, where it said any; else data NULL */
     bool is_unheard; /* closed at the login without a word: the next connect tells whether TLS is

@@ -293,6 +293,34 @@ Test(lost_links, an_argument_is_more_than_the_server_takes)
     live_end(&rig);
 }
 
+/* The server closes without a word, again and again. What the kernel has taken whole is in doubt
+ * each time, and what it has not is not. */
+Test(lost_links, more_at_once_than_the_server_takes)
+{
+    enum { LARGE = 20 << 20 };
+    static const char *const args[] = {"--client-query-buffer-limit", "1mb", NULL};
+    live_rig rig = live_begin(&(server_options){.has_tcp = true, .args = args}, NULL);
+    char *data = calloc(1, LARGE);
+    cr_assert_not_null(data);
+    for (size_t size = 1200000; size <= LARGE; size = size < LARGE ? LARGE : size + 1) {
+        gavel_bytes value = {data, size};
+        gavel_outcome outcome =
+            gavel_run(rig.client, &(gavel_transaction){.body = write_big,
+                                      .user = &value,
+                                      .reads = &(gavel_read){.key = GAVEL_STR("counter")},
+                                      .n_reads = 1,
+                                      .deadline_ms = 60000});
+        ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
+        ASSERT_SAYS(outcome, size < LARGE ? "1200" : "2097");
+        ASSERT_SAYS(outcome, "3 times: the server's client-query-buffer-limit");
+        cr_assert_eq(outcome.n_faults, 3);
+    }
+    free(data);
+    cr_assert_eq(counter_value(rig.server), 0);
+    cr_assert(live_is_usable(&rig));
+    live_end(&rig);
+}
+
 /* ---- Restarted ----------------------------------------------------------------------------- */
 
 static void restart(void *context)

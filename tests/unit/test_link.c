@@ -87,6 +87,7 @@ Test(link, a_broken_send_waits_for_the_replies_that_are_there)
     gavel__link_on_time(it.link, START_US);
     cr_expect_str_eq(seen.log, "UP +one DOWN ");
     cr_expect(has(seen.loss.message, "broke while sending"), "%s", seen.loss.message);
+    cr_expect(seen.loss.is_cut);
 }
 
 Test(link, a_broken_send_takes_the_reason_from_receiving)
@@ -98,6 +99,7 @@ Test(link, a_broken_send_takes_the_reason_from_receiving)
     be_readable();
     cr_expect_str_eq(seen.log, "UP DOWN ");
     cr_expect(has(seen.loss.message, "closed by the server"), "%s", seen.loss.message);
+    cr_expect(seen.loss.is_cut);
 }
 
 Test(link, a_handshake_that_cannot_be_sent)
