@@ -36,10 +36,10 @@ typedef struct gavel_read {
  * a round trip more, but not where nothing is declared (no keys, reads or id): then the body runs
  * once before, to say what it reads, and only what that run did not name costs more. A key that is
  * only written is not watched: others' writes to it are no conflict, and it has no order in time
- * with them; name it in `keys` where that matters, also if others read it to write it and shall get
- * their turn (docs/semantics.md, Gates). A body that reads nothing commits in one round trip; in
- * two, where its link's last round has read. A key appears in `keys` at most once, and so does a
- * read in `reads`; a key may have several reads, and be in `keys` too.
+ * with them; name it in `keys` where that matters, also if other clients read it to write it and
+ * shall get their turn (docs/semantics.md, Gates). A body that reads nothing commits in one round
+ * trip; in two, where its link's last round has read. A key appears in `keys` at most once, and so
+ * does a read in `reads`; a key may have several reads, and be in `keys` too.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */

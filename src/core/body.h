@@ -32,6 +32,7 @@ struct gavel_tx {
     bool is_poisoned;
     bool wants_more; /* something read was not fetched */
     bool is_deferred;
+    gavel__key *busy;     /* deferred until the rounds that have this key are done; or NULL */
     bool has_seen_others; /* read what an earlier body of the round wrote */
     gavel_status status;
     int abort_code;

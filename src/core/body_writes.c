@@ -9,8 +9,33 @@
 
 #include <inttypes.h>
 
-/* The key to be written, or NULL: the attempt is poisoned, or the key was wished for in this very
- * run, which will be run again anyway. */
+/* Whether others' rounds have the key and are to be done first: one that has claimed it, or that
+ * somebody waits for who wants to claim it. */
+static bool is_busy(const gavel__key *key, const struct gavel__round *own)
+{
+    if (key->round != NULL)
+        return key->round != own && !key->is_on_offer && !key->is_away;
+    return key->n_writers > 0 && !gavel__line_is_empty(&key->line);
+}
+
+/*
+ * Others have lost attempts by writes to this key, which may have been ours: see "Our own rounds"
+ * in docs/design.md. NULL: this one yields, and will be run again.
+ */
+static gavel__key *contended_key(gavel_tx *tx, gavel__key *key)
+{
+    const gavel__transaction *transaction = tx->transaction;
+    if (transaction->n_yields == GAVEL__MAX_YIELDS || !is_busy(key, transaction->round)) {
+        tx->stage->writes->has_contended = true;
+        return key;
+    }
+    tx->is_deferred = true;
+    tx->busy = key;
+    return NULL;
+}
+
+/* The key to be written, or NULL: the attempt is poisoned, or will be run again anyway, since the
+ * key was wished for in this very run, or others' rounds are to be done first. */
 static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
 {
     const gavel__transaction *transaction = tx->transaction;
@@ -30,7 +55,9 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     key = gavel__writes_key(tx->stage->writes, name); /* neither read nor declared */
     if (key == NULL)
         gavel__body_poison_no_memory(tx);
-    return key;
+    if (key == NULL || !gavel__heat_is_known(&key->heat)) /* mostly */
+        return key;
+    return contended_key(tx, key);
 }
 
 /* Bytes that are NULL are no value: the caller has got them from somewhere and not looked. */

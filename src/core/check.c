@@ -26,6 +26,10 @@ static void check_claims(const gavel__round *round)
         assert(key->n_claims == 1 || key->n_claims == 2 || round->has_let_go);
         assert(key->round == round || key->earlier == round || round->has_let_go);
     }
+    for (size_t i = 0; i < round->n_written; i++) {
+        assert(round->written[i]->n_writers > 0);
+        assert(round->phase == GAVEL__ROUND_COMMITTING || round->n_kept > 0);
+    }
 }
 
 static void check_member(
@@ -165,7 +169,7 @@ static void check_lane(const gavel__lane *lane)
 
 static bool is_free(const gavel__key *key)
 {
-    return !key->is_in_doubt && (key->round == NULL || key->is_on_offer);
+    return !key->is_in_doubt && key->n_writers == 0 && (key->round == NULL || key->is_on_offer);
 }
 
 static bool is_in_lines(const gavel__transaction *transaction)
@@ -197,6 +201,14 @@ static bool is_among_ready(const gavel__order *order, const gavel__transaction *
     return false;
 }
 
+/* It waits for rounds that end, or turn out to be away. */
+static void check_yielding(const gavel__transaction *transaction)
+{
+    const gavel__key *key = transaction->yields_to;
+    assert(transaction->state == GAVEL__TX_PAUSED && !is_in_lines(transaction));
+    assert(key->n_writers > 0 || (key->round != NULL && !key->is_on_offer && !key->is_away));
+}
+
 static void check_waiting(const gavel__order *order, const gavel__transaction *transaction)
 {
     assert(transaction->round == NULL);
@@ -206,6 +218,8 @@ static void check_waiting(const gavel__order *order, const gavel__transaction *t
         return;
     }
     assert(transaction->turn_line == NULL);
+    if (transaction->yields_to != NULL)
+        check_yielding(transaction);
     if (transaction->state != GAVEL__TX_PARKED)
         return;
     const gavel__hold *blocked = &transaction->holds[transaction->blocked_at];

@@ -187,9 +187,18 @@ static gavel__next look_again(gavel__round *round, int64_t now_us)
     return GAVEL__NEXT_READ;
 }
 
+/* It may try again at once, and again: nobody who only writes its keys waits for that. */
+static void give_way(gavel__round *round, int64_t now_us)
+{
+    gavel__round_forget_written(round, now_us);
+    for (size_t i = 0; i < round->n_claims; i++)
+        gavel__order_wake(&round->rounds->queue->order, round->claims[i], now_us);
+}
+
 gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
 {
     gavel__rounds *rounds = round->rounds;
+    give_way(round, now_us);
     rounds->context->stats.n_conflicts++;
     if (round->n_claims == 0) /* it was the marker: gone, most likely */
         round->lane->is_planted = false;

@@ -65,12 +65,13 @@ static void lend_gates(gavel__round *round, bool are_lent)
 }
 
 /* Whether it has other keys than those that it waits for, or some wait for these who go first
- * elsewhere. */
+ * elsewhere, or who yield. */
 static bool keeps_others(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
         const gavel__key *key = round->claims[i];
-        if (gate_waited_for(round, key) == NULL || !gavel__list_is_empty(&key->blocked))
+        if (gate_waited_for(round, key) == NULL || !gavel__list_is_empty(&key->blocked) ||
+            !gavel__list_is_empty(&key->yielding))
             return true;
     }
     return false;

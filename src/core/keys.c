@@ -103,6 +103,7 @@ static gavel__key *add(gavel__keys *keys, gavel__key_name name)
     size_t capacity = key->name_capacity;
     *key = (gavel__key){.name = memory, .name_capacity = capacity};
     gavel__list_init(&key->blocked);
+    gavel__list_init(&key->yielding);
     gavel__list_init(&key->look);
     gavel__list_init(&key->idle);
     if (!set_name(keys, key, name.bytes) ||
@@ -145,7 +146,7 @@ gavel__key *gavel__keys_use(gavel__keys *keys, gavel_bytes name)
 static void put_down(gavel__keys *keys, gavel__key *key)
 {
     assert(gavel__line_is_empty(&key->line) && gavel__list_is_empty(&key->blocked) &&
-           gavel__list_is_empty(&key->look));
+           gavel__list_is_empty(&key->look) && gavel__list_is_empty(&key->yielding));
     if (!gavel__heat_is_known(&key->heat)) {
         forget(keys, key);
         return;
@@ -159,7 +160,7 @@ static void put_down(gavel__keys *keys, gavel__key *key)
 void gavel__keys_unuse(gavel__keys *keys, gavel__key *key)
 {
     assert(key->n_users > 0);
-    if (--key->n_users == 0 && key->n_claims == 0)
+    if (--key->n_users + key->n_claims + key->n_writers == 0)
         put_down(keys, key);
 }
 
@@ -193,6 +194,19 @@ void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round
         key->is_away = false;
     }
     key->earlier = NULL;
-    if (--key->n_claims == 0 && key->n_users == 0)
+    if (--key->n_claims + key->n_writers + key->n_users == 0)
+        put_down(keys, key);
+}
+
+void gavel__keys_add_writer(gavel__key *key)
+{
+    assert(key->n_users > 0 && key->n_claims == 0);
+    key->n_writers++;
+}
+
+void gavel__keys_remove_writer(gavel__keys *keys, gavel__key *key)
+{
+    assert(key->n_writers > 0);
+    if (--key->n_writers + key->n_claims + key->n_users == 0)
         put_down(keys, key);
 }

@@ -22,14 +22,16 @@ typedef struct gavel__key {
     struct gavel__round *earlier; /* the one before, while its EXEC is not answered */
     bool is_in_doubt;             /* what its latest round made of it is not known: claimed still */
     uint32_t n_claims;            /* a round that commits and the next one may both hold it */
-    bool is_on_offer;             /* its round only stands, and gives way to whoever wants it */
-    bool is_away;                 /* at a gate, or late, or in doubt: nobody knows for how long */
-    uint32_t n_users;             /* transactions that are under way and want it */
-    gavel__line line;             /* of these, who waits for it, in order of arrival */
-    gavel__line aside;            /* who has stepped aside, by the n_taken at which it is back */
-    uint64_t n_taken;             /* transactions that rounds have taken from the line */
-    gavel__list blocked;          /* who goes first elsewhere, but waits for this key */
-    gavel__list look;             /* among the keys whose first one is to be looked at */
+    uint32_t n_writers;      /* rounds that write it blindly, as far as noted: it is not free */
+    bool is_on_offer;        /* its round only stands, and gives way to whoever wants it */
+    bool is_away;            /* at a gate, or late, or in doubt: nobody knows for how long */
+    uint32_t n_users;        /* transactions that are under way and want it */
+    gavel__line line;        /* of these, who waits for it, in order of arrival */
+    gavel__line aside;       /* who has stepped aside, by the n_taken at which it is back */
+    uint64_t n_taken;        /* transactions that rounds have taken from the line */
+    gavel__list blocked;     /* who goes first elsewhere, but waits for this key */
+    gavel__list yielding;    /* who only writes it, and lets its rounds be done first */
+    gavel__list look;        /* among the keys whose first one is to be looked at */
     uint64_t run;            /* of bodies, in which the next two mean something; see writes.h */
     size_t last_write;       /* the place of the last write here, from 1; 0: none */
     bool is_fetched_as_hash; /* a read has shown that it is a hash or absent */
@@ -84,5 +86,10 @@ void gavel__keys_doubt(gavel__key *key, const struct gavel__round *round);
 /* Gives the round's claim back; NULL: that of a doubt. A key that nobody uses may be forgotten with
  * that. */
 void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round *round);
+
+/* One more round that writes the key blindly, which none has claimed; and one less. A key that
+ * nobody uses may be forgotten with that. */
+void gavel__keys_add_writer(gavel__key *key);
+void gavel__keys_remove_writer(gavel__keys *keys, gavel__key *key);
 
 #endif

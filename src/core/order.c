@@ -121,7 +121,7 @@ static void enter_line(gavel__hold *hold)
 
 static bool is_available(const gavel__key *key, const gavel__candidates *candidates)
 {
-    if (key->is_in_doubt)
+    if (key->is_in_doubt || key->n_writers > 0)
         return false;
     if (key->round == NULL || key->is_on_offer)
         return true;
@@ -333,6 +333,7 @@ void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
 {
     key->is_away = true;
     send_aside(order, key);
+    gavel__order_wake(order, key, now_us);
     run_looks(order, now_us);
 }
 
@@ -341,6 +342,7 @@ void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us)
 void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__list_remove(&transaction->node);
+    transaction->yields_to = NULL;
     gavel__transaction_set_state(transaction, GAVEL__TX_PARKED);
     if (transaction->is_read_only) {
         make_ready(order, transaction, now_us);
@@ -363,6 +365,7 @@ void gavel__order_enter(gavel__order *order, gavel__transaction *transaction, in
 void gavel__order_leave(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__list_remove(&transaction->node);
+    transaction->yields_to = NULL;
     if (transaction->round != NULL) /* a member stands in no line */
         return;
     leave_turn(transaction);
@@ -393,12 +396,35 @@ void gavel__order_hold_back(
     run_looks(order, now_us);
 }
 
+void gavel__order_yield(gavel__order *order, gavel__transaction *transaction, gavel__key *key)
+{
+    assert(transaction->round == NULL && transaction->turn_line == NULL);
+    gavel__transaction_set_state(transaction, GAVEL__TX_PAUSED);
+    transaction->n_yields++;
+    transaction->yields_to = key;
+    gavel__list_remove(&transaction->node);
+    gavel__list_append(&key->yielding, &transaction->node);
+    order->has_blocked = true;
+}
+
+void gavel__order_wake(gavel__order *order, gavel__key *key, int64_t now_us)
+{
+    for (gavel__list *node; (node = gavel__list_pop(&key->yielding)) != NULL;)
+        gavel__order_enter(order, GAVEL__CONTAINER(node, gavel__transaction, node), now_us);
+}
+
 /* ---- Who is ready -------------------------------------------------------------------------- */
 
 void gavel__order_move(gavel__transaction *transaction, gavel__line *line)
 {
     leave_turn(transaction);
     enter_turn(line, transaction);
+}
+
+bool gavel__order_has_ready_first(const gavel__key *key)
+{
+    const gavel__transaction *first = first_of(key);
+    return first != NULL && first->state == GAVEL__TX_READY;
 }
 
 gavel__transaction *gavel__order_soon(const gavel__key *key)

@@ -73,6 +73,13 @@ void gavel__order_join(gavel__order *order, gavel__transaction *transaction, int
 void gavel__order_hold_back(
     gavel__order *order, gavel__transaction *transaction, size_t i, int64_t now_us);
 
+/* One that has left its round is PAUSED until no other round has the key, or it is away, or its
+ * round has lost an attempt. It stands in no line. */
+void gavel__order_yield(gavel__order *order, gavel__transaction *transaction, gavel__key *key);
+
+/* Those who have yielded to the key's rounds go on. */
+void gavel__order_wake(gavel__order *order, gavel__key *key, int64_t now_us);
+
 /* No round has the key any more, or its round only stands: whoever is first may be ready. */
 void gavel__order_look(gavel__order *order, gavel__key *key, int64_t now_us);
 
@@ -81,6 +88,9 @@ void gavel__order_withdraw(gavel__order *order, gavel__key *key, int64_t now_us)
 
 /* The key's round waits at a gate or for a silent link, or a doubt has the key. */
 void gavel__order_set_away(gavel__order *order, gavel__key *key, int64_t now_us);
+
+/* Whether somebody is READY who wants the key. */
+bool gavel__order_has_ready_first(const gavel__key *key);
 
 /* Whoever is first in the key's line, if it waits for nothing but rounds that are under way and end
  * by themselves; else NULL. */

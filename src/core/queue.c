@@ -95,20 +95,34 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
     return true;
 }
 
-void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+/* From a round, or a pause. False: it is done. */
+static bool come_back(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
     transaction->round = NULL;
     if (transaction->is_cancelled) {
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
-        return;
+        return false;
     }
     assert(transaction->outcome.n_attempts < transaction->max_attempts);
     if (!gavel__order_know(&queue->order, transaction)) {
         gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
-        return;
+        return false;
     }
     set_timer(queue, transaction, transaction->deadline_us);
-    gavel__order_enter(&queue->order, transaction, now_us);
+    return true;
+}
+
+void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    if (come_back(queue, transaction, now_us))
+        gavel__order_enter(&queue->order, transaction, now_us);
+}
+
+void gavel__queue_yield(
+    gavel__queue *queue, gavel__transaction *transaction, gavel__key *key, int64_t now_us)
+{
+    if (come_back(queue, transaction, now_us))
+        gavel__order_yield(&queue->order, transaction, key);
 }
 
 void gavel__queue_run_again(
@@ -268,7 +282,18 @@ void gavel__queue_release_key(
     gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us)
 {
     bool is_wanted = !gavel__line_is_empty(&key->line); /* else it may be forgotten here */
+    gavel__order_wake(&queue->order, key, now_us);
     gavel__keys_release(&queue->keys, key, round);
+    if (is_wanted)
+        gavel__order_look(&queue->order, key, now_us);
+}
+
+void gavel__queue_remove_writer(gavel__queue *queue, gavel__key *key, int64_t now_us)
+{
+    bool is_wanted = !gavel__line_is_empty(&key->line);
+    if (key->n_writers == 1 && key->round == NULL)
+        gavel__order_wake(&queue->order, key, now_us);
+    gavel__keys_remove_writer(&queue->keys, key);
     if (is_wanted)
         gavel__order_look(&queue->order, key, now_us);
 }

@@ -34,6 +34,11 @@ void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction
 /* Back in line for its keys, in order of arrival; or CANCELLED if that was asked for. */
 void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
+/* It has left its round, since others have a key that it only writes: it runs again when these are
+ * done. */
+void gavel__queue_yield(
+    gavel__queue *queue, gavel__transaction *transaction, gavel__key *key, int64_t now_us);
+
 /*
  * An attempt came to nothing through no fault of its own: again, or, when its budget of attempts is
  * spent, NOT_SENT with the reason.
@@ -85,5 +90,8 @@ gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
 /* Releases a round's claim on a key; whoever is first in its line may be ready. */
 void gavel__queue_release_key(
     gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us);
+
+/* One less of the rounds that write the key blindly, likewise. */
+void gavel__queue_remove_writer(gavel__queue *queue, gavel__key *key, int64_t now_us);
 
 #endif

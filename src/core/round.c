@@ -26,6 +26,7 @@ static void destroy_round(gavel__round *round)
     gavel__map_finish(&round->fetch_index);
     gavel__free(allocator, round->fetches);
     gavel__free(allocator, round->claims);
+    gavel__free(allocator, round->written);
     gavel__arena_finish(&round->values);
     gavel__arena_finish(&round->arena);
     gavel__free(allocator, round);
@@ -110,6 +111,7 @@ static void forget_fetches(gavel__round *round)
 static void release_keys(gavel__round *round, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
+    gavel__round_forget_written(round, now_us);
     for (size_t i = 0; i < round->n_claims; i++) {
         gavel__key *key = round->claims[i];
         if (key->round == round || key->earlier == round)
@@ -358,10 +360,14 @@ bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int
 
 void gavel__round_offer_keys(gavel__round *round, int64_t now_us)
 {
+    gavel__order *order = &round->rounds->queue->order;
+    gavel__round_forget_written(round, now_us);
     for (size_t i = 0; i < round->n_claims; i++)
         round->claims[i]->is_on_offer = true;
-    for (size_t i = 0; i < round->n_claims; i++)
-        gavel__order_look(&round->rounds->queue->order, round->claims[i], now_us);
+    for (size_t i = 0; i < round->n_claims; i++) {
+        gavel__order_wake(order, round->claims[i], now_us);
+        gavel__order_look(order, round->claims[i], now_us);
+    }
 }
 
 void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us)
@@ -370,4 +376,37 @@ void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us)
         round->claims[i]->is_on_offer = false;
     for (size_t i = 0; i < round->n_claims; i++)
         gavel__order_withdraw(&round->rounds->queue->order, round->claims[i], now_us);
+}
+
+/* ---- What is written blindly --------------------------------------------------------------- */
+
+/* Whether it is written still (not rolled back), and nobody claims it, or is READY to. */
+static bool is_to_be_noted(const gavel__key *key)
+{
+    return key->last_write > 0 && key->round == NULL && !key->is_in_doubt &&
+           gavel__heat_is_known(&key->heat) && !gavel__order_has_ready_first(key);
+}
+
+void gavel__round_note_written(gavel__round *round)
+{
+    for (size_t i = 0; i < round->writes.n_blind; i++) {
+        gavel__key *key = round->writes.blind[i];
+        if (!is_to_be_noted(key))
+            continue;
+        gavel__key **written = gavel__grow(round->context->allocator, round->written,
+            round->n_written, &round->written_capacity, sizeof(*written));
+        if (written == NULL) /* it may cost others an attempt */
+            return;
+        round->written = written;
+        written[round->n_written++] = key;
+        gavel__keys_add_writer(key);
+        round->rounds->queue->order.has_blocked = true;
+    }
+}
+
+void gavel__round_forget_written(gavel__round *round, int64_t now_us)
+{
+    while (round->n_written > 0)
+        gavel__queue_remove_writer(
+            round->rounds->queue, round->written[--round->n_written], now_us);
 }

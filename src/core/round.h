@@ -128,6 +128,9 @@ typedef struct gavel__round {
     gavel__key **claims; /* the keys it holds */
     size_t n_claims;
     size_t claims_capacity;
+    gavel__key **written; /* blindly, and contended: nobody claims these until EXEC is answered */
+    size_t n_written;
+    size_t written_capacity;
     gavel__map fetch_index; /* by the command as encoded; of the first n_indexed */
     size_t n_indexed;
     gavel__fetch **fetches;
@@ -179,6 +182,14 @@ void gavel__round_offer_keys(gavel__round *round, int64_t now_us);
 
 /* It goes on, with those who have joined it. */
 void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us);
+
+/*
+ * The bodies have run. The contended ones of the keys that they write blindly are noted until EXEC
+ * is answered, so that nobody here reads such a key meanwhile; not if another round has it, or is
+ * about to. Nothing else rests on it: these keys are not claimed, nor watched.
+ */
+void gavel__round_note_written(gavel__round *round);
+void gavel__round_forget_written(gavel__round *round, int64_t now_us);
 
 /* Plants the marker of a lane anew that was lost and has come back without a time to live. Not
  * while the lane has a round: this would spoil its WATCH. */

@@ -205,7 +205,10 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         break;
     case GAVEL__FATE_AGAIN:
     case GAVEL__FATE_DEFER:
-        gavel__queue_make_ready(queue, transaction, now_us);
+        if (tx.busy != NULL)
+            gavel__queue_yield(queue, transaction, tx.busy, now_us);
+        else
+            gavel__queue_make_ready(queue, transaction, now_us);
         break;
     case GAVEL__FATE_POISONED:
         on_abort(round, &tx, tx.status, now_us);
@@ -325,10 +328,13 @@ gavel__next gavel__round_run(gavel__round *round, int64_t now_us)
 {
     if (take_kept(round))
         return GAVEL__NEXT_COMMIT;
+    gavel__round_forget_written(round, now_us);
     gavel__writes_begin_run(&round->writes);
     for (size_t i = 0; i < round->n_claims; i++)
         gavel__writes_add_claim(&round->writes, round->claims[i]);
     run_members(round, now_us);
+    if (round->writes.has_contended)
+        gavel__round_note_written(round);
     if (!gavel__list_is_empty(&round->members))
         return GAVEL__NEXT_COMMIT;
     gavel__writes_end_run(&round->writes);

@@ -611,14 +611,16 @@ static bool may_be_late(const gavel__lane *lane)
            gavel__pass_blocked_on(lane) == NULL;
 }
 
-/* Whether somebody who waits for the round may be first in other lines. */
+/* Whether somebody who waits for the round may be first in other lines, or one of the two only
+ * writes the key that it is about. */
 static bool is_waited_for(const gavel__round *round)
 {
     for (size_t i = 0; i < round->n_claims; i++) {
-        if (!gavel__list_is_empty(&round->claims[i]->blocked))
+        const gavel__key *key = round->claims[i];
+        if (!gavel__list_is_empty(&key->blocked) || !gavel__list_is_empty(&key->yielding))
             return true;
     }
-    return false;
+    return round->n_written > 0;
 }
 
 int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *lane)
@@ -631,6 +633,7 @@ int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *la
 static void set_late(gavel__engine *engine, gavel__round *round, int64_t now_us)
 {
     round->is_late = true;
+    gavel__round_forget_written(round, now_us);
     for (size_t i = 0; i < round->n_claims; i++) {
         gavel__key *key = round->claims[i];
         if (key->round == round || key->earlier == round)

@@ -14,7 +14,7 @@
  *     PARKED      in the line of the key that it is blocked at, and in those of its others unless
  *                 it has stepped aside there
  *     PAUSED      in no ready line; in lines only where it waits for a key's own pause: in that
- *                 key's, and in those where it steps aside no more
+ *                 key's, and in those where it steps aside no more. Or it yields: in no line
  *     READING, COMMITTING, IN_DOUBT    a member of its round, in no line
  *     ENDED       told, to be told, or not begun: in no line, known to no key
  *
@@ -36,7 +36,7 @@
 typedef enum gavel__tx_state {
     GAVEL__TX_READY,
     GAVEL__TX_PARKED,     /* a key is in another round, or others come first */
-    GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault */
+    GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault; or it yields to rounds */
     GAVEL__TX_READING,    /* in a round: WATCH and the reads are under way */
     GAVEL__TX_COMMITTING, /* in a round: EXEC is under way */
     GAVEL__TX_IN_DOUBT,   /* in a doubt: the link was lost after EXEC */
@@ -55,6 +55,10 @@ typedef struct gavel__hold {
     bool is_aside;                          /* among those who have stepped aside there */
 } gavel__hold;
 
+/* How often a transaction lets others' rounds be done first, at most, which have a key that it only
+ * writes. */
+enum { GAVEL__MAX_YIELDS = 4 };
+
 /* One read of a transaction: a command, with the reply in the attempt under way. */
 typedef struct gavel__read {
     gavel__command command;   /* its arguments stand in `encoded` */
@@ -67,8 +71,9 @@ typedef struct gavel__read {
 #define GAVEL__TRANSACTION_ARENA 512
 
 typedef struct gavel__transaction {
-    gavel__list node;      /* of a round's members, or those done; PARKED: those blocked at a key */
-    gavel__line_node turn; /* among those that are ready, or that a round may take */
+    gavel__list node;       /* of a round's members, or those done; PARKED: those blocked at a key;
+                               PAUSED: those who yield to its rounds */
+    gavel__line_node turn;  /* among those that are ready, or that a round may take */
     gavel__line *turn_line; /* in which line; NULL: none */
     size_t blocked_at;      /* PARKED: which of its keys it waits for, as was last seen */
     gavel__line_node timer; /* the end of a pause, or the deadline */
@@ -88,6 +93,7 @@ typedef struct gavel__transaction {
     uint32_t max_faults;
     uint32_t n_may_pass; /* how many younger ones may overtake it yet */
     uint32_t n_asides;   /* how often it has stepped aside */
+    uint32_t n_yields;   /* how often it has let others' rounds be done before it writes a key */
     int64_t body_us;     /* what bodies took that took long: its own, or others' of its rounds */
     bool is_body_shared; /* others' among them */
     uint32_t n_cuts;    /* of its faults since a round of it was heard: see gavel__round_note_cut */
@@ -114,6 +120,7 @@ typedef struct gavel__transaction {
     gavel_bytes id_key; /* data NULL: no id */
     gavel_bytes digest;
 
+    gavel__key *yields_to;      /* PAUSED until the key's rounds are done; NULL: not for that */
     struct gavel__round *round; /* READING, COMMITTING */
     size_t first_write;         /* of this attempt's writes among the round's commands */
     size_t n_writes;

@@ -39,6 +39,7 @@ void gavel__writes_begin_run(gavel__writes *writes)
 {
     assert(!writes->keys->is_running);
     gavel__writes_clear(writes);
+    writes->has_contended = false;
     writes->keys->is_running = true;
     writes->run = ++writes->keys->n_runs;
 }

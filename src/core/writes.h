@@ -87,6 +87,7 @@ typedef struct gavel__writes {
     gavel__key **blind;               /* only written, and known for the sake of this run */
     size_t n_blind;
     size_t blind_capacity;
+    bool has_contended;     /* one of them is contended; see gavel__round_note_written */
     gavel__buffer commands; /* encoded */
     gavel__request *requests;
     size_t n_requests;
