@@ -2,7 +2,7 @@
  * Yielding: who writes a key blindly lets those of this client be done first who read it and have
  * lost attempts, and they let a blind write be done that is under way. With the test as the server.
  */
-#include "stage.h"
+#include "gate_stage.h"
 
 #include <criterion/criterion.h>
 
@@ -212,6 +212,26 @@ Test(core_yielding, it_goes_on_when_the_rounds_link_is_silent_or_lost)
         commit(&s, 1, &blind, "MULTI / INCRBY a 1 / EXEC");
         stage_close(&s);
     }
+}
+
+/* A gate may take as long as others like. */
+Test(core_yielding, it_does_not_wait_for_a_gate)
+{
+    stage s;
+    gate_stage_open(&s, &(gate_config){.n_gate_lanes = 1});
+    actor reader = an_adder();
+    actor blind[2] = {{.plays = "COUNT a 1"}, {.plays = "COUNT a 2"}};
+    begin_waiting(&s, &reader);
+    gavel__heat_on_conflict(&reader.transaction->holds[0].known->heat, s.now_us);
+    enter(&s, &blind[0]);
+    link_up(&s, 0);
+    hears_nothing(&s, 0);
+    is_in(&s, &blind[0], GAVEL__TX_PAUSED);
+    sleeps(&s);
+    commit(&s, 0, &blind[0], "MULTI / INCRBY a 1 / EXEC");
+    enter(&s, &blind[1]);
+    commit(&s, 0, &blind[1], "MULTI / INCRBY a 2 / EXEC");
+    stage_close(&s);
 }
 
 Test(core_yielding, who_reads_the_key_waits_for_no_silent_link)
