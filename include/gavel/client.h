@@ -84,9 +84,10 @@ typedef struct gavel_hooks {
  * each event, too. GAVEL_LOG also gives this log to a client whose on_log is NULL; gavel_open fails
  * if it says anything else. Any thread. `user` is not looked at.
  *
- * Every line begins with the server; one, in any on_log, with "gavel_open": why that has failed.
- * That a server cannot be reached is told once for each reason; then the link that comes up says
- * how many tries have failed before.
+ * Every line of a client begins with its server. Where gavel_open fails there is none: that line
+ * begins with "gavel_open" and says why, to the config's on_log as well. That a server cannot be
+ * reached is told once for each reason; then the link that comes up says how many tries have failed
+ * before.
  */
 GAVEL_EXPORT void gavel_log_stderr(gavel_log_level level, const char *line, void *user);
 
@@ -225,8 +226,9 @@ typedef struct gavel_error {
  * by a thread of gavel's own, which ends with the answer, and which nobody waits for. Does not
  * connect, so an unreachable server is told by the first transaction; but for rediss:// it reads
  * the authorities, which may take a tenth of a second. `config` may be NULL; it is copied, with its
- * strings. Returns NULL, with the reason in *ret_error unless that is NULL, for a bad URL or
- * config, TLS in a build without it, or no memory. For an attached client: in the loop's thread.
+ * strings. Returns NULL, with the reason in the log and in *ret_error unless that is NULL, for a
+ * bad URL or config, TLS in a build without it, or no memory. For an attached client: in the loop's
+ * thread.
  *
  * A client does not survive fork(): in the child every call on it is refused, and gavel_close frees
  * it, unless another thread was inside it at that moment: then it is left as it is.

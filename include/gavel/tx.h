@@ -51,10 +51,11 @@ typedef gavel_verdict gavel_body(gavel_tx *tx, void *user);
  * one it need not be said; what is said and wrong is INVALID.
  *
  * What the others do, the server is asked (COMMAND INFO) by whoever uses one first: once a client
- * and name, for a round trip more. If it says that one writes or blocks, that is INVALID as a
- * query, and so is a description without a key that the server names. More keys may be described:
- * of JSON.MGET the server names the first. Where it says nothing, may not be asked, or 256 names
- * were asked for, the description stands.
+ * and name, for a round trip more. That run of the body counts as GAVEL_AGAIN, also if it was for a
+ * write. If the server says that one writes or blocks, that is INVALID as a query, and so is a
+ * description without a key that the server names. More keys may be described: of JSON.MGET the
+ * server names the first. Where it says nothing, may not be asked, or 256 names were asked for, the
+ * description stands.
  */
 typedef struct gavel_command {
     const gavel_bytes *args;
