@@ -192,8 +192,8 @@ void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
  * may say. */
 bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *ret_error);
 
-/* That there is no client, to whom its log would have gone; and a level that is none, to standard
- * error. */
+/* Why gavel_open has failed: to where the client's log would have gone; and where GAVEL_LOG is what
+ * is wrong, to standard error, unless the config has an on_log. */
 void gavel__log_refusal(const gavel_config *config, const gavel_error *error);
 
 /* A line, which begins with the server. */

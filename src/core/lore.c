@@ -108,7 +108,7 @@ static bool steers(const gavel_reply *flags, const gavel_reply *categories)
            (has_word(flags, "pubsub") && has_word(flags, "noscript"));
 }
 
-/* One of which nothing is said reads, or not: as its caller uses it. */
+/* One of which no flag says anything counts as one that reads: it may be written as well. */
 static unsigned effects_of(const gavel_reply *info)
 {
     const gavel_reply *flags = gavel_reply_element(info, AT_FLAGS);

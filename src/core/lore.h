@@ -14,7 +14,7 @@
 
 #include <gavel/reply.h>
 
-/* Whoever uses more, or longer ones, is taken at his word. */
+/* Of more names, and of longer ones, the server is not asked. */
 #define GAVEL__LORE_NAMES 256
 
 typedef struct gavel__told {

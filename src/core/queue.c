@@ -221,7 +221,7 @@ void gavel__queue_on_conflict(
         gavel__queue_pause(queue, transaction, resume_us, now_us);
 }
 
-/* By chance so often in a row? The server takes no write of this size. */
+/* So often by chance, without a conflict between? The server takes no write of this size. */
 static const uint32_t cuts_max = 3;
 
 static void settle_cut(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)

@@ -96,9 +96,9 @@ typedef struct gavel__transaction {
     uint32_t n_yields;   /* how often it has let others' rounds be done before it writes a key */
     int64_t body_us;     /* what bodies took that took long: its own, or others' of its rounds */
     bool is_body_shared; /* others' among them */
-    uint32_t n_cuts;    /* of its faults since a round of it was heard: see gavel__round_note_cut */
-    size_t n_cut_bytes; /* written in the last one */
-    uint32_t n_retries; /* of its conflicts, those that were its body's RETRY */
+    uint32_t n_cuts;     /* of its faults since its last conflict: see gavel__round_note_cut */
+    size_t n_cut_bytes;  /* written in the last one */
+    uint32_t n_retries;  /* of its conflicts, those that were its body's RETRY */
     bool is_read_only;
     bool keep_replies;
     bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command
