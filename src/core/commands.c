@@ -240,18 +240,20 @@ static bool is_misspelt(
 static void refuse_undescribed(
     const gavel_command *command, const gavel__told *told, char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    char what[200];
+    char what[256];
     char places[64];
+    char hint[100] = "";
     gavel__command named = {.n_keys = 0};
     if (told != NULL)
         (void)hear(told, command, &named);
-    if (named.n_keys > 0)
+    if (named.n_keys > 0) {
         describe_keys(&named, places, sizeof(places));
+        gavel__format(hint, sizeof(hint), " (the server names arguments %s)", places);
+    }
     gavel__format(what, sizeof(what),
         "gavel does not know this command, so n_keys must say how many keys it has, "
-        "GAVEL_NO_KEYS if none%s%s%s",
-        named.n_keys > 0 ? " (the server names arguments " : "", named.n_keys > 0 ? places : "",
-        named.n_keys > 0 ? ")" : "");
+        "GAVEL_NO_KEYS if none%s",
+        hint);
     (void)refuse(ret_message, what, command->args[0]);
 }
 
