@@ -11,10 +11,9 @@
 
 /* ---- What was fetched ---------------------------------------------------------------------- */
 
-/* Not fetched: it will be, for the next run. */
-static gavel_found request(gavel_tx *tx, const gavel__command *command)
+/* What was added will be fetched for the next run, if it could be. */
+static gavel_found await(gavel_tx *tx, gavel__added added, gavel_bytes subject)
 {
-    gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
     switch (added) {
     case GAVEL__ADDED_NEW:
     case GAVEL__ADDED_KNOWN: /* wished for earlier in this run */
@@ -22,8 +21,8 @@ static gavel_found request(gavel_tx *tx, const gavel__command *command)
         return GAVEL_NOT_YET;
     case GAVEL__ADDED_TOO_MANY:
         tx->wants_more = false; /* in vain */
-        gavel__body_poison_naming(tx, GAVEL_INVALID,
-            "reads more than 512 keys; the first one too many is", gavel__command_subject(command));
+        gavel__body_poison_naming(
+            tx, GAVEL_INVALID, "reads more than 512 keys; the first one too many is", subject);
         return GAVEL_FAILED;
     case GAVEL__ADDED_NO_MEMORY:
         tx->wants_more = false;
@@ -31,6 +30,13 @@ static gavel_found request(gavel_tx *tx, const gavel__command *command)
         return GAVEL_FAILED;
     }
     return GAVEL_FAILED;
+}
+
+/* Not fetched: it will be. */
+static gavel_found request(gavel_tx *tx, const gavel__command *command)
+{
+    gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
+    return await(tx, added, gavel__command_subject(command));
 }
 
 /* The fetched reply to a read, whatever the overlay says. */
@@ -435,7 +441,9 @@ static gavel_found ask(gavel_tx *tx, const gavel_command *command)
     gavel__command what = gavel__lore_question(storage, command->args[0]);
     gavel__read *read = gavel__transaction_find_read(tx->transaction, &what);
     if (read == NULL || read->reply == NULL)
-        return request(tx, &what);
+        return await(tx,
+            gavel__transaction_add_question(tx->transaction, command->args[0], tx->stage->scratch),
+            command->args[0]);
     gavel__lore_learn(lore, command->args, command->n_args, read->reply);
     if (lore->is_refused)
         gavel__transaction_drop_questions(tx->transaction);

@@ -9,8 +9,6 @@
 /* What COMMAND INFO's reply has of a command, by place; the last two from Redis 7.0 on. */
 enum { AT_NAME, AT_FLAGS = 2, AT_FIRST, AT_LAST, AT_STEP, AT_CATEGORIES, AT_SPECS = 8, AT_SUBS };
 
-static const gavel_bytes question_head = {"*3\r\n$7\r\nCOMMAND\r\n$4\r\nINFO\r\n", 27};
-
 void gavel__lore_init(gavel__lore *lore, const gavel_allocator *allocator, uint64_t seed)
 {
     *lore = (gavel__lore){.allocator = allocator};
@@ -80,11 +78,6 @@ gavel__command gavel__lore_question(gavel_bytes storage[3], gavel_bytes name)
     storage[1] = GAVEL_STR("INFO");
     storage[2] = name;
     return (gavel__command){.args = storage, .n_args = 3};
-}
-
-bool gavel__lore_is_question(gavel_bytes encoded)
-{
-    return gavel__bytes_start_with(encoded, question_head);
 }
 
 /* ---- What is said -------------------------------------------------------------------------- */

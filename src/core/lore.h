@@ -39,9 +39,8 @@ const gavel__told *gavel__lore_find(
 /* Whether the server is to be asked of one of which nothing is found. */
 bool gavel__lore_asks(const gavel__lore *lore, const gavel_bytes *args, size_t n_args);
 
-/* COMMAND INFO name, its arguments in `storage`; and whether a command as encoded is such a one. */
+/* COMMAND INFO name, its arguments in `storage`. */
 gavel__command gavel__lore_question(gavel_bytes storage[3], gavel_bytes name);
-bool gavel__lore_is_question(gavel_bytes encoded);
 
 /* Takes the reply to it. Without memory nothing is found of the command still. */
 void gavel__lore_learn(

@@ -366,15 +366,28 @@ static const gavel__command *command_of(const gavel__round *round, const gavel__
     return NULL; /* they are told, and gone */
 }
 
+/* Whether it asks what a command does, for gavel. */
+static bool is_question(const gavel__round *round, const gavel__fetch *fetch)
+{
+    const gavel__list *members = &round->members;
+    for (gavel__list *node = members->next; node != members; node = node->next) {
+        const gavel__transaction *member = gavel__member_of(node);
+        for (size_t i = 0; i < member->n_reads; i++) {
+            if (member->reads[i].reply == &fetch->reply && member->reads[i].is_question)
+                return true;
+        }
+    }
+    return false;
+}
+
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
     const gavel__fetch *fetch = next_single_fetch(round);
     const gavel__command *command = command_of(round, fetch);
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
-    gavel__lore *lore = round->rounds->lore;
-    if (gavel__lore_is_question(fetch->encoded) && !lore->is_refused && !is_fault(reply))
-        lore->is_refused = round->refusal.is_of_question = true;
+    if (!is_fault(reply) && is_question(round, fetch))
+        round->rounds->lore->is_refused = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
     char what[GAVEL_MESSAGE_SIZE];
     gavel__format(what, sizeof(what), "%s was refused",

@@ -154,6 +154,18 @@ gavel__added gavel__transaction_add_read(
     return GAVEL__ADDED_NEW;
 }
 
+gavel__added gavel__transaction_add_question(
+    gavel__transaction *transaction, gavel_bytes name, gavel__buffer *scratch)
+{
+    gavel_bytes storage[3];
+    gavel__command question = gavel__lore_question(storage, name);
+    gavel__added added = gavel__transaction_add_read(transaction, &question, scratch);
+    gavel__read *read = gavel__transaction_find_read(transaction, &question);
+    if (read != NULL)
+        read->is_question = true;
+    return added;
+}
+
 void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *read)
 {
     size_t place = (size_t)(read - transaction->reads);
@@ -166,7 +178,7 @@ void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *
 void gavel__transaction_drop_questions(gavel__transaction *transaction)
 {
     for (size_t i = transaction->n_reads; i-- > 0;) {
-        if (gavel__lore_is_question(transaction->reads[i].encoded))
+        if (transaction->reads[i].is_question)
             gavel__transaction_drop_read(transaction, &transaction->reads[i]);
     }
 }
@@ -284,9 +296,7 @@ static bool add_unasked(
         if (added != GAVEL__ADDED_KNOWN && !accept(transaction, added, key))
             return false;
     }
-    gavel_bytes storage[3];
-    gavel__command question = gavel__lore_question(storage, described->args[0]);
-    gavel__added added = gavel__transaction_add_read(transaction, &question, scratch);
+    gavel__added added = gavel__transaction_add_question(transaction, described->args[0], scratch);
     return added == GAVEL__ADDED_KNOWN || accept(transaction, added, described->args[0]);
 }
 

@@ -64,6 +64,7 @@ typedef struct gavel__read {
     gavel__command command;   /* its arguments stand in `encoded` */
     gavel_bytes encoded;      /* as it goes over the wire; tells reads apart */
     const gavel_reply *reply; /* in the round's arena; NULL: not fetched */
+    bool is_question;         /* asks what a command does, for gavel, not only for the body */
 } gavel__read;
 
 /* What an ordinary one copies fits in so many bytes: with ten thousands of them under way, memory
@@ -168,7 +169,11 @@ typedef enum gavel__added {
 gavel__added gavel__transaction_add_read(
     gavel__transaction *transaction, const gavel__command *command, gavel__buffer *scratch);
 
-/* Takes one of its reads away, or all that ask what a command does; others move up. */
+/* The same for COMMAND INFO of this name, for gavel's own sake. */
+gavel__added gavel__transaction_add_question(
+    gavel__transaction *transaction, gavel_bytes name, gavel__buffer *scratch);
+
+/* Takes one of its reads away, or all such questions; others move up. */
 void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *read);
 void gavel__transaction_drop_questions(gavel__transaction *transaction);
 

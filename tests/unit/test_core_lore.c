@@ -183,6 +183,35 @@ Test(core_lore, a_snapshot_goes_on_unasked)
     stage_close(&s);
 }
 
+/* It was asked on two links before either had an answer: that is nobody's mistake. */
+Test(core_lore, each_snapshot_goes_on_unasked)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_lanes = 2, .has_no_prefetch = true});
+    actor readers[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        readers[i] = (actor){.reads = "a",
+            .plays = "GET a; LOOK 1 MOD.GET k",
+            .request = {.is_read_only = true, .is_solo = true}};
+        enter(&s, &readers[i]);
+        link_up(&s, i);
+        hears(&s, i, "GET a");
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        says(&s, i, "\"1\"");
+        hears(&s, i, "MULTI / GET a / COMMAND INFO MOD.GET / EXEC");
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        says(&s, i, "OK, QUEUED, -NOPERM no, -EXECABORT because of: NOPERM no");
+        hears(&s, 0, "GET a");
+        says(&s, 0, "\"1\"");
+        hears(&s, 0, "MULTI / GET a / MOD.GET k / EXEC");
+        says(&s, 0, "OK, QUEUED, QUEUED, [\"1\", \"x\"]");
+        ends(&s, &readers[i], GAVEL_COMMITTED);
+    }
+    stage_close(&s);
+}
+
 /* What a program asks for itself is its own affair. */
 Test(core_lore, a_refused_query_of_the_same_words_is_told)
 {
