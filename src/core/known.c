@@ -7,7 +7,7 @@
 
 /* ---- Finding ------------------------------------------------------------------------------- */
 
-/* False: there is no room for it. */
+/* False: there is no room for it, or it holds what no name does. */
 static bool put_word(char name[GAVEL__KNOWN_NAME_SIZE], size_t *size, gavel_bytes word)
 {
     if (word.size == 0 || word.size >= GAVEL__KNOWN_NAME_SIZE - *size)
