@@ -157,6 +157,8 @@ void gavel__engine_on_link_down(
     gavel__context_tell(&engine->context,
         was_retired ? GAVEL_EVENT_LINK_CLOSED : GAVEL_EVENT_LINK_DOWN, lane->index, NULL,
         loss->message);
+    if (was_up && !was_retired)
+        gavel__lore_forget(&engine->lore);
     lose_rounds(lane, loss, now_us);
     if (!was_retired && !is_reachable(engine)) {
         engine->questions.n_failed_dials += !was_up;

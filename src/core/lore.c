@@ -20,8 +20,9 @@ static gavel__told *told_of(gavel__map_node *node)
     return GAVEL__CONTAINER(node, gavel__told, node);
 }
 
-void gavel__lore_finish(gavel__lore *lore)
+void gavel__lore_forget(gavel__lore *lore)
 {
+    uint64_t seed = lore->told.seed;
     for (size_t i = 0; i < lore->told.n_buckets; i++) {
         gavel__map_node *next;
         for (gavel__map_node *node = lore->told.buckets[i]; node != NULL; node = next) {
@@ -30,6 +31,12 @@ void gavel__lore_finish(gavel__lore *lore)
         }
     }
     gavel__map_finish(&lore->told);
+    gavel__lore_init(lore, lore->allocator, seed);
+}
+
+void gavel__lore_finish(gavel__lore *lore)
+{
+    gavel__lore_forget(lore);
 }
 
 /* ---- Finding ------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * Lore: what the server says, by COMMAND INFO, of commands that are not among the known ones
  * (known.h): a module's, or a newer server's. It is asked once a name, by whoever comes upon one
- * first; until then, and where it says nothing, the caller's word stands.
+ * first, and again when a link was lost; where it says nothing, the caller's word stands.
  *
  * What it says is a second opinion. Flags are taken as they are. Keys may be more than it names:
  * modules are known to name the first one of many. One engine has one lore.
@@ -31,6 +31,9 @@ typedef struct gavel__lore {
 
 void gavel__lore_init(gavel__lore *lore, const gavel_allocator *allocator, uint64_t seed);
 void gavel__lore_finish(gavel__lore *lore);
+
+/* A link was lost: the server may be a newer one now, or have other modules, and is asked anew. */
+void gavel__lore_forget(gavel__lore *lore);
 
 /* What the server has said of a command that is not known; NULL: nothing. */
 const gavel__told *gavel__lore_find(

@@ -253,6 +253,29 @@ Test(core_lore, a_server_that_cannot_serve_is_asked_again)
     stage_close(&s);
 }
 
+/* One that was restarted may have the module that it had not. */
+Test(core_lore, who_comes_back_is_asked_again)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor before = {.plays = "LOOK 1 MOD.TAKE k"};
+    enter(&s, &before);
+    link_up(&s, 0);
+    hears(&s, 0, "COMMAND INFO MOD.TAKE");
+    says(&s, 0, "[nil]");
+    hears(&s, 0, "WATCH k / MOD.TAKE k");
+    says(&s, 0, "OK, -ERR unknown command");
+    ends_saying(&s, &before, GAVEL_REJECTED, "unknown command");
+    link_down(&s, 0);
+    actor behind = {.plays = "LOOK 1 MOD.TAKE k"};
+    enter(&s, &behind);
+    link_up(&s, 0);
+    hears(&s, 0, "COMMAND INFO MOD.TAKE");
+    says(&s, 0, WRITES);
+    ends_saying(&s, &behind, GAVEL_INVALID, "\"MOD.TAKE\" writes");
+    stage_close(&s);
+}
+
 /* Answers what is heard, until nothing more is. Returns how often. */
 static size_t answer_all(stage *s)
 {
