@@ -281,8 +281,8 @@ gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us)
 void gavel__queue_release_key(
     gavel__queue *queue, gavel__key *key, struct gavel__round *round, int64_t now_us)
 {
-    bool is_wanted = !gavel__line_is_empty(&key->line); /* else it may be forgotten here */
     gavel__order_wake(&queue->order, key, now_us);
+    bool is_wanted = !gavel__line_is_empty(&key->line); /* else it may be forgotten here */
     gavel__keys_release(&queue->keys, key, round);
     if (is_wanted)
         gavel__order_look(&queue->order, key, now_us);
@@ -290,9 +290,9 @@ void gavel__queue_release_key(
 
 void gavel__queue_remove_writer(gavel__queue *queue, gavel__key *key, int64_t now_us)
 {
-    bool is_wanted = !gavel__line_is_empty(&key->line);
     if (key->n_writers == 1 && key->round == NULL)
         gavel__order_wake(&queue->order, key, now_us);
+    bool is_wanted = !gavel__line_is_empty(&key->line);
     gavel__keys_remove_writer(&queue->keys, key);
     if (is_wanted)
         gavel__order_look(&queue->order, key, now_us);

@@ -57,6 +57,25 @@ Test(core_yielding, a_blind_write_lets_a_loser_be_done_first)
     stage_close(&s);
 }
 
+/* It has asked for the key in the same run: it stands in its line as soon as it is woken. */
+Test(core_yielding, one_that_reads_it_as_well_is_not_forgotten)
+{
+    stage s;
+    actor reader;
+    actor both = {.plays = "SET a 9; GET a"};
+    lose(&s, &reader);
+    enter(&s, &both);
+    link_up(&s, 1);
+    is_in(&s, &both, GAVEL__TX_PAUSED);
+    commit_reader(&s, &reader);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"6\"");
+    hears(&s, 0, "MULTI / SET a 9 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &both, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
 /* So does one that has keys of its own, which others may have meanwhile. */
 Test(core_yielding, one_with_other_keys_keeps_nobody_from_these)
 {
