@@ -1,6 +1,6 @@
 /*
  * Known commands: what the server's commands do, and which of their arguments are keys. Used by
- * lore.c and commands.c alone; the rows are made by tools/command_table.
+ * lore.c, commands.c and transaction.c; the rows are made by tools/command_table.
  */
 #ifndef GAVEL__KNOWN_H
 #define GAVEL__KNOWN_H

@@ -250,6 +250,7 @@ void gavel__queue_on_fault(
         return;
     }
     gavel__transaction_note(transaction, &transaction->last_fault, message);
+    gavel__transaction_drop_unknown(transaction);
     int64_t pause_us = gavel__backoff_fault_us(outcome->n_faults, &queue->context->random);
     gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
 }

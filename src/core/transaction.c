@@ -183,6 +183,15 @@ void gavel__transaction_drop_questions(gavel__transaction *transaction)
     }
 }
 
+void gavel__transaction_drop_unknown(gavel__transaction *transaction)
+{
+    for (size_t i = transaction->n_reads; i-- > 0;) {
+        gavel__read *read = &transaction->reads[i];
+        if (gavel__known_find(read->command.args, read->command.n_args) == NULL)
+            gavel__transaction_drop_read(transaction, read);
+    }
+}
+
 /* ---- Taking over a request ----------------------------------------------------------------- */
 
 static bool refuse(gavel__transaction *transaction, const char *message)

@@ -177,6 +177,10 @@ gavel__added gavel__transaction_add_question(
 void gavel__transaction_drop_read(gavel__transaction *transaction, gavel__read *read);
 void gavel__transaction_drop_questions(gavel__transaction *transaction);
 
+/* Likewise those whose command gavel does not know: the next server may have another opinion of it.
+ * The body asks for them again. */
+void gavel__transaction_drop_unknown(gavel__transaction *transaction);
+
 bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key);
 
 /* The key as the transaction's round holds it; NULL for one that is not the transaction's, or that

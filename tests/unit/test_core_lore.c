@@ -276,6 +276,28 @@ Test(core_lore, who_comes_back_is_asked_again)
     stage_close(&s);
 }
 
+/* Who has learnt of the loss by his query as well. */
+Test(core_lore, who_was_not_answered_asks_again)
+{
+    stage s;
+    stage_open(&s, &plain);
+    actor a = {.plays = "LOOK 1 MOD.TAKE k"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "COMMAND INFO MOD.TAKE");
+    says(&s, 0, "[nil]");
+    hears(&s, 0, "WATCH k / MOD.TAKE k");
+    link_down(&s, 0);
+    sleeps(&s);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH k");
+    says(&s, 0, "OK");
+    hears(&s, 0, "UNWATCH / WATCH k / COMMAND INFO MOD.TAKE");
+    says(&s, 0, "OK, OK, " WRITES);
+    ends_saying(&s, &a, GAVEL_INVALID, "\"MOD.TAKE\" writes");
+    stage_close(&s);
+}
+
 /* Answers what is heard, until nothing more is. Returns how often. */
 static size_t answer_all(stage *s)
 {
