@@ -172,6 +172,26 @@ static uint64_t entropy(void *user)
     return (uint64_t)crew_now_us();
 }
 
+/* `user` is the command. */
+static gavel_verdict ask(gavel_tx *tx, void *user)
+{
+    const gavel_reply *reply;
+    gavel_query(tx, user, &reply);
+    return GAVEL_COMMIT;
+}
+
+/* The client asks the server of the command by which callers wait, and hears that it may not: from
+ * now on it asks no more, and the callers' word stands. */
+static void ask_of_command(gavel_client *client)
+{
+    gavel_bytes args[] = {
+        GAVEL_STR("AWAIT"), GAVEL_STR("STREAMS"), GAVEL_STR("nothing"), GAVEL_STR("$")};
+    gavel_command command = {.args = args, .n_args = 4, .first_key = 2, .n_keys = 1};
+    gavel_outcome outcome = gavel_run(
+        client, &(gavel_transaction){.body = ask, .user = &command, .is_read_only = true});
+    CHECK(outcome.status == GAVEL_COMMITTED, "%s", outcome.message);
+}
+
 static gavel_client *open_gated(const test_server *server, bool its_links_can_wait)
 {
     can_wait = its_links_can_wait;
@@ -184,6 +204,7 @@ static gavel_client *open_gated(const test_server *server, bool its_links_can_wa
     gavel_error error = {{0}};
     gavel_client *client = gavel__open_on(&platform, server_url(server), &patient, &error);
     CHECK(client != NULL, "%s", error.message);
+    ask_of_command(client);
     return client;
 }
 
@@ -200,13 +221,6 @@ typedef struct caller {
     int has_returned;
 } caller;
 
-static gavel_verdict do_nothing(gavel_tx *tx, void *user)
-{
-    (void)tx;
-    (void)user;
-    return GAVEL_COMMIT;
-}
-
 static void *call(void *argument)
 {
     caller *self = argument;
@@ -214,7 +228,8 @@ static void *call(void *argument)
         GAVEL_STR("STREAMS"), self->stream, GAVEL_STR("$")};
     gavel_command command = {.args = args, .n_args = 6, .first_key = 4, .n_keys = 1};
     gavel_read read = {.command = &command};
-    gavel_outcome outcome = gavel_run(self->client, &(gavel_transaction){.body = do_nothing,
+    gavel_outcome outcome = gavel_run(self->client, &(gavel_transaction){.body = ask,
+                                                        .user = &command,
                                                         .reads = &read,
                                                         .n_reads = 1,
                                                         .is_read_only = true,
@@ -315,7 +330,8 @@ static void is_not_told_while_it_may_have_its_answer(test_server *server)
 
 int main(void)
 {
-    const char *const args[] = {"--rename-command", "XREAD", "AWAIT", NULL};
+    const char *const args[] = {
+        "--rename-command", "XREAD", "AWAIT", "--rename-command", "COMMAND", "", NULL};
     test_server *server = server_start(&(server_options){.args = args});
     is_not_handed_to_a_sleeper(server);
     is_woken_when_told(server);
