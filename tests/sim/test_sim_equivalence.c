@@ -81,7 +81,8 @@ static size_t count_keys(void *self)
     for (size_t i = 0; i < sim_n_keys(world); i++) {
         gavel_bytes key = sim_key_at(world, i);
         n += !gavel__bytes_start_with(key, GAVEL_STR("gavel:m:")) &&
-             !gavel__bytes_start_with(key, GAVEL_STR("gavel:gate:"));
+             !gavel__bytes_start_with(key, GAVEL_STR("gavel:gate:")) &&
+             !gavel__bytes_start_with(key, GAVEL_STR("gavel:queue:"));
     }
     return n;
 }
