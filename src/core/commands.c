@@ -187,29 +187,26 @@ static bool refuse_use(
     return false;
 }
 
-static bool resolve_known(const gavel__known *known, const gavel_command *command,
-    gavel__command_use use, gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
+static bool resolve_known(const gavel__known *known, gavel__command_use use,
+    gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     const char *fault = NULL;
     unsigned does = gavel__known_resolve(known, resolved, &fault);
     if (fault != NULL)
-        return refuse(ret_message, fault, command->args[0]);
+        return refuse(ret_message, fault, resolved->args[0]);
     const char *why = use != GAVEL__USE_LOCKED ? objection(does, use) : NULL;
-    if (why != NULL)
-        return refuse_use(ret_message, why, command->args[0]);
-    return is_described_well(command, resolved) || contradict(command, resolved, "", ret_message);
+    return why == NULL || refuse_use(ret_message, why, resolved->args[0]);
 }
 
 /* ---- Commands that are not known ----------------------------------------------------------- */
 
 /* What the server says of the keys of a command that is there; none where it says nothing of these
- * arguments. Returns what it says of its effects. */
-static unsigned hear(const gavel__told *told, const gavel_command *command, gavel__command *named)
+ * arguments. */
+static void hear(const gavel__told *told, const gavel_command *command, gavel__command *named)
 {
     const char *fault = NULL;
     *named = (gavel__command){.args = command->args, .n_args = command->n_args};
     (void)gavel__known_resolve(&told->row, named, &fault);
-    return told->row.does;
 }
 
 static bool is_family(const gavel_command *command, const gavel__told *told)
@@ -245,7 +242,7 @@ static void refuse_undescribed(
     char hint[100] = "";
     gavel__command named = {.n_keys = 0};
     if (told != NULL)
-        (void)hear(told, command, &named);
+        hear(told, command, &named);
     if (named.n_keys > 0) {
         describe_keys(&named, places, sizeof(places));
         gavel__format(hint, sizeof(hint), " (the server names arguments %s)", places);
@@ -270,16 +267,21 @@ static bool covers(const gavel__command *described, const gavel__command *named)
 
 /* The server need not name all keys, so more may be described; then they are what it reads and
  * writes. */
-static bool agrees(const gavel_command *command, const gavel__told *told, gavel__command_use use,
-    const gavel__command *described, char ret_message[GAVEL_MESSAGE_SIZE])
+static bool suits(const gavel__told *told, gavel__command_use use, const gavel__command *described,
+    char ret_message[GAVEL_MESSAGE_SIZE])
 {
-    gavel__command named;
-    unsigned does = hear(told, command, &named);
+    unsigned does = told->row.does;
     if (described->n_keys > 0)
         does &= ~(unsigned)(GAVEL__KNOWN_READS_UNNAMED | GAVEL__KNOWN_WRITES_UNNAMED);
     const char *why = objection(does, use);
-    if (why != NULL)
-        return refuse_use(ret_message, why, command->args[0]);
+    return why == NULL || refuse_use(ret_message, why, described->args[0]);
+}
+
+static bool agrees(const gavel_command *command, const gavel__told *told,
+    const gavel__command *described, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    gavel__command named;
+    hear(told, command, &named);
     return covers(described, &named) ||
            contradict(command, &named, " (so the server says)", ret_message);
 }
@@ -303,7 +305,8 @@ static gavel__resolution resolve_unknown(const gavel_command *command,
         refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
     if (is_good && told != NULL && told->is_there &&
         (told->row.does & GAVEL__KNOWN_HAS_SUBCOMMANDS) == 0)
-        is_good = agrees(command, told, purpose->use, resolved, ret_message);
+        is_good = suits(told, purpose->use, resolved, ret_message) &&
+                  agrees(command, told, resolved, ret_message);
     return is_good ? GAVEL__RESOLVED : GAVEL__REFUSED;
 }
 
@@ -334,10 +337,13 @@ gavel__resolution gavel__command_resolve(const gavel_command *command,
         return GAVEL__REFUSED;
     gavel__command resolved = {.args = command->args, .n_args = command->n_args};
     const gavel__known *known = gavel__known_find(command->args, command->n_args);
-    gavel__resolution resolution =
-        known == NULL ? resolve_unknown(command, purpose, &resolved, ret_message)
-        : resolve_known(known, command, purpose->use, &resolved, ret_message) ? GAVEL__RESOLVED
-                                                                              : GAVEL__REFUSED;
+    gavel__resolution resolution = GAVEL__RESOLVED;
+    if (known == NULL)
+        resolution = resolve_unknown(command, purpose, &resolved, ret_message);
+    else if (!resolve_known(known, purpose->use, &resolved, ret_message) ||
+             !(is_described_well(command, &resolved) ||
+                 contradict(command, &resolved, "", ret_message)))
+        resolution = GAVEL__REFUSED;
     if (resolution == GAVEL__RESOLVED)
         *ret_command = resolved;
     return resolution;
