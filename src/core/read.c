@@ -383,9 +383,9 @@ static bool is_question(const gavel__round *round, const gavel__fetch *fetch)
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
     const gavel__fetch *fetch = next_single_fetch(round);
-    const gavel__command *command = command_of(round, fetch);
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
+    const gavel__command *command = command_of(round, fetch);
     if (!is_fault(reply) && is_question(round, fetch))
         round->rounds->lore->is_refused = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
