@@ -315,7 +315,10 @@ typedef struct gavel_stats {
     uint64_t reserved[16]; /* zero; see gavel/gavel.h */
 } gavel_stats;
 
-/* Copies the client's counters. Blocking client: any thread. Not in a body or hook: zeroes then. */
+/*
+ * Copies the client's counters. Blocking client: any thread. Zeroes in a body or hook, in a child
+ * process, and for a client that is NULL; `ret_stats` must not be.
+ */
 GAVEL_EXPORT void gavel_read_stats(gavel_client *client, gavel_stats *ret_stats);
 
 /* The upper bound of a bucket, in microseconds: four buckets to each doubling; the last one has
