@@ -88,24 +88,13 @@ static const char *ask(void *user, const gavel_bytes *args, size_t n_args)
     return prose_string(&self->reply);
 }
 
-/* Markers and gates, which are left to pass away. */
-static bool is_of_gavel(const char *key)
-{
-    static const char *const prefixes[] = {"gavel:m:", "gavel:gate:", "gavel:queue:"};
-    for (size_t i = 0; i < 3; i++) {
-        if (strncmp(key, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
 static size_t count_keys(void *user)
 {
     real_world *self = user;
     redisReply *keys = server_command(self->server, "KEYS", "*", NULL);
     size_t n = 0;
     for (size_t i = 0; i < keys->elements; i++)
-        n += !is_of_gavel(keys->element[i]->str);
+        n += !equivalence_ignores(gavel_str(keys->element[i]->str));
     freeReplyObject(keys);
     return n;
 }

@@ -40,7 +40,7 @@ typedef struct programs_world {
     void (*wait)(void *self, const size_t *n_told, size_t n); /* until *n_told is n */
     /* Runs a command past gavel; the reply as on the wire, valid until the next call. */
     const char *(*ask)(void *self, const gavel_bytes *args, size_t n_args);
-    size_t (*count_keys)(void *self); /* all but markers and gates */
+    size_t (*count_keys)(void *self); /* all but those of which equivalence_ignores says so */
 } programs_world;
 
 /* What was played, to see that it was worth playing. */
@@ -53,6 +53,9 @@ typedef struct equivalence_tally {
     uint64_t n_trials; /* to find a place for those that write nothing */
     uint64_t n_cuts;   /* that found none in the order of telling; nearly none */
 } equivalence_tally;
+
+/* Whether a key is a marker or of a gate: no data, and left to pass away. */
+bool equivalence_ignores(gavel_bytes key);
 
 /*
  * Plays the batch of a seed and adds to the tally. False: something differs; *ret_report, to be
