@@ -330,7 +330,7 @@ static gavel_verdict nonsense(gavel_tx *tx, void *user)
 static gavel_verdict sleepy(gavel_tx *tx, void *user)
 {
     (void)user;
-    nanosleep(&(struct timespec){.tv_nsec = 300 * 1000 * 1000}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL); /* longer than its deadline */
     gavel_set(tx, KEY, KEY);
     return GAVEL_COMMIT;
 }
@@ -386,9 +386,9 @@ static const mistake mistakes[] = {
     {.what = {.body = set, .is_read_only = true}, .words = {"read-only", "\"key\""}},
     {.what = {.body = again}, .words = {"GAVEL_AGAIN"}},
     {.what = {.body = nonsense}, .words = {"42", "verdict"}},
-    {.what = {.body = retry, .deadline_ms = 100}, .status = GAVEL_DEADLINE, .words = {"RETRY"}},
+    {.what = {.body = retry, .deadline_ms = 1000}, .status = GAVEL_DEADLINE, .words = {"RETRY"}},
     {.what = {.body = retry, .max_conflicts = 2}, .status = GAVEL_CONFLICT, .words = {"RETRY"}},
-    {.what = {.body = sleepy, .deadline_ms = 200},
+    {.what = {.body = sleepy, .deadline_ms = 1000},
         .status = GAVEL_DEADLINE,
         .words = {"body", "ms"}},
     {.what = {.body = set_null}, .words = {"gavel_set", "NULL", "\"key\""}},
@@ -466,7 +466,7 @@ static const mistake mistakes[] = {
         .setup = {"ACL", "SETUSER", "default", "-watch"},
         .status = GAVEL_REJECTED,
         .words = {"NOPERM", "WATCH"}},
-    {.what = {.body = set, .deadline_ms = 300},
+    {.what = {.body = set, .deadline_ms = 1000},
         .setup = {"REPLICAOF", "127.0.0.1", "1"},
         .status = GAVEL_DEADLINE,
         .words = {"replica", "takes no writes"}},
