@@ -149,7 +149,7 @@ typedef struct gavel_lock_request {
 
 /*
  * Acquires a lock, and returns when it is held, or cannot be. Blocks; any thread; on an attached
- * client, and in a body, hook or on_lost, it returns INVALID at once.
+ * client, and in a body, hook or on_lost, it returns INVALID at once, and so it does for a NULL.
  *
  *     HELD       outcome.lock is to be released
  *     BUSY       others held it all the time; the message says who does
