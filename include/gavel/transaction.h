@@ -22,7 +22,7 @@ typedef struct gavel_read {
     /* Not NULL: the reply to this command, as for gavel_query; then key and field are left out. The
      * body asks for it by the same bytes, capitals too: gavel_server_time_us by TIME, not time. Of
      * one that gavel does not know the server is asked first, and it is fetched when the body asks
-     * for it: once a client and name, two round trips more; see gavel_command. */
+     * for it: once a client and name, a round trip more; see gavel_command. */
     const gavel_command *command;
     uint64_t reserved[2]; /* zero; see gavel/gavel.h */
 } gavel_read;
@@ -37,9 +37,10 @@ typedef struct gavel_read {
  * once before, to say what it reads, and only what that run did not name costs more. A key that is
  * only written is not watched: others' writes to it are no conflict, and it has no order in time
  * with them; name it in `keys` where that matters, also if other clients read it to write it and
- * shall get their turn (docs/semantics.md, Gates). A body that reads nothing commits in one round
- * trip; in two, where its link's last round has read. A key appears in `keys` at most once, and so
- * does a read in `reads`; a key may have several reads, and be in `keys` too.
+ * shall get their turn (docs/semantics.md, Gates). A body that reads nothing, with no `keys`,
+ * commits in one round trip; in two, where its link is new or the link's last round has read, but
+ * for has_no_markers. A key appears in `keys` at most once, and so does a read in `reads`; a key
+ * may have several reads, and be in `keys` too.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */
@@ -65,9 +66,9 @@ typedef struct gavel_transaction {
      * is_read_only. Nothing but its bytes counts: with other keys, declared or not, and another
      * body it is the same id. An id is for one server, database and key_prefix.
      * It is read like a key, so a body that reads nothing commits in two round trips with it.
-     * An id that was not committed (ABORTED, say) is free: who comes again runs. ABORTED costs one
-     * round trip more with an id than without: it makes sure that nothing submitted before, and
-     * told UNKNOWN, takes effect later.
+     * An id that was not committed (ABORTED, say) is free: who comes again runs. With an id ABORTED
+     * costs the round trips of a commit: it makes sure that nothing submitted before, and told
+     * UNKNOWN, takes effect later.
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is
