@@ -352,32 +352,21 @@ void gavel__round_on_too_large(const gavel__awaited *awaited, const char *messag
 
 /* ---- Snapshots ----------------------------------------------------------------------------- */
 
-/* What a fetch asks for, as one of its members has it. */
-static const gavel__command *command_of(const gavel__round *round, const gavel__fetch *fetch)
+/* A read that is answered by this fetch, of whichever member; with `is_question` one by which gavel
+ * asks what a command does. NULL: there is none, or those who asked are told, and gone. */
+static const gavel__read *find_read(
+    const gavel__round *round, const gavel__fetch *fetch, bool is_question)
 {
     const gavel__list *members = &round->members;
     for (gavel__list *node = members->next; node != members; node = node->next) {
         const gavel__transaction *member = gavel__member_of(node);
         for (size_t i = 0; i < member->n_reads; i++) {
-            if (member->reads[i].reply == &fetch->reply)
-                return &member->reads[i].command;
+            const gavel__read *read = &member->reads[i];
+            if (read->reply == &fetch->reply && (read->is_question || !is_question))
+                return read;
         }
     }
-    return NULL; /* they are told, and gone */
-}
-
-/* Whether it asks what a command does, for gavel. */
-static bool is_question(const gavel__round *round, const gavel__fetch *fetch)
-{
-    const gavel__list *members = &round->members;
-    for (gavel__list *node = members->next; node != members; node = node->next) {
-        const gavel__transaction *member = gavel__member_of(node);
-        for (size_t i = 0; i < member->n_reads; i++) {
-            if (member->reads[i].reply == &fetch->reply && member->reads[i].is_question)
-                return true;
-        }
-    }
-    return false;
+    return NULL;
 }
 
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
@@ -385,13 +374,13 @@ void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *rep
     const gavel__fetch *fetch = next_single_fetch(round);
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
-    const gavel__command *command = command_of(round, fetch);
-    if (!is_fault(reply) && is_question(round, fetch))
+    const gavel__read *read = find_read(round, fetch, false);
+    if (!is_fault(reply) && find_read(round, fetch, true) != NULL)
         round->rounds->lore->is_refused = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
     char what[GAVEL_MESSAGE_SIZE];
     gavel__format(what, sizeof(what), "%s was refused",
-        command != NULL ? gavel__command_text(command, text) : "a read");
+        read != NULL ? gavel__command_text(&read->command, text) : "a read");
     gavel__round_note_refusal(round, reply, what);
 }
 
