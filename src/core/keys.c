@@ -142,9 +142,11 @@ gavel__key *gavel__keys_use(gavel__keys *keys, gavel_bytes name)
     return key;
 }
 
-/* Nobody wants it, no round has it: it stays for its heat, or not at all. */
-static void put_down(gavel__keys *keys, gavel__key *key)
+/* Once nobody wants it and no round has it, it stays for its heat, or not at all. */
+static void put_down_unused(gavel__keys *keys, gavel__key *key)
 {
+    if (key->n_users + key->n_claims + key->n_writers > 0)
+        return;
     assert(gavel__line_is_empty(&key->line) && gavel__list_is_empty(&key->blocked) &&
            gavel__list_is_empty(&key->look) && gavel__list_is_empty(&key->yielding));
     if (!gavel__heat_is_known(&key->heat)) {
@@ -160,8 +162,8 @@ static void put_down(gavel__keys *keys, gavel__key *key)
 void gavel__keys_unuse(gavel__keys *keys, gavel__key *key)
 {
     assert(key->n_users > 0);
-    if (--key->n_users + key->n_claims + key->n_writers == 0)
-        put_down(keys, key);
+    key->n_users--;
+    put_down_unused(keys, key);
 }
 
 void gavel__keys_claim(gavel__key *key, struct gavel__round *round)
@@ -194,8 +196,8 @@ void gavel__keys_release(gavel__keys *keys, gavel__key *key, struct gavel__round
         key->is_away = false;
     }
     key->earlier = NULL;
-    if (--key->n_claims + key->n_writers + key->n_users == 0)
-        put_down(keys, key);
+    key->n_claims--;
+    put_down_unused(keys, key);
 }
 
 void gavel__keys_add_writer(gavel__key *key)
@@ -207,6 +209,6 @@ void gavel__keys_add_writer(gavel__key *key)
 void gavel__keys_remove_writer(gavel__keys *keys, gavel__key *key)
 {
     assert(key->n_writers > 0);
-    if (--key->n_writers + key->n_claims + key->n_users == 0)
-        put_down(keys, key);
+    key->n_writers--;
+    put_down_unused(keys, key);
 }
