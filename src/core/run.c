@@ -10,6 +10,20 @@
 
 #include <assert.h>
 
+/* A refusal names the id's key, where the record can be looked at. */
+static void settle_by_id(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
+    const char *message, int64_t now_us)
+{
+    char key[64];
+    char named[GAVEL_MESSAGE_SIZE];
+    if (status != GAVEL_COMMITTED) {
+        gavel__format(named, sizeof(named), "%s; key: \"%s\"", message,
+            gavel__printable(transaction->id_key, key, sizeof(key)));
+        message = named;
+    }
+    gavel__queue_settle(queue, transaction, status, message, now_us);
+}
+
 /* A second submission under an id is told of the first. True: the member has left. */
 static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
@@ -30,7 +44,7 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
     if (read->reply->type == GAVEL_REPLY_STRING)
         status = gavel__identity_check(
             read->reply->text, transaction->digest, &transaction->outcome, &message);
-    gavel__queue_settle(queue, transaction, status, message, now_us);
+    settle_by_id(queue, transaction, status, message, now_us);
     return true;
 }
 

@@ -61,7 +61,7 @@ Test(core_ids, a_second_submission_is_told_of_the_first)
     says(&s, 0,
         "OK, OK, \"1\", \"g1\x02"
         "ddpaid\"");
-    ends_saying(&s, &b, GAVEL_INVALID, "with another digest");
+    ends_saying(&s, &b, GAVEL_INVALID, "with another digest; key: \"g:id:{x1}\"");
     enter(&s, &c);
     hears(&s, 0, "UNWATCH / WATCH a g:id:{x1} / GET a / GET g:id:{x1}");
     says(&s, 0, "OK, OK, \"1\", -WRONGTYPE");
