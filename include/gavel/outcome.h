@@ -64,7 +64,9 @@ typedef struct gavel_outcome {
     uint32_t n_attempts;    /* runs of the body, those with AGAIN not counted */
     uint32_t n_conflicts;   /* attempts lost because somebody else changed a key, or RETRY */
     uint32_t n_faults;      /* links that broke or did not come up, a server that cannot serve */
-    uint32_t n_round_trips; /* waited for on behalf of this transaction */
+    /* Waited for on behalf of this transaction. What was read behind an EXEC before it need not be
+     * waited for: so it is one less, or 0 for a duplicate. */
+    uint32_t n_round_trips;
     int64_t elapsed_us;     /* from the call to the outcome, in microseconds */
     /* The reply to EXEC was lost, and the marker told that it was made. If a single one of the
      * writes failed, that is lost as well. */
