@@ -60,14 +60,14 @@ GAVEL_EXPORT const char *gavel_status_meaning(gavel_status status);
 
 typedef struct gavel_outcome {
     gavel_status status;
-    int abort_code;         /* ABORTED: what the body passed to gavel_abort, else 0 */
-    uint32_t n_attempts;    /* runs of the body, those with AGAIN not counted */
-    uint32_t n_conflicts;   /* attempts lost because somebody else changed a key, or RETRY */
-    uint32_t n_faults;      /* links that broke or did not come up, a server that cannot serve */
+    int abort_code;       /* ABORTED: what the body passed to gavel_abort, else 0 */
+    uint32_t n_attempts;  /* runs of the body, those with AGAIN not counted */
+    uint32_t n_conflicts; /* attempts lost because somebody else changed a key, or RETRY */
+    uint32_t n_faults;    /* links that broke or did not come up, a server that cannot serve */
     /* Waited for on behalf of this transaction. What was read behind an EXEC before it need not be
      * waited for: so it is one less, or 0 for a duplicate. */
     uint32_t n_round_trips;
-    int64_t elapsed_us;     /* from the call to the outcome, in microseconds */
+    int64_t elapsed_us; /* from the call to the outcome, in microseconds */
     /* The reply to EXEC was lost, and the marker told that it was made. If a single one of the
      * writes failed, that is lost as well. */
     bool is_from_marker;
