@@ -130,8 +130,9 @@ static void settle_without_marker(gavel__doubt *doubt, const char *message, int6
     while (!gavel__list_is_empty(&doubt->members)) {
         gavel__transaction *member = gavel__member_of(doubt->members.next);
         bool has_effects = gavel__transaction_has_effects(member);
-        member->is_doubtful = has_effects && member->id_key.data != NULL;
-        if (!has_effects || member->is_doubtful)
+        bool is_doubtful = has_effects && member->id_key.data != NULL;
+        member->is_doubtful = member->is_doubtful || is_doubtful; /* by an earlier attempt, too */
+        if (!has_effects || is_doubtful)
             gavel__queue_on_fault(queue, member, message, now_us);
         else
             gavel__queue_settle(queue, member, GAVEL_UNKNOWN, message, now_us);

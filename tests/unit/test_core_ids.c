@@ -291,6 +291,22 @@ Test(core_ids, once_an_id_is_in_doubt_every_other_end_is_unknown)
     stage_close(&s);
 }
 
+/* What the second EXEC would have written is nothing; what the first one writes may still come. */
+Test(core_ids, an_id_stays_in_doubt_when_a_later_attempt_has_nothing_to_write)
+{
+    stage s;
+    actor a = {.keys = "a",
+        .id = "x",
+        .plays = "SET a 1; RESULT r | ABORT 3",
+        .request = {.max_faults = 1}};
+    lose_exec_with_id(&s, &a);
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET g:id:{x} g0 PX 1000 / EXEC");
+    link_down(&s, 0);
+    ends(&s, &a, GAVEL_UNKNOWN);
+    stage_close(&s);
+}
+
 /* A marker that is gone leaves the question to the id. */
 Test(core_ids, an_id_tells_where_the_marker_is_gone)
 {
