@@ -183,7 +183,7 @@ Test(doubt, asking_in_vain_is_paced)
 {
     doubt_plan plan = {.action = RELAY_LOSE_REPLY, .cut = "PEXPIRE"};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, NULL);
-    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 200});
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 1000});
     ASSERT_TOLD(outcome, GAVEL_UNKNOWN);
     cr_assert_leq(relay_n_links(rig.relay), 50, "%u links", relay_n_links(rig.relay));
     doubt_end(&rig);
@@ -271,13 +271,14 @@ Test(doubt, without_markers_an_exec_that_never_arrives_is_unknown)
 
 /* ---- The deadline comes first -------------------------------------------------------------- */
 
+/* EXEC has to leave before the deadline, on a busy machine too. */
 static void run_out_of_time(relay_action action, const char *cut, long long value)
 {
     doubt_plan plan = {.action = action, .cut = cut};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, NULL);
-    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 400});
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 800});
     ASSERT_TOLD(outcome, GAVEL_UNKNOWN);
-    cr_assert_geq(outcome.elapsed_us, 400000);
+    cr_assert_geq(outcome.elapsed_us, 800000);
     relay_deliver(rig.relay);
     cr_assert_eq(outcome.n_attempts, 1);
     cr_assert_eq(relay_n_execs(rig.relay), 1);
@@ -316,7 +317,7 @@ Test(doubt, the_deadline_comes_during_exec)
 Test(doubt, a_stalled_link_is_left_for_another)
 {
     doubt_plan plan = {.action = RELAY_STALL};
-    gavel_config config = {.command_timeout_ms = 60};
+    gavel_config config = {.command_timeout_ms = 500};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, &config);
     gavel_outcome outcome = counter_run(rig.client, NULL, doubt_plain);
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);

@@ -4,6 +4,9 @@
  */
 #include "doubt.h"
 
+/* EXEC has to leave before that deadline, on a busy machine too. */
+#define HASTY_MS 800
+
 static const gavel_transaction payment = {.id = {"payment 1", 9}, .digest = {"12 EUR", 6}};
 static const gavel_bytes account = {"account", 7};
 static const gavel_transaction with_more_keys = {
@@ -83,7 +86,7 @@ static void submit_again(relay_action action, gavel_transaction again, bool is_m
     doubt_plan plan = {.action = action, .cut = "HELLO"};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, &doubt_no_markers);
     gavel_transaction hasty = payment;
-    hasty.deadline_ms = 60;
+    hasty.deadline_ms = HASTY_MS;
     live_counter first = {.result = "receipt 1"};
     gavel_outcome outcome = counter_run(rig.client, &first, hasty);
     ASSERT_TOLD(outcome, GAVEL_UNKNOWN);
@@ -130,7 +133,7 @@ Test(doubt_ids, overtaken_while_stalled)
     doubt_plan plan = {.action = RELAY_STALL};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, NULL);
     gavel_transaction hasty = payment;
-    hasty.deadline_ms = 60;
+    hasty.deadline_ms = HASTY_MS;
     ASSERT_TOLD(counter_run(rig.client, NULL, hasty), GAVEL_UNKNOWN);
     gavel_client *other = live_open(server_url(rig.server), NULL);
     gavel_outcome outcome = counter_run(other, NULL, payment);
@@ -156,7 +159,7 @@ static void decline(relay_action action, const gavel_config *config)
     doubt_plan plan = {.action = action, .cut = "HELLO"};
     doubt_rig rig = doubt_begin(doubt_follow, &plan, config);
     gavel_transaction request = payment;
-    request.deadline_ms = 60;
+    request.deadline_ms = HASTY_MS;
     ASSERT_TOLD(counter_run(rig.client, NULL, request), GAVEL_UNKNOWN);
     gavel_client *other = live_open(server_url(rig.server), NULL);
     request.deadline_ms = 0;

@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-static const gavel_transaction hasty = {.deadline_ms = 80};
+/* EXEC has to leave before the deadline, on a busy machine too. */
+static const gavel_transaction hasty = {.deadline_ms = 800};
 
 /* What gavel and the counter need of a server, and what the tests need to look at it. */
 #define RESTRICT(user)                                                                             \

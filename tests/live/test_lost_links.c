@@ -406,7 +406,8 @@ Test(lost_links, gone_for_good)
     live_rig rig = live_begin(NULL, NULL);
     live_counter counter = {.meddle = stop_for_good, .context = rig.server};
     gavel_outcome outcome =
-        counter_run(rig.client, &counter, (gavel_transaction){.deadline_ms = 100});
+        counter_run(rig.client, &counter, (gavel_transaction){.deadline_ms = 1000});
+    cr_assert_eq(counter.n_runs, 1);
     cr_assert(outcome.status == GAVEL_NOT_SENT || outcome.status == GAVEL_DEADLINE, "%s: %s",
         gavel_status_name(outcome.status), outcome.message);
     server_restart(rig.server);
@@ -424,27 +425,38 @@ static void stop_running(void *context)
 /* EXEC lies in the stopped server's socket when its link is given up. */
 typedef struct lost_sleeper {
     test_server *server;
-    unsigned n_losses; /* until it runs again; 0: it does */
+    bool is_stopped;
+    unsigned n_losses; /* then, until it runs again; 0: it does */
 } lost_sleeper;
+
+static void put_to_sleep(void *context)
+{
+    lost_sleeper *sleeper = context;
+    server_pause(sleeper->server);
+    sleeper->is_stopped = true;
+}
 
 static void resume_in_time(const gavel_event *event, void *user)
 {
     lost_sleeper *sleeper = user;
-    if (event->type == GAVEL_EVENT_LINK_DOWN && sleeper->n_losses > 0 && --sleeper->n_losses == 0)
-        server_resume(sleeper->server);
+    if (event->type != GAVEL_EVENT_LINK_DOWN || !sleeper->is_stopped || --sleeper->n_losses > 0)
+        return;
+    sleeper->is_stopped = false;
+    server_resume(sleeper->server);
 }
 
 /* The server goes on before it is asked, or when some have already tried to ask it. */
 static void run_stopped(unsigned n_losses)
 {
     lost_sleeper sleeper = {.n_losses = n_losses};
-    gavel_config config = {.command_timeout_ms = 50,
-        .connect_timeout_ms = 50,
+    gavel_config config = {.command_timeout_ms = 300,
+        .connect_timeout_ms = 300,
         .hooks = {.on_event = resume_in_time, .user = &sleeper}};
     live_rig rig = live_begin(NULL, &config);
     sleeper.server = rig.server;
-    live_counter counter = {.meddle = stop_running, .context = rig.server};
-    gavel_outcome outcome = counter_run(rig.client, &counter, doubt_plain);
+    live_counter counter = {.meddle = put_to_sleep, .context = &sleeper};
+    gavel_outcome outcome =
+        counter_run(rig.client, &counter, (gavel_transaction){.deadline_ms = 30000});
     ASSERT_TOLD(outcome, GAVEL_COMMITTED);
     cr_assert_eq(sleeper.n_losses, 0);
     cr_assert_eq(counter_value(rig.server), 1);
@@ -460,10 +472,10 @@ Test(lost_links, stopped_beyond_the_command_timeout)
 
 Test(lost_links, stopped_beyond_the_deadline)
 {
-    live_rig rig = live_begin(NULL, &(gavel_config){.command_timeout_ms = 40});
+    live_rig rig = live_begin(NULL, &(gavel_config){.command_timeout_ms = 300});
     live_counter counter = {.meddle = stop_running, .context = rig.server};
     gavel_outcome outcome =
-        counter_run(rig.client, &counter, (gavel_transaction){.deadline_ms = 500});
+        counter_run(rig.client, &counter, (gavel_transaction){.deadline_ms = 2000});
     ASSERT_TOLD(outcome, GAVEL_UNKNOWN);
     cr_assert_eq(counter.n_runs, 1);
     server_resume(rig.server);
@@ -477,11 +489,11 @@ Test(lost_links, stopped_beyond_the_deadline)
 /* Stopped while nothing but reads was asked: nothing was written, for sure. */
 Test(lost_links, stopped_before_it_reads)
 {
-    live_rig rig = live_begin(NULL, &(gavel_config){.command_timeout_ms = 40});
+    live_rig rig = live_begin(NULL, &(gavel_config){.command_timeout_ms = 300});
     ASSERT_TOLD(counter_run(rig.client, NULL, doubt_plain), GAVEL_COMMITTED);
     counter_forget(rig.client);
     server_pause(rig.server);
-    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 100});
+    gavel_outcome outcome = counter_run(rig.client, NULL, (gavel_transaction){.deadline_ms = 700});
     cr_assert(outcome.status == GAVEL_NOT_SENT || outcome.status == GAVEL_DEADLINE, "%s: %s",
         gavel_status_name(outcome.status), outcome.message);
     server_resume(rig.server);

@@ -93,7 +93,7 @@ Test(peers, a_silent_server_is_named_when_the_deadline_comes_first)
     test_server *server = server_start(NULL);
     char url[160];
     int listener = listen_in_silence(server, url, sizeof(url));
-    gavel_client *client = live_open(url, NULL);
+    gavel_client *client = live_open(url, &(gavel_config){.connect_timeout_ms = 100000});
     gavel_bytes key = KEY;
     int64_t begin_us = live_now_us();
     gavel_outcome outcome = gavel_run(client, &(gavel_transaction){.body = live_add_one,
@@ -101,7 +101,7 @@ Test(peers, a_silent_server_is_named_when_the_deadline_comes_first)
                                                   .reads = &(gavel_read){.key = key},
                                                   .n_reads = 1,
                                                   .deadline_ms = 100});
-    cr_expect_lt(live_now_us() - begin_us, 900000);
+    cr_expect_lt(live_now_us() - begin_us, 50000000, "it waited for the time-out");
     cr_expect_eq(outcome.status, GAVEL_DEADLINE, "%s", gavel_status_name(outcome.status));
     cr_expect(live_contains(outcome.message, url), "%s", outcome.message);
     gavel_close(client);
@@ -125,9 +125,9 @@ Test(peers, a_server_that_falls_silent_leaves_it_unknown)
                                                       .user = rig.server,
                                                       .reads = &(gavel_read){.key = key},
                                                       .n_reads = 1,
-                                                      .deadline_ms = 100});
+                                                      .deadline_ms = 800});
     cr_expect_eq(outcome.status, GAVEL_UNKNOWN, "%s", gavel_status_name(outcome.status));
-    cr_expect(live_contains(outcome.message, "100 ms"), "%s", outcome.message);
+    cr_expect(live_contains(outcome.message, "800 ms"), "%s", outcome.message);
     server_resume(rig.server);
     cr_expect(live_is_usable(&rig));
     live_end(&rig);
@@ -173,7 +173,7 @@ Test(peers, a_server_that_does_not_know_hello_is_told_without_the_password)
 static void expect_nonsense(const char *const *answers, bool hangs_up, const char *words)
 {
     fake_server *fake = fake_start(answers, hangs_up);
-    gavel_config config = {.connect_timeout_ms = 100, .command_timeout_ms = 100};
+    gavel_config config = {.connect_timeout_ms = 500, .command_timeout_ms = 500};
     gavel_outcome outcome = fail_at(fake_url(fake), &config, GAVEL_NOT_SENT);
     cr_expect(live_contains(outcome.message, words), "%s", outcome.message);
     bool is_hopeless = strcmp(words, "max_reply_bytes") == 0;
@@ -261,7 +261,7 @@ Test(peers, a_refusal_from_before_a_transaction_is_not_told_to_it)
     test_server *server = server_start(&(server_options){.has_tcp = true});
     char url[96];
     snprintf(url, sizeof(url), "redis://bob:hunter2@127.0.0.1:%d", server_port(server));
-    gavel_config config = {.connect_timeout_ms = 10000};
+    gavel_config config = {.connect_timeout_ms = 100000};
     live_rig rig = {server, live_open(url, &config)};
     gavel_bytes key = KEY;
     server_pause(server);
@@ -269,7 +269,7 @@ Test(peers, a_refusal_from_before_a_transaction_is_not_told_to_it)
                                                       .user = &key,
                                                       .reads = &(gavel_read){.key = key},
                                                       .n_reads = 1,
-                                                      .deadline_ms = 50});
+                                                      .deadline_ms = 800});
     cr_expect_eq(outcome.status, GAVEL_DEADLINE, "%s", gavel_status_name(outcome.status));
     server_resume(server);
     while (count_refused_logins(server) == 0)
@@ -328,7 +328,7 @@ static gavel_outcome run_as_bob(change *self, int64_t *ret_value)
                                                       .user = self,
                                                       .reads = &(gavel_read){.key = KEY},
                                                       .n_reads = 1,
-                                                      .deadline_ms = 500});
+                                                      .deadline_ms = 2000});
     gavel_stats stats;
     gavel_read_stats(rig.client, &stats);
     cr_expect_lt(stats.n_links_down, 100, "%d dials", (int)stats.n_links_down);
