@@ -7,12 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Holds "l" with a lease of 300 ms, and counts its loss. */
+/* Long enough for a renewal to come in time on a busy machine, too. */
+#define LEASE_MS 1500
+
+/* Holds "l" with such a lease, and counts its loss. */
 static gavel_lock *hold(gavel_client *client, locking_losses *losses)
 {
     gavel_lock_outcome got = gavel_lock_acquire(client, &(gavel_lock_request){
                                                             .name = GAVEL_STR("l"),
-                                                            .lease_ms = 300,
+                                                            .lease_ms = LEASE_MS,
                                                             .on_lost = locking_on_lost,
                                                             .user = losses,
                                                         });
@@ -36,7 +39,7 @@ Test(lock_losses, renewal_keeps_it_while_nobody_is_inside, .timeout = 60)
     live_rig rig = live_begin(NULL, NULL);
     locking_losses losses = {0};
     gavel_lock *lock = hold(rig.client, &losses);
-    int64_t until_us = live_now_us() + 1500000;
+    int64_t until_us = live_now_us() + 3 * LEASE_MS * INT64_C(1000);
     while (live_now_us() < until_us)
         cr_assert_gt(gavel_lock_remaining_ms(lock), 0);
     cr_expect_eq(losses.n_lost, 0);
@@ -61,13 +64,14 @@ Test(lock_losses, a_fixed_lease_ends, .timeout = 60)
 
 Test(lock_losses, a_stopped_server_is_a_loss_when_the_lease_is_over, .timeout = 60)
 {
-    live_rig rig = live_begin(NULL, NULL);
+    live_rig rig = live_begin(
+        NULL, &(gavel_config){.connect_timeout_ms = 100000, .command_timeout_ms = 100000});
     locking_losses losses = {0};
     gavel_lock *lock = hold(rig.client, &losses);
     int64_t begun_us = live_now_us();
     server_pause(rig.server);
     locking_await_loss(&losses);
-    cr_expect_lt(live_now_us() - begun_us, 400000);
+    cr_expect_lt(live_now_us() - begun_us, 30000000, "it waited for the server");
     expect_lost(lock, &losses, GAVEL_LOCK_EXPIRED);
     server_resume(rig.server);
     /* What a late renewal brought back does not stay. */
@@ -107,7 +111,7 @@ Test(lock_losses, killed_links_are_no_loss, .timeout = 60)
     gavel_lock *lock = hold(rig.client, &losses);
     for (int i = 0; i < 5; i++) {
         server_do(rig.server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL);
-        int64_t until_us = live_now_us() + 150000;
+        int64_t until_us = live_now_us() + LEASE_MS * INT64_C(500);
         while (live_now_us() < until_us)
             cr_assert_gt(gavel_lock_remaining_ms(lock), 0);
     }
@@ -178,14 +182,14 @@ Test(lock_losses, release_does_not_touch_what_somebody_else_holds, .timeout = 60
 
 Test(lock_losses, release_of_a_silent_server_does_not_hang, .timeout = 60)
 {
-    gavel_config config = {.connect_timeout_ms = 200, .command_timeout_ms = 200};
+    gavel_config config = {.connect_timeout_ms = 1000, .command_timeout_ms = 1000};
     live_rig rig = live_begin(NULL, &config);
     gavel_lock *lock = locking_take(rig.client, 60000);
     server_pause(rig.server);
     int64_t begun_us = live_now_us();
     gavel_lock_outcome outcome = gavel_lock_release(lock);
     cr_expect_eq(outcome.status, GAVEL_LOCK_UNKNOWN, "%s", outcome.message);
-    cr_expect_lt(live_now_us() - begun_us, 1500000);
+    cr_expect_lt(live_now_us() - begun_us, 30000000);
     /* It is given back behind the caller's back as soon as that is possible. */
     server_resume(rig.server);
     gavel_client *other = live_open(server_url(rig.server), NULL);
@@ -197,12 +201,12 @@ Test(lock_losses, release_of_a_silent_server_does_not_hang, .timeout = 60)
 
 Test(lock_losses, acquire_of_a_silent_server_is_unknown_and_leaves_nothing, .timeout = 60)
 {
-    gavel_config config = {.connect_timeout_ms = 300, .command_timeout_ms = 300};
+    gavel_config config = {.connect_timeout_ms = 1000, .command_timeout_ms = 1000};
     live_rig rig = live_begin(NULL, &config);
     locking_expect_try(rig.client, GAVEL_LOCK_HELD);
     server_pause(rig.server);
     gavel_lock_outcome outcome = gavel_lock_acquire(rig.client,
-        &(gavel_lock_request){.name = GAVEL_STR("l"), .wait_ms = 100, .lease_ms = 60000});
+        &(gavel_lock_request){.name = GAVEL_STR("l"), .wait_ms = 500, .lease_ms = 60000});
     cr_expect_eq(outcome.status, GAVEL_LOCK_UNKNOWN, "%s: %s",
         gavel_lock_status_name(outcome.status), outcome.message);
     cr_expect_null(outcome.lock);
@@ -240,7 +244,7 @@ Test(lock_losses, renewals_end_with_the_release, .timeout = 60)
     gavel_lock *lock = hold(rig.client, &losses);
     locking_expect_released(lock, GAVEL_LOCK_RELEASED);
     long long n_commands = server_info(rig.server, "total_commands_processed");
-    int64_t until_us = live_now_us() + 500000;
+    int64_t until_us = live_now_us() + LEASE_MS * INT64_C(500);
     while (live_now_us() < until_us)
         continue;
     cr_expect_leq(server_info(rig.server, "total_commands_processed") - n_commands, 1);
