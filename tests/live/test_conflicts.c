@@ -209,15 +209,21 @@ static live_rig begin_without_active_expiry(void)
     return rig;
 }
 
+typedef struct dying_key {
+    test_server *server;
+    bool was_alive; /* when it was read */
+} dying_key;
+
 /* Reads the key, lives longer than it, and writes. */
 static gavel_verdict outlive_the_value_read(gavel_tx *tx, void *user)
 {
-    test_server *server = user;
+    dying_key *self = user;
     gavel_bytes key = KEY;
     int64_t value = 0;
     if (gavel_attempt(tx) == 0 && gavel_get_int(tx, key, &value) == GAVEL_FOUND) {
-        long long begin_ms = server_time_ms(server);
-        while (server_time_ms(server) <= begin_ms + 300)
+        self->was_alive = true;
+        long long begin_ms = server_time_ms(self->server);
+        while (server_time_ms(self->server) <= begin_ms + 300)
             continue;
     }
     return live_add_one(tx, &key);
@@ -226,8 +232,12 @@ static gavel_verdict outlive_the_value_read(gavel_tx *tx, void *user)
 Test(conflicts, a_time_to_live_that_passes_before_exec_aborts)
 {
     live_rig rig = begin_without_active_expiry();
-    server_do(rig.server, "SET", "key", "5", "PX", "300", NULL);
-    gavel_outcome outcome = live_run(rig.client, "key", outlive_the_value_read, rig.server);
+    dying_key key = {.server = rig.server};
+    gavel_outcome outcome;
+    do { /* on a busy machine it may have died before it is read */
+        server_do(rig.server, "SET", "key", "5", "PX", "300", NULL);
+        outcome = live_run(rig.client, "key", outlive_the_value_read, &key);
+    } while (!key.was_alive);
     cr_expect_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
     /* Before 7.0 a key that is dead when it is watched aborts, once more. */
     cr_expect_eq(outcome.n_conflicts, server_is_at_least(rig.server, 7, 0) ? 1 : 2);
@@ -420,14 +430,14 @@ Test(conflicts, the_deadline_ends_a_race_that_cannot_be_won)
         server_do(rig.server, "SET", "key", "0", NULL);
         int64_t begin_us = live_now_us();
         gavel_outcome outcome =
-            lose(&rig, (gavel_transaction){.body = bodies[i], .deadline_ms = 150});
+            lose(&rig, (gavel_transaction){.body = bodies[i], .deadline_ms = 1000});
         int64_t took_us = live_now_us() - begin_us;
         /* The time may run out while an EXEC that will fail is on its way. */
         bool is_unknown = bodies[i] == always_lose && outcome.status == GAVEL_UNKNOWN;
         cr_expect(is_unknown || outcome.status == GAVEL_DEADLINE, "%s: %s",
             gavel_status_name(outcome.status), outcome.message);
-        cr_expect_geq(outcome.elapsed_us, 150000);
-        cr_expect(took_us >= 150000 && took_us < 2000000, "took %lld us", (long long)took_us);
+        cr_expect_geq(outcome.elapsed_us, 1000000);
+        cr_expect(took_us >= 1000000 && took_us < 30000000, "took %lld us", (long long)took_us);
         cr_expect_gt(outcome.n_conflicts, 1, "body %zu: %u conflicts %u attempts %u trips %s", i,
             outcome.n_conflicts, outcome.n_attempts, outcome.n_round_trips, outcome.message);
         cr_expect_eq(server_int(rig.server, "GET", "key", NULL), outcome.n_attempts);
