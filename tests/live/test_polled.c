@@ -159,13 +159,14 @@ Test(polled, is_readable_when_time_has_passed, .timeout = 60)
     expect_usable(rig.client);
     job self = {.in_body = pause_server, .server = rig.server};
     int64_t start_us = live_now_us();
-    submit(rig.client, &self, 200);
+    submit(rig.client, &self, 800);
+    int64_t submitted_us = live_now_us();
     run_until_exec_left(&self);
     int64_t due_us = gavel_due_us(rig.client);
     cr_expect_gt(due_us, 0);
-    cr_expect_leq(due_us, start_us + 210000);
+    cr_expect_leq(due_us, submitted_us + 800000);
     run(rig.client);
-    cr_expect_geq(live_now_us(), start_us + 200000);
+    cr_expect_geq(live_now_us(), start_us + 800000);
     cr_expect_eq(self.n_done, 1);
     cr_expect_neq(self.outcome.status, GAVEL_COMMITTED);
     server_resume(rig.server);
