@@ -218,7 +218,7 @@ gavel_lock_status try_lock(gavel::client &client)
 /* The lock's, with a lease that ends. */
 gavel::lock_request brief()
 {
-    return gavel::lock_request("l").lease_ms(100).fixed();
+    return gavel::lock_request("l").lease_ms(500).fixed();
 }
 
 } // namespace
@@ -229,7 +229,8 @@ Test(cxx, a_lock_ends_with_its_block)
     gavel::client other = gavel::client::open(server_url(here.server));
     std::uint64_t fence = 0;
     {
-        gavel::lock lock = gavel::lock::acquire(here.client, gavel::lock_request("l").wait_ms(100));
+        gavel::lock lock =
+            gavel::lock::acquire(here.client, gavel::lock_request("l").wait_ms(20000));
         cr_assert(static_cast<bool>(lock), "%s", lock.outcome().message);
         fence = lock.fence();
         cr_expect_gt(lock.remaining_ms(), 0);
