@@ -253,16 +253,22 @@ typedef struct target {
     uint64_t n_commits;
 } target;
 
+static uint64_t count_commits(const chaos_crew *crew)
+{
+    return chaos_n_committed(crew->shared, crew->plan.n_workers);
+}
+
 static bool is_reached(void *context)
 {
     const target *self = context;
-    return chaos_n_committed(self->crew->shared, self->crew->plan.n_workers) >= self->n_commits;
+    return count_commits(self->crew) >= self->n_commits;
 }
 
 void chaos_await_commits(chaos_crew *crew, uint64_t n)
 {
-    target self = {crew, chaos_n_committed(crew->shared, crew->plan.n_workers) + n};
-    chaos_await(is_reached, &self, "commits");
+    uint64_t n_end = count_commits(crew) + n;
+    for (uint64_t n_so_far; (n_so_far = count_commits(crew)) < n_end;)
+        chaos_await(is_reached, &(target){crew, n_so_far + 1}, "a commit");
 }
 
 static void ping(redisContext **context, const char *path)

@@ -91,7 +91,7 @@ bool chaos_cut(chaos_crew *crew, bool is_waiting);
 
 /* ---- Waiting ------------------------------------------------------------------------------- */
 
-/* Returns when `n` more have been committed by the crew. */
+/* Returns when `n` more have been committed by the crew; a minute without one fails the test. */
 void chaos_await_commits(chaos_crew *crew, uint64_t n);
 
 /* Waits for a condition; one that does not come true in a minute fails the test. */
