@@ -470,7 +470,7 @@ static const mistake mistakes[] = {
         .setup = {"REPLICAOF", "127.0.0.1", "1"},
         .status = GAVEL_DEADLINE,
         .words = {"replica", "takes no writes"}},
-    {.what = {.body = set, .max_faults = 1},
+    {.what = {.body = set, .max_faults = 1, .deadline_ms = 60000},
         .setup = {"REPLICAOF", "127.0.0.1", "1"},
         .status = GAVEL_NOT_SENT,
         .words = {"replica", "takes no writes"}},
