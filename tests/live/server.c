@@ -365,11 +365,15 @@ void server_restart(test_server *server)
 {
     if (server->pid != 0)
         give_up("restarted while it runs");
-    spawn(server);
-    if (!wait_until_up(server)) {
-        show_log(server);
-        give_up("redis-server does not start again");
+    for (int i = 0; i < START_TRIES; i++) {
+        spawn(server);
+        if (wait_until_up(server))
+            return;
+        /* Somebody's connection may have got its port meanwhile. */
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
+    show_log(server);
+    give_up("redis-server does not start again");
 }
 
 void server_pause(test_server *server)
