@@ -2,6 +2,7 @@
  * Several transactions in one round, in doubt together: all are told the same truth, each once. On
  * an attached client, whose callers submit without waiting for one another.
  */
+#include "attached.h"
 #include "doubt.h"
 
 #include <ev.h>
@@ -253,4 +254,42 @@ Test(doubt_members, closed_in_doubt)
     cr_assert_eq(relay_deliver(crowd.rig.relay), 1);
     cr_assert_eq(counter_value(crowd.rig.server), N_MEMBERS);
     end(&crowd);
+}
+
+/* ---- Gates --------------------------------------------------------------------------------- */
+
+static bool wants_loss; /* of the next reply to an EXEC */
+
+static relay_action lose_once(test_relay *relay, const relay_command *command, void *user)
+{
+    (void)relay;
+    (void)user;
+    if (!wants_loss || !relay_is_exec(command))
+        return RELAY_PASS;
+    wants_loss = false;
+    return RELAY_LOSE_REPLY;
+}
+
+/* There is another link, but it is for those who pass through gates. */
+Test(doubt_members, one_is_settled_though_all_links_are_for_gates)
+{
+    test_server *server = server_start(NULL);
+    test_relay *relay = relay_start(server, lose_once, NULL, NULL);
+    attached_rig rig = {.loop = ev_loop_new(EVFLAG_AUTO), .live = {.server = server}};
+    rig.live.client =
+        live_open(relay_url(relay), &(gavel_config){.loop = rig.loop, .mode = GAVEL_GATED});
+    attached_job jobs[3] = {{.n_done = 0}};
+    attached_submit(&rig, &jobs[0], "a");
+    attached_submit(&rig, &jobs[1], "b");
+    ev_run(rig.loop, 0);
+    wants_loss = true;
+    attached_submit(&rig, &jobs[2], "a");
+    ev_run(rig.loop, 0);
+    for (size_t i = 0; i < 3; i++)
+        attached_expect_ended(&jobs[i], GAVEL_COMMITTED);
+    cr_expect(jobs[2].outcome.is_from_marker);
+    gavel_close(rig.live.client);
+    ev_loop_destroy(rig.loop);
+    relay_stop(relay);
+    server_stop(server);
 }
