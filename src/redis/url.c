@@ -4,6 +4,7 @@
  *     redis://user:password@host:port/db?name=value&name=value      rediss:// the same
  *             ------login--- --endpoint-- -  -------options-------
  *     unix://user:password@/path?db=n&name=value
+ *     redis+sentinel://login@endpoint,endpoint/service/db?sentinel_user=...
  *
  * No error quotes any part of the URL: a password with a character that should have been encoded
  * can end up in what looks like a host or a port.
@@ -18,6 +19,7 @@
 #include <sys/un.h>
 
 #define PORT_DEFAULT 6379
+#define SENTINEL_PORT_DEFAULT 26379
 #define PORT_MAX 65535
 #define DATABASE_MAX 65535
 #define HOST_MAX 253 /* The longest name in the DNS. */
@@ -174,29 +176,33 @@ static bool is_host_name(gavel_bytes name)
 }
 
 /* A host name has nothing to decode: what it may hold needs no percent code. */
-static bool parse_host_name(parse *p, gavel_bytes name)
+static bool parse_host_name(parse *p, gavel_bytes name, char **ret_host)
 {
     if (name.size == 0)
         return fail(p, "the host is missing");
     if (!is_host_name(name))
         return fail(p, "the host is not a name, an IPv4 address or an IPv6 address in brackets");
-    return decode(p, name, &p->address.host);
+    return decode(p, name, ret_host);
 }
 
-static bool parse_ipv6(parse *p, gavel_bytes text)
+static bool parse_ipv6(parse *p, gavel_bytes text, char **ret_host)
 {
     struct in6_addr unused;
+    char *host;
     if (text.size >= INET6_ADDRSTRLEN || find_first(text, '%') < text.size)
         return fail(p, "what stands in brackets is not an IPv6 address");
-    if (!decode(p, text, &p->address.host))
+    if (!decode(p, text, &host))
         return false;
-    if (inet_pton(AF_INET6, p->address.host, &unused) != 1)
+    if (inet_pton(AF_INET6, host, &unused) != 1) {
+        gavel__free(p->allocator, host);
         return fail(p, "what stands in brackets is not an IPv6 address");
+    }
+    *ret_host = host;
     return true;
 }
 
-/* host, host:port, [ipv6], [ipv6]:port */
-static bool parse_endpoint(parse *p, gavel_bytes endpoint)
+/* host, host:port, [ipv6], [ipv6]:port. The seed's port is the default one. */
+static bool parse_endpoint(parse *p, gavel_bytes endpoint, gavel__seed *seed)
 {
     bool is_ipv6 = endpoint.size > 0 && endpoint.data[0] == '[';
     gavel_bytes behind_colon = after(endpoint, find_first(endpoint, ':'));
@@ -205,17 +211,16 @@ static bool parse_endpoint(parse *p, gavel_bytes endpoint)
     size_t host_end = find_first(endpoint, is_ipv6 ? ']' : ':');
     if (is_ipv6 && host_end == endpoint.size)
         return fail(p, "the bracket around the host is not closed");
-    bool is_host = is_ipv6 ? parse_ipv6(p, after(before(endpoint, host_end), 0))
-                           : parse_host_name(p, before(endpoint, host_end));
+    bool is_host = is_ipv6 ? parse_ipv6(p, after(before(endpoint, host_end), 0), &seed->host)
+                           : parse_host_name(p, before(endpoint, host_end), &seed->host);
     if (!is_host)
         return false;
 
     gavel_bytes rest = is_ipv6 ? after(endpoint, host_end)
                                : (gavel_bytes){endpoint.data + host_end, endpoint.size - host_end};
-    p->address.port = PORT_DEFAULT;
     if (rest.size == 0)
         return true;
-    if (rest.data[0] != ':' || !parse_number(after(rest, 0), 1, PORT_MAX, &p->address.port))
+    if (rest.data[0] != ':' || !parse_number(after(rest, 0), 1, PORT_MAX, &seed->port))
         return fail(p, "the port is not a number from 1 to 65535");
     return true;
 }
@@ -253,6 +258,15 @@ static bool add_option(parse *p, gavel_bytes name, gavel_bytes value)
     return true;
 }
 
+static bool parse_sentinel_option(parse *p, gavel_bytes value, char **place)
+{
+    if (p->address.kind != GAVEL__ADDRESS_SENTINEL)
+        return fail(p, "sentinel_user and sentinel_password are for redis+sentinel:// only");
+    if (*place != NULL)
+        return fail(p, "an option is there twice");
+    return decode(p, value, place);
+}
+
 static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
 {
     size_t equals = find_first(option, '=');
@@ -262,6 +276,10 @@ static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
         return fail(p, "behind the question mark stands name=value, or several joined by &");
     if (find_first(name, '%') < name.size)
         return fail(p, "an option's name is written without percent codes: only its value has any");
+    if (gavel__bytes_equal(name, GAVEL_STR("sentinel_user")))
+        return parse_sentinel_option(p, value, &p->address.sentinel_user);
+    if (gavel__bytes_equal(name, GAVEL_STR("sentinel_password")))
+        return parse_sentinel_option(p, value, &p->address.sentinel_password);
     if (!gavel__bytes_equal(name, GAVEL_STR("db")))
         return add_option(p, name, value);
     if (*has_db)
@@ -310,21 +328,70 @@ static bool check_login(parse *p, gavel_bytes rest)
                    "%40");
 }
 
-/* What follows redis:// or rediss://. */
-static bool parse_tcp(parse *p, gavel_bytes rest)
+/* Takes the login, and cuts it and the options off: [login@]hosts[/path]. */
+static bool cut_frame(parse *p, gavel_bytes rest, gavel_bytes *ret_hosts, gavel_bytes *ret_path)
 {
     if (!check_login(p, rest) || !cut_options(p, &rest))
         return false;
     size_t slash = find_first(rest, '/');
     gavel_bytes authority = before(rest, slash);
-    gavel_bytes database = after(rest, slash);
     size_t at = find_last(authority, '@');
-    if (at < authority.size) {
-        if (!parse_login(p, before(authority, at)))
+    *ret_path = after(rest, slash);
+    *ret_hosts = at < authority.size ? after(authority, at) : authority;
+    return at == authority.size || parse_login(p, before(authority, at));
+}
+
+/* What follows redis:// or rediss://. */
+static bool parse_tcp(parse *p, gavel_bytes rest)
+{
+    gavel_bytes host;
+    gavel_bytes database;
+    gavel__seed seed = {.port = PORT_DEFAULT};
+    if (!cut_frame(p, rest, &host, &database))
+        return false;
+    if (find_first(host, ',') < host.size)
+        return fail(p, "several hosts: Sentinels are at redis+sentinel://host,host/NAME");
+    bool is_endpoint = parse_endpoint(p, host, &seed);
+    p->address.host = seed.host;
+    p->address.port = seed.port;
+    return is_endpoint && (database.size == 0 || parse_database(p, database));
+}
+
+/* host[:port], joined by commas. */
+static bool parse_seeds(parse *p, gavel_bytes hosts)
+{
+    gavel__address *address = &p->address;
+    address->seeds = gavel__alloc(p->allocator, GAVEL__SEEDS_MAX, sizeof(*address->seeds));
+    if (address->seeds == NULL)
+        return fail(p, "out of memory");
+    for (bool has_more = true; has_more;) {
+        size_t end = find_first(hosts, ',');
+        if (address->n_seeds == GAVEL__SEEDS_MAX)
+            return fail(p, "there are more than 32 hosts");
+        gavel__seed *seed = &address->seeds[address->n_seeds++];
+        *seed = (gavel__seed){.port = SENTINEL_PORT_DEFAULT};
+        if (!parse_endpoint(p, before(hosts, end), seed))
             return false;
-        authority = after(authority, at);
+        has_more = end < hosts.size;
+        hosts = after(hosts, end);
     }
-    if (!parse_endpoint(p, authority))
+    return true;
+}
+
+/* What follows redis+sentinel:// or rediss+sentinel://. */
+static bool parse_sentinel(parse *p, gavel_bytes rest)
+{
+    gavel_bytes hosts;
+    gavel_bytes path;
+    p->address.kind = GAVEL__ADDRESS_SENTINEL;
+    if (!cut_frame(p, rest, &hosts, &path) || !parse_seeds(p, hosts))
+        return false;
+    size_t slash = find_first(path, '/');
+    gavel_bytes database = after(path, slash);
+    if (slash == 0)
+        return fail(p, "behind the Sentinels stands the name by which they know the primary: "
+                       "redis+sentinel://host,host/NAME");
+    if (!decode(p, before(path, slash), &p->address.service))
         return false;
     return database.size == 0 || parse_database(p, database);
 }
@@ -370,31 +437,86 @@ static bool parse_url(parse *p, gavel_bytes url)
         return parse_tcp(p, url);
     if (cut_prefix(&url, GAVEL_STR("unix://")))
         return parse_unix(p, url);
-    if (!cut_prefix(&url, GAVEL_STR("rediss://")))
-        return fail(p, "it must begin with redis://, rediss:// or unix://");
+    if (cut_prefix(&url, GAVEL_STR("redis+sentinel://")) ||
+        cut_prefix(&url, GAVEL_STR("redis-sentinel://")))
+        return parse_sentinel(p, url);
     p->address.is_tls = true;
+    if (cut_prefix(&url, GAVEL_STR("rediss+sentinel://")) ||
+        cut_prefix(&url, GAVEL_STR("rediss-sentinel://")))
+        return parse_sentinel(p, url);
+    if (!cut_prefix(&url, GAVEL_STR("rediss://")))
+        return fail(p, "it must begin with redis://, rediss://, unix://, redis+sentinel:// or "
+                       "rediss+sentinel://");
     return parse_tcp(p, url);
+}
+
+/* The room that a label takes: each byte of a path or name becomes at most four; scheme, port and
+ * database take less than 64. */
+static size_t label_room(const gavel__address *address)
+{
+    size_t room = 64;
+    for (size_t i = 0; i < address->n_seeds; i++)
+        room += strlen(address->seeds[i].host) + 16;
+    if (address->service != NULL)
+        room += 4 * strlen(address->service);
+    if (address->host != NULL)
+        room += strlen(address->host);
+    if (address->path != NULL)
+        room += 4 * strlen(address->path);
+    return room;
+}
+
+/* Behind what the label holds so far. */
+static void append_host(char *label, size_t size, const char *host, int port)
+{
+    size_t used = strlen(label);
+    bool is_ipv6 = strchr(host, ':') != NULL;
+    gavel__format(
+        label + used, size - used, "%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+static void append_printable(char *label, size_t size, const char *text)
+{
+    size_t used = strlen(label);
+    gavel__printable(gavel_str(text), label + used, size - used);
+}
+
+static void append_place(char *label, size_t size, const gavel__address *address)
+{
+    if (address->path != NULL)
+        append_printable(label, size, address->path);
+    else if (address->kind == GAVEL__ADDRESS_SERVER)
+        append_host(label, size, address->host, address->port);
+    for (size_t i = 0; i < address->n_seeds; i++) {
+        if (i > 0)
+            strcat(label, ",");
+        append_host(label, size, address->seeds[i].host, address->seeds[i].port);
+    }
+    if (address->service == NULL)
+        return;
+    strcat(label, "/");
+    append_printable(label, size, address->service);
+}
+
+static const char *scheme_of(const gavel__address *address)
+{
+    if (address->path != NULL)
+        return "unix";
+    if (address->kind == GAVEL__ADDRESS_SENTINEL)
+        return address->is_tls ? "rediss+sentinel" : "redis+sentinel";
+    return address->is_tls ? "rediss" : "redis";
 }
 
 static bool make_label(parse *p)
 {
     const gavel__address *address = &p->address;
-    const char *host = address->host != NULL ? address->host : address->path;
-    /* Each byte of a path becomes at most four; scheme, port and database take less than 64. */
-    size_t size = 4 * strlen(host) + 64;
+    size_t size = label_room(address);
     char *label = gavel__alloc(p->allocator, size, 1);
     if (label == NULL)
         return fail(p, "out of memory");
     p->address.label = label;
-
-    if (address->path != NULL) {
-        strcpy(label, "unix://");
-        gavel__printable(gavel_str(host), label + strlen(label), size - strlen(label));
-    } else {
-        bool is_ipv6 = strchr(host, ':') != NULL;
-        gavel__format(label, size, "%s://%s%s%s:%d", address->is_tls ? "rediss" : "redis",
-            is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", address->port);
-    }
+    gavel__format(label, size, "%s://", scheme_of(address));
+    append_place(label, size, address);
     size_t used = strlen(label);
     if (address->database != 0) {
         const char *form = address->path != NULL ? "?db=" : "/";
@@ -435,6 +557,9 @@ const char *gavel__address_strip(const gavel__address *address, const char *mess
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator)
 {
     gavel__wipe_string(address->password);
+    gavel__wipe_string(address->sentinel_password);
+    for (size_t i = 0; i < address->n_seeds; i++)
+        gavel__free(allocator, address->seeds[i].host);
     for (size_t i = 0; i < address->n_options; i++) {
         /* Somebody may have taken password for an option. */
         gavel__wipe_string(address->options[i].value);
@@ -447,5 +572,9 @@ void gavel__address_finish(gavel__address *address, const gavel_allocator *alloc
     gavel__free(allocator, address->user);
     gavel__free(allocator, address->password);
     gavel__free(allocator, address->label);
+    gavel__free(allocator, address->service);
+    gavel__free(allocator, address->seeds);
+    gavel__free(allocator, address->sentinel_user);
+    gavel__free(allocator, address->sentinel_password);
     *address = (gavel__address){0};
 }

@@ -1,5 +1,5 @@
 /*
- * Addresses: what a URL says of a server and of how to log in there.
+ * Addresses: what a URL says of a server, or of who knows where it is, and of how to log in there.
  */
 #ifndef GAVEL__URL_H
 #define GAVEL__URL_H
@@ -15,8 +15,23 @@ typedef struct gavel__url_option {
 /* The most options of a URL. */
 #define GAVEL__URL_OPTIONS_MAX 32
 
+/* A host to be asked where the server is. */
+typedef struct gavel__seed {
+    char *host;
+    int port;
+} gavel__seed;
+
+/* The most of them in one URL. */
+#define GAVEL__SEEDS_MAX 32
+
+typedef enum gavel__address_kind {
+    GAVEL__ADDRESS_SERVER,  /* the server itself, at host or path */
+    GAVEL__ADDRESS_SENTINEL /* the primary of `service`, as the Sentinels at `seeds` know it */
+} gavel__address_kind;
+
 typedef struct gavel__address {
-    char *host;     /* NULL for a unix socket */
+    gavel__address_kind kind;
+    char *host;     /* NULL for a unix socket; SENTINEL: the primary's, NULL at first */
     char *path;     /* NULL for TCP */
     char *user;     /* NULL: the default user */
     char *password; /* NULL: none. A secret: never logged, never in a message */
@@ -24,6 +39,12 @@ typedef struct gavel__address {
     int port;       /* TCP */
     int database;   /* SELECTed unless it is 0 */
     bool is_tls;
+    /* SENTINEL only. */
+    char *service;
+    gavel__seed *seeds; /* one at least */
+    size_t n_seeds;
+    char *sentinel_user;     /* NULL: the default user */
+    char *sentinel_password; /* NULL: none. A secret, too */
     /* Those that do not belong to the address, each name once, for whoever knows them: the client's
      * configuration. */
     gavel__url_option *options;
@@ -37,8 +58,8 @@ const char *gavel__url_default(void);
 /*
  * Parses the URL forms of gavel_open, strictly: an unknown scheme or part, an option without a
  * value or named twice, a bad percent code, a NUL, a port or database out of range are errors, told
- * in *ret_error without the password. Of the options only db is looked at. The strings of
- * *ret_address are allocated; gavel__address_finish frees them.
+ * in *ret_error without the password. Of the options only db, sentinel_user and sentinel_password
+ * are looked at. The strings of *ret_address are allocated; gavel__address_finish frees them.
  */
 bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     gavel__address *ret_address, gavel_error *ret_error);
@@ -46,7 +67,7 @@ bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
 /* A message without the label that it begins with, for whoever has named the server before. */
 const char *gavel__address_strip(const gavel__address *address, const char *message);
 
-/* Wipes the password and frees. Takes a zeroed address. */
+/* Wipes the passwords and frees. Takes a zeroed address. */
 void gavel__address_finish(gavel__address *address, const gavel_allocator *allocator);
 
 #endif

@@ -61,6 +61,23 @@ static const good_url good_urls[] = {
     {"unix:///a?db=0", NULL, "/a", NULL, NULL, "unix:///a", 0, 0, false},
 };
 
+/* Behind the first port, where none is named, stands that of Sentinels. */
+static const struct {
+    const char *url;
+    const char *label;
+    const char *service;
+    const char *last_host;
+    int last_port;
+    bool is_tls;
+} good_sentinels[] = {
+    {"redis+sentinel://a/m", "redis+sentinel://a:26379/m", "m", "a", 26379, false},
+    {"redis-sentinel://a/m/", "redis+sentinel://a:26379/m", "m", "a", 26379, false},
+    {"rediss+sentinel://a:1,b:2,c/m/3", "rediss+sentinel://a:1,b:2,c:26379/m/3", "m", "c", 26379,
+        true},
+    {"rediss-sentinel://u:p@[::1]:7,b:2/m%20%01", "rediss+sentinel://[::1]:7,b:2/m \\x01", "m \x01",
+        "b", 2, true},
+};
+
 static void expect_text(const char *url, const char *got, const char *wanted)
 {
     if (wanted == NULL)
@@ -88,7 +105,56 @@ Test(url, good_forms)
     }
 }
 
+Test(url, good_forms_of_sentinels)
+{
+    for (size_t i = 0; i < sizeof(good_sentinels) / sizeof(good_sentinels[0]); i++) {
+        const char *url = good_sentinels[i].url;
+        gavel__address address;
+        cr_assert(parse(url, &address), "%s", url);
+        cr_expect(address.kind == GAVEL__ADDRESS_SENTINEL, "%s", url);
+        expect_text(url, address.host, NULL);
+        expect_text(url, address.label, good_sentinels[i].label);
+        expect_text(url, address.service, good_sentinels[i].service);
+        const gavel__seed *last = &address.seeds[address.n_seeds - 1];
+        expect_text(url, last->host, good_sentinels[i].last_host);
+        cr_expect(last->port == good_sentinels[i].last_port, "%s", url);
+        cr_expect(address.is_tls == good_sentinels[i].is_tls, "%s", url);
+        gavel__address_finish(&address, &gavel__system_allocator);
+    }
+}
+
+Test(url, sentinels_have_a_login_of_their_own)
+{
+    gavel__address address;
+    cr_assert(parse(
+        "redis+sentinel://u:p@a/m/2?sentinel_password=s%40&sentinel_user=v&name=x", &address));
+    cr_expect_str_eq(address.user, "u");
+    cr_expect_str_eq(address.password, "p");
+    cr_expect_str_eq(address.sentinel_user, "v");
+    cr_expect_str_eq(address.sentinel_password, "s@");
+    cr_expect_eq(address.database, 2);
+    cr_expect_eq(address.n_options, 1);
+    gavel__address_finish(&address, &gavel__system_allocator);
+}
+
 static const char *const bad_urls[] = {
+    "redis+sentinel://",
+    "redis+sentinel://a",
+    "redis+sentinel://a/",
+    "redis+sentinel:///m",
+    "redis+sentinel://a,/m",
+    "redis+sentinel://,a/m",
+    "redis+sentinel://a:0/m",
+    "redis+sentinel://a,b:x/m",
+    "redis+sentinel://a,[::1/m",
+    "redis+sentinel://a,[x]/m",
+    "redis+sentinel://a/m/x",
+    "redis+sentinel://a/m/1/2",
+    "redis+sentinel://a//1",
+    "redis+sentinel://a/m%00",
+    "redis+sentinel://a/m?sentinel_user=a&sentinel_user=b",
+    "redis://a?sentinel_user=a",
+    "rediss-cluster://a",
     "",
     "h",
     "h:6379",
@@ -216,6 +282,9 @@ Test(url, mistakes_are_told_with_what_to_do)
         {"redis://h?db=1&db=1", "twice"},
         {"redis://h?%64b=1", "an option's name is written without percent codes"},
         {"redis://h#1", "fragment"},
+        {"redis://a,b", "redis+sentinel://host,host/NAME"},
+        {"redis+sentinel://a,b", "redis+sentinel://host,host/NAME"},
+        {"redis://a?sentinel_password=x", "for redis+sentinel:// only"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         gavel__address address;
@@ -299,6 +368,10 @@ Test(url, messages_hold_no_secret)
         "redis://u:p@SECRET!",
         "unix:///tmp?SECRET=1",
         "unix:///tmp?db=SECRET",
+        "redis://h?sentinel_password=SECRET",
+        "redis+sentinel://u:SECRET@a,b",
+        "redis+sentinel://a/m?sentinel_password=SECRET%",
+        "redis+sentinel://a/m?sentinel_password=SECRET&sentinel_password=SECRET",
     };
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         gavel__address address = {0};
