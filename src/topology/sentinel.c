@@ -1,0 +1,572 @@
+/*
+ * Sentinels: see the header.
+ */
+#include "topology/sentinel.h"
+
+#include "base/heap.h"
+#include "base/resp.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* How often a Sentinel is asked while all is well, at most; and while it is not. */
+static const int64_t calm_pause_us = 1000000;
+static const int64_t urgent_pause_us = 50000;
+
+/* However often something speaks against the primary. */
+static const int64_t least_pause_us = 10000;
+
+/* How often it is asked for the others. */
+static const int64_t list_pause_us = 600000000;
+
+/* What Sentinels' pings are apart: a silence may have begun so long before it is noticed. */
+static const int64_t ping_us = 1000000;
+
+/* For so long one who knows the higher epoch is believed alone: the others hear of it within two
+ * seconds. */
+static const int64_t raise_us = 10000000;
+
+/* If nobody has known our epoch for so long, it is no more. */
+static const int64_t forget_us = 30000000;
+
+/* Where no Sentinel has told its down-after. */
+static const int64_t default_down_after_us = 30000000;
+
+/* What is asked, in this order. */
+enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_REPLICAS, ASKED_SENTINELS };
+
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+void gavel__sentinels_init(
+    gavel__sentinels *sentinels, const gavel_allocator *allocator, const char *service)
+{
+    *sentinels =
+        (gavel__sentinels){.allocator = allocator, .service = service, .raised_us = GAVEL__NEVER};
+}
+
+void gavel__sentinels_finish(gavel__sentinels *sentinels)
+{
+    gavel__free(sentinels->allocator, sentinels->all);
+    sentinels->all = NULL;
+    sentinels->n = 0;
+}
+
+static bool is_same_place(const gavel__place_name *a, const gavel__place_name *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+static gavel__sentinel *find_place(
+    const gavel__sentinels *sentinels, const gavel__place_name *place)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        if (is_same_place(&sentinels->all[i].place, place))
+            return &sentinels->all[i];
+    }
+    return NULL;
+}
+
+static gavel__sentinel *find_id(const gavel__sentinels *sentinels, gavel_bytes id)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        if (gavel__bytes_equal(gavel_str(sentinels->all[i].id), id))
+            return &sentinels->all[i];
+    }
+    return NULL;
+}
+
+/* NULL: no memory, or there are too many. */
+static gavel__sentinel *add(gavel__sentinels *sentinels, const gavel__place_name *place)
+{
+    gavel__sentinel *found = find_place(sentinels, place);
+    if (found != NULL)
+        return found;
+    if (sentinels->all == NULL)
+        sentinels->all =
+            gavel__alloc(sentinels->allocator, GAVEL__SENTINELS_MAX, sizeof(*sentinels->all));
+    if (sentinels->all == NULL || sentinels->n == GAVEL__SENTINELS_MAX)
+        return NULL;
+    gavel__sentinel *sentinel = &sentinels->all[sentinels->n++];
+    *sentinel = (gavel__sentinel){.place = *place};
+    return sentinel;
+}
+
+bool gavel__sentinels_add(gavel__sentinels *sentinels, const char *host, int port)
+{
+    gavel__place_name place = {.port = port};
+    gavel__format(place.host, sizeof(place.host), "%s", host);
+    return add(sentinels, &place) != NULL;
+}
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+bool gavel__sentinels_wants(const gavel__sentinels *sentinels, uint32_t i, int64_t now_us)
+{
+    const gavel__sentinel *sentinel = &sentinels->all[i];
+    return !sentinel->is_double && sentinel->n_awaited == 0 && sentinel->ask_us <= now_us;
+}
+
+static void expect(gavel__sentinel *sentinel, uint8_t what)
+{
+    sentinel->awaited[sentinel->n_awaited++] = what;
+}
+
+static void ask(gavel__buffer *out, gavel_bytes what, const char *service)
+{
+    const gavel_bytes args[] = {GAVEL_STR("SENTINEL"), what, gavel_str(service)};
+    gavel__resp_command(out, args, service != NULL ? 3 : 2);
+}
+
+size_t gavel__sentinels_ask(
+    gavel__sentinels *sentinels, uint32_t i, gavel__buffer *out, int64_t now_us)
+{
+    gavel__sentinel *sentinel = &sentinels->all[i];
+    assert(gavel__sentinels_wants(sentinels, i, now_us));
+    sentinel->i_awaited = 0;
+    sentinel->incoming = (gavel__testimony){.asked_us = now_us};
+    if (sentinel->id[0] == '\0') {
+        ask(out, GAVEL_STR("MYID"), NULL);
+        expect(sentinel, ASKED_ID);
+    }
+    ask(out, GAVEL_STR("MASTER"), sentinels->service);
+    expect(sentinel, ASKED_MASTER);
+    ask(out, GAVEL_STR("GET-MASTER-ADDR-BY-NAME"), sentinels->service);
+    expect(sentinel, ASKED_ADDRESS);
+    if (sentinels->is_eager && sentinel->testimony.is_failing_over) {
+        ask(out, GAVEL_STR("REPLICAS"), sentinels->service);
+        expect(sentinel, ASKED_REPLICAS);
+    }
+    if (sentinel->list_us <= now_us) {
+        sentinel->list_us = now_us + list_pause_us;
+        ask(out, GAVEL_STR("SENTINELS"), sentinels->service);
+        expect(sentinel, ASKED_SENTINELS);
+    }
+    return sentinel->n_awaited;
+}
+
+/* ---- What they say ------------------------------------------------------------------------- */
+
+static gavel_bytes text_of(const gavel_reply *map, const char *name)
+{
+    gavel_bytes text;
+    if (!gavel_reply_text(gavel_reply_value(map, gavel_str(name)), &text))
+        return (gavel_bytes){"", 0};
+    return text;
+}
+
+static int64_t number_of(const gavel_reply *map, const char *name)
+{
+    int64_t number;
+    gavel_reply_int(gavel_reply_value(map, gavel_str(name)), &number);
+    return number;
+}
+
+/* Whether the word is among those, which commas join. */
+static bool has_flag(gavel_bytes flags, gavel_bytes word)
+{
+    while (flags.size > 0) {
+        size_t size = 0;
+        while (size < flags.size && flags.data[size] != ',')
+            size++;
+        if (gavel__bytes_equal((gavel_bytes){flags.data, size}, word))
+            return true;
+        size += size < flags.size;
+        flags = (gavel_bytes){flags.data + size, flags.size - size};
+    }
+    return false;
+}
+
+/* False: it is none. */
+static bool take_place(gavel_bytes host, int64_t port, gavel__place_name *ret_place)
+{
+    bool is_place = host.size > 0 && host.size < GAVEL__SENTINEL_HOST_SIZE &&
+                    memchr(host.data, '\0', host.size) == NULL && port > 0 && port <= 65535;
+    if (!is_place)
+        return false;
+    memcpy(ret_place->host, host.data, host.size);
+    ret_place->host[host.size] = '\0';
+    ret_place->port = (int)port;
+    return true;
+}
+
+static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
+{
+    gavel_bytes flags = text_of(reply, "flags");
+    int64_t epoch = number_of(reply, "config-epoch");
+    int64_t n_others = number_of(reply, "num-other-sentinels");
+    if (!take_place(text_of(reply, "ip"), number_of(reply, "port"), &testimony->primary))
+        return;
+    testimony->epoch = epoch > 0 ? 2 * (uint64_t)epoch : 0;
+    testimony->n_others = n_others > 0 && n_others < UINT32_MAX ? (uint32_t)n_others : 0;
+    testimony->down_after_us = number_of(reply, "down-after-milliseconds") * 1000;
+    testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
+    testimony->is_down = testimony->is_failing_over || has_flag(flags, GAVEL_STR("s_down")) ||
+                         has_flag(flags, GAVEL_STR("o_down"));
+}
+
+/* The one who leads a failover names the new primary when it has seen that it is one, before its
+ * epoch is raised. */
+static void raise(gavel__testimony *testimony, const gavel__place_name *place)
+{
+    if (testimony->primary.host[0] == '\0' || is_same_place(&testimony->primary, place))
+        return;
+    testimony->primary = *place;
+    testimony->epoch |= 1;
+    testimony->is_down = false;
+}
+
+static void take_address(gavel__testimony *testimony, const gavel_reply *reply)
+{
+    gavel_bytes host;
+    int64_t port;
+    gavel__place_name place;
+    if (reply->type == GAVEL_REPLY_ARRAY &&
+        gavel_reply_text(gavel_reply_element(reply, 0), &host) &&
+        gavel_reply_int(gavel_reply_element(reply, 1), &port) && take_place(host, port, &place))
+        raise(testimony, &place);
+}
+
+static void take_replicas(gavel__testimony *testimony, const gavel_reply *reply)
+{
+    gavel__place_name place;
+    for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
+        const gavel_reply *replica = &reply->elements[i];
+        if (has_flag(text_of(replica, "flags"), GAVEL_STR("promoted")) &&
+            take_place(text_of(replica, "ip"), number_of(replica, "port"), &place))
+            raise(testimony, &place);
+    }
+}
+
+static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply)
+{
+    for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
+        const gavel_reply *other = &reply->elements[i];
+        gavel__place_name place;
+        gavel_bytes id = text_of(other, "runid");
+        if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE || find_id(sentinels, id) != NULL ||
+            !take_place(text_of(other, "ip"), number_of(other, "port"), &place))
+            continue;
+        gavel__sentinel *sentinel = add(sentinels, &place);
+        if (sentinel == NULL)
+            return;
+        memcpy(sentinel->id, id.data, id.size);
+        sentinel->id[id.size] = '\0';
+    }
+}
+
+/* It may be known already: by a name in the URL, and by its address from the others. */
+static void take_id(gavel__sentinels *sentinels, gavel__sentinel *sentinel, gavel_bytes id)
+{
+    if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE)
+        return;
+    sentinel->is_double = find_id(sentinels, id) != NULL;
+    memcpy(sentinel->id, id.data, id.size);
+    sentinel->id[id.size] = '\0';
+}
+
+static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply)
+{
+    gavel_bytes id = {"", 0};
+    switch (sentinel->awaited[sentinel->i_awaited]) {
+    case ASKED_ID:
+        gavel_reply_text(reply, &id);
+        take_id(sentinels, sentinel, id);
+        break;
+    case ASKED_MASTER:
+        take_master(&sentinel->incoming, reply);
+        break;
+    case ASKED_ADDRESS:
+        take_address(&sentinel->incoming, reply);
+        break;
+    case ASKED_REPLICAS:
+        take_replicas(&sentinel->incoming, reply);
+        break;
+    case ASKED_SENTINELS:
+        take_sentinels(sentinels, reply);
+        break;
+    }
+}
+
+/* ---- What follows from it ------------------------------------------------------------------ */
+
+/* How long a primary that was not down stays one, at least. */
+static int64_t window_us(const gavel__sentinels *sentinels)
+{
+    int64_t down_after_us = GAVEL__NEVER;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (sentinel->has_testimony && sentinel->testimony.down_after_us > 0 &&
+            sentinel->testimony.down_after_us < down_after_us)
+            down_after_us = sentinel->testimony.down_after_us;
+    }
+    if (down_after_us == GAVEL__NEVER)
+        down_after_us = default_down_after_us;
+    int64_t half_us = down_after_us / 2;
+    return down_after_us - ping_us > half_us ? down_after_us - ping_us : half_us;
+}
+
+/* Of all Sentinels that anybody knows. */
+static uint32_t majority(const gavel__sentinels *sentinels)
+{
+    uint32_t n_known = 0;
+    for (uint32_t i = 0; i < sentinels->n; i++)
+        n_known += !sentinels->all[i].is_double && sentinels->all[i].id[0] != '\0';
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (sentinel->has_testimony && sentinel->testimony.n_others + 1 > n_known)
+            n_known = sentinel->testimony.n_others + 1;
+    }
+    return n_known / 2 + 1;
+}
+
+/* Whether its last words are of this primary, in this epoch or a later one. */
+static bool names(const gavel__sentinel *sentinel, const gavel__place_name *primary, uint64_t epoch)
+{
+    return !sentinel->is_double && sentinel->has_testimony && sentinel->testimony.epoch >= epoch &&
+           is_same_place(&sentinel->testimony.primary, primary);
+}
+
+/*
+ * When so many said this last, at least: the time of the one among them who was asked first, if
+ * there are no more than needed. INT64_MIN: there are fewer. With `is_up` only those count who do
+ * not take the primary to be down.
+ */
+static int64_t agreed_us(const gavel__sentinels *sentinels, const gavel__place_name *primary,
+    uint64_t epoch, uint32_t n_needed, bool is_up)
+{
+    int64_t times[GAVEL__SENTINELS_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (!names(sentinel, primary, epoch) || (is_up && sentinel->testimony.is_down))
+            continue;
+        uint32_t place = n++; /* the latest first */
+        for (; place > 0 && times[place - 1] < sentinel->testimony.asked_us; place--)
+            times[place] = times[place - 1];
+        times[place] = sentinel->testimony.asked_us;
+    }
+    return n >= n_needed ? times[n_needed - 1] : INT64_MIN;
+}
+
+/* The one who names the highest epoch. NULL: nobody names any. */
+static const gavel__sentinel *find_best(const gavel__sentinels *sentinels)
+{
+    const gavel__sentinel *best = NULL;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (!sentinel->is_double && sentinel->has_testimony &&
+            (best == NULL || sentinel->testimony.epoch > best->testimony.epoch))
+            best = sentinel;
+    }
+    return best;
+}
+
+static void follow(gavel__sentinels *sentinels, const gavel__testimony *testimony)
+{
+    sentinels->epoch = testimony->epoch;
+    if (is_same_place(&sentinels->primary, &testimony->primary))
+        return;
+    sentinels->primary = testimony->primary;
+    sentinels->generation++;
+    sentinels->trusted_until_us = INT64_MIN;
+}
+
+/* Whether what was set up anew is to be followed: nobody knows our epoch any more. */
+static bool is_set_up_anew(
+    const gavel__sentinels *sentinels, const gavel__testimony *best, int64_t now_us)
+{
+    return best->epoch < sentinels->epoch && now_us - sentinels->confirmed_us > forget_us &&
+           agreed_us(sentinels, &best->primary, best->epoch, majority(sentinels), true) !=
+               INT64_MIN;
+}
+
+static void find_primary(gavel__sentinels *sentinels, int64_t now_us)
+{
+    const gavel__sentinel *sentinel = find_best(sentinels);
+    if (sentinel == NULL)
+        return;
+    const gavel__testimony *best = &sentinel->testimony;
+    if (best->epoch >= sentinels->epoch && sentinels->generation > 0)
+        sentinels->confirmed_us = best->asked_us;
+    if (sentinels->generation == 0) {
+        /* Nothing is known that a Sentinel could be behind of. */
+        if (agreed_us(sentinels, &best->primary, best->epoch, majority(sentinels), false) ==
+                INT64_MIN &&
+            !sentinels->may_go_without)
+            return;
+        follow(sentinels, best);
+        sentinels->confirmed_us = now_us;
+    } else if (best->epoch > sentinels->epoch) {
+        follow(sentinels, best);
+        sentinels->raised_us = best->asked_us;
+    } else if (is_set_up_anew(sentinels, best, now_us)) {
+        follow(sentinels, best);
+        sentinels->raised_us = GAVEL__NEVER;
+        sentinels->confirmed_us = now_us;
+    }
+}
+
+/* Sentinels that have said anything lately. */
+static uint32_t count_answers(const gavel__sentinels *sentinels, int64_t now_us)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        n += !sentinel->is_double && sentinel->has_testimony &&
+             now_us - sentinel->testimony.asked_us <= window_us(sentinels);
+    }
+    return n;
+}
+
+/* Since when it is believed. */
+static int64_t believed_us(const gavel__sentinels *sentinels, int64_t now_us)
+{
+    int64_t agreed =
+        agreed_us(sentinels, &sentinels->primary, sentinels->epoch, majority(sentinels), true);
+    if (sentinels->raised_us != GAVEL__NEVER && now_us - sentinels->raised_us <= raise_us) {
+        int64_t one = agreed_us(sentinels, &sentinels->primary, sentinels->epoch, 1, true);
+        agreed = one > agreed ? one : agreed;
+    }
+    if (sentinels->may_go_without && count_answers(sentinels, now_us) < majority(sentinels))
+        agreed = now_us;
+    return agreed;
+}
+
+static void find_trust(gavel__sentinels *sentinels, int64_t now_us)
+{
+    if (sentinels->generation == 0)
+        return;
+    int64_t since_us = believed_us(sentinels, now_us);
+    if (since_us != INT64_MIN)
+        sentinels->trusted_until_us = since_us + window_us(sentinels);
+}
+
+/* Whether all is well: then they are asked now and then only. */
+static bool is_calm(const gavel__sentinels *sentinels, int64_t now_us)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (sentinel->has_testimony && !sentinel->is_double && sentinel->testimony.is_down)
+            return false;
+    }
+    return sentinels->trusted_until_us > now_us;
+}
+
+static int64_t pause_us(const gavel__sentinels *sentinels, int64_t now_us)
+{
+    if (!is_calm(sentinels, now_us))
+        return urgent_pause_us;
+    int64_t quarter_us = window_us(sentinels) / 2;
+    return quarter_us < calm_pause_us ? quarter_us : calm_pause_us;
+}
+
+static void explain_answer(gavel__sentinel *sentinel, const gavel_reply *reply)
+{
+    char words[96] = "it does not say where the primary is";
+    if (reply->type == GAVEL_REPLY_ERROR)
+        gavel__printable(reply->text, words, sizeof(words));
+    if (sentinel->incoming.primary.host[0] == '\0' && sentinel->trouble[0] == '\0')
+        gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", words);
+}
+
+static void conclude(gavel__sentinels *sentinels, gavel__sentinel *sentinel, int64_t now_us)
+{
+    sentinel->n_awaited = 0;
+    sentinel->has_testimony = sentinel->incoming.primary.host[0] != '\0';
+    sentinel->testimony = sentinel->incoming;
+    if (sentinel->has_testimony)
+        sentinel->trouble[0] = '\0';
+    find_primary(sentinels, now_us);
+    find_trust(sentinels, now_us);
+    sentinel->ask_us = sentinel->incoming.asked_us + pause_us(sentinels, now_us);
+}
+
+void gavel__sentinels_on_reply(
+    gavel__sentinels *sentinels, uint32_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__sentinel *sentinel = &sentinels->all[i];
+    assert(sentinel->i_awaited < sentinel->n_awaited);
+    bool is_master = sentinel->awaited[sentinel->i_awaited] == ASKED_MASTER;
+    take(sentinels, sentinel, reply);
+    if (is_master) {
+        sentinel->trouble[0] = '\0';
+        explain_answer(sentinel, reply);
+    }
+    if (++sentinel->i_awaited == sentinel->n_awaited)
+        conclude(sentinels, sentinel, now_us);
+}
+
+void gavel__sentinels_on_loss(
+    gavel__sentinels *sentinels, uint32_t i, const char *message, int64_t now_us)
+{
+    gavel__sentinel *sentinel = &sentinels->all[i];
+    sentinel->n_awaited = 0;
+    sentinel->ask_us = now_us + pause_us(sentinels, now_us);
+    gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", message);
+}
+
+void gavel__sentinels_urge(gavel__sentinels *sentinels, int64_t now_us)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        gavel__sentinel *sentinel = &sentinels->all[i];
+        int64_t soon_us = sentinel->incoming.asked_us + least_pause_us;
+        if (soon_us < now_us || sentinel->incoming.asked_us == 0)
+            soon_us = now_us;
+        if (soon_us < sentinel->ask_us)
+            sentinel->ask_us = soon_us;
+    }
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us)
+{
+    if (sentinels->may_go_without && sentinels->trusted_until_us <= now_us)
+        find_trust(sentinels, now_us);
+}
+
+int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels)
+{
+    int64_t due_us = GAVEL__NEVER;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (!sentinel->is_double && sentinel->n_awaited == 0 && sentinel->ask_us < due_us)
+            due_us = sentinel->ask_us;
+    }
+    if (sentinels->may_go_without && sentinels->generation > 0 &&
+        sentinels->trusted_until_us < due_us)
+        due_us = sentinels->trusted_until_us;
+    return due_us;
+}
+
+/* ---- For people ---------------------------------------------------------------------------- */
+
+static const char *find_trouble(const gavel__sentinels *sentinels)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        if (sentinels->all[i].trouble[0] != '\0')
+            return sentinels->all[i].trouble;
+    }
+    return "they have not answered yet";
+}
+
+void gavel__sentinels_explain(
+    const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE])
+{
+    uint32_t n_needed = majority(sentinels);
+    uint32_t n = count_answers(sentinels, now_us);
+    if (n == 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "no Sentinel tells where the primary is: %s",
+            find_trouble(sentinels));
+    else if (n < n_needed)
+        gavel__format(message, GAVEL_MESSAGE_SIZE,
+            "%u Sentinels answer, and %u are needed to believe a primary: %s", (unsigned)n,
+            (unsigned)n_needed, find_trouble(sentinels));
+    else if (sentinels->generation == 0)
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "the Sentinels name different primaries");
+    else
+        gavel__format(message, GAVEL_MESSAGE_SIZE,
+            "the Sentinels take the primary %s:%d to be down, or to be replaced",
+            sentinels->primary.host, sentinels->primary.port);
+}

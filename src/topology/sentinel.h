@@ -1,0 +1,130 @@
+/*
+ * Sentinels: what those of a service have told, and where its primary is by that. Pure: replies,
+ * losses and time come in; commands, the primary, and until when it may be believed go out.
+ *
+ *     NONE --a majority names one--> FOUND --a higher epoch names another--> FOUND, a new
+ * generation
+ *
+ * Two questions are kept apart:
+ *
+ *   Where is the primary? Where the highest config-epoch says. A failover takes a new epoch, so the
+ *   one who names the highest knows best, and whoever names a lower one is behind. An epoch lower
+ *   than ours is never followed; but if for a long time nobody knows ours any more, and a majority
+ *   names another, the Sentinels were set up anew.
+ *
+ *   May it be believed? A primary that was replaced does not know, and goes on for ten seconds. A
+ *   failover begins after so long a silence of the primary (down-after) that Sentinels take it to
+ * be down, and takes the votes of a majority. So while a majority says that it is the primary and
+ * not down, it stays so for a while: until `trusted_until_us`. (A failover by hand keeps no such
+ * time. It is told by all Sentinels within a second or two, and what was committed in between is
+ * lost; the client tells.)
+ *
+ * Sentinels are found by seeds, and by one another: each names the others.
+ */
+#ifndef GAVEL__SENTINEL_H
+#define GAVEL__SENTINEL_H
+
+#include "base/buffer.h"
+
+#include <gavel/outcome.h>
+#include <gavel/reply.h>
+
+/* What a name in the DNS can be, or a number, with its NUL. */
+#define GAVEL__SENTINEL_HOST_SIZE 256
+
+/* So many are asked. */
+#define GAVEL__SENTINELS_MAX 32
+
+/* As SENTINEL MYID answers. */
+#define GAVEL__SENTINEL_ID_SIZE 48
+
+typedef struct gavel__place_name {
+    char host[GAVEL__SENTINEL_HOST_SIZE]; /* "": none */
+    int port;
+} gavel__place_name;
+
+/* What a Sentinel has said of the service. */
+typedef struct gavel__testimony {
+    int64_t asked_us; /* when it was asked; it was true then or later */
+    gavel__place_name primary;
+    /* Twice the config-epoch; one more where it is about to be raised: the failover is under way,
+     * and this one leads it. */
+    uint64_t epoch;
+    bool is_down; /* it takes the primary to be down, or fails over */
+    bool is_failing_over;
+    uint32_t n_others; /* Sentinels that it knows beside itself */
+    int64_t down_after_us;
+} gavel__testimony;
+
+typedef struct gavel__sentinel {
+    gavel__place_name place;
+    char id[GAVEL__SENTINEL_ID_SIZE]; /* "": not known yet */
+    bool is_double;                   /* the same as one before it, under another name: not asked */
+    bool has_testimony;
+    gavel__testimony testimony;       /* the last one */
+    gavel__testimony incoming;        /* of the question under way */
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why it has none, "" */
+    uint8_t awaited[8];               /* what its replies to come are of, in order */
+    uint32_t n_awaited;
+    uint32_t i_awaited;
+    int64_t ask_us;  /* not before */
+    int64_t list_us; /* when to ask for the others */
+} gavel__sentinel;
+
+typedef struct gavel__sentinels {
+    const gavel_allocator *allocator; /* borrowed */
+    const char *service;              /* borrowed */
+    bool is_eager;
+    bool may_go_without; /* if no majority can be had, the last primary is believed */
+    gavel__sentinel *all;
+    uint32_t n;
+    gavel__place_name primary; /* "": NONE */
+    uint64_t epoch;            /* as of a testimony */
+    uint64_t generation;       /* 0: NONE; one more with each primary */
+    int64_t raised_us;    /* when it was followed by a higher epoch; GAVEL__NEVER: it was not */
+    int64_t confirmed_us; /* when somebody last knew our epoch, or a higher one */
+    int64_t trusted_until_us;
+} gavel__sentinels;
+
+void gavel__sentinels_init(
+    gavel__sentinels *sentinels, const gavel_allocator *allocator, const char *service);
+void gavel__sentinels_finish(gavel__sentinels *sentinels);
+
+/* One of the URL's. False: no memory, or too many. */
+bool gavel__sentinels_add(gavel__sentinels *sentinels, const char *host, int port);
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+/* Whether the i-th is to be asked now, if there is a link to it. */
+bool gavel__sentinels_wants(const gavel__sentinels *sentinels, uint32_t i, int64_t now_us);
+
+/* Appends the questions; returns how many replies are to come. */
+size_t gavel__sentinels_ask(
+    gavel__sentinels *sentinels, uint32_t i, gavel__buffer *out, int64_t now_us);
+
+/* The next reply. With the last one `primary` and `trusted_until_us` may be others, and there may
+ * be more Sentinels. */
+void gavel__sentinels_on_reply(
+    gavel__sentinels *sentinels, uint32_t i, const gavel_reply *reply, int64_t now_us);
+
+/* The link was lost, or could not be had. */
+void gavel__sentinels_on_loss(
+    gavel__sentinels *sentinels, uint32_t i, const char *message, int64_t now_us);
+
+/* Something has changed, or speaks against the primary (a link to it was lost, it says that it is
+ * none): all are asked at once. */
+void gavel__sentinels_urge(gavel__sentinels *sentinels, int64_t now_us);
+
+/* May change `trusted_until_us`. */
+void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us);
+
+/* When one wants to be asked, or there is something to be decided; GAVEL__NEVER. */
+int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels);
+
+/* ---- The answers --------------------------------------------------------------------------- */
+
+/* Why there is no primary, or none that may be believed; for people. */
+void gavel__sentinels_explain(
+    const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE]);
+
+#endif

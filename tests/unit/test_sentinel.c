@@ -1,0 +1,370 @@
+/*
+ * Sentinels: which primary is followed, and until when it is believed.
+ */
+#include "topology/sentinel.h"
+
+#include "base/heap.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define MS INT64_C(1000)
+#define DOWN_AFTER_MS 1000
+#define N 3
+
+/* What a Sentinel is made to say. */
+typedef struct words {
+    int port; /* of the primary; 0: it does not know the service */
+    int epoch;
+    const char *flags;
+    int leads_to; /* its own address differs: it leads a failover; 0: no */
+    int promoted; /* of the replica with that flag; 0: none */
+} words;
+
+static gavel__sentinels sentinels;
+static gavel__buffer out;
+static int64_t now;
+
+static void set_up(void)
+{
+    now = 1000 * MS;
+    gavel__buffer_init(&out, &gavel__system_allocator);
+    gavel__sentinels_init(&sentinels, &gavel__system_allocator, "m");
+    for (int i = 0; i < N; i++)
+        cr_assert(gavel__sentinels_add(&sentinels, "s", i + 1));
+}
+
+static void tear_down(void)
+{
+    gavel__sentinels_finish(&sentinels);
+    gavel__buffer_finish(&out);
+}
+
+TestSuite(sentinel, .init = set_up, .fini = tear_down);
+
+/* ---- Replies ------------------------------------------------------------------------------- */
+
+static gavel_reply string(const char *text)
+{
+    return (gavel_reply){.type = GAVEL_REPLY_STRING, .text = gavel_str(text)};
+}
+
+static gavel_reply array(const gavel_reply *elements, size_t n)
+{
+    return (gavel_reply){.type = GAVEL_REPLY_ARRAY, .elements = elements, .n_elements = n};
+}
+
+static void hand(uint32_t i, gavel_reply reply)
+{
+    gavel__sentinels_on_reply(&sentinels, i, &reply, now);
+}
+
+static void hand_id(uint32_t i)
+{
+    char id[41];
+    snprintf(id, sizeof(id), "%040d", (int)i);
+    hand(i, string(id));
+}
+
+static void hand_master(uint32_t i, const words *said)
+{
+    char port[16];
+    char epoch[16];
+    char down_after[16];
+    snprintf(port, sizeof(port), "%d", said->port);
+    snprintf(epoch, sizeof(epoch), "%d", said->epoch);
+    snprintf(down_after, sizeof(down_after), "%d", DOWN_AFTER_MS);
+    const gavel_reply fields[] = {string("ip"), string("h"), string("port"), string(port),
+        string("flags"), string(said->flags != NULL ? said->flags : "master"),
+        string("config-epoch"), string(epoch), string("num-other-sentinels"), string("2"),
+        string("down-after-milliseconds"), string(down_after)};
+    hand(i, array(fields, sizeof(fields) / sizeof(fields[0])));
+}
+
+static void hand_address(uint32_t i, int to_port)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", to_port);
+    const gavel_reply place[] = {string("h"), string(port)};
+    hand(i, array(place, 2));
+}
+
+static void hand_replicas(uint32_t i, int promoted)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", promoted);
+    const gavel_reply fields[] = {string("ip"), string("h"), string("port"), string(port),
+        string("flags"), string(promoted != 0 ? "slave,promoted" : "slave")};
+    const gavel_reply replica = array(fields, 6);
+    hand(i, array(&replica, 1));
+}
+
+static void hand_others(uint32_t i)
+{
+    hand(i, array(NULL, 0));
+}
+
+/* Asks the i-th, and answers like this, at once. */
+static void answer(uint32_t i, words said)
+{
+    sentinels.all[i].ask_us = now;
+    size_t n = gavel__sentinels_ask(&sentinels, i, &out, now);
+    gavel__buffer_clear(&out);
+    gavel_reply nobody = {
+        .type = GAVEL_REPLY_ERROR, .text = GAVEL_STR("ERR No such master with that name")};
+    bool is_first = n >= 4;
+    if (is_first)
+        hand_id(i);
+    if (said.port != 0) {
+        hand_master(i, &said);
+        hand_address(i, said.leads_to != 0 ? said.leads_to : said.port);
+    } else {
+        hand(i, nobody);
+        hand(i, (gavel_reply){.type = GAVEL_REPLY_NIL});
+    }
+    if (sentinels.all[i].n_awaited > 0 && (n == 3 || n == 5))
+        hand_replicas(i, said.promoted);
+    if (is_first)
+        hand_others(i);
+    cr_assert_eq(sentinels.all[i].n_awaited, 0);
+}
+
+static void all_answer(words said)
+{
+    for (uint32_t i = 0; i < N; i++)
+        answer(i, said);
+}
+
+static bool is_trusted(void)
+{
+    return sentinels.trusted_until_us > now;
+}
+
+/* ---- Which one ----------------------------------------------------------------------------- */
+
+Test(sentinel, a_majority_names_the_first_one)
+{
+    answer(0, (words){.port = 7});
+    cr_expect_eq(sentinels.generation, 0);
+    answer(1, (words){.port = 7});
+    cr_expect_eq(sentinels.generation, 1);
+    cr_expect_eq(sentinels.primary.port, 7);
+    cr_expect_str_eq(sentinels.primary.host, "h");
+    cr_expect(is_trusted());
+}
+
+Test(sentinel, a_higher_epoch_is_followed_from_whoever_knows_it)
+{
+    all_answer((words){.port = 7, .epoch = 3});
+    answer(1, (words){.port = 8, .epoch = 4});
+    cr_expect_eq(sentinels.primary.port, 8);
+    cr_expect_eq(sentinels.generation, 2);
+    cr_expect(is_trusted(), "the others hear of it later");
+}
+
+Test(sentinel, one_that_is_behind_leads_nobody_back)
+{
+    all_answer((words){.port = 7, .epoch = 3});
+    answer(1, (words){.port = 8, .epoch = 4});
+    answer(0, (words){.port = 7, .epoch = 3});
+    answer(2, (words){.port = 7, .epoch = 3});
+    cr_expect_eq(sentinels.primary.port, 8);
+    cr_expect_eq(sentinels.generation, 2);
+}
+
+Test(sentinel, one_that_is_behind_is_no_part_of_the_majority)
+{
+    answer(0, (words){.port = 7, .epoch = 3});
+    answer(1, (words){.port = 8, .epoch = 4});
+    cr_expect_eq(sentinels.generation, 0);
+    answer(2, (words){.port = 8, .epoch = 4});
+    cr_expect_eq(sentinels.primary.port, 8);
+}
+
+Test(sentinel, the_leader_of_a_failover_knows_before_its_epoch_rises)
+{
+    all_answer((words){.port = 7, .epoch = 3});
+    answer(2,
+        (words){
+            .port = 7, .epoch = 3, .flags = "master,o_down,failover_in_progress", .leads_to = 9});
+    cr_expect_eq(sentinels.primary.port, 9);
+    all_answer((words){.port = 9, .epoch = 4});
+    cr_expect_eq(sentinels.generation, 2, "it is the same one");
+    cr_expect_eq(sentinels.epoch, 8);
+}
+
+Test(sentinel, who_is_eager_takes_the_promoted_replica)
+{
+    const words leader = {
+        .port = 7, .epoch = 3, .flags = "master,failover_in_progress", .promoted = 9};
+    all_answer((words){.port = 7, .epoch = 3});
+    answer(0, leader);
+    cr_expect_eq(sentinels.primary.port, 7, "it was not asked for its replicas");
+    sentinels.is_eager = true;
+    answer(0, leader);
+    cr_expect_eq(sentinels.primary.port, 9);
+    cr_expect(is_trusted());
+}
+
+Test(sentinel, what_was_set_up_anew_is_followed_when_nobody_knows_our_epoch)
+{
+    all_answer((words){.port = 7, .epoch = 3});
+    now += 29000 * MS;
+    all_answer((words){.port = 8, .epoch = 0});
+    cr_expect_eq(sentinels.primary.port, 7);
+    now += 2000 * MS;
+    answer(0, (words){.port = 8, .epoch = 0});
+    cr_expect_eq(sentinels.primary.port, 8);
+    all_answer((words){.port = 8, .epoch = 0});
+    cr_expect(is_trusted());
+}
+
+/* ---- Until when ---------------------------------------------------------------------------- */
+
+Test(sentinel, it_is_believed_for_a_part_of_down_after)
+{
+    all_answer((words){.port = 7});
+    now += DOWN_AFTER_MS / 2 * MS - 1;
+    cr_expect(is_trusted());
+    now++;
+    cr_expect_not(is_trusted());
+    answer(0, (words){.port = 7});
+    cr_expect_not(is_trusted(), "one is no majority");
+    answer(2, (words){.port = 7});
+    cr_expect(is_trusted());
+}
+
+Test(sentinel, it_counts_when_they_were_asked_not_when_they_answered)
+{
+    all_answer((words){.port = 7});
+    int64_t until_us = sentinels.trusted_until_us;
+    for (uint32_t i = 0; i < 2; i++) {
+        sentinels.all[i].ask_us = now;
+        cr_assert_eq(gavel__sentinels_ask(&sentinels, i, &out, now), 2);
+    }
+    now += 400 * MS;
+    for (uint32_t i = 0; i < 2; i++) {
+        hand_master(i, &(words){.port = 7});
+        hand_address(i, 7);
+    }
+    cr_expect_eq(sentinels.trusted_until_us, until_us);
+}
+
+Test(sentinel, who_takes_it_to_be_down_does_not_vouch_for_it)
+{
+    all_answer((words){.port = 7});
+    now += 600 * MS;
+    answer(0, (words){.port = 7, .flags = "master,s_down"});
+    answer(1, (words){.port = 7});
+    cr_expect_not(is_trusted());
+    answer(2, (words){.port = 7});
+    cr_expect(is_trusted());
+}
+
+Test(sentinel, the_one_who_knows_the_new_epoch_vouches_alone_for_ten_seconds)
+{
+    all_answer((words){.port = 7, .epoch = 3});
+    answer(1, (words){.port = 8, .epoch = 4});
+    now += 9000 * MS;
+    answer(1, (words){.port = 8, .epoch = 4});
+    cr_expect(is_trusted());
+    now += 1500 * MS;
+    answer(1, (words){.port = 8, .epoch = 4});
+    cr_expect_not(is_trusted());
+}
+
+Test(sentinel, without_a_majority_only_who_wants_so_goes_on)
+{
+    all_answer((words){.port = 7});
+    now += 2000 * MS;
+    gavel__sentinels_advance(&sentinels, now);
+    cr_expect_not(is_trusted());
+    sentinels.may_go_without = true;
+    cr_expect_leq(gavel__sentinels_due_us(&sentinels), now);
+    gavel__sentinels_advance(&sentinels, now);
+    cr_expect(is_trusted());
+    answer(0, (words){.port = 8, .epoch = 1});
+    cr_expect_eq(sentinels.primary.port, 8, "but whoever knows better is followed");
+}
+
+/* ---- Whom to ask --------------------------------------------------------------------------- */
+
+Test(sentinel, they_are_asked_seldom_while_all_is_well_and_often_while_it_is_not)
+{
+    all_answer((words){.port = 7});
+    all_answer((words){.port = 7});
+    cr_expect_eq(gavel__sentinels_due_us(&sentinels), now + DOWN_AFTER_MS / 4 * MS);
+    all_answer((words){.port = 7, .flags = "master,s_down"});
+    cr_expect_eq(sentinels.all[2].ask_us, now + 50 * MS);
+}
+
+Test(sentinel, whoever_is_urged_asks_at_once_but_not_all_the_time)
+{
+    all_answer((words){.port = 7});
+    now += 3 * MS;
+    gavel__sentinels_urge(&sentinels, now);
+    cr_expect_eq(gavel__sentinels_due_us(&sentinels), now + 7 * MS);
+    now += 20 * MS;
+    gavel__sentinels_urge(&sentinels, now);
+    cr_expect_leq(gavel__sentinels_due_us(&sentinels), now);
+}
+
+Test(sentinel, they_name_one_another)
+{
+    sentinels.all[0].ask_us = now;
+    cr_assert_eq(gavel__sentinels_ask(&sentinels, 0, &out, now), 4);
+    hand_id(0);
+    hand_master(0, &(words){.port = 7});
+    hand_address(0, 7);
+    const gavel_reply fields[] = {
+        string("ip"), string("x"), string("port"), string("9"), string("runid"), string("abc")};
+    const gavel_reply other = array(fields, 6);
+    const gavel_reply both[] = {other, other};
+    hand(0, array(both, 2));
+    cr_assert_eq(sentinels.n, N + 1);
+    cr_expect_str_eq(sentinels.all[N].place.host, "x");
+    cr_expect(gavel__sentinels_wants(&sentinels, N, now));
+}
+
+Test(sentinel, one_that_is_known_by_two_names_counts_once)
+{
+    answer(0, (words){.port = 7});
+    sentinels.all[1].ask_us = now;
+    gavel__sentinels_ask(&sentinels, 1, &out, now);
+    hand(1, string(sentinels.all[0].id));
+    hand_master(1, &(words){.port = 7});
+    hand_address(1, 7);
+    hand_others(1);
+    cr_expect(sentinels.all[1].is_double);
+    cr_expect_eq(sentinels.generation, 0);
+    cr_expect_not(gavel__sentinels_wants(&sentinels, 1, now + 10000 * MS));
+    answer(2, (words){.port = 7});
+    cr_expect_eq(sentinels.generation, 1);
+}
+
+/* ---- For people ---------------------------------------------------------------------------- */
+
+static const char *explanation(void)
+{
+    static char message[GAVEL_MESSAGE_SIZE];
+    gavel__sentinels_explain(&sentinels, now, message);
+    return message;
+}
+
+Test(sentinel, it_is_told_why_there_is_no_primary)
+{
+    gavel__sentinels_on_loss(&sentinels, 0, "s:1: Connection refused", now);
+    cr_expect_not_null(strstr(explanation(), "Connection refused"));
+    for (uint32_t i = 0; i < N; i++)
+        answer(i, (words){.port = 0});
+    cr_expect_not_null(strstr(explanation(), "No such master"), "%s", explanation());
+    answer(0, (words){.port = 7});
+    cr_expect_not_null(
+        strstr(explanation(), "1 Sentinels answer, and 2 are needed"), "%s", explanation());
+    answer(1, (words){.port = 8});
+    cr_expect_not_null(strstr(explanation(), "different primaries"), "%s", explanation());
+    all_answer((words){.port = 7, .flags = "master,s_down"});
+    cr_expect_not_null(strstr(explanation(), "h:7"), "%s", explanation());
+}
