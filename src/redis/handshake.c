@@ -92,12 +92,15 @@ static void write_marker(
 void gavel__handshake_write(gavel__handshake *handshake, const gavel__link_config *config,
     gavel_bytes marker, gavel__buffer *out)
 {
-    *handshake =
-        (gavel__handshake){.login = handshake->login, .has_no_hello = handshake->has_no_hello};
+    *handshake = (gavel__handshake){.login = handshake->login,
+        .has_no_hello = handshake->has_no_hello,
+        .is_for_sentinel = config->is_for_sentinel};
     if (handshake->has_no_hello)
         write_without_hello(handshake, config, out);
     else
         write_hello(handshake, config, out);
+    if (config->is_for_sentinel)
+        return;
     if (config->address->database != 0)
         write_select(handshake, config->address->database, out);
     write_command(handshake, GAVEL__HANDSHAKE_MULTI, out, 1);
@@ -328,30 +331,37 @@ typedef struct self_portrait {
     gavel_bytes role;
 } self_portrait;
 
-static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss)
+static bool check_server(
+    const gavel__handshake *handshake, const self_portrait *server, gavel__link_loss *ret_loss)
 {
     gavel_bytes mode = server->mode;
     gavel_bytes role = server->role;
+    if (handshake->is_for_sentinel)
+        return gavel__bytes_equal(mode, GAVEL_STR("sentinel")) ||
+               refuse(ret_loss, false, "this is no Sentinel");
     if (!check_version(server->version, ret_loss))
         return false;
     if (gavel__bytes_equal(mode, GAVEL_STR("cluster")))
         return refuse(ret_loss, true, "this is Redis Cluster, which gavel does not support yet");
     if (gavel__bytes_equal(mode, GAVEL_STR("sentinel")))
-        return refuse(ret_loss, true, "this is a Sentinel, which keeps no data");
+        return refuse(ret_loss, true,
+            "this is a Sentinel, which keeps no data: "
+            "redis+sentinel://host,host/NAME goes to its primary");
     if (gavel__bytes_equal(role, GAVEL_STR("replica")) ||
         gavel__bytes_equal(role, GAVEL_STR("slave")))
         return refuse(ret_loss, false, "this is a replica, which takes no writes");
     return true;
 }
 
-static bool check_hello(const gavel_reply *reply, gavel__link_loss *ret_loss)
+static bool check_hello(
+    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_ARRAY)
         return refuse(ret_loss, false, "the reply to HELLO is not an array");
     self_portrait server = {.version = find_field(reply, GAVEL_STR("version")),
         .mode = find_field(reply, GAVEL_STR("mode")),
         .role = find_field(reply, GAVEL_STR("role"))};
-    return check_server(&server, ret_loss);
+    return check_server(handshake, &server, ret_loss);
 }
 
 /* The text of INFO's line that begins so; none where there is no such line. */
@@ -369,14 +379,15 @@ static gavel_bytes find_line(gavel_bytes info, gavel_bytes name)
     return (gavel_bytes){"", 0};
 }
 
-static bool check_info(const gavel_reply *reply, gavel__link_loss *ret_loss)
+static bool check_info(
+    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_STRING)
         return refuse(ret_loss, false, "the reply to INFO is not a text");
     self_portrait server = {.version = find_line(reply->text, GAVEL_STR("redis_version:")),
         .mode = find_line(reply->text, GAVEL_STR("redis_mode:")),
         .role = find_line(reply->text, GAVEL_STR("role:"))};
-    return check_server(&server, ret_loss);
+    return check_server(handshake, &server, ret_loss);
 }
 
 static bool check_exec(
@@ -420,14 +431,14 @@ static bool check(
         return refuse_error(handshake, step, reply->text, ret_loss);
     switch (step) {
     case GAVEL__HANDSHAKE_HELLO:
-        return check_hello(reply, ret_loss);
+        return check_hello(handshake, reply, ret_loss);
     case GAVEL__HANDSHAKE_AUTH:
         return is_status(reply, GAVEL_STR("OK")) ||
                refuse(ret_loss, false, "the reply to AUTH is not OK");
     case GAVEL__HANDSHAKE_SETNAME:
         return true;
     case GAVEL__HANDSHAKE_INFO:
-        return check_info(reply, ret_loss);
+        return check_info(handshake, reply, ret_loss);
     case GAVEL__HANDSHAKE_SELECT:
         return is_status(reply, GAVEL_STR("OK")) ||
                refuse(ret_loss, false, "the reply to SELECT is not OK");

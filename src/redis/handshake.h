@@ -11,8 +11,9 @@
  *     [AUTH [user] password] [CLIENT SETNAME name] INFO
  *     ... the same
  *
- * The last line proves that this login may run transactions: where MULTI is refused, the writes
- * that follow it would run one by one, unguarded. It also plants the marker.
+ * A Sentinel is told the first line only. The last one proves that this login may run transactions:
+ * where MULTI is refused, the writes that follow it would run one by one, unguarded. It also plants
+ * the marker.
  */
 #ifndef GAVEL__HANDSHAKE_H
 #define GAVEL__HANDSHAKE_H
@@ -42,6 +43,7 @@ typedef struct gavel__handshake {
     gavel__handshake_login login; /* borrowed */
     gavel__handshake_step steps[GAVEL__HANDSHAKE_EXEC + 1];
     bool has_no_hello; /* to be written without it */
+    bool is_for_sentinel;
     size_t n_steps;
     size_t i_step;
     size_t n_writes;       /* in the transaction */

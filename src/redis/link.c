@@ -112,19 +112,32 @@ void gavel__link_disconnect(gavel__link *link)
     link->n_waited = GAVEL__TRANSPORT_WOULD_BLOCK;
 }
 
+/* Where the link was, if the label does not say so; else "". */
+static void print_place(const gavel__link *link, char *place, size_t size)
+{
+    char number[GAVEL__ENDPOINT_TEXT_SIZE];
+    const gavel__address *address = link->config.address;
+    gavel__endpoint_print(&link->endpoint, number);
+    if (address->kind == GAVEL__ADDRESS_SENTINEL)
+        gavel__format(place, size, "%s:%d", number, address->port);
+    else if (address->host == NULL || strcmp(number, address->host) == 0)
+        gavel__format(place, size, "%s", "");
+    else
+        gavel__format(place, size, "%s", number);
+}
+
 /* Puts the server's name in front of a loss's message, and which of its addresses it was. */
 static void name_server(const gavel__link *link, gavel__link_loss *loss)
 {
     char reason[GAVEL_MESSAGE_SIZE];
-    char number[GAVEL__ENDPOINT_TEXT_SIZE];
+    char place[GAVEL__ENDPOINT_TEXT_SIZE + 8];
     const gavel__address *address = link->config.address;
     const char *dots = strlen(address->label) > LABEL_SHOWN_MAX ? "..." : "";
     strcpy(reason, loss->message);
-    gavel__endpoint_print(&link->endpoint, number);
-    bool has_number = number[0] != '\0' && strcmp(number, address->host) != 0;
+    print_place(link, place, sizeof(place));
+    bool has_place = place[0] != '\0';
     gavel__format(loss->message, sizeof(loss->message), "%.*s%s%s%s%s: %s", LABEL_SHOWN_MAX,
-        address->label, dots, has_number ? " (" : "", has_number ? number : "",
-        has_number ? ")" : "", reason);
+        address->label, dots, has_place ? " (" : "", place, has_place ? ")" : "", reason);
 }
 
 /* The end of a connection that the owner did not ask for. `loss` does not name the server yet. */

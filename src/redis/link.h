@@ -65,6 +65,7 @@ typedef struct gavel__link_config {
     int64_t command_timeout_us;
     int64_t marker_ttl_us; /* 0: no marker */
     size_t max_reply_bytes;
+    bool is_for_sentinel; /* which keeps no data, and no other server will do */
 } gavel__link_config;
 
 typedef struct gavel__link_counters {

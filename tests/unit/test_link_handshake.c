@@ -61,6 +61,28 @@ Test(link_handshake, a_login_of_half)
     it.link = NULL;
 }
 
+Test(link_handshake, a_sentinel_is_only_greeted)
+{
+    it.config.is_for_sentinel = true;
+    it.address.database = 3;
+    cr_assert(create());
+    connect_link(GAVEL_STR("m"));
+    expect_sent("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n");
+    say(HELLO_REPLY("$5\r\n6.0.0\r\n", "$8\r\nsentinel\r\n", "$-1\r\n"));
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ");
+}
+
+Test(link_handshake, what_is_no_sentinel_is_not_asked)
+{
+    it.config.is_for_sentinel = true;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO);
+    be_readable();
+    cr_expect(has(seen.loss.message, "this is no Sentinel"), "%s", seen.loss.message);
+}
+
 /* Both halves of a marker are needed: its key and a time to live. */
 Test(link_handshake, no_marker_without_time_to_live)
 {
@@ -121,7 +143,9 @@ static const refusal refusals[] = {
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$7\r\ncluster\r\n", "$6\r\nmaster\r\n"), true,
         "this is Redis Cluster, which gavel does not support yet", ""},
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$8\r\nsentinel\r\n", "$-1\r\n"), true,
-        "this is a Sentinel, which keeps no data", ""},
+        "this is a Sentinel, which keeps no data: redis+sentinel://host,host/NAME goes to its "
+        "primary",
+        ""},
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$10\r\nstandalone\r\n", "$7\r\nreplica\r\n"), false,
         "this is a replica, which takes no writes", ""},
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$10\r\nstandalone\r\n", "$5\r\nslave\r\n"), false,
