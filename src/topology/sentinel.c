@@ -20,21 +20,18 @@ static const int64_t least_pause_us = 10000;
 /* How often it is asked for the others. */
 static const int64_t list_pause_us = 600000000;
 
-/* What Sentinels' pings are apart: a silence may have begun so long before it is noticed. */
-static const int64_t ping_us = 1000000;
-
 /* For so long one who knows the higher epoch is believed alone: the others hear of it within two
  * seconds. */
 static const int64_t raise_us = 10000000;
 
-/* If nobody has known our epoch for so long, it is no more. */
-static const int64_t forget_us = 30000000;
+/* If nobody has named our primary for so long, it is none any more. */
+static const int64_t forget_us = 10000000;
 
 /* Where no Sentinel has told its down-after. */
 static const int64_t default_down_after_us = 30000000;
 
 /* What is asked, in this order. */
-enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_REPLICAS, ASKED_SENTINELS };
+enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_SENTINELS };
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -133,10 +130,6 @@ size_t gavel__sentinels_ask(
     expect(sentinel, ASKED_MASTER);
     ask(out, GAVEL_STR("GET-MASTER-ADDR-BY-NAME"), sentinels->service);
     expect(sentinel, ASKED_ADDRESS);
-    if (sentinels->is_eager && sentinel->testimony.is_failing_over) {
-        ask(out, GAVEL_STR("REPLICAS"), sentinels->service);
-        expect(sentinel, ASKED_REPLICAS);
-    }
     if (sentinel->list_us <= now_us) {
         sentinel->list_us = now_us + list_pause_us;
         ask(out, GAVEL_STR("SENTINELS"), sentinels->service);
@@ -195,47 +188,30 @@ static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
     gavel_bytes flags = text_of(reply, "flags");
     int64_t epoch = number_of(reply, "config-epoch");
     int64_t n_others = number_of(reply, "num-other-sentinels");
-    if (!take_place(text_of(reply, "ip"), number_of(reply, "port"), &testimony->primary))
-        return;
-    testimony->epoch = epoch > 0 ? 2 * (uint64_t)epoch : 0;
+    testimony->epoch = epoch > 0 ? (uint64_t)epoch : 0;
     testimony->n_others = n_others > 0 && n_others < UINT32_MAX ? (uint32_t)n_others : 0;
     testimony->down_after_us = number_of(reply, "down-after-milliseconds") * 1000;
     testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
-    testimony->is_down = testimony->is_failing_over || has_flag(flags, GAVEL_STR("s_down")) ||
-                         has_flag(flags, GAVEL_STR("o_down"));
+    testimony->is_down =
+        has_flag(flags, GAVEL_STR("s_down")) || has_flag(flags, GAVEL_STR("o_down"));
+    testimony->vouches_us = testimony->asked_us - number_of(reply, "last-ping-sent") * 1000;
+    take_place(text_of(reply, "ip"), number_of(reply, "port"), &testimony->watched);
 }
 
-/* The one who leads a failover names the new primary when it has seen that it is one, before its
- * epoch is raised. */
-static void raise(gavel__testimony *testimony, const gavel__place_name *place)
-{
-    if (testimony->primary.host[0] == '\0' || is_same_place(&testimony->primary, place))
-        return;
-    testimony->primary = *place;
-    testimony->epoch |= 1;
-    testimony->is_down = false;
-}
-
+/* Not the place that MASTER has: with whoever leads a failover that is still the old one, when the
+ * epoch is the new one's already. */
 static void take_address(gavel__testimony *testimony, const gavel_reply *reply)
 {
     gavel_bytes host;
     int64_t port;
-    gavel__place_name place;
     if (reply->type == GAVEL_REPLY_ARRAY &&
         gavel_reply_text(gavel_reply_element(reply, 0), &host) &&
-        gavel_reply_int(gavel_reply_element(reply, 1), &port) && take_place(host, port, &place))
-        raise(testimony, &place);
-}
-
-static void take_replicas(gavel__testimony *testimony, const gavel_reply *reply)
-{
-    gavel__place_name place;
-    for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
-        const gavel_reply *replica = &reply->elements[i];
-        if (has_flag(text_of(replica, "flags"), GAVEL_STR("promoted")) &&
-            take_place(text_of(replica, "ip"), number_of(replica, "port"), &place))
-            raise(testimony, &place);
-    }
+        gavel_reply_int(gavel_reply_element(reply, 1), &port))
+        take_place(host, port, &testimony->primary);
+    if (is_same_place(&testimony->primary, &testimony->watched))
+        return;
+    testimony->is_down = false;
+    testimony->is_failing_over = false;
 }
 
 static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply)
@@ -279,9 +255,6 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
     case ASKED_ADDRESS:
         take_address(&sentinel->incoming, reply);
         break;
-    case ASKED_REPLICAS:
-        take_replicas(&sentinel->incoming, reply);
-        break;
     case ASKED_SENTINELS:
         take_sentinels(sentinels, reply);
         break;
@@ -290,7 +263,7 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
 
 /* ---- What follows from it ------------------------------------------------------------------ */
 
-/* How long a primary that was not down stays one, at least. */
+/* How long a primary that owes no answer stays one, at least, but for clocks that differ. */
 static int64_t window_us(const gavel__sentinels *sentinels)
 {
     int64_t down_after_us = GAVEL__NEVER;
@@ -302,8 +275,7 @@ static int64_t window_us(const gavel__sentinels *sentinels)
     }
     if (down_after_us == GAVEL__NEVER)
         down_after_us = default_down_after_us;
-    int64_t half_us = down_after_us / 2;
-    return down_after_us - ping_us > half_us ? down_after_us - ping_us : half_us;
+    return down_after_us / 10 * 9;
 }
 
 /* Of all Sentinels that anybody knows. */
@@ -328,23 +300,23 @@ static bool names(const gavel__sentinel *sentinel, const gavel__place_name *prim
 }
 
 /*
- * When so many said this last, at least: the time of the one among them who was asked first, if
- * there are no more than needed. INT64_MIN: there are fewer. With `is_up` only those count who do
- * not take the primary to be down.
+ * Since when so many have vouched for it, at least: the time of the last of them, if there are no
+ * more than needed. INT64_MIN: there are fewer. With `is_up` only those count who do not take it to
+ * be down.
  */
-static int64_t agreed_us(const gavel__sentinels *sentinels, const gavel__place_name *primary,
-    uint64_t epoch, uint32_t n_needed, bool is_up)
+static int64_t agreed_us(
+    const gavel__sentinels *sentinels, const gavel__testimony *said, uint32_t n_needed, bool is_up)
 {
     int64_t times[GAVEL__SENTINELS_MAX];
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (!names(sentinel, primary, epoch) || (is_up && sentinel->testimony.is_down))
+        if (!names(sentinel, &said->primary, said->epoch) || (is_up && sentinel->testimony.is_down))
             continue;
         uint32_t place = n++; /* the latest first */
-        for (; place > 0 && times[place - 1] < sentinel->testimony.asked_us; place--)
+        for (; place > 0 && times[place - 1] < sentinel->testimony.vouches_us; place--)
             times[place] = times[place - 1];
-        times[place] = sentinel->testimony.asked_us;
+        times[place] = sentinel->testimony.vouches_us;
     }
     return n >= n_needed ? times[n_needed - 1] : INT64_MIN;
 }
@@ -362,48 +334,57 @@ static const gavel__sentinel *find_best(const gavel__sentinels *sentinels)
     return best;
 }
 
-static void follow(gavel__sentinels *sentinels, const gavel__testimony *testimony)
+static void follow(gavel__sentinels *sentinels, const gavel__testimony *said, int64_t raised_us)
 {
-    sentinels->epoch = testimony->epoch;
-    if (is_same_place(&sentinels->primary, &testimony->primary))
+    sentinels->epoch = said->epoch;
+    sentinels->named_us = said->asked_us;
+    sentinels->raised_us = raised_us;
+    if (is_same_place(&sentinels->primary, &said->primary))
         return;
-    sentinels->primary = testimony->primary;
+    sentinels->primary = said->primary;
     sentinels->generation++;
     sentinels->trusted_until_us = INT64_MIN;
 }
 
-/* Whether what was set up anew is to be followed: nobody knows our epoch any more. */
-static bool is_set_up_anew(
-    const gavel__sentinels *sentinels, const gavel__testimony *best, int64_t now_us)
+/* Whether a majority says so. */
+static bool is_agreed(const gavel__sentinels *sentinels, const gavel__testimony *said)
 {
-    return best->epoch < sentinels->epoch && now_us - sentinels->confirmed_us > forget_us &&
-           agreed_us(sentinels, &best->primary, best->epoch, majority(sentinels), true) !=
-               INT64_MIN;
+    return agreed_us(sentinels, said, majority(sentinels), false) != INT64_MIN;
+}
+
+/* Of another primary than ours, and no later epoch: whether it is to be followed all the same, for
+ * nobody names ours any more. */
+static bool is_set_up_anew(
+    const gavel__sentinels *sentinels, const gavel__testimony *said, int64_t now_us)
+{
+    return now_us - sentinels->named_us > forget_us && is_agreed(sentinels, said);
+}
+
+static void note_names(gavel__sentinels *sentinels)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+            sentinel->testimony.asked_us > sentinels->named_us)
+            sentinels->named_us = sentinel->testimony.asked_us;
+    }
 }
 
 static void find_primary(gavel__sentinels *sentinels, int64_t now_us)
 {
-    const gavel__sentinel *sentinel = find_best(sentinels);
-    if (sentinel == NULL)
+    const gavel__sentinel *best = find_best(sentinels);
+    if (best == NULL)
         return;
-    const gavel__testimony *best = &sentinel->testimony;
-    if (best->epoch >= sentinels->epoch && sentinels->generation > 0)
-        sentinels->confirmed_us = best->asked_us;
+    const gavel__testimony *said = &best->testimony;
+    note_names(sentinels);
     if (sentinels->generation == 0) {
-        /* Nothing is known that a Sentinel could be behind of. */
-        if (agreed_us(sentinels, &best->primary, best->epoch, majority(sentinels), false) ==
-                INT64_MIN &&
-            !sentinels->may_go_without)
-            return;
-        follow(sentinels, best);
-        sentinels->confirmed_us = now_us;
-    } else if (best->epoch > sentinels->epoch) {
-        follow(sentinels, best);
-        sentinels->raised_us = best->asked_us;
-    } else if (is_set_up_anew(sentinels, best, now_us)) {
-        follow(sentinels, best);
-        sentinels->raised_us = GAVEL__NEVER;
-        sentinels->confirmed_us = now_us;
+        /* Nothing is known that this one could be behind of. */
+        if (is_agreed(sentinels, said) || sentinels->may_go_without)
+            follow(sentinels, said, GAVEL__NEVER);
+    } else if (said->epoch > sentinels->epoch) {
+        follow(sentinels, said, said->asked_us);
+    } else if (is_set_up_anew(sentinels, said, now_us)) {
+        follow(sentinels, said, GAVEL__NEVER);
     }
 }
 
@@ -419,27 +400,42 @@ static uint32_t count_answers(const gavel__sentinels *sentinels, int64_t now_us)
     return n;
 }
 
-/* Since when it is believed. */
-static int64_t believed_us(const gavel__sentinels *sentinels, int64_t now_us)
+/* Whether a Sentinel has a failover under way that will replace it. */
+static bool is_being_replaced(const gavel__sentinels *sentinels, int64_t now_us)
 {
-    int64_t agreed =
-        agreed_us(sentinels, &sentinels->primary, sentinels->epoch, majority(sentinels), true);
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+            sentinel->testimony.is_failing_over &&
+            now_us - sentinel->testimony.asked_us <= calm_pause_us)
+            return true;
+    }
+    return false;
+}
+
+/* Since when it is vouched for; INT64_MIN: it is not. */
+static int64_t vouched_us(const gavel__sentinels *sentinels, int64_t now_us)
+{
+    const gavel__testimony ours = {.primary = sentinels->primary, .epoch = sentinels->epoch};
+    int64_t since_us = agreed_us(sentinels, &ours, majority(sentinels), true);
     if (sentinels->raised_us != GAVEL__NEVER && now_us - sentinels->raised_us <= raise_us) {
-        int64_t one = agreed_us(sentinels, &sentinels->primary, sentinels->epoch, 1, true);
-        agreed = one > agreed ? one : agreed;
+        int64_t one_us = agreed_us(sentinels, &ours, 1, true);
+        since_us = one_us > since_us ? one_us : since_us;
     }
     if (sentinels->may_go_without && count_answers(sentinels, now_us) < majority(sentinels))
-        agreed = now_us;
-    return agreed;
+        since_us = now_us;
+    return since_us;
 }
 
 static void find_trust(gavel__sentinels *sentinels, int64_t now_us)
 {
     if (sentinels->generation == 0)
         return;
-    int64_t since_us = believed_us(sentinels, now_us);
+    int64_t since_us = vouched_us(sentinels, now_us);
     if (since_us != INT64_MIN)
         sentinels->trusted_until_us = since_us + window_us(sentinels);
+    if (is_being_replaced(sentinels, now_us) && sentinels->trusted_until_us > now_us)
+        sentinels->trusted_until_us = now_us;
 }
 
 /* Whether all is well: then they are asked now and then only. */
@@ -447,7 +443,8 @@ static bool is_calm(const gavel__sentinels *sentinels, int64_t now_us)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (sentinel->has_testimony && !sentinel->is_double && sentinel->testimony.is_down)
+        if (sentinel->has_testimony && !sentinel->is_double &&
+            (sentinel->testimony.is_down || sentinel->testimony.is_failing_over))
             return false;
     }
     return sentinels->trusted_until_us > now_us;
@@ -457,7 +454,7 @@ static int64_t pause_us(const gavel__sentinels *sentinels, int64_t now_us)
 {
     if (!is_calm(sentinels, now_us))
         return urgent_pause_us;
-    int64_t quarter_us = window_us(sentinels) / 2;
+    int64_t quarter_us = window_us(sentinels) / 4;
     return quarter_us < calm_pause_us ? quarter_us : calm_pause_us;
 }
 

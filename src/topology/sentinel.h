@@ -7,17 +7,17 @@
  *
  * Two questions are kept apart:
  *
- *   Where is the primary? Where the highest config-epoch says. A failover takes a new epoch, so the
- *   one who names the highest knows best, and whoever names a lower one is behind. An epoch lower
- *   than ours is never followed; but if for a long time nobody knows ours any more, and a majority
- *   names another, the Sentinels were set up anew.
+ *   Where is the primary? Where the highest config-epoch says. A failover takes a new epoch, which
+ * a majority has granted, so the one who names the highest knows best, and whoever names a lower
+ * one is behind. A lower epoch than ours is never followed; but if for a while nobody names our
+ *   primary any more, and a majority names another, the Sentinels were set up anew.
  *
  *   May it be believed? A primary that was replaced does not know, and goes on for ten seconds. A
- *   failover begins after so long a silence of the primary (down-after) that Sentinels take it to
- * be down, and takes the votes of a majority. So while a majority says that it is the primary and
- * not down, it stays so for a while: until `trusted_until_us`. (A failover by hand keeps no such
- * time. It is told by all Sentinels within a second or two, and what was committed in between is
- * lost; the client tells.)
+ *   failover begins when the primary has not answered Sentinels for so long (down-after). So while
+ * a majority says that it is the primary and not down, it stays so for a while: until
+ *   `trusted_until_us`. Nor is it believed while a Sentinel has a failover under way. What is
+ *   committed at a primary that was replaced all the same is lost; nothing rests on this trust but
+ *   how much that is.
  *
  * Sentinels are found by seeds, and by one another: each names the others.
  */
@@ -45,14 +45,15 @@ typedef struct gavel__place_name {
 
 /* What a Sentinel has said of the service. */
 typedef struct gavel__testimony {
-    int64_t asked_us; /* when it was asked; it was true then or later */
+    int64_t asked_us;   /* when it was asked; it was true then or later */
+    int64_t vouches_us; /* since then the primary has owed it no answer */
     gavel__place_name primary;
-    /* Twice the config-epoch; one more where it is about to be raised: the failover is under way,
-     * and this one leads it. */
-    uint64_t epoch;
-    bool is_down; /* it takes the primary to be down, or fails over */
-    bool is_failing_over;
-    uint32_t n_others; /* Sentinels that it knows beside itself */
+    uint64_t epoch; /* the config-epoch */
+    gavel__place_name
+        watched;          /* what the flags are of: with the leader of a failover the old one */
+    bool is_down;         /* it takes the primary to be down */
+    bool is_failing_over; /* it is about to replace the primary */
+    uint32_t n_others;    /* Sentinels that it knows beside itself */
     int64_t down_after_us;
 } gavel__testimony;
 
@@ -74,15 +75,14 @@ typedef struct gavel__sentinel {
 typedef struct gavel__sentinels {
     const gavel_allocator *allocator; /* borrowed */
     const char *service;              /* borrowed */
-    bool is_eager;
-    bool may_go_without; /* if no majority can be had, the last primary is believed */
+    bool may_go_without;              /* if no majority can be had, the last primary is believed */
     gavel__sentinel *all;
     uint32_t n;
     gavel__place_name primary; /* "": NONE */
     uint64_t epoch;            /* as of a testimony */
     uint64_t generation;       /* 0: NONE; one more with each primary */
-    int64_t raised_us;    /* when it was followed by a higher epoch; GAVEL__NEVER: it was not */
-    int64_t confirmed_us; /* when somebody last knew our epoch, or a higher one */
+    int64_t raised_us; /* when it was followed by a higher epoch; GAVEL__NEVER: it was not */
+    int64_t named_us;  /* when somebody last named it */
     int64_t trusted_until_us;
 } gavel__sentinels;
 

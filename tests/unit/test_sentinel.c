@@ -19,8 +19,8 @@ typedef struct words {
     int port; /* of the primary; 0: it does not know the service */
     int epoch;
     const char *flags;
-    int leads_to; /* its own address differs: it leads a failover; 0: no */
-    int promoted; /* of the replica with that flag; 0: none */
+    int was;     /* of the one that its flags are of; 0: the same */
+    int ping_ms; /* for so long that one has owed it an answer */
 } words;
 
 static gavel__sentinels sentinels;
@@ -73,13 +73,16 @@ static void hand_master(uint32_t i, const words *said)
     char port[16];
     char epoch[16];
     char down_after[16];
-    snprintf(port, sizeof(port), "%d", said->port);
+    char ping[16];
+    snprintf(port, sizeof(port), "%d", said->was != 0 ? said->was : said->port);
+    snprintf(ping, sizeof(ping), "%d", said->ping_ms);
     snprintf(epoch, sizeof(epoch), "%d", said->epoch);
     snprintf(down_after, sizeof(down_after), "%d", DOWN_AFTER_MS);
     const gavel_reply fields[] = {string("ip"), string("h"), string("port"), string(port),
         string("flags"), string(said->flags != NULL ? said->flags : "master"),
         string("config-epoch"), string(epoch), string("num-other-sentinels"), string("2"),
-        string("down-after-milliseconds"), string(down_after)};
+        string("down-after-milliseconds"), string(down_after), string("last-ping-sent"),
+        string(ping)};
     hand(i, array(fields, sizeof(fields) / sizeof(fields[0])));
 }
 
@@ -89,16 +92,6 @@ static void hand_address(uint32_t i, int to_port)
     snprintf(port, sizeof(port), "%d", to_port);
     const gavel_reply place[] = {string("h"), string(port)};
     hand(i, array(place, 2));
-}
-
-static void hand_replicas(uint32_t i, int promoted)
-{
-    char port[16];
-    snprintf(port, sizeof(port), "%d", promoted);
-    const gavel_reply fields[] = {string("ip"), string("h"), string("port"), string(port),
-        string("flags"), string(promoted != 0 ? "slave,promoted" : "slave")};
-    const gavel_reply replica = array(fields, 6);
-    hand(i, array(&replica, 1));
 }
 
 static void hand_others(uint32_t i)
@@ -119,13 +112,11 @@ static void answer(uint32_t i, words said)
         hand_id(i);
     if (said.port != 0) {
         hand_master(i, &said);
-        hand_address(i, said.leads_to != 0 ? said.leads_to : said.port);
+        hand_address(i, said.port);
     } else {
         hand(i, nobody);
         hand(i, (gavel_reply){.type = GAVEL_REPLY_NIL});
     }
-    if (sentinels.all[i].n_awaited > 0 && (n == 3 || n == 5))
-        hand_replicas(i, said.promoted);
     if (is_first)
         hand_others(i);
     cr_assert_eq(sentinels.all[i].n_awaited, 0);
@@ -183,42 +174,42 @@ Test(sentinel, one_that_is_behind_is_no_part_of_the_majority)
     cr_expect_eq(sentinels.primary.port, 8);
 }
 
-Test(sentinel, the_leader_of_a_failover_knows_before_its_epoch_rises)
+Test(sentinel, what_its_leader_says_of_the_old_primary_is_not_said_of_the_new_one)
 {
     all_answer((words){.port = 7, .epoch = 3});
-    answer(2,
-        (words){
-            .port = 7, .epoch = 3, .flags = "master,o_down,failover_in_progress", .leads_to = 9});
+    answer(2, (words){.port = 9, .epoch = 4, .was = 7, .flags = "o_down,failover_in_progress"});
     cr_expect_eq(sentinels.primary.port, 9);
+    cr_expect(is_trusted());
     all_answer((words){.port = 9, .epoch = 4});
-    cr_expect_eq(sentinels.generation, 2, "it is the same one");
-    cr_expect_eq(sentinels.epoch, 8);
-}
-
-Test(sentinel, who_is_eager_takes_the_promoted_replica)
-{
-    const words leader = {
-        .port = 7, .epoch = 3, .flags = "master,failover_in_progress", .promoted = 9};
-    all_answer((words){.port = 7, .epoch = 3});
-    answer(0, leader);
-    cr_expect_eq(sentinels.primary.port, 7, "it was not asked for its replicas");
-    sentinels.is_eager = true;
-    answer(0, leader);
-    cr_expect_eq(sentinels.primary.port, 9);
+    cr_expect_eq(sentinels.generation, 2);
     cr_expect(is_trusted());
 }
 
-Test(sentinel, what_was_set_up_anew_is_followed_when_nobody_knows_our_epoch)
+/* Its epoch was read before the failover, and its place after it. */
+Test(sentinel, an_answer_that_is_torn_is_not_followed)
 {
     all_answer((words){.port = 7, .epoch = 3});
-    now += 29000 * MS;
-    all_answer((words){.port = 8, .epoch = 0});
+    answer(2, (words){.port = 9, .epoch = 3, .was = 7});
     cr_expect_eq(sentinels.primary.port, 7);
-    now += 2000 * MS;
-    answer(0, (words){.port = 8, .epoch = 0});
-    cr_expect_eq(sentinels.primary.port, 8);
-    all_answer((words){.port = 8, .epoch = 0});
-    cr_expect(is_trusted());
+    answer(2, (words){.port = 9, .epoch = 4, .was = 7});
+    cr_expect_eq(sentinels.primary.port, 9);
+}
+
+Test(sentinel, what_was_set_up_anew_is_followed_when_nobody_names_our_primary)
+{
+    for (int epoch = 3; epoch >= 0; epoch -= 3) {
+        all_answer((words){.port = 7, .epoch = epoch});
+        uint64_t generation = sentinels.generation;
+        now += 9000 * MS;
+        all_answer((words){.port = 8, .epoch = 0});
+        cr_expect_eq(sentinels.primary.port, 7);
+        now += 2000 * MS;
+        all_answer((words){.port = 8, .epoch = 0});
+        cr_expect_eq(sentinels.primary.port, 8);
+        cr_expect_eq(sentinels.generation, generation + 1);
+        cr_expect(is_trusted());
+        sentinels.generation = 0;
+    }
 }
 
 /* ---- Until when ---------------------------------------------------------------------------- */
@@ -226,7 +217,7 @@ Test(sentinel, what_was_set_up_anew_is_followed_when_nobody_knows_our_epoch)
 Test(sentinel, it_is_believed_for_a_part_of_down_after)
 {
     all_answer((words){.port = 7});
-    now += DOWN_AFTER_MS / 2 * MS - 1;
+    now += DOWN_AFTER_MS * 9 / 10 * MS - 1;
     cr_expect(is_trusted());
     now++;
     cr_expect_not(is_trusted());
@@ -255,12 +246,38 @@ Test(sentinel, it_counts_when_they_were_asked_not_when_they_answered)
 Test(sentinel, who_takes_it_to_be_down_does_not_vouch_for_it)
 {
     all_answer((words){.port = 7});
-    now += 600 * MS;
+    now += 1000 * MS;
     answer(0, (words){.port = 7, .flags = "master,s_down"});
     answer(1, (words){.port = 7});
     cr_expect_not(is_trusted());
     answer(2, (words){.port = 7});
     cr_expect(is_trusted());
+}
+
+Test(sentinel, a_silence_has_begun_before_they_are_asked)
+{
+    all_answer((words){.port = 7, .ping_ms = 500});
+    now += 400 * MS - 1;
+    cr_expect(is_trusted());
+    now++;
+    cr_expect_not(is_trusted());
+}
+
+Test(sentinel, while_one_is_about_to_replace_it_it_is_not_believed)
+{
+    const words leader = {.port = 7, .flags = "master,failover_in_progress"};
+    all_answer((words){.port = 7});
+    answer(1, leader);
+    cr_expect_not(is_trusted());
+    answer(0, (words){.port = 7});
+    cr_expect_not(is_trusted());
+    answer(1, (words){.port = 7});
+    cr_expect(is_trusted(), "it has given up");
+    answer(1, leader);
+    now += 1100 * MS;
+    answer(0, (words){.port = 7});
+    answer(2, (words){.port = 7});
+    cr_expect(is_trusted(), "it is gone");
 }
 
 Test(sentinel, the_one_who_knows_the_new_epoch_vouches_alone_for_ten_seconds)
@@ -295,7 +312,7 @@ Test(sentinel, they_are_asked_seldom_while_all_is_well_and_often_while_it_is_not
 {
     all_answer((words){.port = 7});
     all_answer((words){.port = 7});
-    cr_expect_eq(gavel__sentinels_due_us(&sentinels), now + DOWN_AFTER_MS / 4 * MS);
+    cr_expect_eq(gavel__sentinels_due_us(&sentinels), now + DOWN_AFTER_MS * 9 / 40 * MS);
     all_answer((words){.port = 7, .flags = "master,s_down"});
     cr_expect_eq(sentinels.all[2].ask_us, now + 50 * MS);
 }
