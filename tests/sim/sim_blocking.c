@@ -39,10 +39,10 @@ static bool waits_for(const sim__session *session, int db, gavel_bytes name)
     return false;
 }
 
-static sim__session *longest_waiting_for(const sim_world *world, int db, gavel_bytes name)
+static sim__session *longest_waiting_for(const sim__server *server, int db, gavel_bytes name)
 {
     sim__session *found = NULL;
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next) {
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
         if (waits_for(session, db, name) &&
             (found == NULL || session->wait_order < found->wait_order))
@@ -54,7 +54,8 @@ static sim__session *longest_waiting_for(const sim_world *world, int db, gavel_b
 size_t sim_n_blocked(const sim_world *world)
 {
     size_t n = 0;
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next)
+    const sim__server *server = world->meant;
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next)
         n += GAVEL__CONTAINER(node, sim__session, node)->wait == SIM__BLOCKED;
     return n;
 }
@@ -75,10 +76,10 @@ void sim__forget_wait(sim__session *session)
 
 /* ---- Going on ------------------------------------------------------------------------------ */
 
-static sim__session *first_unblocked(const sim_world *world)
+static sim__session *first_unblocked(const sim__server *server)
 {
     sim__session *found = NULL;
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next) {
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
         if (session->wait == SIM__UNBLOCKED &&
             (found == NULL || session->wait_order < found->wait_order))
@@ -90,13 +91,13 @@ static sim__session *first_unblocked(const sim_world *world)
 /* The server has dealt with all clients that were ready: those let go meanwhile go on, in order. */
 static void end_iteration(sim_world *world, void *subject)
 {
-    (void)subject;
+    sim__server *server = subject;
     sim__session *session;
-    while (!sim__is_silent(world) && (session = first_unblocked(world)) != NULL)
-        sim__network_serve(world, session);
-    world->is_iteration_ending = first_unblocked(world) != NULL;
-    if (world->is_iteration_ending)
-        sim__schedule(world, world->silent_until_us, end_iteration, NULL);
+    while (!sim__is_silent(server) && (session = first_unblocked(server)) != NULL)
+        sim__network_serve(session);
+    server->is_iteration_ending = first_unblocked(server) != NULL;
+    if (server->is_iteration_ending)
+        sim__schedule(world, server->silent_until_us, end_iteration, server);
 }
 
 void sim__take_answer(sim__session *session, gavel__buffer *out)
@@ -121,37 +122,39 @@ static void enter_answer(sim_world *world, const sim__session *session, bool is_
 }
 
 /* The answer is in its buffer. */
-static void let_go(sim_world *world, sim__session *session, bool is_change)
+static void let_go(sim__session *session, bool is_change)
 {
+    sim__server *server = session->server;
+    sim_world *world = server->world;
     if (session->answer.has_failed)
         sim__fail(world, "no memory");
     enter_answer(world, session, is_change);
     sim__forget_wait(session);
     session->wait = SIM__UNBLOCKED;
     session->wait_order = ++world->n_waits;
-    if (world->is_iteration_ending)
+    if (server->is_iteration_ending)
         return;
-    world->is_iteration_ending = true;
-    sim__schedule(world, world->now_us + sim__draw_iteration(world), end_iteration, NULL);
+    server->is_iteration_ending = true;
+    sim__schedule(world, world->now_us + sim__draw_iteration(world), end_iteration, server);
 }
 
-void sim__unblock(sim_world *world, sim__session *session, bool is_error)
+void sim__unblock(sim__session *session, bool is_error)
 {
     if (is_error)
         sim__reply_error(&session->answer, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
     else
         sim__reply_nil_array(&session->answer);
-    let_go(world, session, false);
+    let_go(session, false);
 }
 
 /* The key whose element the client gets, or that it fails for: the list that has come to be; from
  * 7.2 on, where its command is run again, the first of its keys that is there. */
-static sim__key *key_for(sim_world *world, const sim__session *session, sim__key *ready)
+static sim__key *key_for(const sim__session *session, sim__key *ready)
 {
-    if (!sim__is_at_least(world, 7, 2))
+    if (!sim__is_at_least(session->server->world, 7, 2))
         return ready;
     for (size_t i = 1; i + 1 < session->waiting.n_args; i++) {
-        sim__key *key = sim__find(world, session->db, session->waiting.args[i]);
+        sim__key *key = sim__find(session->server, session->db, session->waiting.args[i]);
         if (key != NULL)
             return key;
     }
@@ -159,54 +162,55 @@ static sim__key *key_for(sim_world *world, const sim__session *session, sim__key
 }
 
 /* Takes the element for the client. This is no touch: the push has been one. */
-static void serve(sim_world *world, sim__session *session, sim__key *ready)
+static void serve(sim__session *session, sim__key *ready)
 {
-    sim__key *key = key_for(world, session, ready);
+    sim_counters *counters = &session->server->world->counters;
+    sim__key *key = key_for(session, ready);
     if (key->type != SIM__LIST) {
         sim__reply_error(&session->answer, SIM__WRONGTYPE);
-        let_go(world, session, false);
+        let_go(session, false);
         return;
     }
-    world->counters.n_served++;
-    world->counters.n_served_late += sim__is_client_gone(world, session);
+    counters->n_served++;
+    counters->n_served_late += sim__is_client_gone(session);
     sim__reply_array(&session->answer, 2);
     sim__reply_bulk(&session->answer, key->name);
-    sim__reply_popped(world, key, &session->answer);
-    let_go(world, session, true);
+    sim__reply_popped(session->server, key, &session->answer);
+    let_go(session, true);
 }
 
 /* ---- Lists that have come to be ------------------------------------------------------------ */
 
-void sim__note_list(sim_world *world, int db, gavel_bytes name)
+void sim__note_list(sim__server *server, int db, gavel_bytes name)
 {
-    for (size_t i = 0; i < world->n_ready; i++) {
-        if (world->ready[i].db == db && gavel__bytes_equal(world->ready[i].name, name))
+    for (size_t i = 0; i < server->n_ready; i++) {
+        if (server->ready[i].db == db && gavel__bytes_equal(server->ready[i].name, name))
             return;
     }
-    world->ready = sim__resize(world->ready, world->n_ready + 1, sizeof(sim__ready));
-    world->ready[world->n_ready++] = (sim__ready){db, sim__copy(name)};
+    server->ready = sim__resize(server->ready, server->n_ready + 1, sizeof(sim__ready));
+    server->ready[server->n_ready++] = (sim__ready){db, sim__copy(name)};
 }
 
-static void serve_all(sim_world *world, const sim__ready *ready)
+static void serve_all(sim__server *server, const sim__ready *ready)
 {
     sim__session *session;
-    while ((session = longest_waiting_for(world, ready->db, ready->name)) != NULL) {
-        sim__key *key = sim__find(world, ready->db, ready->name);
+    while ((session = longest_waiting_for(server, ready->db, ready->name)) != NULL) {
+        sim__key *key = sim__find(server, ready->db, ready->name);
         if (key == NULL || key->type != SIM__LIST)
             return;
-        serve(world, session, key);
+        serve(session, key);
     }
 }
 
-void sim__serve_blocked(sim_world *world)
+void sim__serve_blocked(sim__server *server)
 {
-    for (size_t i = 0; i < world->n_ready; i++) {
-        serve_all(world, &world->ready[i]);
-        sim__free_bytes(world->ready[i].name);
+    for (size_t i = 0; i < server->n_ready; i++) {
+        serve_all(server, &server->ready[i]);
+        sim__free_bytes(server->ready[i].name);
     }
-    free(world->ready);
-    world->ready = NULL;
-    world->n_ready = 0;
+    free(server->ready);
+    server->ready = NULL;
+    server->n_ready = 0;
 }
 
 /* ---- Time-outs ----------------------------------------------------------------------------- */
@@ -217,12 +221,12 @@ static bool is_earlier(const sim__session *a, const sim__session *b)
                                                 : a->number < b->number;
 }
 
-static sim__session *first_overdue(const sim_world *world)
+static sim__session *first_overdue(const sim__server *server)
 {
     sim__session *found = NULL;
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next) {
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
-        if (session->wait == SIM__BLOCKED && session->wait_until_ms < sim__now_ms(world) &&
+        if (session->wait == SIM__BLOCKED && session->wait_until_ms < sim__now_ms(server) &&
             (found == NULL || is_earlier(session, found)))
             found = session;
     }
@@ -231,22 +235,23 @@ static sim__session *first_overdue(const sim_world *world)
 
 static void end_overdue(sim_world *world, void *subject)
 {
-    (void)subject;
-    if (sim__is_silent(world)) {
-        sim__schedule(world, world->silent_until_us, end_overdue, NULL);
+    sim__server *server = subject;
+    if (sim__is_silent(server)) {
+        sim__schedule(world, server->silent_until_us, end_overdue, server);
         return;
     }
     sim__session *session;
-    while ((session = first_overdue(world)) != NULL)
-        sim__unblock(world, session, false);
+    while ((session = first_overdue(server)) != NULL)
+        sim__unblock(session, false);
     sim__journal_call_hook(world);
 }
 
 /* Between a millisecond behind the time and the next look of an idle server. */
-static void schedule_end(sim_world *world, int64_t until_ms)
+static void schedule_end(sim__server *server, int64_t until_ms)
 {
+    sim_world *world = server->world;
     int64_t due_us = (until_ms + 1 - SIM__EPOCH_MS) * 1000;
-    sim__schedule(world, due_us + sim__between(&world->network, 0, CRON_US), end_overdue, NULL);
+    sim__schedule(world, due_us + sim__between(&world->network, 0, CRON_US), end_overdue, server);
 }
 
 /* ---- BLPOP --------------------------------------------------------------------------------- */
@@ -289,7 +294,7 @@ static bool take_timeout(sim__call *call, int64_t *ret_until_ms)
         return false;
     }
     bool is_for_ever = ms == 0 || ms > (long double)LONGEST_MS;
-    *ret_until_ms = is_for_ever ? SIM__NO_EXPIRY : sim__now_ms(call->world) + (int64_t)ms;
+    *ret_until_ms = is_for_ever ? SIM__NO_EXPIRY : sim__now_ms(call->server) + (int64_t)ms;
     return true;
 }
 
@@ -302,7 +307,7 @@ static void block(sim__call *call, int64_t until_ms)
     session->wait_until_ms = until_ms;
     session->waiting = sim__args_copy(&command);
     if (until_ms != SIM__NO_EXPIRY)
-        schedule_end(call->world, until_ms);
+        schedule_end(call->server, until_ms);
 }
 
 void sim__run_blpop(sim__call *call)
@@ -318,7 +323,7 @@ void sim__run_blpop(sim__call *call)
             continue;
         sim__reply_array(call->out, 2);
         sim__reply_bulk(call->out, call->args[i]);
-        sim__reply_popped(call->world, key, call->out);
+        sim__reply_popped(call->server, key, call->out);
         sim__touch_arg(call, i);
         return;
     }

@@ -25,7 +25,7 @@ static sim__key *need(sim__call *call, sim__type type)
     sim__key *key;
     if (!sim__find_typed(call, call->args[1], type, &key))
         return NULL;
-    return key != NULL ? key : sim__add(call->world, call->session->db, call->args[1], type);
+    return key != NULL ? key : sim__add(call->server, call->session->db, call->args[1], type);
 }
 
 static void say_size(sim__call *call, sim__type type)
@@ -58,7 +58,7 @@ static void remove_members(sim__call *call, sim__type type)
         n_removed++;
     }
     if (key != NULL && key->n_items == 0)
-        sim__delete(call->world, key);
+        sim__delete(call->server, key);
     if (n_removed > 0)
         sim__touch_arg(call, 1);
     sim__reply_int(call->out, n_removed);
@@ -198,19 +198,19 @@ static void add_elements(sim__call *call, bool is_at_head)
     if (key == NULL)
         return;
     if (key->n_items == 0)
-        sim__note_list(call->world, call->session->db, call->args[1]);
+        sim__note_list(call->server, call->session->db, call->args[1]);
     for (size_t i = 2; i < call->n_args; i++)
         sim__item_insert(key, is_at_head ? 0 : key->n_items, call->args[i], GAVEL_STR(""));
     sim__touch_arg(call, 1);
     sim__reply_int(call->out, (int64_t)key->n_items);
 }
 
-void sim__reply_popped(sim_world *world, sim__key *key, gavel__buffer *out)
+void sim__reply_popped(sim__server *server, sim__key *key, gavel__buffer *out)
 {
     sim__reply_bulk(out, key->items[0].member);
     sim__item_remove(key, 0);
     if (key->n_items == 0)
-        sim__delete(world, key);
+        sim__delete(server, key);
 }
 
 void sim__run_rpush(sim__call *call)
@@ -232,7 +232,7 @@ void sim__run_lpop(sim__call *call)
         sim__reply_nil(call->out);
         return;
     }
-    sim__reply_popped(call->world, key, call->out);
+    sim__reply_popped(call->server, key, call->out);
     sim__touch_arg(call, 1);
 }
 
@@ -251,7 +251,7 @@ void sim__run_ltrim(sim__call *call)
         while (first-- > 0)
             sim__item_remove(key, 0);
         if (key->n_items == 0)
-            sim__delete(call->world, key);
+            sim__delete(call->server, key);
         sim__touch_arg(call, 1);
     }
     sim__reply_status(call->out, "OK");

@@ -15,7 +15,7 @@
 
 bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key **ret_key)
 {
-    sim__key *key = sim__find(call->world, call->session->db, name);
+    sim__key *key = sim__find(call->server, call->session->db, name);
     if (key != NULL && key->type != type) {
         sim__reply_error(call->out, SIM__WRONGTYPE);
         return false;
@@ -39,7 +39,7 @@ bool sim__arg_is(const sim__call *call, size_t i, const char *word)
 
 void sim__touch_arg(sim__call *call, size_t i)
 {
-    sim__touch(call->world, call->session->db, call->args[i]);
+    sim__touch(call->server, call->session->db, call->args[i]);
 }
 
 void sim__say_syntax_error(sim__call *call)
@@ -55,7 +55,7 @@ void sim__say_arity(sim__call *call)
 
 bool sim__expiry_of(sim__call *call, int64_t value, int64_t unit_ms, int64_t *ret_at_ms)
 {
-    int64_t now_ms = sim__now_ms(call->world);
+    int64_t now_ms = sim__now_ms(call->server);
     if (value > INT64_MAX / unit_ms || value < INT64_MIN / unit_ms ||
         value * unit_ms > INT64_MAX - now_ms - 1) {
         sim__reply_error(call->out, "ERR invalid expire time in '%s' command", call->command->name);
@@ -69,10 +69,11 @@ bool sim__expiry_of(sim__call *call, int64_t value, int64_t unit_ms, int64_t *re
 
 static bool log_in(sim__call *call, gavel_bytes user, gavel_bytes password)
 {
-    const sim_world *world = call->world;
-    const char *name = world->user != NULL ? world->user : "default";
-    if (world->password != NULL && (!gavel__bytes_equal(user, gavel_str(name)) ||
-                                       !gavel__bytes_equal(password, gavel_str(world->password)))) {
+    const sim__server *server = call->server;
+    const char *name = server->user != NULL ? server->user : "default";
+    if (server->password != NULL &&
+        (!gavel__bytes_equal(user, gavel_str(name)) ||
+            !gavel__bytes_equal(password, gavel_str(server->password)))) {
         sim__reply_error(
             call->out, "WRONGPASS invalid username-password pair or user is disabled.");
         return false;
@@ -87,7 +88,7 @@ static void run_auth(sim__call *call)
         sim__say_syntax_error(call);
         return;
     }
-    if (call->n_args == 2 && call->world->password == NULL) {
+    if (call->n_args == 2 && call->server->password == NULL) {
         sim__reply_error(call->out,
             "ERR AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?");
@@ -189,9 +190,9 @@ static void run_select(sim__call *call)
 }
 
 /* NULL: none, or one that is about to be closed. */
-static sim__session *session_by_id(const sim_world *world, int64_t id)
+static sim__session *session_by_id(const sim__server *server, int64_t id)
 {
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next) {
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
         if (id > 0 && session->number == (uint64_t)id && !session->wants_close)
             return session;
@@ -209,10 +210,10 @@ static void run_client_unblock(sim__call *call)
     }
     if (!sim__arg_int(call, 2, &id))
         return;
-    sim__session *target = session_by_id(call->world, id);
+    sim__session *target = session_by_id(call->server, id);
     bool is_blocked = target != NULL && target->wait == SIM__BLOCKED;
     if (is_blocked)
-        sim__unblock(call->world, target, is_error);
+        sim__unblock(target, is_error);
     sim__reply_int(call->out, is_blocked);
 }
 
@@ -225,7 +226,7 @@ static void run_client_kill(sim__call *call)
         sim__reply_error(call->out, "ERR client-id should be greater than 0");
         return;
     }
-    sim__session *target = session_by_id(call->world, id);
+    sim__session *target = session_by_id(call->server, id);
     bool is_killed = target != NULL && target != call->session;
     if (is_killed) {
         if (target->wait == SIM__BLOCKED)
@@ -284,7 +285,7 @@ static void run_watch(sim__call *call)
     }
     /* What is already dirty needs no further watching, says the real server too. */
     for (size_t i = 1; i < call->n_args && !call->session->is_dirty_cas; i++)
-        sim__watch(call->world, call->session, call->args[i]);
+        sim__watch(call->session, call->args[i]);
     sim__reply_status(call->out, "OK");
 }
 
@@ -321,10 +322,10 @@ static void run_del(sim__call *call)
 {
     int64_t n_deleted = 0;
     for (size_t i = 1; i < call->n_args; i++) {
-        sim__key *key = sim__find(call->world, call->session->db, call->args[i]);
+        sim__key *key = sim__find(call->server, call->session->db, call->args[i]);
         if (key == NULL)
             continue;
-        sim__delete(call->world, key);
+        sim__delete(call->server, key);
         sim__touch_arg(call, i);
         n_deleted++;
     }
@@ -335,14 +336,14 @@ static void run_exists(sim__call *call)
 {
     int64_t n_found = 0;
     for (size_t i = 1; i < call->n_args; i++)
-        n_found += sim__find(call->world, call->session->db, call->args[i]) != NULL;
+        n_found += sim__find(call->server, call->session->db, call->args[i]) != NULL;
     sim__reply_int(call->out, n_found);
 }
 
 static void run_type(sim__call *call)
 {
     static const char *const names[] = {"string", "hash", "list", "set", "zset"};
-    const sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    const sim__key *key = sim__find(call->server, call->session->db, call->args[1]);
     sim__reply_status(call->out, key != NULL ? names[key->type] : "none");
 }
 
@@ -357,13 +358,13 @@ static void expire(sim__call *call, int64_t unit_ms)
             call->out, "ERR Unsupported option %.*s", (int)call->args[3].size, call->args[3].data);
         return;
     }
-    sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    sim__key *key = sim__find(call->server, call->session->db, call->args[1]);
     if (key == NULL) {
         sim__reply_int(call->out, 0);
         return;
     }
-    if (at_ms <= sim__now_ms(call->world))
-        sim__delete(call->world, key);
+    if (at_ms <= sim__now_ms(call->server))
+        sim__delete(call->server, key);
     else
         key->expires_at_ms = at_ms;
     sim__touch_arg(call, 1);
@@ -382,11 +383,11 @@ static void run_pexpire(sim__call *call)
 
 static int64_t time_to_live_ms(sim__call *call)
 {
-    const sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    const sim__key *key = sim__find(call->server, call->session->db, call->args[1]);
     if (key == NULL)
         return -2;
     return key->expires_at_ms == SIM__NO_EXPIRY ? -1
-                                                : key->expires_at_ms - sim__now_ms(call->world);
+                                                : key->expires_at_ms - sim__now_ms(call->server);
 }
 
 static void run_pttl(sim__call *call)
@@ -402,7 +403,7 @@ static void run_ttl(sim__call *call)
 
 static void run_persist(sim__call *call)
 {
-    sim__key *key = sim__find(call->world, call->session->db, call->args[1]);
+    sim__key *key = sim__find(call->server, call->session->db, call->args[1]);
     bool has_expiry = key != NULL && key->expires_at_ms != SIM__NO_EXPIRY;
     if (has_expiry) {
         key->expires_at_ms = SIM__NO_EXPIRY;
@@ -414,15 +415,15 @@ static void run_persist(sim__call *call)
 /* Deletes the keys of one database, or of all for -1, as many DELs would. */
 static void flush(sim__call *call, int db)
 {
-    sim_world *world = call->world;
-    for (size_t i = world->store.n_keys; i-- > 0;) {
-        sim__key *key = world->store.keys[i];
+    sim__server *server = call->server;
+    for (size_t i = server->store.n_keys; i-- > 0;) {
+        sim__key *key = server->store.keys[i];
         if (db >= 0 && key->db != db)
             continue;
         int key_db = key->db;
         gavel_bytes name = sim__copy(key->name);
-        sim__delete(world, key);
-        sim__touch(world, key_db, name);
+        sim__delete(server, key);
+        sim__touch(server, key_db, name);
         sim__free_bytes(name);
     }
     sim__reply_status(call->out, "OK");
@@ -441,8 +442,8 @@ static void run_flushdb(sim__call *call)
 static void run_dbsize(sim__call *call)
 {
     int64_t n_keys = 0;
-    for (size_t i = 0; i < call->world->store.n_keys; i++)
-        n_keys += call->world->store.keys[i]->db == call->session->db;
+    for (size_t i = 0; i < call->server->store.n_keys; i++)
+        n_keys += call->server->store.keys[i]->db == call->session->db;
     sim__reply_int(call->out, n_keys);
 }
 

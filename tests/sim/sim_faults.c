@@ -92,10 +92,11 @@ void sim_stop_actors(sim_world *world)
 
 gavel_bytes sim_do_args(sim_world *world, const gavel_bytes *args, size_t n_args)
 {
+    sim__server *server = world->meant;
     sim__args command = {(gavel_bytes *)(uintptr_t)args, n_args};
-    gavel__buffer_clear(&world->outsider_out);
-    sim__session_command(world, world->outsider, &command, &world->outsider_out);
-    return (gavel_bytes){world->outsider_out.data, world->outsider_out.size};
+    gavel__buffer_clear(&server->outsider_out);
+    sim__session_command(server->outsider, &command, &server->outsider_out);
+    return (gavel_bytes){server->outsider_out.data, server->outsider_out.size};
 }
 
 gavel_bytes sim_do(sim_world *world, const char *line)
@@ -115,45 +116,47 @@ gavel_bytes sim_do(sim_world *world, const char *line)
 
 /* ---- Silence and restart ------------------------------------------------------------------- */
 
-bool sim__is_silent(const sim_world *world)
+bool sim__is_silent(const sim__server *server)
 {
-    return world->now_us < world->silent_until_us;
+    return server->world->now_us < server->silent_until_us;
 }
 
 static void end_silence(sim_world *world, void *subject)
 {
-    (void)subject;
-    if (!sim__is_silent(world))
-        sim__network_resume(world);
+    (void)world;
+    if (!sim__is_silent(subject))
+        sim__network_resume(subject);
 }
 
 void sim_silence(sim_world *world, int64_t us)
 {
-    if (world->silent_until_us < world->now_us + us)
-        world->silent_until_us = world->now_us + us;
-    sim__schedule(world, world->silent_until_us, end_silence, NULL);
+    sim__server *server = world->meant;
+    if (server->silent_until_us < world->now_us + us)
+        server->silent_until_us = world->now_us + us;
+    sim__schedule(world, server->silent_until_us, end_silence, server);
 }
 
 static void die(sim_world *world, void *subject)
 {
-    (void)subject;
+    sim__server *server = subject;
     world->counters.n_restarts++;
-    world->silent_until_us = 0;
-    sim__network_reset(world);
+    server->silent_until_us = 0;
+    sim__network_reset(server);
 }
 
 static void die_and_forget(sim_world *world, void *subject)
 {
     die(world, subject);
-    sim__delete_all(world);
+    sim__delete_all(subject);
 }
 
 /* Comes as an event of its own, so that it never happens inside a command. */
 void sim_restart(sim_world *world, int64_t down_us, bool keeps_data)
 {
-    if (world->down_until_us < world->now_us + down_us)
-        world->down_until_us = world->now_us + down_us;
-    sim__schedule(world, world->now_us, keeps_data ? die : die_and_forget, NULL);
+    sim__server *server = world->meant;
+    if (server->down_until_us < world->now_us + down_us)
+        server->down_until_us = world->now_us + down_us;
+    sim__schedule(world, world->now_us, keeps_data ? die : die_and_forget, server);
 }
 
 /* ---- Breaking ------------------------------------------------------------------------------ */
@@ -325,10 +328,11 @@ const char *sim__take_refusal(
 
 void sim_set_login(sim_world *world, const char *user, const char *password)
 {
-    free(world->user);
-    free(world->password);
-    world->user = copy_text(user);
-    world->password = copy_text(password);
+    sim__server *server = world->meant;
+    free(server->user);
+    free(server->password);
+    server->user = copy_text(user);
+    server->password = copy_text(password);
 }
 
 /* ---- Faults by chance ---------------------------------------------------------------------- */
@@ -356,9 +360,10 @@ static void evict(sim_world *world, void *user)
     (void)user;
     const char *prefix = world->faults.evict_prefix;
     const sim__key *chosen = NULL;
+    const sim__store *store = &world->meant->store;
     size_t n_candidates = 0;
-    for (size_t i = 0; i < world->store.n_keys; i++) {
-        const sim__key *key = world->store.keys[i];
+    for (size_t i = 0; i < store->n_keys; i++) {
+        const sim__key *key = store->keys[i];
         if (prefix != NULL && !gavel__bytes_start_with(key->name, gavel_str(prefix)))
             continue;
         if (gavel__random_below(&world->actors_random, ++n_candidates) == 0)
@@ -367,12 +372,13 @@ static void evict(sim_world *world, void *user)
     if (chosen == NULL)
         return;
     world->counters.n_evictions++;
-    int db = world->outsider->db;
-    world->outsider->db = chosen->db;
+    sim__session *outsider = world->meant->outsider;
+    int db = outsider->db;
+    outsider->db = chosen->db;
     gavel_bytes name = sim__copy(chosen->name); /* The key's own goes with it. */
     sim_do_args(world, (gavel_bytes[]){GAVEL_STR("DEL"), name}, 2);
     sim__free_bytes(name);
-    world->outsider->db = db;
+    outsider->db = db;
 }
 
 static void add_fault(sim_world *world, int64_t every_us, sim_act *act)

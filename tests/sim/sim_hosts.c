@@ -68,15 +68,15 @@ void sim__begin_look_up(void *user, gavel__lookup *lookup)
     sim__schedule(world, world->now_us + world->look_up_us, answer_later, asked);
 }
 
-sim_host sim__host_of(sim_world *world, const gavel__endpoint *endpoint)
+sim__target sim__target_of(sim_world *world, const gavel__endpoint *endpoint)
 {
     if (endpoint->size == 0)
-        return SIM_HOST_SERVES;
+        return (sim__target){world->meant, SIM_HOST_SERVES};
     uint32_t host = ntohl(endpoint->address.ipv4.sin_addr.s_addr) - FIRST_ADDRESS;
     if (host >= SIM_MAX_HOSTS)
         sim__fail(world, "an address is dialled that was never told");
     world->n_dials[host]++;
-    return world->hosts[host];
+    return (sim__target){world->servers[0], world->hosts[host]};
 }
 
 void sim__hosts_destroy(sim_world *world)

@@ -9,6 +9,7 @@
  *     sim_network.c      streams of bytes, breaks
  *     sim_hosts.c        the server's name and addresses
  *     sim_faults.c       what goes wrong by itself, actors
+ *     sim_servers.c      the servers of the world
  *     sim_server.c       sessions, MULTI and EXEC
  *     sim_blocking.c     sessions that wait for a list
  *     sim_parse.c        RESP, as it comes in
@@ -100,21 +101,23 @@ typedef struct sim__store {
     size_t capacity;
 } sim__store;
 
-int64_t sim__now_ms(const sim_world *world);
+typedef struct sim__server sim__server;
+
+int64_t sim__now_ms(const sim__server *server);
 
 /* The key, or NULL. One that has expired is deleted first, and touched. */
-sim__key *sim__find(sim_world *world, int db, gavel_bytes name);
+sim__key *sim__find(sim__server *server, int db, gavel_bytes name);
 
 /* Whether the key is there and past its time; leaves it there. */
-bool sim__is_expired(const sim_world *world, int db, gavel_bytes name);
-bool sim__is_present(const sim_world *world, int db, gavel_bytes name);
+bool sim__is_expired(const sim__server *server, int db, gavel_bytes name);
+bool sim__is_present(const sim__server *server, int db, gavel_bytes name);
 
 /* Adds a key that must be absent. */
-sim__key *sim__add(sim_world *world, int db, gavel_bytes name, sim__type type);
+sim__key *sim__add(sim__server *server, int db, gavel_bytes name, sim__type type);
 
 /* Removes the key; touching it is the caller's. */
-void sim__delete(sim_world *world, sim__key *key);
-void sim__delete_all(sim_world *world);
+void sim__delete(sim__server *server, sim__key *key);
+void sim__delete_all(sim__server *server);
 
 /* As memcmp, a prefix before what it begins. */
 int sim__compare_bytes(gavel_bytes a, gavel_bytes b);
@@ -156,8 +159,9 @@ typedef enum sim__wait {
 
 /* A client, as the server knows it. */
 typedef struct sim__session {
-    gavel__list node; /* among the world's sessions */
-    uint64_t number;  /* the connection's; 0: sim_do */
+    gavel__list node; /* among the server's sessions */
+    sim__server *server;
+    uint64_t number; /* the connection's; 0: sim_do */
     int db;
     bool has_login;
     bool is_in_multi;
@@ -178,6 +182,7 @@ typedef struct sim__session {
 /* A command being run. */
 typedef struct sim__call {
     sim_world *world;
+    sim__server *server;
     sim__session *session;
     const struct sim__command *command;
     const gavel_bytes *args;
@@ -202,19 +207,18 @@ typedef struct sim__command {
 /* NULL: unknown. */
 const sim__command *sim__command_find(gavel_bytes name);
 
-sim__session *sim__session_create(sim_world *world, uint64_t number);
+sim__session *sim__session_create(sim__server *server, uint64_t number);
 
 /* Takes NULL. */
 void sim__session_destroy(sim__session *session);
 
 /* Runs or queues one command and appends its reply. */
-void sim__session_command(
-    sim_world *world, sim__session *session, const sim__args *command, gavel__buffer *out);
+void sim__session_command(sim__session *session, const sim__args *command, gavel__buffer *out);
 
 /* Tells every session that watches the key that it has changed. */
-void sim__touch(sim_world *world, int db, gavel_bytes name);
+void sim__touch(sim__server *server, int db, gavel_bytes name);
 
-void sim__watch(sim_world *world, sim__session *session, gavel_bytes name);
+void sim__watch(sim__session *session, gavel_bytes name);
 void sim__unwatch_all(sim__session *session);
 void sim__discard(sim__session *session);
 
@@ -230,13 +234,13 @@ typedef struct sim__ready {
 } sim__ready;
 
 /* Notes that the key was added as a list. */
-void sim__note_list(sim_world *world, int db, gavel_bytes name);
+void sim__note_list(sim__server *server, int db, gavel_bytes name);
 
 /* Behind a command: gives to those who wait what has become ready, as long as it lasts. */
-void sim__serve_blocked(sim_world *world);
+void sim__serve_blocked(sim__server *server);
 
 /* Answers a BLOCKED client nil, or an error. */
-void sim__unblock(sim_world *world, sim__session *session, bool is_error);
+void sim__unblock(sim__session *session, bool is_error);
 
 /* The client is about to go: it is not served any more. */
 void sim__forget_wait(sim__session *session);
@@ -289,7 +293,7 @@ void sim__run_hlen(sim__call *call);
 void sim__run_hexists(sim__call *call);
 void sim__run_hincrby(sim__call *call);
 /* Answers the first element of the list, and removes it; a list without any goes. */
-void sim__reply_popped(sim_world *world, sim__key *key, gavel__buffer *out);
+void sim__reply_popped(sim__server *server, sim__key *key, gavel__buffer *out);
 
 void sim__run_rpush(sim__call *call);
 void sim__run_lpush(sim__call *call);
@@ -359,11 +363,12 @@ typedef enum sim__progress {
 typedef struct sim__connection {
     sim_world *world;
     struct sim__process *process;
+    sim__server *server; /* what was dialled */
     uint64_t number;
     sim__progress progress; /* as the client sees it */
     bool is_closed;         /* the client has closed its transport */
     bool is_mute;           /* nothing enters it any more, not even an end */
-    sim_host host;          /* what was dialled */
+    sim_host host;          /* how it is there */
     bool has_received;      /* since it last sent: the next send begins a round trip */
     sim__session *session;  /* NULL before the connection is made and after the server's close */
     sim__stream to_server;
@@ -373,7 +378,13 @@ typedef struct sim__connection {
     const char *reason;     /* why it was lost */
 } sim__connection;
 
-sim__connection *sim__connection_create(struct sim__process *process, sim_host host);
+/* What a dial is for. */
+typedef struct sim__target {
+    sim__server *server;
+    sim_host host; /* how it is there */
+} sim__target;
+
+sim__connection *sim__connection_create(struct sim__process *process, sim__target target);
 void sim__connection_destroy(sim__connection *connection);
 
 /* Takes all bytes. */
@@ -402,19 +413,19 @@ void sim__connection_kill(sim__connection *connection);
 sim__connection *sim__connection_by_fd(const sim_world *world, int fd);
 
 /* Whether the client has left: what is said to it reaches nobody. */
-bool sim__is_client_gone(const sim_world *world, const sim__session *session);
+bool sim__is_client_gone(const sim__session *session);
 
 /* Lets a client of number 1 or more go on with what it has sent, if the server reads. */
-void sim__network_serve(sim_world *world, sim__session *session);
+void sim__network_serve(sim__session *session);
 
 /* A drawn time in which the server deals with the clients that are ready together. */
 int64_t sim__draw_iteration(sim_world *world);
 
 /* The server has begun to read again. */
-void sim__network_resume(sim_world *world);
+void sim__network_resume(sim__server *server);
 
-/* The server is gone, and all connections with it. */
-void sim__network_reset(sim_world *world);
+/* The server is gone, and all connections to it. */
+void sim__network_reset(sim__server *server);
 
 /* ---- Faults (sim_faults.c) ----------------------------------------------------------------- */
 
@@ -430,7 +441,7 @@ bool sim__take_cut(sim__connection *connection, sim_direction direction, size_t 
 const char *sim__take_refusal(
     sim_world *world, const sim__command *command, const sim__session *session);
 
-bool sim__is_silent(const sim_world *world);
+bool sim__is_silent(const sim__server *server);
 
 typedef struct sim__actor {
     sim_world *world;
@@ -498,14 +509,37 @@ typedef struct sim__look_up {
 
 gavel__look_up sim__begin_look_up;
 
-/* Which of the server's addresses that is; counted as dialled. */
-sim_host sim__host_of(sim_world *world, const gavel__endpoint *endpoint);
+/* Whose address that is; the first server's are counted as dialled. */
+sim__target sim__target_of(sim_world *world, const gavel__endpoint *endpoint);
 
 /* Nobody needs the answers any more. */
 void sim__hosts_destroy(sim_world *world);
 
 gavel__transport *sim__dial(void *process, gavel__destination destination,
     const gavel_allocator *allocator, gavel_error *ret_error);
+
+/* ---- Servers (sim_servers.c) --------------------------------------------------------------- */
+
+struct sim__server {
+    sim_world *world;
+    size_t number;
+    gavel__list sessions;
+    sim__session *outsider; /* sim_do's */
+    gavel__buffer outsider_out;
+    sim__store store;
+    sim__ready *ready; /* by the command that runs, in order */
+    size_t n_ready;
+    bool is_iteration_ending; /* end_iteration is scheduled, or runs */
+    char *user;
+    char *password;
+    int64_t silent_until_us;
+    int64_t down_until_us;
+};
+
+sim__server *sim__server_create(sim_world *world);
+
+/* Of sim_create: frees all. */
+void sim__servers_destroy(sim_world *world);
 
 /* ---- The world ----------------------------------------------------------------------------- */
 
@@ -543,21 +577,13 @@ struct sim_world {
     size_t n_connections;
     size_t connections_capacity;
 
-    gavel__list sessions;
-    sim__session *outsider; /* sim_do's */
-    gavel__buffer outsider_out;
-    sim__store store;
+    sim__server **servers; /* by number */
+    size_t n_servers;
+    sim__server *meant; /* by what names none: see sim_choose */
     uint64_t n_touches;
-    sim__ready *ready; /* by the command that runs, in order */
-    size_t n_ready;
     uint64_t n_waits;
-    bool is_iteration_ending; /* end_iteration is scheduled, or runs */
-    char *user;
-    char *password;
 
     sim_faults faults;
-    int64_t silent_until_us;
-    int64_t down_until_us;
     sim_cut cuts[SIM__MAX_ARMED];
     size_t n_cuts;
     sim_refusal refusals[SIM__MAX_ARMED];

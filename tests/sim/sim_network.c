@@ -167,15 +167,21 @@ static bool is_client_gone(const sim__connection *connection)
     return connection->is_closed || connection->progress == SIM__LOST;
 }
 
-bool sim__is_client_gone(const sim_world *world, const sim__session *session)
+static sim__connection *connection_of(const sim__session *session)
 {
-    return session->number != 0 && is_client_gone(world->connections[session->number - 1]);
+    return session->server->world->connections[session->number - 1];
+}
+
+bool sim__is_client_gone(const sim__session *session)
+{
+    return session->number != 0 && is_client_gone(connection_of(session));
 }
 
 /* Whether the server goes on reading commands of this client. */
-static bool is_heard(const sim_world *world, const sim__session *session)
+static bool is_heard(const sim__session *session)
 {
-    return session->wait == SIM__RUNNING && !session->wants_close && !sim__is_silent(world);
+    return session->wait == SIM__RUNNING && !session->wants_close &&
+           !sim__is_silent(session->server);
 }
 
 /* Runs the complete commands that have arrived, and stops when the server falls silent or the
@@ -184,7 +190,7 @@ static void run_arrived(sim__connection *connection, gavel__buffer *out)
 {
     sim__session *session = connection->session;
     size_t offset = 0;
-    while (is_heard(connection->world, session)) {
+    while (is_heard(session)) {
         gavel_bytes bytes = {connection->unserved.data, connection->unserved.size};
         sim__args command = {NULL, 0};
         const char *error = NULL;
@@ -197,7 +203,7 @@ static void run_arrived(sim__connection *connection, gavel__buffer *out)
             break;
         }
         if (command.n_args > 0)
-            sim__session_command(connection->world, session, &command, out);
+            sim__session_command(session, &command, out);
         free(command.args);
     }
     gavel__buffer_consume(&connection->unserved, offset);
@@ -207,7 +213,7 @@ static void run_arrived(sim__connection *connection, gavel__buffer *out)
 static void serve(sim__connection *connection)
 {
     sim_world *world = connection->world;
-    if (connection->session == NULL || sim__is_silent(world))
+    if (connection->session == NULL || sim__is_silent(connection->server))
         return;
     gavel__buffer out;
     gavel__buffer_init(&out, &gavel__system_allocator);
@@ -216,14 +222,14 @@ static void serve(sim__connection *connection)
     if (!is_client_gone(connection))
         push(connection, &connection->to_client, (gavel_bytes){out.data, out.size});
     gavel__buffer_finish(&out);
-    bool is_ended = is_over(world, &connection->to_server) && !sim__is_silent(world);
+    bool is_ended = is_over(world, &connection->to_server) && !sim__is_silent(connection->server);
     if (connection->session->wants_close || is_ended)
         close_server_end(connection);
 }
 
-void sim__network_serve(sim_world *world, sim__session *session)
+void sim__network_serve(sim__session *session)
 {
-    serve(world->connections[session->number - 1]);
+    serve(connection_of(session));
 }
 
 static void arrive_at_server(sim_world *world, void *subject)
@@ -239,10 +245,13 @@ static void arrive_at_server(sim_world *world, void *subject)
     serve(connection);
 }
 
-void sim__network_resume(sim_world *world)
+void sim__network_resume(sim__server *server)
 {
-    for (size_t i = 0; i < world->n_connections; i++)
-        serve(world->connections[i]);
+    sim_world *world = server->world;
+    for (size_t i = 0; i < world->n_connections; i++) {
+        if (world->connections[i]->server == server)
+            serve(world->connections[i]);
+    }
 }
 
 /* ---- The client's end ---------------------------------------------------------------------- */
@@ -389,17 +398,17 @@ static void answer_dial(sim_world *world, void *subject)
     sim__connection *connection = subject;
     if (connection->is_closed || connection->progress != SIM__DIALLING)
         return;
-    if (connection->host == SIM_HOST_REFUSES || world->now_us < world->down_until_us ||
+    if (connection->host == SIM_HOST_REFUSES || world->now_us < connection->server->down_until_us ||
         sim__chance(&world->chance, world->faults.refuse_per_mille)) {
         connection->progress = SIM__REFUSED;
         connection->reason = "connection refused";
         return;
     }
     connection->progress = SIM__OPEN;
-    connection->session = sim__session_create(world, connection->number);
+    connection->session = sim__session_create(connection->server, connection->number);
 }
 
-sim__connection *sim__connection_create(sim__process *process, sim_host host)
+sim__connection *sim__connection_create(sim__process *process, sim__target target)
 {
     sim_world *world = process->world;
     if (world->n_connections == world->connections_capacity) {
@@ -412,7 +421,8 @@ sim__connection *sim__connection_create(sim__process *process, sim_host host)
     world->counters.n_connections++;
     connection->world = world;
     connection->process = process;
-    connection->host = host;
+    connection->server = target.server;
+    connection->host = target.host;
     connection->to_server.ends_at_us = INT64_MAX;
     connection->to_client.ends_at_us = INT64_MAX;
     connection->number = world->n_connections;
@@ -420,7 +430,7 @@ sim__connection *sim__connection_create(sim__process *process, sim_host host)
     gavel__list_init(&connection->to_client.pieces);
     gavel__buffer_init(&connection->unserved, &gavel__system_allocator);
     gavel__buffer_init(&connection->unread, &gavel__system_allocator);
-    if (!sim__chance(&world->chance, world->faults.hang_per_mille) && host != SIM_HOST_HANGS)
+    if (!sim__chance(&world->chance, world->faults.hang_per_mille) && target.host != SIM_HOST_HANGS)
         sim__schedule(world, world->now_us + 2 * draw_latency(world), answer_dial, connection);
     return connection;
 }
@@ -449,11 +459,12 @@ void sim__connection_kill(sim__connection *connection)
         close_server_end(connection);
 }
 
-void sim__network_reset(sim_world *world)
+void sim__network_reset(sim__server *server)
 {
+    sim_world *world = server->world;
     for (size_t i = 0; i < world->n_connections; i++) {
         sim__connection *connection = world->connections[i];
-        if (connection->session == NULL)
+        if (connection->server != server || connection->session == NULL)
             continue;
         cut_stream(connection, &connection->to_client, 0, 0);
         close_server_end(connection);

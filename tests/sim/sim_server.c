@@ -16,13 +16,14 @@
 
 /* ---- Sessions ------------------------------------------------------------------------------ */
 
-sim__session *sim__session_create(sim_world *world, uint64_t number)
+sim__session *sim__session_create(sim__server *server, uint64_t number)
 {
     sim__session *session = sim__alloc(1, sizeof *session);
+    session->server = server;
     session->number = number;
-    session->has_login = world->password == NULL;
+    session->has_login = server->password == NULL;
     gavel__buffer_init(&session->answer, &gavel__system_allocator);
-    gavel__list_append(&world->sessions, &session->node);
+    gavel__list_append(&server->sessions, &session->node);
     return session;
 }
 
@@ -58,7 +59,7 @@ static sim__watched *watched_of(const sim__session *session, int db, gavel_bytes
     return NULL;
 }
 
-void sim__watch(sim_world *world, sim__session *session, gavel_bytes name)
+void sim__watch(sim__session *session, gavel_bytes name)
 {
     if (watched_of(session, session->db, name) != NULL)
         return;
@@ -66,17 +67,17 @@ void sim__watch(sim_world *world, sim__session *session, gavel_bytes name)
     session->watched = sim__resize(session->watched, n + 1, sizeof(sim__watched));
     session->watched[n] = (sim__watched){.db = session->db,
         .name = sim__copy(name),
-        .was_expired = sim__is_expired(world, session->db, name)};
+        .was_expired = sim__is_expired(session->server, session->db, name)};
 }
 
 /* A key that had expired before it was watched, and now goes, is not changed by that. */
-static void touch_session(sim_world *world, sim__session *session, int db, gavel_bytes name)
+static void touch_session(sim__session *session, int db, gavel_bytes name)
 {
     sim__watched *watched = watched_of(session, db, name);
     if (watched == NULL)
         return;
     if (watched->was_expired) {
-        if (!sim__is_present(world, db, name))
+        if (!sim__is_present(session->server, db, name))
             watched->was_expired = false;
         return;
     }
@@ -84,20 +85,20 @@ static void touch_session(sim_world *world, sim__session *session, int db, gavel
     sim__unwatch_all(session);
 }
 
-void sim__touch(sim_world *world, int db, gavel_bytes name)
+void sim__touch(sim__server *server, int db, gavel_bytes name)
 {
-    world->n_touches++;
+    server->world->n_touches++;
     gavel_bytes kept = sim__copy(name); /* `name` may be a watched one, and freed on the way. */
-    for (gavel__list *node = world->sessions.next; node != &world->sessions; node = node->next)
-        touch_session(world, GAVEL__CONTAINER(node, sim__session, node), db, kept);
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next)
+        touch_session(GAVEL__CONTAINER(node, sim__session, node), db, kept);
     sim__free_bytes(kept);
 }
 
-static bool has_watched_expire(const sim_world *world, const sim__session *session)
+static bool has_watched_expire(const sim__session *session)
 {
     for (size_t i = 0; i < session->n_watched; i++) {
         const sim__watched *watched = &session->watched[i];
-        if (!watched->was_expired && sim__is_expired(world, watched->db, watched->name))
+        if (!watched->was_expired && sim__is_expired(session->server, watched->db, watched->name))
             return true;
     }
     return false;
@@ -174,7 +175,7 @@ static void run(sim__call *call)
 
 static void count_late(const sim__call *call, bool is_commit)
 {
-    if (!sim__is_client_gone(call->world, call->session))
+    if (!sim__is_client_gone(call->session))
         return;
     call->world->counters.n_late_execs++;
     call->world->counters.n_late_commits += is_commit;
@@ -208,7 +209,7 @@ void sim__run_exec(sim__call *call)
         sim__reply_error(call->out, "ERR EXEC without MULTI");
         return;
     }
-    bool is_conflict = session->is_dirty_cas || has_watched_expire(call->world, session);
+    bool is_conflict = session->is_dirty_cas || has_watched_expire(session);
     bool is_commit = !session->is_dirty_exec && !is_conflict;
     count_late(call, is_commit);
     if (is_commit) {
@@ -310,11 +311,12 @@ static void enter(sim__call *call, const sim__args *args, sim_how how, size_t be
     sim__journal_finish(call->world, entry, since(call->out, begin));
 }
 
-void sim__session_command(
-    sim_world *world, sim__session *session, const sim__args *args, gavel__buffer *out)
+void sim__session_command(sim__session *session, const sim__args *args, gavel__buffer *out)
 {
+    sim_world *world = session->server->world;
     size_t begin = out->size;
     sim__call call = {.world = world,
+        .server = session->server,
         .session = session,
         .command = sim__command_find(args->args[0]),
         .args = args->args,
@@ -332,7 +334,7 @@ void sim__session_command(
         run(&call);
     }
     world->running_exec = 0;
-    sim__serve_blocked(world);
+    sim__serve_blocked(session->server);
     if (out->has_failed)
         sim__fail(world, "no memory");
     sim__journal_call_hook(world);

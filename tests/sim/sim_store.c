@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-int64_t sim__now_ms(const sim_world *world)
+int64_t sim__now_ms(const sim__server *server)
 {
-    return SIM__EPOCH_MS + world->now_us / 1000;
+    return SIM__EPOCH_MS + server->world->now_us / 1000;
 }
 
 /* ---- Keys ---------------------------------------------------------------------------------- */
@@ -44,46 +44,46 @@ static size_t place_of(const sim__store *store, int db, gavel_bytes name, bool *
     return low;
 }
 
-static sim__key *peek(const sim_world *world, int db, gavel_bytes name)
+static sim__key *peek(const sim__server *server, int db, gavel_bytes name)
 {
     bool is_there;
-    size_t place = place_of(&world->store, db, name, &is_there);
-    return is_there ? world->store.keys[place] : NULL;
+    size_t place = place_of(&server->store, db, name, &is_there);
+    return is_there ? server->store.keys[place] : NULL;
 }
 
-static bool is_past(const sim_world *world, const sim__key *key)
+static bool is_past(const sim__server *server, const sim__key *key)
 {
-    return key->expires_at_ms != SIM__NO_EXPIRY && sim__now_ms(world) > key->expires_at_ms;
+    return key->expires_at_ms != SIM__NO_EXPIRY && sim__now_ms(server) > key->expires_at_ms;
 }
 
-bool sim__is_present(const sim_world *world, int db, gavel_bytes name)
+bool sim__is_present(const sim__server *server, int db, gavel_bytes name)
 {
-    return peek(world, db, name) != NULL;
+    return peek(server, db, name) != NULL;
 }
 
-bool sim__is_expired(const sim_world *world, int db, gavel_bytes name)
+bool sim__is_expired(const sim__server *server, int db, gavel_bytes name)
 {
-    const sim__key *key = peek(world, db, name);
-    return key != NULL && is_past(world, key);
+    const sim__key *key = peek(server, db, name);
+    return key != NULL && is_past(server, key);
 }
 
-sim__key *sim__find(sim_world *world, int db, gavel_bytes name)
+sim__key *sim__find(sim__server *server, int db, gavel_bytes name)
 {
-    sim__key *key = peek(world, db, name);
-    if (key == NULL || !is_past(world, key))
+    sim__key *key = peek(server, db, name);
+    if (key == NULL || !is_past(server, key))
         return key;
-    sim__delete(world, key);
-    sim__touch(world, db, name);
+    sim__delete(server, key);
+    sim__touch(server, db, name);
     return NULL;
 }
 
-sim__key *sim__add(sim_world *world, int db, gavel_bytes name, sim__type type)
+sim__key *sim__add(sim__server *server, int db, gavel_bytes name, sim__type type)
 {
-    sim__store *store = &world->store;
+    sim__store *store = &server->store;
     bool is_there;
     size_t place = place_of(store, db, name, &is_there);
     if (is_there)
-        sim__fail(world, "a key is added twice");
+        sim__fail(server->world, "a key is added twice");
     if (store->n_keys == store->capacity) {
         store->capacity = 2 * store->capacity + 16;
         store->keys = sim__resize(store->keys, store->capacity, sizeof(sim__key *));
@@ -110,9 +110,9 @@ static void free_key(sim__key *key)
     free(key);
 }
 
-void sim__delete(sim_world *world, sim__key *key)
+void sim__delete(sim__server *server, sim__key *key)
 {
-    sim__store *store = &world->store;
+    sim__store *store = &server->store;
     bool is_there;
     size_t place = place_of(store, key->db, key->name, &is_there);
     store->n_keys--;
@@ -121,12 +121,12 @@ void sim__delete(sim_world *world, sim__key *key)
     free_key(key);
 }
 
-void sim__delete_all(sim_world *world)
+void sim__delete_all(sim__server *server)
 {
-    for (size_t i = 0; i < world->store.n_keys; i++)
-        free_key(world->store.keys[i]);
-    free(world->store.keys);
-    world->store = (sim__store){0};
+    for (size_t i = 0; i < server->store.n_keys; i++)
+        free_key(server->store.keys[i]);
+    free(server->store.keys);
+    server->store = (sim__store){0};
 }
 
 /* ---- Values -------------------------------------------------------------------------------- */
@@ -172,8 +172,8 @@ void sim__item_remove(sim__key *key, size_t at)
 /* Leaves an expired key where it is: looking must not change the run. */
 static const sim__key *look(sim_world *world, gavel_bytes name, sim__type type)
 {
-    const sim__key *key = peek(world, 0, name);
-    if (key == NULL || is_past(world, key))
+    const sim__key *key = peek(world->meant, 0, name);
+    if (key == NULL || is_past(world->meant, key))
         return NULL;
     if (key->type != type)
         sim__fail(world, "a key is not of the type that the test expects");
@@ -182,7 +182,7 @@ static const sim__key *look(sim_world *world, gavel_bytes name, sim__type type)
 
 bool sim_exists(sim_world *world, gavel_bytes key)
 {
-    return sim__is_present(world, 0, key) && !sim__is_expired(world, 0, key);
+    return sim__is_present(world->meant, 0, key) && !sim__is_expired(world->meant, 0, key);
 }
 
 bool sim_get(sim_world *world, gavel_bytes key, gavel_bytes *ret_value)
@@ -233,10 +233,10 @@ int64_t sim_hget_int(sim_world *world, const char *key, const char *field)
 
 size_t sim_n_keys(const sim_world *world)
 {
-    return world->store.n_keys;
+    return world->meant->store.n_keys;
 }
 
 gavel_bytes sim_key_at(const sim_world *world, size_t i)
 {
-    return world->store.keys[i]->name;
+    return world->meant->store.keys[i]->name;
 }

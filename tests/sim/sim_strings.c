@@ -12,13 +12,13 @@
 static sim__key *put_string(sim__call *call, size_t i, gavel_bytes value)
 {
     int db = call->session->db;
-    sim__key *key = sim__find(call->world, db, call->args[i]);
+    sim__key *key = sim__find(call->server, db, call->args[i]);
     if (key != NULL && key->type != SIM__STRING) {
-        sim__delete(call->world, key);
+        sim__delete(call->server, key);
         key = NULL;
     }
     if (key == NULL)
-        key = sim__add(call->world, db, call->args[i], SIM__STRING);
+        key = sim__add(call->server, db, call->args[i], SIM__STRING);
     sim__set_string(key, value);
     key->expires_at_ms = SIM__NO_EXPIRY;
     sim__touch_arg(call, i);
@@ -48,7 +48,7 @@ void sim__run_getdel(sim__call *call)
     say_string(call, key);
     if (key == NULL)
         return;
-    sim__delete(call->world, key);
+    sim__delete(call->server, key);
     sim__touch_arg(call, 1);
 }
 
@@ -56,7 +56,7 @@ void sim__run_mget(sim__call *call)
 {
     sim__reply_array(call->out, call->n_args - 1);
     for (size_t i = 1; i < call->n_args; i++) {
-        const sim__key *key = sim__find(call->world, call->session->db, call->args[i]);
+        const sim__key *key = sim__find(call->server, call->session->db, call->args[i]);
         say_string(call, key != NULL && key->type == SIM__STRING ? key : NULL);
     }
 }
@@ -129,7 +129,7 @@ void sim__run_set(sim__call *call)
             return;
         say_string(call, key);
     }
-    key = sim__find(call->world, call->session->db, call->args[1]);
+    key = sim__find(call->server, call->session->db, call->args[1]);
     if (key != NULL ? options.is_nx : options.is_xx) {
         if (!options.is_get)
             sim__reply_nil(call->out);
@@ -144,7 +144,7 @@ void sim__run_set(sim__call *call)
 
 void sim__run_setnx(sim__call *call)
 {
-    bool is_absent = sim__find(call->world, call->session->db, call->args[1]) == NULL;
+    bool is_absent = sim__find(call->server, call->session->db, call->args[1]) == NULL;
     if (is_absent)
         put_string(call, 1, call->args[2]);
     sim__reply_int(call->out, is_absent);
@@ -179,7 +179,7 @@ static void add(sim__call *call, int64_t by)
     }
     char storage[GAVEL__INT_SIZE];
     if (key == NULL)
-        key = sim__add(call->world, call->session->db, call->args[1], SIM__STRING);
+        key = sim__add(call->server, call->session->db, call->args[1], SIM__STRING);
     sim__set_string(key, gavel__format_int(value + by, storage));
     sim__touch_arg(call, 1);
     sim__reply_int(call->out, value + by);
@@ -219,7 +219,7 @@ void sim__run_append(sim__call *call)
     if (!sim__find_typed(call, call->args[1], SIM__STRING, &key))
         return;
     if (key == NULL)
-        key = sim__add(call->world, call->session->db, call->args[1], SIM__STRING);
+        key = sim__add(call->server, call->session->db, call->args[1], SIM__STRING);
     gavel_bytes more = call->args[2];
     gavel_bytes old = key->string;
     char *joined = sim__alloc(old.size + more.size, 1);

@@ -111,7 +111,7 @@ gavel__transport *sim__dial(void *dialler, gavel__destination destination,
 {
     sim__process *process = dialler;
     sim_world *world = process->world;
-    sim_host host = sim__host_of(world, destination.endpoint);
+    sim__target target = sim__target_of(world, destination.endpoint);
     if (process->is_crashed || sim__chance(&world->chance, world->faults.refuse_per_mille / 2)) {
         gavel__format(ret_error->message, sizeof ret_error->message, "no route to host");
         return NULL;
@@ -128,7 +128,7 @@ gavel__transport *sim__dial(void *dialler, gavel__destination destination,
     self->base.ops = &ops;
     self->base.can_wait = world->can_wait;
     self->allocator = allocator;
-    self->connection = sim__connection_create(process, host);
+    self->connection = sim__connection_create(process, target);
     self->base.fd = SIM__FIRST_FD + (int)(self->connection->number - 1);
     world->n_transports++;
     return &self->base;

@@ -86,10 +86,7 @@ sim_world *sim_create(uint64_t seed)
     gavel__list_init(&world->loops);
     gavel__list_init(&world->look_ups);
     world->n_hosts = 1;
-    gavel__list_init(&world->sessions);
-    gavel__buffer_init(&world->outsider_out, &gavel__system_allocator);
-    world->outsider = sim__session_create(world, 0);
-    world->outsider->has_login = true;
+    world->meant = sim__server_create(world);
     world->hash = UINT64_C(14695981039346656037);
     return world;
 }
@@ -130,16 +127,12 @@ void sim_destroy(sim_world *world)
         sim__connection_destroy(world->connections[i]);
     for (size_t i = 0; i < world->n_results; i++)
         free(world->results[i]);
-    sim__session_destroy(world->outsider);
-    sim__delete_all(world);
+    sim__servers_destroy(world);
     sim__journal_clear(world);
     destroy_actors(world);
-    gavel__buffer_finish(&world->outsider_out);
     free(world->results);
     free(world->connections);
     free(world->events);
-    free(world->user);
-    free(world->password);
     free(world);
 }
 
