@@ -57,6 +57,9 @@ void sim_allow_wait(sim_world *world, bool is_allowed);
 /* Opens an attached client. `config` may be NULL. What it wants of chance comes from the seed. */
 gavel_client *sim_open(sim_world *world, const gavel_config *config);
 
+/* The same, by a URL: see sim_host_of. */
+gavel_client *sim_open_url(sim_world *world, const char *url, const gavel_config *config);
+
 /* Opens a client for gavel_run, to be used from the test's own thread. */
 gavel_client *sim_open_blocking(sim_world *world, const gavel_config *config);
 
@@ -114,6 +117,37 @@ bool sim_finish(sim_world *world, int64_t max_us);
 
 /* Whether any client has said that it has work in flight (the loop's set_busy). */
 bool sim_is_busy(const sim_world *world);
+
+/* ---- Several servers ----------------------------------------------------------------------- */
+
+/* Servers have numbers. sim_create has made number 0. */
+#define SIM_MAX_SERVERS 32
+
+/* Adds another one, empty, and returns its number. Before anything has connected. */
+size_t sim_add_server(sim_world *world);
+
+/* Where it listens: "10.0.1.1", ... by number, and 6379. */
+const char *sim_host_of(const sim_world *world, size_t server);
+int sim_port_of(const sim_world *world, size_t server);
+
+/* What this header says of "the server" is meant for that one from now on; at first for number 0.
+ * Returns which one was meant before. */
+size_t sim_choose(sim_world *world, size_t server);
+
+/* Machines, as a set: each server has one of its own, and each client. */
+typedef uint64_t sim_machines;
+#define SIM_MACHINE(server) (UINT64_C(1) << (server))
+#define SIM_ALL_SERVERS UINT64_C(0xffffffff)
+#define SIM_ALL_CLIENTS (~SIM_ALL_SERVERS)
+
+/* That of a client. Those behind the 31st share one. */
+sim_machines sim_machine_of(const sim_world *world, const gavel_client *client);
+
+/*
+ * For that long, no packet gets from `some` to `others`, or back. Nobody is told: what is sent is
+ * sent again until it gets through, and dials hang. Up to 16 at a time.
+ */
+void sim_partition(sim_world *world, sim_machines some, sim_machines others, int64_t us);
 
 /* ---- The server's name --------------------------------------------------------------------- */
 
@@ -214,10 +248,12 @@ void sim_mute(sim_world *world, uint64_t connection);
 /* The server closes the connection, as CLIENT KILL does: replies under way still arrive. */
 void sim_kill(sim_world *world, uint64_t connection);
 
-/* The server is silent from now on: it accepts, but reads nothing; then it reads all. */
+/* The server is silent from now on, as with SIGSTOP: it accepts, but reads nothing; then it reads
+ * all. */
 void sim_silence(sim_world *world, int64_t us);
 
-/* The server dies, refuses connections for down_us, and is there again. */
+/* The server dies, as with kill -9, refuses connections for down_us, and is there again. */
+#define SIM_FOR_EVER (INT64_MAX / 4)
 void sim_restart(sim_world *world, int64_t down_us, bool keeps_data);
 
 /*
@@ -296,6 +332,7 @@ typedef enum sim_how {
 typedef struct sim_entry {
     uint64_t number; /* its place in the journal */
     int64_t at_us;
+    size_t server;
     uint64_t connection; /* 0: sim_do, writers, eviction */
     uint64_t exec;       /* the number of the EXEC that ran it, or that it is; 0: none */
     sim_how how;

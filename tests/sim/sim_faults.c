@@ -114,51 +114,6 @@ gavel_bytes sim_do(sim_world *world, const char *line)
     return sim_do_args(world, args, n_args);
 }
 
-/* ---- Silence and restart ------------------------------------------------------------------- */
-
-bool sim__is_silent(const sim__server *server)
-{
-    return server->world->now_us < server->silent_until_us;
-}
-
-static void end_silence(sim_world *world, void *subject)
-{
-    (void)world;
-    if (!sim__is_silent(subject))
-        sim__network_resume(subject);
-}
-
-void sim_silence(sim_world *world, int64_t us)
-{
-    sim__server *server = world->meant;
-    if (server->silent_until_us < world->now_us + us)
-        server->silent_until_us = world->now_us + us;
-    sim__schedule(world, server->silent_until_us, end_silence, server);
-}
-
-static void die(sim_world *world, void *subject)
-{
-    sim__server *server = subject;
-    world->counters.n_restarts++;
-    server->silent_until_us = 0;
-    sim__network_reset(server);
-}
-
-static void die_and_forget(sim_world *world, void *subject)
-{
-    die(world, subject);
-    sim__delete_all(subject);
-}
-
-/* Comes as an event of its own, so that it never happens inside a command. */
-void sim_restart(sim_world *world, int64_t down_us, bool keeps_data)
-{
-    sim__server *server = world->meant;
-    if (server->down_until_us < world->now_us + down_us)
-        server->down_until_us = world->now_us + down_us;
-    sim__schedule(world, world->now_us, keeps_data ? die : die_and_forget, server);
-}
-
 /* ---- Breaking ------------------------------------------------------------------------------ */
 
 void sim_break(sim_world *world, uint64_t connection, size_t kept_bytes, int64_t late_us)

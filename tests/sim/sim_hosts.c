@@ -1,6 +1,6 @@
 /*
- * The server's name: what look-ups bring, and which address a dial is for. For clients, through
- * client/directory.h, and for tests, through sim.h.
+ * The first server's name: what look-ups bring, and which address a dial is for. For clients,
+ * through client/directory.h, and for tests, through sim.h.
  */
 #include "sim_internal.h"
 
@@ -72,7 +72,12 @@ sim__target sim__target_of(sim_world *world, const gavel__endpoint *endpoint)
 {
     if (endpoint->size == 0)
         return (sim__target){world->meant, SIM_HOST_SERVES};
-    uint32_t host = ntohl(endpoint->address.ipv4.sin_addr.s_addr) - FIRST_ADDRESS;
+    uint32_t address = ntohl(endpoint->address.ipv4.sin_addr.s_addr);
+    sim__server *server =
+        sim__server_by_address(world, address, ntohs(endpoint->address.ipv4.sin_port));
+    if (server != NULL)
+        return (sim__target){server, SIM_HOST_SERVES};
+    uint32_t host = address - FIRST_ADDRESS;
     if (host >= SIM_MAX_HOSTS)
         sim__fail(world, "an address is dialled that was never told");
     world->n_dials[host]++;

@@ -441,8 +441,6 @@ bool sim__take_cut(sim__connection *connection, sim_direction direction, size_t 
 const char *sim__take_refusal(
     sim_world *world, const sim__command *command, const sim__session *session);
 
-bool sim__is_silent(const sim__server *server);
-
 typedef struct sim__actor {
     sim_world *world;
     int64_t mean_us;
@@ -468,6 +466,7 @@ void sim__journal_call_hook(sim_world *world);
 /* A program with one client, or a platform's. It is the `user` of the platform. */
 typedef struct sim__process {
     sim_world *world;
+    size_t number;
     gavel_client *client; /* NULL: not one that the simulator has opened */
     bool is_blocking;
     bool is_stopped; /* paused, or crashed: none of its code runs */
@@ -523,6 +522,8 @@ gavel__transport *sim__dial(void *process, gavel__destination destination,
 struct sim__server {
     sim_world *world;
     size_t number;
+    char host[16];
+    int port;
     gavel__list sessions;
     sim__session *outsider; /* sim_do's */
     gavel__buffer outsider_out;
@@ -537,9 +538,25 @@ struct sim__server {
 };
 
 sim__server *sim__server_create(sim_world *world);
-
-/* Of sim_create: frees all. */
 void sim__servers_destroy(sim_world *world);
+
+/* Aborts for one that is not there; the second one returns NULL. */
+sim__server *sim__server_at(const sim_world *world, size_t server);
+sim__server *sim__server_by_address(const sim_world *world, uint32_t address, int port);
+
+bool sim__is_silent(const sim__server *server);
+bool sim__is_down(const sim__server *server);
+
+typedef struct sim__partition {
+    sim_machines some;
+    sim_machines others;
+    int64_t until_us;
+} sim__partition;
+
+sim_machines sim__machine_of(const sim__process *process);
+
+/* When they can reach each other again; 0: they can. */
+int64_t sim__parted_until(const sim_world *world, sim_machines one, sim_machines other);
 
 /* ---- The world ----------------------------------------------------------------------------- */
 
@@ -577,11 +594,13 @@ struct sim_world {
     size_t n_connections;
     size_t connections_capacity;
 
-    sim__server **servers; /* by number */
+    sim__server *servers[SIM_MAX_SERVERS]; /* by number */
     size_t n_servers;
     sim__server *meant; /* by what names none: see sim_choose */
     uint64_t n_touches;
     uint64_t n_waits;
+    sim__partition partitions[SIM__MAX_ARMED]; /* some of them may be over */
+    size_t n_partitions;
 
     sim_faults faults;
     sim_cut cuts[SIM__MAX_ARMED];

@@ -27,6 +27,8 @@ static void hash_entry(sim_world *world, const sim_entry *entry)
 {
     hash_number(world, (uint64_t)entry->at_us);
     hash_number(world, entry->connection);
+    if (entry->server != 0)
+        hash_number(world, entry->server);
     hash_number(world, entry->exec);
     hash_number(world, (uint64_t)entry->how);
     for (size_t i = 0; i < entry->n_args; i++) {
@@ -46,6 +48,7 @@ sim_entry *sim__journal_add(
     sim_entry *entry = sim__alloc(1, sizeof *entry);
     *entry = (sim_entry){.number = world->n_journal,
         .at_us = world->now_us,
+        .server = session->server->number,
         .connection = session->number,
         .exec = world->running_exec,
         .how = how,
@@ -127,8 +130,8 @@ static void print_entry(const sim_entry *entry)
 {
     static const char *const how[] = {"ran", "queued", "refused", "blocked"};
     char text[PRINTED_SIZE];
-    fprintf(stderr, "%6llu %12lld us  c%llu", (unsigned long long)entry->number,
-        (long long)entry->at_us, (unsigned long long)entry->connection);
+    fprintf(stderr, "%6llu %12lld us  s%zu c%llu", (unsigned long long)entry->number,
+        (long long)entry->at_us, entry->server, (unsigned long long)entry->connection);
     if (entry->exec != 0)
         fprintf(stderr, " exec %llu", (unsigned long long)entry->exec);
     fprintf(stderr, " %s%s:", how[entry->how], entry->is_change ? ", changed" : "");

@@ -53,6 +53,26 @@ static int64_t draw_arrival(sim_world *world, sim__stream *stream)
     return at_us;
 }
 
+/* When the two ends can reach each other again; 0: they can. */
+static int64_t parted_until(const sim__connection *connection)
+{
+    const sim_world *world = connection->world;
+    if (world->n_partitions == 0)
+        return 0;
+    return sim__parted_until(
+        world, sim__machine_of(connection->process), SIM_MACHINE(connection->server->number));
+}
+
+/* What comes while the two are parted is sent again, until it gets through. */
+static bool is_postponed(sim__connection *connection, sim__action *arrive)
+{
+    int64_t until_us = parted_until(connection);
+    if (until_us == 0)
+        return false;
+    sim__schedule(connection->world, until_us, arrive, connection);
+    return true;
+}
+
 static void push(sim__connection *connection, sim__stream *stream, gavel_bytes bytes)
 {
     sim_world *world = connection->world;
@@ -148,7 +168,8 @@ static void lose(sim__connection *connection, const char *reason)
 static void arrive_end(sim_world *world, void *subject)
 {
     (void)world;
-    lose(subject, "the server closed the connection");
+    if (!is_postponed(subject, arrive_end))
+        lose(subject, "the server closed the connection");
 }
 
 static void close_server_end(sim__connection *connection)
@@ -222,7 +243,8 @@ static void serve(sim__connection *connection)
     if (!is_client_gone(connection))
         push(connection, &connection->to_client, (gavel_bytes){out.data, out.size});
     gavel__buffer_finish(&out);
-    bool is_ended = is_over(world, &connection->to_server) && !sim__is_silent(connection->server);
+    bool is_ended = is_over(world, &connection->to_server) && !sim__is_silent(connection->server) &&
+                    parted_until(connection) == 0;
     if (connection->session->wants_close || is_ended)
         close_server_end(connection);
 }
@@ -236,6 +258,8 @@ static void arrive_at_server(sim_world *world, void *subject)
 {
     sim__connection *connection = subject;
     sim__piece *piece;
+    if (is_postponed(connection, arrive_at_server))
+        return;
     while ((piece = take_due(world, &connection->to_server)) != NULL) {
         gavel__buffer_append(&connection->unserved, (gavel_bytes){piece->data, piece->size});
         free(piece);
@@ -340,6 +364,8 @@ static void arrive_at_client(sim_world *world, void *subject)
 {
     sim__connection *connection = subject;
     sim__piece *piece;
+    if (is_postponed(connection, arrive_at_client))
+        return;
     while ((piece = take_due(world, &connection->to_client)) != NULL) {
         if (!is_client_gone(connection))
             deliver(connection, piece);
@@ -396,9 +422,10 @@ bool sim__connection_is_writable(const sim__connection *connection)
 static void answer_dial(sim_world *world, void *subject)
 {
     sim__connection *connection = subject;
-    if (connection->is_closed || connection->progress != SIM__DIALLING)
+    if (connection->is_closed || connection->progress != SIM__DIALLING ||
+        is_postponed(connection, answer_dial))
         return;
-    if (connection->host == SIM_HOST_REFUSES || world->now_us < connection->server->down_until_us ||
+    if (connection->host == SIM_HOST_REFUSES || sim__is_down(connection->server) ||
         sim__chance(&world->chance, world->faults.refuse_per_mille)) {
         connection->progress = SIM__REFUSED;
         connection->reason = "connection refused";

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define URL "redis://simulated"
+
 /* ---- Opening ------------------------------------------------------------------------------- */
 
 static uint64_t entropy(void *user)
@@ -30,11 +32,12 @@ void sim_allow_wait(sim_world *world, bool is_allowed)
     world->can_wait = is_allowed;
 }
 
-static gavel_client *open_on_world(sim_world *world, const gavel_config *config, bool is_blocking)
+static gavel_client *open_on_world(
+    sim_world *world, const char *url, const gavel_config *config, bool is_blocking)
 {
     gavel__platform platform = sim_platform(world, is_blocking);
     gavel_error error;
-    gavel_client *client = gavel__open_on(&platform, "redis://simulated", config, &error);
+    gavel_client *client = gavel__open_on(&platform, url, config, &error);
     if (client == NULL)
         sim__fail(world, error.message);
     sim__process *process = platform.user;
@@ -44,12 +47,17 @@ static gavel_client *open_on_world(sim_world *world, const gavel_config *config,
 
 gavel_client *sim_open(sim_world *world, const gavel_config *config)
 {
-    return open_on_world(world, config, false);
+    return open_on_world(world, URL, config, false);
+}
+
+gavel_client *sim_open_url(sim_world *world, const char *url, const gavel_config *config)
+{
+    return open_on_world(world, url, config, false);
 }
 
 gavel_client *sim_open_blocking(sim_world *world, const gavel_config *config)
 {
-    return open_on_world(world, config, true);
+    return open_on_world(world, URL, config, true);
 }
 
 /* ---- Submitting ---------------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
 sim__process *sim__process_create(sim_world *world, bool is_blocking)
 {
     sim__process *process = sim__alloc(1, sizeof *process);
-    *process = (sim__process){.world = world, .is_blocking = is_blocking};
+    *process =
+        (sim__process){.world = world, .number = world->n_processes, .is_blocking = is_blocking};
     world->processes =
         sim__resize(world->processes, world->n_processes + 1, sizeof(sim__process *));
     world->processes[world->n_processes++] = process;

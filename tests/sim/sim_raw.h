@@ -18,7 +18,7 @@ typedef struct sim_raw {
     bool is_broken;
 } sim_raw;
 
-/* Connects, and runs the world until that is done. False: refused. */
+/* Connects to the server that is chosen, and runs the world until that is done. False: refused. */
 bool sim_raw_open(sim_raw *raw, sim_world *world);
 
 /* Takes one that is closed. */
