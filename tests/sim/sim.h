@@ -149,6 +149,35 @@ sim_machines sim_machine_of(const sim_world *world, const gavel_client *client);
  */
 void sim_partition(sim_world *world, sim_machines some, sim_machines others, int64_t us);
 
+/* ---- Replication --------------------------------------------------------------------------- */
+
+/*
+ * Adds a server that follows `primary`, with all of its data, and returns its number. What the
+ * primary writes comes to it later, in order, an EXEC as a whole; by how much later is drawn for
+ * each write: at first up to a few milliseconds.
+ */
+size_t sim_add_replica(sim_world *world, size_t primary);
+void sim_set_lag(sim_world *world, size_t replica, int64_t min_us, int64_t max_us);
+
+/* For Sentinels: the lowest is promoted first; 0: never; at first 100. */
+void sim_set_priority(sim_world *world, size_t replica, int priority);
+
+/*
+ * REPLICAOF. From a moment later on, `server` follows `primary`; itself: it is a primary, with what
+ * it has. The data of one that follows another are replaced soon, when both are there, by that
+ * one's. Clients stay connected, but for those that wait in BLPOP or WAIT for a primary.
+ */
+void sim_replicate(sim_world *world, size_t server, size_t primary);
+
+/* What `server` follows; itself for a primary. */
+size_t sim_primary_of(const sim_world *world, size_t server);
+
+/* Whether they have the same keys, with the same values and times to live. */
+bool sim_is_same_data(const sim_world *world, size_t one, size_t other);
+
+/* How much of its history it has, in bytes. */
+int64_t sim_offset(const sim_world *world, size_t server);
+
 /* ---- The server's name --------------------------------------------------------------------- */
 
 /* What becomes of a dial to one of the server's addresses. */

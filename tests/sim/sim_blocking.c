@@ -1,7 +1,7 @@
 /*
- * Waiting for a list: BLPOP, and how a client that waits is served, times out, is let go, or is
- * forgotten. For the server and the network, which ask here.
- * Source: Redis 7.0 and 8.0, blocked.c, timeout.c, and blockingPopGenericCommand in t_list.c.
+ * Waiting for a list, or for replicas: BLPOP, and how a client that waits is served, times out, is
+ * let go, or is forgotten; WAIT itself is in sim_info.c. For the server and the network, which ask
+ * here. Source: Redis 7.0 and 8.0, blocked.c, timeout.c, and blockingPopGenericCommand in t_list.c.
  *
  *     SIM__RUNNING --BLPOP of nothing--> SIM__BLOCKED --answered--> SIM__UNBLOCKED --> SIM__RUNNING
  *
@@ -9,7 +9,7 @@
  * BLPOP is run later, when the server is through with all clients that it had found ready together
  * with the pushing one.
  */
-#include "sim_internal.h"
+#include "sim_replication.h"
 
 #include "base/text.h"
 
@@ -30,7 +30,7 @@
 
 static bool waits_for(const sim__session *session, int db, gavel_bytes name)
 {
-    if (session->wait != SIM__BLOCKED || session->db != db)
+    if (session->wait != SIM__BLOCKED || session->db != db || session->n_acks_wanted > 0)
         return false;
     for (size_t i = 1; i + 1 < session->waiting.n_args; i++) {
         if (gavel__bytes_equal(session->waiting.args[i], name))
@@ -72,6 +72,7 @@ void sim__forget_wait(sim__session *session)
 {
     sim__args_free(&session->waiting);
     session->wait = SIM__RUNNING;
+    session->n_acks_wanted = 0;
 }
 
 /* ---- Going on ------------------------------------------------------------------------------ */
@@ -138,10 +139,22 @@ static void let_go(sim__session *session, bool is_change)
     sim__schedule(world, world->now_us + sim__draw_iteration(world), end_iteration, server);
 }
 
+static int64_t n_acks(const sim__session *session)
+{
+    return (int64_t)sim__n_acks(session->server, session->wait_offset);
+}
+
+static void say_acks(sim__session *session)
+{
+    sim__reply_int(&session->answer, n_acks(session));
+}
+
 void sim__unblock(sim__session *session, bool is_error)
 {
     if (is_error)
         sim__reply_error(&session->answer, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    else if (session->n_acks_wanted > 0)
+        say_acks(session);
     else
         sim__reply_nil_array(&session->answer);
     let_go(session, false);
@@ -175,8 +188,39 @@ static void serve(sim__session *session, sim__key *ready)
     counters->n_served_late += sim__is_client_gone(session);
     sim__reply_array(&session->answer, 2);
     sim__reply_bulk(&session->answer, key->name);
+    sim__record_removal(session->server, "LPOP", session->db, key->name);
     sim__reply_popped(session->server, key, &session->answer);
     let_go(session, true);
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+void sim__serve_waiting(sim__server *server)
+{
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
+        sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
+        if (session->wait != SIM__BLOCKED || session->n_acks_wanted == 0 ||
+            n_acks(session) < session->n_acks_wanted)
+            continue;
+        say_acks(session);
+        let_go(session, false);
+    }
+    sim__journal_call_hook(server->world);
+}
+
+void sim__end_waits(sim__server *server)
+{
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
+        sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
+        if (session->wait != SIM__BLOCKED)
+            continue;
+        sim__reply_error(&session->answer,
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+            "replica?)");
+        let_go(session, false);
+        session->wants_close = true;
+    }
+    sim__journal_call_hook(server->world);
 }
 
 /* ---- Lists that have come to be ------------------------------------------------------------ */
@@ -298,7 +342,7 @@ static bool take_timeout(sim__call *call, int64_t *ret_until_ms)
     return true;
 }
 
-static void block(sim__call *call, int64_t until_ms)
+void sim__block(sim__call *call, int64_t until_ms)
 {
     sim__session *session = call->session;
     sim__args command = {(gavel_bytes *)(uintptr_t)call->args, call->n_args};
@@ -329,7 +373,7 @@ void sim__run_blpop(sim__call *call)
     }
     bool may_block = call->session->number != 0 && call->world->running_exec == 0;
     if (may_block)
-        block(call, until_ms);
+        sim__block(call, until_ms);
     else
         sim__reply_nil_array(call->out);
 }

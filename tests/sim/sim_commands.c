@@ -147,7 +147,7 @@ static void say_hello(sim__call *call)
     sim__reply_bulk(out, GAVEL_STR("mode"));
     sim__reply_bulk(out, GAVEL_STR("standalone"));
     sim__reply_bulk(out, GAVEL_STR("role"));
-    sim__reply_bulk(out, GAVEL_STR("master"));
+    sim__reply_bulk(out, gavel_str(call->server->primary != NULL ? "replica" : "master"));
     sim__reply_bulk(out, GAVEL_STR("modules"));
     sim__reply_array(out, 0);
 }
@@ -517,6 +517,7 @@ static const sim__command commands[] = {
     {"hset", -4, SIM__WRITES, sim__run_hset},
     {"incr", 2, SIM__WRITES, sim__run_incr},
     {"incrby", 3, SIM__WRITES, sim__run_incrby},
+    {"info", -1, SIM__NO_CHANCE, sim__run_info},
     {"llen", 2, 0, sim__run_llen},
     {"lpop", 2, SIM__WRITES, sim__run_lpop},
     {"lpush", -3, SIM__WRITES, sim__run_lpush},
@@ -530,6 +531,7 @@ static const sim__command commands[] = {
     {"ping", -1, 0, run_ping},
     {"pttl", 2, 0, run_pttl},
     {"quit", -1, HANDSHAKE | SIM__AT_ONCE, run_quit},
+    {"role", 1, SIM__NO_CHANCE, sim__run_role},
     {"rpush", -3, SIM__WRITES, sim__run_rpush},
     {"sadd", -3, SIM__WRITES, sim__run_sadd},
     {"scard", 2, 0, sim__run_scard},
@@ -543,6 +545,7 @@ static const sim__command commands[] = {
     {"type", 2, 0, run_type},
     {"unlink", -2, SIM__WRITES, run_del},
     {"unwatch", 1, SIM__NO_CHANCE, run_unwatch},
+    {"wait", 3, 0, sim__run_wait},
     {"watch", -2, FRAME, run_watch},
     {"zadd", -4, SIM__WRITES, sim__run_zadd},
     {"zcard", 2, 0, sim__run_zcard},

@@ -247,16 +247,6 @@ static bool is_for_writers_only(const char *error)
     return false;
 }
 
-static bool has_queued_write(const sim__session *session)
-{
-    for (size_t i = 0; i < session->n_queue; i++) {
-        const sim__command *command = sim__command_find(session->queue[i].args[0]);
-        if (command->flags & SIM__WRITES)
-            return true;
-    }
-    return false;
-}
-
 static const char *draw_error(
     sim_world *world, const sim__command *command, const sim__session *session)
 {
@@ -265,9 +255,7 @@ static const char *draw_error(
     while (errors[n_errors] != NULL)
         n_errors++;
     const char *error = errors[gavel__random_below(&world->chance, n_errors)];
-    bool is_write = command->run == sim__run_exec ? has_queued_write(session)
-                                                  : (command->flags & SIM__WRITES) != 0;
-    return is_write || !is_for_writers_only(error) ? error : NULL;
+    return sim__is_write(command, session) || !is_for_writers_only(error) ? error : NULL;
 }
 
 const char *sim__take_refusal(

@@ -8,10 +8,11 @@
  *     sim_transport.c    gavel__transport over the network
  *     sim_network.c      streams of bytes, breaks
  *     sim_hosts.c        the server's name and addresses
+ *     sim_replication.c  primaries and replicas; sim_info.c: what they tell of that
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_servers.c      the servers of the world
  *     sim_server.c       sessions, MULTI and EXEC
- *     sim_blocking.c     sessions that wait for a list
+ *     sim_blocking.c     sessions that wait
  *     sim_parse.c        RESP, as it comes in
  *     sim_reply.c        RESP, as it goes out
  *     sim_commands.c     the table; sim_strings.c, sim_collections.c: the commands on values
@@ -150,10 +151,10 @@ typedef struct sim__watched {
     bool was_expired; /* when it was watched: that it goes is then no change */
 } sim__watched;
 
-/* Where a client stands with BLPOP. */
+/* Where a client stands with BLPOP and WAIT. */
 typedef enum sim__wait {
     SIM__RUNNING,
-    SIM__BLOCKED,  /* waits for a list; what it has sent behind that stays unserved */
+    SIM__BLOCKED,  /* waits; what it has sent behind that stays unserved */
     SIM__UNBLOCKED /* is answered, and goes on at the end of the server's iteration */
 } sim__wait;
 
@@ -175,8 +176,11 @@ typedef struct sim__session {
     sim__wait wait;
     uint64_t wait_order;   /* of all that block or are unblocked */
     int64_t wait_until_ms; /* SIM__NO_EXPIRY: for ever */
-    sim__args waiting;     /* the BLPOP, while BLOCKED */
-    gavel__buffer answer;  /* to it, while UNBLOCKED */
+    sim__args waiting;     /* the BLPOP or WAIT, while BLOCKED */
+    int64_t n_acks_wanted; /* WAIT's; 0: it waits for a list */
+    int64_t wait_offset;
+    int64_t last_offset;  /* the server's, when the last command had run */
+    gavel__buffer answer; /* to it, while UNBLOCKED */
 } sim__session;
 
 /* A command being run. */
@@ -207,6 +211,9 @@ typedef struct sim__command {
 /* NULL: unknown. */
 const sim__command *sim__command_find(gavel_bytes name);
 
+/* Whether it writes; EXEC does if something that is queued does. */
+bool sim__is_write(const sim__command *command, const sim__session *session);
+
 sim__session *sim__session_create(sim__server *server, uint64_t number);
 
 /* Takes NULL. */
@@ -225,7 +232,7 @@ void sim__discard(sim__session *session);
 /* EXEC: answers nil or EXECABORT, or runs what is queued. */
 void sim__run_exec(sim__call *call);
 
-/* ---- Waiting for a list (sim_blocking.c) --------------------------------------------------- */
+/* ---- Waiting (sim_blocking.c) -------------------------------------------------------------- */
 
 /* A key that has become a list during this command: those who wait for it may be served. */
 typedef struct sim__ready {
@@ -248,7 +255,29 @@ void sim__forget_wait(sim__session *session);
 /* An UNBLOCKED client goes on: appends the answer that it has not got yet. Else nothing. */
 void sim__take_answer(sim__session *session, gavel__buffer *out);
 
+/* Begins to wait. */
+void sim__block(sim__call *call, int64_t until_ms);
+
+/* Answers those whose WAIT is over. */
+void sim__serve_waiting(sim__server *server);
+
+/* The server becomes a replica: whoever waits is told so, and its link closed. */
+void sim__end_waits(sim__server *server);
+
 void sim__run_blpop(sim__call *call);
+void sim__run_wait(sim__call *call);
+
+/* ---- Replication, as commands see it (sim_replication.c) ----------------------------------- */
+
+/* A command that has changed the data is part of the write that is open; copied. */
+void sim__record(sim__server *server, int db, const sim__args *command);
+void sim__record_removal(sim__server *server, const char *command, int db, gavel_bytes name);
+
+/* The write is complete: it goes to the replicas. */
+void sim__end_write(sim__server *server);
+
+void sim__run_info(sim__call *call);
+void sim__run_role(sim__call *call);
 
 /* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
 
@@ -418,6 +447,9 @@ bool sim__is_client_gone(const sim__session *session);
 /* Lets a client of number 1 or more go on with what it has sent, if the server reads. */
 void sim__network_serve(sim__session *session);
 
+/* The server closes at once, between events. */
+void sim__network_kill(sim__session *session);
+
 /* A drawn time in which the server deals with the clients that are ready together. */
 int64_t sim__draw_iteration(sim_world *world);
 
@@ -535,6 +567,10 @@ struct sim__server {
     char *password;
     int64_t silent_until_us;
     int64_t down_until_us;
+    sim__server *primary; /* that it follows; NULL: it is one itself */
+    bool is_recorded;     /* it has, or has had, a replica */
+    int64_t applying_ms;  /* the primary's time of day, in a command from there; else 0 */
+    struct sim__replication *replication;
 };
 
 sim__server *sim__server_create(sim_world *world);
@@ -572,6 +608,7 @@ struct sim_world {
     gavel__random chance;
     gavel__random actors_random;
     gavel__random test;
+    gavel__random topology;
 
     gavel__list loops;
     bool is_awake;   /* the program's loop is not asleep */

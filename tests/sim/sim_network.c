@@ -249,6 +249,11 @@ static void serve(sim__connection *connection)
         close_server_end(connection);
 }
 
+void sim__network_kill(sim__session *session)
+{
+    sim__connection_kill(connection_of(session));
+}
+
 void sim__network_serve(sim__session *session)
 {
     serve(connection_of(session));

@@ -3,7 +3,7 @@
  * comes in goes through sim__session_command. For the network and the commands.
  * Source: Redis 7.0, multi.c and processCommand in server.c, for the order of the checks.
  */
-#include "sim_internal.h"
+#include "sim_replication.h"
 
 #include "base/text.h"
 
@@ -166,6 +166,8 @@ static void run(sim__call *call)
     uint64_t n_touches = world->n_touches;
     size_t begin = call->out->size;
     call->command->run(call);
+    if (world->n_touches != n_touches && (call->command->flags & SIM__WRITES))
+        sim__record(call->server, call->session->db, &command);
     bool is_blocked = call->session->wait == SIM__BLOCKED;
     sim_entry *entry =
         sim__journal_add(world, call->session, &command, is_blocked ? SIM_BLOCKED : SIM_RAN);
@@ -268,6 +270,22 @@ static void say_refused(sim__call *call, const char *error)
         is_redirection(error) ? "" : "EXECABORT Transaction discarded because of: ", error);
 }
 
+static bool has_queued_write(const sim__session *session)
+{
+    for (size_t i = 0; i < session->n_queue; i++) {
+        const sim__command *command = sim__command_find(session->queue[i].args[0]);
+        if (command->flags & SIM__WRITES)
+            return true;
+    }
+    return false;
+}
+
+bool sim__is_write(const sim__command *command, const sim__session *session)
+{
+    return command->run == sim__run_exec ? has_queued_write(session)
+                                         : (command->flags & SIM__WRITES) != 0;
+}
+
 static bool has_arity(const sim__command *command, size_t n_args)
 {
     size_t n_needed = (size_t)abs(command->arity);
@@ -298,6 +316,8 @@ static bool is_refused(sim__call *call, const sim__args *args)
     const char *error = NULL;
     if (!call->session->has_login && !(command->flags & SIM__NO_LOGIN))
         error = "NOAUTH Authentication required.";
+    else if (call->server->primary != NULL && sim__is_write(command, call->session))
+        error = "READONLY You can't write against a read only replica.";
     else if (call->session->number != 0)
         error = sim__take_refusal(call->world, command, call->session);
     if (error != NULL)
@@ -334,7 +354,10 @@ void sim__session_command(sim__session *session, const sim__args *args, gavel__b
         run(&call);
     }
     world->running_exec = 0;
+    sim__end_write(session->server);
     sim__serve_blocked(session->server);
+    sim__end_write(session->server);
+    session->last_offset = session->server->replication->offset;
     if (out->has_failed)
         sim__fail(world, "no memory");
     sim__journal_call_hook(world);

@@ -2,7 +2,7 @@
  * The servers of a world: where they are, which one is meant, and what happens to a whole server or
  * machine. For tests, through sim.h, and for the simulator's other parts.
  */
-#include "sim_internal.h"
+#include "sim_replication.h"
 
 #include "base/text.h"
 
@@ -29,11 +29,13 @@ sim__server *sim__server_create(sim_world *world)
     gavel__buffer_init(&server->outsider_out, &gavel__system_allocator);
     server->outsider = sim__session_create(server, 0);
     server->outsider->has_login = true;
+    sim__replication_create(server);
     return server;
 }
 
 static void destroy_server(sim__server *server)
 {
+    sim__replication_destroy(server);
     sim__session_destroy(server->outsider);
     sim__delete_all(server);
     gavel__buffer_finish(&server->outsider_out);
@@ -114,18 +116,31 @@ void sim_silence(sim_world *world, int64_t us)
     sim__schedule(world, server->silent_until_us, end_silence, server);
 }
 
-static void die(sim_world *world, void *subject)
+static void end(sim__server *server, bool keeps_data)
 {
-    sim__server *server = subject;
-    world->counters.n_restarts++;
+    server->world->counters.n_restarts++;
     server->silent_until_us = 0;
     sim__network_reset(server);
+    sim__replication_die(server, keeps_data);
+}
+
+static void die(sim_world *world, void *subject)
+{
+    (void)world;
+    end(subject, true);
 }
 
 static void die_and_forget(sim_world *world, void *subject)
 {
-    die(world, subject);
-    sim__delete_all(subject);
+    (void)world;
+    end(subject, false);
+}
+
+static void rise(sim_world *world, void *subject)
+{
+    (void)world;
+    if (!sim__is_down(subject))
+        sim__replication_rise(subject);
 }
 
 /* Comes as an event of its own, so that it never happens inside a command. */
@@ -135,6 +150,7 @@ void sim_restart(sim_world *world, int64_t down_us, bool keeps_data)
     if (server->down_until_us < world->now_us + down_us)
         server->down_until_us = world->now_us + down_us;
     sim__schedule(world, world->now_us, keeps_data ? die : die_and_forget, server);
+    sim__schedule(world, server->down_until_us, rise, server);
 }
 
 /* ---- Partitions ---------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@
 
 int64_t sim__now_ms(const sim__server *server)
 {
+    if (server->applying_ms != 0)
+        return server->applying_ms;
     return SIM__EPOCH_MS + server->world->now_us / 1000;
 }
 
@@ -70,8 +72,11 @@ bool sim__is_expired(const sim__server *server, int db, gavel_bytes name)
 sim__key *sim__find(sim__server *server, int db, gavel_bytes name)
 {
     sim__key *key = peek(server, db, name);
-    if (key == NULL || !is_past(server, key))
+    if (key == NULL || !is_past(server, key) || server->applying_ms != 0)
         return key;
+    if (server->primary != NULL)
+        return NULL; /* Its primary says when it goes. */
+    sim__record_removal(server, "DEL", db, name);
     sim__delete(server, key);
     sim__touch(server, db, name);
     return NULL;
@@ -229,6 +234,32 @@ int64_t sim_hget_int(sim_world *world, const char *key, const char *field)
     gavel_bytes text;
     bool is_there = sim_hget(world, gavel_str(key), gavel_str(field), &text);
     return is_there ? integer_of(world, text) : 0;
+}
+
+static bool is_same_item(const sim__item *a, const sim__item *b)
+{
+    return gavel__bytes_equal(a->member, b->member) && gavel__bytes_equal(a->value, b->value) &&
+           a->score == b->score;
+}
+
+static bool is_same_key(const sim__key *a, const sim__key *b)
+{
+    bool is_same = a->db == b->db && a->type == b->type && a->expires_at_ms == b->expires_at_ms &&
+                   a->n_items == b->n_items && gavel__bytes_equal(a->name, b->name) &&
+                   gavel__bytes_equal(a->string, b->string);
+    for (size_t i = 0; is_same && i < a->n_items; i++)
+        is_same = is_same_item(&a->items[i], &b->items[i]);
+    return is_same;
+}
+
+bool sim_is_same_data(const sim_world *world, size_t one, size_t other)
+{
+    const sim__store *a = &sim__server_at(world, one)->store;
+    const sim__store *b = &sim__server_at(world, other)->store;
+    bool is_same = a->n_keys == b->n_keys;
+    for (size_t i = 0; is_same && i < a->n_keys; i++)
+        is_same = is_same_key(a->keys[i], b->keys[i]);
+    return is_same;
 }
 
 size_t sim_n_keys(const sim_world *world)

@@ -83,6 +83,7 @@ sim_world *sim_create(uint64_t seed)
     gavel__random_seed(&world->chance, seed ^ UINT64_C(0x6368616e6365));
     gavel__random_seed(&world->actors_random, seed ^ UINT64_C(0x6163746f7273));
     gavel__random_seed(&world->test, seed ^ UINT64_C(0x74657374));
+    gavel__random_seed(&world->topology, seed ^ UINT64_C(0x746f706f6c6f6779));
     gavel__list_init(&world->loops);
     gavel__list_init(&world->look_ups);
     world->n_hosts = 1;
