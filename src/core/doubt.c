@@ -242,6 +242,13 @@ static void on_touched(gavel__doubt *doubt, const gavel_reply *reply)
     doubt->is_fenced = reply->type == GAVEL_REPLY_INTEGER && reply->integer == 1;
 }
 
+/* Whether the marker is in a state from before the round. Numbers only rise while a link lives. */
+static bool is_from_before(const gavel__doubt *doubt, int64_t number)
+{
+    bool is_planted = number >= (int64_t)doubt->first_number;
+    return number == 0 || (is_planted && number < (int64_t)doubt->number);
+}
+
 static void on_number(gavel__doubt *doubt, const gavel_reply *reply, int64_t now_us)
 {
     int64_t number = -1;
@@ -249,7 +256,7 @@ static void on_number(gavel__doubt *doubt, const gavel_reply *reply, int64_t now
     if (is_number && number == (int64_t)doubt->number) {
         doubt->doubts->context->stats.n_settled++;
         settle_committed(doubt, now_us);
-    } else if (is_number && number == (int64_t)doubt->number - 1 && doubt->is_fenced) {
+    } else if (is_number && is_from_before(doubt, number) && doubt->is_fenced) {
         doubt->doubts->context->stats.n_settled++;
         settle_not_made(doubt, now_us);
     } else if (!doubt->is_touched || reply->type == GAVEL_REPLY_ERROR) {

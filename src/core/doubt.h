@@ -5,12 +5,15 @@
  * another link is asked, in one write:
  *
  *     PEXPIRE marker ttl    touches it: from now on the old EXEC, should it still arrive, gets nil
- *     GET marker            the round's number: it was made; the one before: it never will be
+ *     GET marker            the round's number: it was made; less: it never will be
  *
  * The order matters, and both can be asked again if this answer is lost as well, since neither
- * changes the number. All of a round's members are settled by one answer. A marker that is gone
- * (evicted, flushed, lost in a failover), or holds any other number, proves nothing: the outcome is
- * UNKNOWN. That is why a link's marker is planted before its first round.
+ * changes the number. All of a round's members are settled by one answer. Less than the number of
+ * the round before says that earlier ones are gone, too: the server has gone back to an older state
+ * of the data, where this marker was planted already; or where only the handshake had written it,
+ * which says 0. A marker that is gone (evicted, flushed, planted after the state that the server
+ * has gone back to), or holds what is below its first planting (counted up from nothing), proves
+ * nothing: the outcome is UNKNOWN. That is why a link's marker is planted before its first round.
  *
  *     IDLE --open--> ASKING --it is known, or nobody wants to know--> IDLE
  *                     |  ^
@@ -57,6 +60,7 @@ typedef struct gavel__doubt {
     size_t n_claims;
     size_t claims_capacity;
     uint64_t number;                 /* what EXEC would have written to the marker; 0: nothing */
+    uint64_t first_number;           /* as the marker was first planted */
     char marker[GAVEL__MARKER_SIZE]; /* the lost link's */
     size_t marker_size;
     gavel__gate *gates[GAVEL__PASS_MAX]; /* that its EXEC would have handed off */

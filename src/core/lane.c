@@ -133,10 +133,19 @@ static void lapse_guard(gavel__lane *lane)
     lane->guard = is_awaited ? GAVEL__GUARD_LAPSED : GAVEL__GUARD_NONE;
 }
 
+/* 2^32 and a random part of 31 bits further than the last number; the first one, 40 bits. */
+static uint64_t next_number(const gavel__lane *lane, uint64_t random)
+{
+    const uint64_t leap = UINT64_C(1) << 32;
+    return lane->first_number == 0 ? leap + (random >> 24) : lane->number + leap + (random >> 33);
+}
+
 void gavel__lane_plant_marker(
     gavel__lane *lane, struct gavel__round *round, gavel__planting planting)
 {
-    lane->number = planting.number;
+    lane->number = next_number(lane, planting.random);
+    if (lane->first_number == 0)
+        lane->first_number = lane->number;
     gavel__resp_begin(lane->out, 5);
     gavel__resp_arg(lane->out, GAVEL_STR("SET"));
     gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});

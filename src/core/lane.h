@@ -78,12 +78,13 @@ typedef struct gavel__lane {
     bool is_planted;                 /* the marker holds `number` */
     bool is_marker_lost;             /* it was counted up from nothing: it has no time to live */
     int64_t planted_us;              /* since then it lives for its ttl */
+    uint64_t first_number;           /* as it was planted first; 0: not yet */
     uint64_t number;                 /* of the last round that committed, or as planted */
 } gavel__lane;
 
 /* How a marker is planted. */
 typedef struct gavel__planting {
-    uint64_t number;
+    uint64_t random;
     int64_t ttl_us;
     int64_t now_us;
 } gavel__planting;
@@ -137,9 +138,11 @@ bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t n
 
 /*
  * Writes SET marker number PX ttl: before a link's first round, before the marker can expire, and
- * when it was lost. The number is drawn anew each time, so that a marker which was lost and is
- * counted up from nothing, or one that another planting has overtaken, never holds what could be
- * taken for the right one. `round` is to be told of a refusal; NULL: none.
+ * when it was lost. Over a connection's life its numbers only rise: what the marker holds in any
+ * copy of the data says of each of its rounds whether it is in there. Each planting leaps ahead,
+ * further than rounds can count, by a random part: so a marker that was lost and is counted up from
+ * nothing stays below all of them, and nothing else that it may hold is taken for a round's number.
+ * `round` is to be told of a refusal; NULL: none.
  */
 void gavel__lane_plant_marker(
     gavel__lane *lane, struct gavel__round *round, gavel__planting planting);

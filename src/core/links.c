@@ -62,6 +62,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->guard = GAVEL__GUARD_NONE;
     lane->is_planted = false;
     lane->is_marker_lost = false;
+    lane->first_number = 0;
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;

@@ -21,7 +21,7 @@ static void write_plain(gavel__buffer *out, const char *command)
 
 static gavel__planting planting(gavel__rounds *rounds, int64_t now_us)
 {
-    return (gavel__planting){.number = gavel__random_next(&rounds->context->random) >> 24,
+    return (gavel__planting){.random = gavel__random_next(&rounds->context->random),
         .ttl_us = rounds->marker_ttl_us,
         .now_us = now_us};
 }

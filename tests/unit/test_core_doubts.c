@@ -85,10 +85,10 @@ Test(core_doubts, a_marker_that_is_gone_or_garbage_proves_nothing)
     static const char *const answers[] = {
         ":0, nil",        /* evicted */
         ":1, nil",        /* gone in between */
-        ":1, \"0\"",      /* as the link planted it */
+        ":0, \"0\"",      /* as the handshake planted it, but not touched */
         ":1, \"1\"",      /* lost, and counted up from nothing */
         ":1, \"n0+2\"",   /* cannot be */
-        ":1, \"n0-1\"",   /* likewise */
+        ":1, \"n0-1\"",   /* below its planting: likewise */
         ":1, \"x\"",      /* somebody else's */
         ":1, \"\"",       /* likewise */
         ":1, :5",         /* no string */
@@ -106,6 +106,50 @@ Test(core_doubts, a_marker_that_is_gone_or_garbage_proves_nothing)
         ends(&s, &a, GAVEL_UNKNOWN);
         hears_nothing(&s, 0);
         cr_assert_eq(s.engine.context.stats.n_settled, 0);
+        stage_close(&s);
+    }
+}
+
+/* A round of a marker that is planted for the second time. */
+static void lose_later_exec(stage *s, actor *a)
+{
+    actor first = {.keys = "b", .plays = "SET b 1"};
+    enter(s, &first);
+    link_up(s, 0);
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH b m0");
+    says(s, 0, "OK, OK");
+    hears(s, 0, "MULTI / SET b 1 / INCR m0 / EXEC");
+    says(s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    ends(s, &first, GAVEL_COMMITTED);
+    uint64_t planted = s->numbers[0];
+    advance(s, 225000000);
+    enter(s, a);
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+    cr_assert_gt(s->numbers[0], planted + (UINT64_C(1) << 32));
+    says(s, 0, "OK, OK, \"1\"");
+    hears(s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
+    link_down(s, 0);
+    s->n_actors = 1; /* the first one is told, and gone */
+    s->actors[0] = a;
+}
+
+/* The server has gone back to an older state of its data: a crash, a failover. */
+Test(core_doubts, a_marker_from_before_says_that_it_was_not_made)
+{
+    static const char *const answers[] = {
+        ":1, \"n0\"",            /* the round before it */
+        ":1, \"n0-4294967296\"", /* one of the first planting: that is 2^32 below, or more */
+        ":1, \"0\"",             /* only the handshake had planted it */
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        stage s;
+        stage_open(&s, &with_markers);
+        actor a = {.reads = "a", .plays = "ADD a 1"};
+        lose_later_exec(&s, &a);
+        ask(&s);
+        says(&s, 0, answers[i]);
+        is_in(&s, &a, GAVEL__TX_PAUSED);
+        cr_assert_eq(s.engine.context.stats.n_settled, 1);
         stage_close(&s);
     }
 }
