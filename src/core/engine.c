@@ -12,7 +12,7 @@
 
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
 {
-    *engine = (gavel__engine){.config = *config};
+    *engine = (gavel__engine){.config = *config, .trusted_until_us = GAVEL__NEVER};
     gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
     engine->context.reply_allocator =
         config->reply_allocator != NULL ? config->reply_allocator : config->allocator;
@@ -211,6 +211,8 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s", passed);
     } else if (fault[0] != '\0') {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; the last fault: %s", passed, fault);
+    } else if (!gavel__engine_is_trusted(engine, engine->advanced_us)) {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; %s", passed, engine->distrust);
     } else if (!gavel__engine_has_link(engine)) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s%s", passed,
             server, explain_dials(engine));
@@ -284,11 +286,38 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     engine->advanced_us = now_us;
     run_timers(engine, now_us);
     gavel__doubts_advance(&engine->doubts, now_us);
-    gavel__engine_schedule(engine, now_us);
-    probe_gates(engine, now_us);
-    if (gavel__questions_has_pending(&engine->questions))
-        serve_questions(engine, now_us);
+    if (gavel__engine_is_trusted(engine, now_us)) {
+        gavel__engine_schedule(engine, now_us);
+        probe_gates(engine, now_us);
+        if (gavel__questions_has_pending(&engine->questions))
+            serve_questions(engine, now_us);
+    }
     gavel__engine_want_links(engine, now_us);
+}
+
+/* ---- Another server in its place ----------------------------------------------------------- */
+
+void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *otherwise)
+{
+    engine->trusted_until_us = until_us;
+    gavel__format(engine->distrust, sizeof(engine->distrust), "%s", otherwise);
+}
+
+void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us)
+{
+    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        lane->n_failures = 0;
+        if (lane->dial_us > now_us)
+            lane->dial_us = now_us;
+        if (lane->state == GAVEL__LANE_UP && !lane->is_condemned)
+            gavel__lane_condemn(lane, message);
+    }
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction != NULL && transaction->state == GAVEL__TX_PAUSED &&
+            transaction->outcome.n_faults > 0)
+            resume(engine, transaction, now_us);
+    }
 }
 
 int64_t gavel__engine_due_us(const gavel__engine *engine)

@@ -52,10 +52,12 @@ typedef struct gavel__engine {
     gavel__lanes lanes;
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
-    uint64_t n_markers;     /* named so far */
-    int64_t sorted_us;      /* when all were looked at that wait for gates */
-    bool has_gates_to_pass; /* one of these, not the first, could pass on one more lane */
-    int64_t advanced_us;    /* when gavel__engine_advance was last called */
+    uint64_t n_markers;       /* named so far */
+    int64_t sorted_us;        /* when all were looked at that wait for gates */
+    bool has_gates_to_pass;   /* one of these, not the first, could pass on one more lane */
+    int64_t advanced_us;      /* when gavel__engine_advance was last called */
+    int64_t trusted_until_us; /* until then the server may be believed; GAVEL__NEVER */
+    char distrust[GAVEL_MESSAGE_SIZE]; /* why no longer, for people */
     gavel__pool pool;
 } gavel__engine;
 
@@ -95,6 +97,24 @@ void gavel__engine_on_link_down(
 
 void gavel__engine_on_reply(
     gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
+
+/*
+ * Until when the server may be believed, and why not later. One that others can replace, and that
+ * would be the last to know, is believed only as long as somebody vouches for it. From then on
+ * nothing is begun, and a reply that comes is not taken: its link is closed instead, so that an
+ * EXEC is in doubt as after any lost reply, and is asked for when there is a server to believe. At
+ * first it is GAVEL__NEVER.
+ */
+void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *otherwise);
+
+/* Another server has taken its place, with what it had got of the data: all links are to be made
+ * anew, and whoever pauses for the old one's sake goes on. */
+void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us);
+
+static inline bool gavel__engine_is_trusted(const gavel__engine *engine, int64_t now_us)
+{
+    return now_us < engine->trusted_until_us;
+}
 
 /* Timers, rounds to begin, questions to be asked, links to be wanted. */
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us);

@@ -129,6 +129,10 @@ void gavel__engine_on_reply(
 {
     if (lane->is_condemned)
         return;
+    if (!gavel__engine_is_trusted(engine, now_us)) {
+        gavel__lane_condemn(lane, engine->distrust);
+        return;
+    }
     if (gavel__inflight_is_empty(&lane->inflight)) {
         gavel__lane_condemn(lane, "a reply came that nothing had asked for");
         return;
