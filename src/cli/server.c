@@ -138,6 +138,11 @@ bool cli_server_open(cli_server *server, const cli_options *options)
 {
     gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX];
     *server = (cli_server){.link = NULL};
+    if (options->address.kind == GAVEL__ADDRESS_SENTINEL) {
+        cli_say("%s: this command asks no Sentinels: name the primary itself, redis://host:port",
+            options->address.label);
+        return false;
+    }
     if (!set_up_tls(server, options) || !create_link(server, options))
         return false;
     size_t n = find_endpoints(&options->address, endpoints);

@@ -10,6 +10,7 @@
 #include "client/client.h"
 
 #include "base/text.h"
+#include "client/sentinels.h"
 
 typedef struct run_waiter {
     gavel__waiter base;
@@ -33,6 +34,15 @@ bool gavel__client_is_driver_done(const gavel_client *client)
 
 /* ---- Alone --------------------------------------------------------------------------------- */
 
+/* Whether the loop has to be turned for the sake of Sentinels: they are asked, or may have said
+ * something unasked. */
+static bool has_to_hear_peers(const gavel_client *client, int64_t now_us)
+{
+    return client->peers != NULL &&
+           (gavel__peers_are_asked(client) || now_us - client->turned_us > min_sleep_us ||
+               gavel__peers_due_us(client) < now_us + min_sleep_us);
+}
+
 /* The only link that anything is expected of, if the caller may sleep on it; else NULL. */
 static gavel__connection *only_busy_link(gavel_client *client)
 {
@@ -54,7 +64,8 @@ static gavel__connection *only_busy_link(gavel_client *client)
         return NULL;
     int64_t now_us = gavel__client_now_us(client);
     int64_t awake_us = now_us + min_sleep_us;
-    if (gavel__engine_due_us(&client->engine) < awake_us ||
+    if (has_to_hear_peers(client, now_us) || client->engine.trusted_until_us < awake_us ||
+        gavel__engine_due_us(&client->engine) < awake_us ||
         gavel__client_locks_due_us(client, now_us) < awake_us ||
         gavel__link_due_us(busy->link) < awake_us)
         return NULL;
@@ -88,6 +99,7 @@ static void turn_loop(gavel_client *client, gavel__waiter *waiter)
 {
     client->driver = waiter;
     client->loop->ops->turn(client->loop);
+    client->turned_us = client->now_us;
     gavel__client_pump(client); /* it may have brought what the driver waits for */
     client->driver = NULL;
     client->needs_wake = false;

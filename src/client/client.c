@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "client/config.h"
+#include "client/sentinels.h"
 #include "core/guard.h"
 
 #include <string.h>
@@ -200,7 +201,11 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
     if (client->loop != NULL && client->platform.wall_us != NULL)
         client->engine.gates.config.epoch_us =
             client->platform.wall_us(client->platform.user) - gavel__client_now_us(client);
-    return client->loop != NULL || fail(ret_error, "no memory or file descriptors for the loop");
+    if (client->loop == NULL)
+        return fail(ret_error, "no memory or file descriptors for the loop");
+    if (client->address.kind == GAVEL__ADDRESS_SENTINEL && !gavel__peers_open(client))
+        return fail(ret_error, "no memory");
+    return true;
 }
 
 /* Its time-outs do not jump with the wall clock. */
@@ -218,6 +223,7 @@ static void destroy(gavel_client *client)
 {
     while (client->connections != NULL)
         gavel__connection_destroy(client->connections);
+    gavel__peers_close(client, client->fork_generation != gavel__fork_generation());
     gavel__locks_finish(&client->locks);
     gavel__directory_finish(
         &client->directory, client->fork_generation != gavel__fork_generation());

@@ -74,6 +74,7 @@ struct gavel_client {
     gavel__link_config link_config;
     gavel__engine engine;
     gavel__connection *connections; /* the first one, or NULL */
+    struct gavel__peers *peers;     /* the Sentinels; NULL: the server is where the URL says */
     gavel__loop *loop;
 
     gavel__locks locks; /* made for the first lock */
@@ -97,6 +98,7 @@ struct gavel_client {
     gavel__waiter *driver; /* who turns the loop; NULL: nobody */
     bool awaits_sleeper;   /* a deadline is not told yet: see gavel__client_pump */
     bool needs_wake;       /* the loop was changed by somebody who does not turn it */
+    int64_t turned_us;     /* when the loop was last turned */
 
     /* See renewer.c. */
     pthread_t renewer;
@@ -118,6 +120,14 @@ void gavel__connection_destroy(gavel__connection *connection);
 
 /* Watches what the loop is to look at, before it sleeps. */
 void gavel__client_watch(gavel_client *client);
+
+/* Watches one link, with what it wants now; `may_read` false: not to be read from. False: no
+ * memory. */
+bool gavel__client_watch_link(
+    gavel_client *client, gavel__watch *watch, gavel__link *link, bool may_read);
+
+/* The server is elsewhere now: dials that are under way begin anew. */
+void gavel__client_dial_anew(gavel_client *client, int64_t now_us);
 
 /* A call of the program's has left something to do, for an attached client's loop to come to. */
 void gavel__client_await_turn(gavel_client *client);

@@ -125,6 +125,8 @@ void gavel__directory_init(gavel__directory *directory)
     directory->good = 0;
     directory->version = 0;
     directory->message[0] = '\0';
+    if (directory->address->host == NULL && directory->address->path == NULL)
+        return; /* it is not known yet */
     if (!gavel__endpoint_of(directory->address, &directory->fixed))
         return;
     directory->endpoints = &directory->fixed;
@@ -193,10 +195,10 @@ static void take_pending(gavel__directory *directory, int64_t now_us)
     leave_lookup(lookup);
 }
 
-/* Unless one is under way, or there is nothing to be looked up. */
+/* Unless one is under way, or there is nothing to be looked up, or nothing yet. */
 static void begin_lookup(gavel__directory *directory)
 {
-    if (is_fixed(directory) || directory->pending != NULL)
+    if (is_fixed(directory) || directory->pending != NULL || directory->address->host == NULL)
         return;
     gavel__lookup *lookup = create_lookup(directory->address);
     if (lookup == NULL) {

@@ -5,7 +5,16 @@
 #include "client/client.h"
 
 #include "base/text.h"
+#include "client/sentinels.h"
 #include "core/guard.h"
+
+/* What a server says that cannot be believed waits in its socket. */
+static bool may_read(const gavel__connection *connection)
+{
+    const gavel_client *client = connection->client;
+    return connection->lane->state != GAVEL__LANE_UP ||
+           gavel__engine_is_trusted(&client->engine, client->now_us);
+}
 
 /* ---- From a link to the engine ------------------------------------------------------------- */
 
@@ -46,6 +55,8 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     connection->client->has_news = true;
     connection->awaits_endpoint = false;
     const gavel__lane *lane = connection->lane;
+    if (!lane->is_retired)
+        gavel__peers_urge(connection->client, connection->client->now_us);
     if (lane->state == GAVEL__LANE_UP)
         gavel__client_log_down(connection->client, lane->index, loss->message, lane->is_retired);
     else
@@ -101,7 +112,9 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
     gavel__client_expire_locks(client);
     if (client->is_closing && !client->platform.is_blocking)
         return; /* that was told, and the program closes: on_turn sees to it */
-    gavel__link_on_ready(connection->link, is_readable, is_writable, gavel__client_now_us(client));
+    int64_t now_us = gavel__client_now_us(client);
+    is_readable = is_readable && may_read(connection);
+    gavel__link_on_ready(connection->link, is_readable, is_writable, now_us);
     connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
     /* Not only when the loop is about to sleep: what follows on this link leaves while the next
      * link's replies are looked at, so that the server and we work at the same time. */
@@ -159,10 +172,12 @@ static void tell_no_endpoint(gavel__connection *connection)
     tell_loss(connection, &(gavel__loss){.message = message});
 }
 
-/* Dials the next endpoint, if it is known by now. */
+/* Dials the next endpoint, if it is known by now, and may be believed. */
 static void go_on_dialling(gavel__connection *connection, int64_t now_us)
 {
     gavel__endpoint endpoint;
+    if (!gavel__engine_is_trusted(&connection->client->engine, now_us))
+        return;
     switch (gavel__directory_next(
         &connection->client->directory, &connection->route, now_us, &endpoint)) {
     case GAVEL__DIRECTORY_ANSWER_LATER:
@@ -183,6 +198,17 @@ static void dial(gavel__connection *connection, int64_t now_us)
     connection->awaits_endpoint = true;
     gavel__directory_begin(&connection->client->directory, &connection->route, now_us);
     go_on_dialling(connection, now_us);
+}
+
+void gavel__client_dial_anew(gavel_client *client, int64_t now_us)
+{
+    for (gavel__connection *connection = client->connections; connection != NULL;
+         connection = connection->next) {
+        if (connection->lane->state != GAVEL__LANE_DIALLING)
+            continue;
+        gavel__link_disconnect(connection->link);
+        dial(connection, now_us);
+    }
 }
 
 static void close_condemned(gavel__connection *connection)
@@ -239,7 +265,7 @@ static void serve_link(gavel__connection *connection, int64_t now_us)
     if (lane->is_condemned)
         close_condemned(connection);
     set_timeout(connection);
-    if (gavel__link_due_us(connection->link) <= now_us) {
+    if (gavel__link_due_us(connection->link) <= now_us && may_read(connection)) {
         gavel__link_on_time(connection->link, now_us);
         lane->n_sent = gavel__link_n_sent_bytes(connection->link);
     }
@@ -299,26 +325,39 @@ static void tell_outcomes(gavel_client *client)
 
 /* ---- To the loop --------------------------------------------------------------------------- */
 
+bool gavel__client_watch_link(
+    gavel_client *client, gavel__watch *watch, gavel__link *link, bool may_read)
+{
+    int fd = gavel__link_fd(link);
+    bool wants_write = fd >= 0 && gavel__link_wants_write(link);
+    if (fd < 0 || (!may_read && !wants_write)) {
+        if (watch->backend != NULL)
+            client->loop->ops->unwatch(client->loop, watch);
+        watch->fd = -1;
+        return true;
+    }
+    if (watch->backend != NULL && watch->fd == fd && watch->wants_write == wants_write &&
+        watch->wants_read == may_read)
+        return true;
+    watch->fd = fd;
+    watch->wants_read = may_read;
+    watch->wants_write = wants_write;
+    client->needs_wake = true;
+    return client->loop->ops->watch(client->loop, watch);
+}
+
 static void watch_link(gavel_client *client, gavel__connection *connection)
 {
-    gavel__watch *watch = &connection->watch;
-    int fd = connection->is_slept_on ? -1 : gavel__link_fd(connection->link);
-    if (fd < 0) {
-        if (watch->backend != NULL)
+    if (connection->is_slept_on) {
+        if (connection->watch.backend != NULL)
             unwatch(connection);
         return;
     }
-    bool wants_write = gavel__link_wants_write(connection->link);
-    if (watch->backend != NULL && watch->fd == fd && watch->wants_write == wants_write)
+    if (gavel__client_watch_link(
+            client, &connection->watch, connection->link, may_read(connection)))
         return;
-    watch->fd = fd;
-    watch->wants_read = true;
-    watch->wants_write = wants_write;
-    client->needs_wake = true;
-    if (!client->loop->ops->watch(client->loop, watch)) {
-        gavel__lane_condemn(connection->lane, "no memory to watch the link");
-        client->has_news = true;
-    }
+    gavel__lane_condemn(connection->lane, "no memory to watch the link");
+    client->has_news = true;
 }
 
 /* So that it can have the mutex. */
@@ -327,16 +366,19 @@ static const int64_t sleeper_rest_us = 1000;
 static int64_t due_us(gavel_client *client)
 {
     int64_t due_us = client->now_us + sleeper_rest_us;
+    int64_t peers_due_us = gavel__peers_due_us(client);
     if (!client->awaits_sleeper) {
         int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
         due_us = gavel__engine_due_us(&client->engine);
         if (locks_due_us < due_us)
             due_us = locks_due_us;
     }
+    if (peers_due_us < due_us)
+        due_us = peers_due_us;
     for (const gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
-        if (connection->is_slept_on)
+        if (connection->is_slept_on || !may_read(connection))
             continue;
         if (gavel__link_due_us(connection->link) < due_us)
             due_us = gavel__link_due_us(connection->link);
@@ -349,6 +391,7 @@ void gavel__client_watch(gavel_client *client)
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next)
         watch_link(client, connection);
+    gavel__peers_watch(client);
     int64_t due = due_us(client);
     if (due < client->armed_us)
         client->needs_wake = true;
@@ -390,7 +433,8 @@ static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
         is_slept_on |= connection->is_slept_on;
-        if (connection->is_slept_on || gavel__link_n_expected(connection->link) == 0)
+        if (connection->is_slept_on || gavel__link_n_expected(connection->link) == 0 ||
+            !may_read(connection))
             continue;
         gavel__link_on_ready(connection->link, true, false, now_us);
         connection->lane->n_sent = gavel__link_n_sent_bytes(connection->link);
@@ -412,6 +456,7 @@ bool gavel__client_pump(gavel_client *client)
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
         bool may_advance = receive_before_deadlines(client, now_us);
+        gavel__peers_serve(client, now_us);
         gavel__client_advance_locks(client, may_advance);
         if (may_advance)
             gavel__engine_advance(&client->engine, now_us);

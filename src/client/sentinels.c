@@ -1,0 +1,407 @@
+/*
+ * A client's links to Sentinels: see the header.
+ */
+#include "client/sentinels.h"
+
+#include "base/resp.h"
+#include "base/text.h"
+#include "client/client.h"
+#include "core/backoff.h"
+
+#include <string.h>
+
+/* ---- What they say ------------------------------------------------------------------------- */
+
+/* The client's links are to be made anew, to where the primary is now. */
+static void move(gavel_client *client, int64_t now_us)
+{
+    gavel__peers *peers = client->peers;
+    const gavel__place_name *primary = &peers->known.primary;
+    char message[GAVEL_MESSAGE_SIZE];
+    char *host = gavel__copy_string(&client->allocator, primary->host);
+    if (host == NULL)
+        return; /* tried again by the next turn: the generation is the old one's still */
+    gavel__free(&client->allocator, client->address.host);
+    client->address.host = host;
+    client->address.port = primary->port;
+    peers->generation = peers->known.generation;
+    gavel__directory_finish(&client->directory, false);
+    gavel__directory_init(&client->directory);
+    gavel__format(message, sizeof(message), "the primary is %s:%d now", host, primary->port);
+    gavel__client_log(
+        client, GAVEL_LOG_INFO, "%s (epoch %llu)", message, (unsigned long long)peers->known.epoch);
+    gavel__engine_leave(&client->engine, message, now_us);
+    gavel__client_dial_anew(client, now_us);
+    client->has_news = true;
+}
+
+/* What the engine may do by now. */
+static void tell_engine(gavel_client *client, int64_t now_us)
+{
+    gavel__peers *peers = client->peers;
+    char message[GAVEL_MESSAGE_SIZE];
+    if (peers->generation != peers->known.generation)
+        move(client, now_us);
+    bool is_there = peers->generation == peers->known.generation && peers->generation > 0;
+    int64_t until_us = is_there ? peers->known.trusted_until_us : INT64_MIN;
+    if (until_us == client->engine.trusted_until_us && until_us > now_us)
+        return;
+    if (until_us > now_us && !gavel__engine_is_trusted(&client->engine, now_us))
+        client->has_news = true;
+    gavel__sentinels_explain(&peers->known, now_us, message);
+    gavel__engine_trust(&client->engine, until_us, message);
+}
+
+/* ---- Their links --------------------------------------------------------------------------- */
+
+static void ask(gavel__peer_link *self, int64_t now_us)
+{
+    gavel__sentinels *known = &self->peer->client->peers->known;
+    size_t n = gavel__sentinels_ask(known, self->peer->place, gavel__link_out(self->link), now_us);
+    gavel__link_expect(self->link, n, now_us);
+    gavel__link_flush(self->link);
+}
+
+/* Each message is a reply that nobody has asked for, as far as the link knows: so one more is
+ * always awaited, in whatever time. */
+static void subscribe(gavel__peer_link *self, int64_t now_us)
+{
+    const gavel_bytes args[] = {GAVEL_STR("SUBSCRIBE"), GAVEL_STR("+switch-master"),
+        GAVEL_STR("+try-failover"), GAVEL_STR("+selected-slave"), GAVEL_STR("+promoted-slave")};
+    size_t n_channels = sizeof(args) / sizeof(args[0]) - 1;
+    gavel__resp_command(gavel__link_out(self->link), args, n_channels + 1);
+    gavel__link_expect(self->link, n_channels + 1, now_us);
+    gavel__link_set_timeout(self->link, false);
+    gavel__link_flush(self->link);
+}
+
+static void on_up(gavel__link *link, void *owner)
+{
+    gavel__peer_link *self = owner;
+    (void)link;
+    self->n_failures = 0;
+    self->is_dialling = false;
+    self->peer->client->has_news = true;
+    gavel__directory_on_good(&self->peer->directory, &self->route);
+    gavel__client_log(self->peer->client, GAVEL_LOG_DEBUG, "%s: up", self->peer->address.label);
+    if (self->is_listener)
+        subscribe(self, self->peer->client->now_us);
+}
+
+static bool is_message(const gavel_reply *reply)
+{
+    gavel_bytes kind;
+    return gavel_reply_text(gavel_reply_element(reply, 0), &kind) &&
+           gavel__bytes_equal(kind, GAVEL_STR("message"));
+}
+
+static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
+{
+    gavel__peer_link *self = owner;
+    gavel_client *client = self->peer->client;
+    gavel__sentinels *known = &client->peers->known;
+    client->has_news = true;
+    if (!self->is_listener) {
+        gavel__sentinels_on_reply(known, self->peer->place, reply, client->now_us);
+        return;
+    }
+    if (!is_message(reply))
+        return;
+    gavel__link_expect(link, 1, client->now_us);
+    gavel__sentinels_urge(known, client->now_us);
+}
+
+static void unwatch(gavel__peer_link *self)
+{
+    gavel__loop *loop = self->peer->client->loop;
+    loop->ops->unwatch(loop, &self->watch);
+    self->watch.fd = -1;
+}
+
+static void on_closing(gavel__link *link, void *owner)
+{
+    (void)link;
+    unwatch(owner);
+}
+
+static void fail(gavel__peer_link *self, const char *message)
+{
+    gavel_client *client = self->peer->client;
+    self->awaits_endpoint = false;
+    self->is_dialling = false;
+    self->n_failures++;
+    self->dial_us =
+        client->now_us + gavel__backoff_fault_us(self->n_failures, &client->engine.context.random);
+    client->has_news = true;
+    if (self->n_failures == 1)
+        gavel__client_log(client, GAVEL_LOG_INFO, "%s", message);
+    if (!self->is_listener)
+        gavel__sentinels_on_loss(&client->peers->known, self->peer->place, message, client->now_us);
+}
+
+static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
+{
+    gavel__peer_link *self = owner;
+    (void)link;
+    if (self->is_dialling && !loss->is_final &&
+        gavel__directory_on_failure(&self->peer->directory, &self->route)) {
+        self->awaits_endpoint = true;
+        self->peer->client->has_news = true;
+        return;
+    }
+    fail(self, loss->message);
+}
+
+static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
+{
+    gavel__peer_link *self = watch->owner;
+    gavel_client *client = self->peer->client;
+    gavel__link_on_ready(self->link, is_readable, is_writable, gavel__client_now_us(client));
+    if (client->has_news)
+        gavel__client_pump(client);
+}
+
+/* ---- Dialling ------------------------------------------------------------------------------ */
+
+static void go_on_dialling(gavel__peer_link *self, int64_t now_us)
+{
+    gavel__endpoint endpoint;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__directory *directory = &self->peer->directory;
+    switch (gavel__directory_next(directory, &self->route, now_us, &endpoint)) {
+    case GAVEL__DIRECTORY_ANSWER_LATER:
+        break;
+    case GAVEL__DIRECTORY_ANSWER_NONE:
+        gavel__format(
+            message, sizeof(message), "%s: %s", self->peer->address.label, directory->message);
+        fail(self, message);
+        break;
+    case GAVEL__DIRECTORY_ANSWER_ENDPOINT:
+        self->awaits_endpoint = false;
+        gavel__link_connect(self->link, &endpoint, GAVEL_STR(""), now_us);
+        break;
+    }
+}
+
+static void dial(gavel__peer_link *self, int64_t now_us)
+{
+    self->awaits_endpoint = true;
+    self->is_dialling = true;
+    gavel__directory_begin(&self->peer->directory, &self->route, now_us);
+    go_on_dialling(self, now_us);
+}
+
+/* ---- Serving ------------------------------------------------------------------------------- */
+
+static void serve(gavel__peer_link *self, int64_t now_us)
+{
+    gavel__link *link = self->link;
+    if (gavel__link_due_us(link) <= now_us)
+        gavel__link_on_time(link, now_us);
+    if (self->awaits_endpoint)
+        go_on_dialling(self, now_us);
+    else if (gavel__link_get_state(link) == GAVEL__LINK_DOWN && self->dial_us <= now_us)
+        dial(self, now_us);
+}
+
+/* NULL: no memory. */
+static gavel__peer *make_peer(gavel_client *client, uint32_t place);
+
+static bool make_peers(gavel_client *client)
+{
+    gavel__peers *peers = client->peers;
+    while (peers->n < peers->known.n) {
+        gavel__peer *peer = make_peer(client, peers->n);
+        if (peer == NULL)
+            return false;
+        peers->all[peers->n++] = peer;
+    }
+    return true;
+}
+
+void gavel__peers_serve(gavel_client *client, int64_t now_us)
+{
+    gavel__peers *peers = client->peers;
+    if (peers == NULL)
+        return;
+    make_peers(client); /* else with those that there are */
+    for (uint32_t i = 0; i < peers->n; i++) {
+        gavel__peer *peer = peers->all[i];
+        if (peers->known.all[i].is_double)
+            continue;
+        serve(&peer->asker, now_us);
+        serve(&peer->listener, now_us);
+        if (gavel__link_get_state(peer->asker.link) == GAVEL__LINK_UP &&
+            gavel__sentinels_wants(&peers->known, i, now_us))
+            ask(&peer->asker, now_us);
+    }
+    gavel__sentinels_advance(&peers->known, now_us);
+    tell_engine(client, now_us);
+}
+
+void gavel__peers_urge(gavel_client *client, int64_t now_us)
+{
+    if (client->peers != NULL)
+        gavel__sentinels_urge(&client->peers->known, now_us);
+}
+
+/* ---- For the loop -------------------------------------------------------------------------- */
+
+static void watch(gavel__peer_link *self)
+{
+    gavel_client *client = self->peer->client;
+    if (!gavel__client_watch_link(client, &self->watch, self->link, true))
+        gavel__link_disconnect(self->link); /* dialled again */
+}
+
+void gavel__peers_watch(gavel_client *client)
+{
+    gavel__peers *peers = client->peers;
+    for (uint32_t i = 0; peers != NULL && i < peers->n; i++) {
+        watch(&peers->all[i]->asker);
+        watch(&peers->all[i]->listener);
+    }
+}
+
+static int64_t link_due_us(const gavel__peer_link *self)
+{
+    bool is_down = gavel__link_get_state(self->link) == GAVEL__LINK_DOWN;
+    return is_down && !self->awaits_endpoint ? self->dial_us : gavel__link_due_us(self->link);
+}
+
+static int64_t peer_due_us(const gavel__peers *peers, uint32_t i)
+{
+    const gavel__peer *peer = peers->all[i];
+    const gavel__sentinel *sentinel = &peers->known.all[i];
+    int64_t due_us = link_due_us(&peer->asker);
+    int64_t other_us = link_due_us(&peer->listener);
+    due_us = other_us < due_us ? other_us : due_us;
+    bool can_ask =
+        gavel__link_get_state(peer->asker.link) == GAVEL__LINK_UP && sentinel->n_awaited == 0;
+    return can_ask && sentinel->ask_us < due_us ? sentinel->ask_us : due_us;
+}
+
+int64_t gavel__peers_due_us(const gavel_client *client)
+{
+    const gavel__peers *peers = client->peers;
+    if (peers == NULL)
+        return GAVEL__NEVER;
+    int64_t due_us = gavel__sentinels_due_us(&peers->known);
+    for (uint32_t i = 0; i < peers->n; i++) {
+        int64_t other_us = peers->known.all[i].is_double ? GAVEL__NEVER : peer_due_us(peers, i);
+        due_us = other_us < due_us ? other_us : due_us;
+    }
+    return due_us;
+}
+
+bool gavel__peers_are_asked(const gavel_client *client)
+{
+    const gavel__peers *peers = client->peers;
+    for (uint32_t i = 0; peers != NULL && i < peers->n; i++) {
+        if (peers->known.all[i].n_awaited > 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- Life ---------------------------------------------------------------------------------- */
+
+/* The Sentinel's login and place; all else is the client's. */
+static bool make_address(gavel__peer *peer)
+{
+    const gavel_client *client = peer->client;
+    const gavel__place_name *place = &client->peers->known.all[peer->place].place;
+    const gavel__address *base = &client->address;
+    gavel__address *address = &peer->address;
+    size_t size = strlen(place->host) + 32;
+    *address = (gavel__address){
+        .port = place->port,
+        .is_tls = base->is_tls,
+        .host = gavel__copy_string(&client->allocator, place->host),
+        .label = gavel__alloc(&client->allocator, size, 1),
+    };
+    if (base->sentinel_user != NULL)
+        address->user = gavel__copy_string(&client->allocator, base->sentinel_user);
+    if (base->sentinel_password != NULL)
+        address->password = gavel__copy_string(&client->allocator, base->sentinel_password);
+    if (address->label != NULL)
+        gavel__format(address->label, size, "Sentinel %s:%d", place->host, place->port);
+    return address->host != NULL && address->label != NULL &&
+           (address->user != NULL) == (base->sentinel_user != NULL) &&
+           (address->password != NULL) == (base->sentinel_password != NULL);
+}
+
+static bool make_link(gavel__peer_link *self, gavel__peer *peer, bool is_listener)
+{
+    gavel__link_events events = {.on_up = on_up,
+        .on_reply = on_reply,
+        .on_down = on_down,
+        .owner = self,
+        .on_closing = on_closing};
+    *self = (gavel__peer_link){.peer = peer, .is_listener = is_listener};
+    self->watch = (gavel__watch){.on_ready = on_ready, .owner = self, .fd = -1};
+    self->link = gavel__link_create(&peer->link_config, &events);
+    return self->link != NULL;
+}
+
+static void destroy_peer(gavel__peer *peer, bool is_child)
+{
+    const gavel_allocator *allocator = &peer->client->allocator;
+    gavel__link_destroy(peer->asker.link);
+    gavel__link_destroy(peer->listener.link);
+    gavel__directory_finish(&peer->directory, is_child);
+    gavel__address_finish(&peer->address, allocator);
+    gavel__free(allocator, peer);
+}
+
+static gavel__peer *make_peer(gavel_client *client, uint32_t place)
+{
+    gavel__peer *peer = gavel__alloc(&client->allocator, 1, sizeof(*peer));
+    if (peer == NULL)
+        return NULL;
+    peer->client = client;
+    peer->place = place;
+    peer->link_config = client->link_config;
+    peer->link_config.address = &peer->address;
+    peer->link_config.is_for_sentinel = true;
+    bool is_made = make_address(peer);
+    peer->directory = (gavel__directory){.address = &peer->address,
+        .look_up = client->directory.look_up,
+        .resolver = client->directory.resolver,
+        .wake = client->directory.wake,
+        .waker = client->directory.waker};
+    if (is_made)
+        gavel__directory_init(&peer->directory);
+    if (is_made && make_link(&peer->asker, peer, false) && make_link(&peer->listener, peer, true))
+        return peer;
+    destroy_peer(peer, false);
+    return NULL;
+}
+
+bool gavel__peers_open(gavel_client *client)
+{
+    const gavel__address *address = &client->address;
+    gavel__peers *peers = gavel__alloc(&client->allocator, 1, sizeof(*peers));
+    if (peers == NULL)
+        return false;
+    client->peers = peers;
+    gavel__sentinels_init(&peers->known, &client->allocator, address->service);
+    for (size_t i = 0; i < address->n_seeds; i++) {
+        if (!gavel__sentinels_add(&peers->known, address->seeds[i].host, address->seeds[i].port))
+            return false;
+    }
+    gavel__engine_trust(&client->engine, INT64_MIN, "the Sentinels have not answered yet");
+    return make_peers(client);
+}
+
+void gavel__peers_close(gavel_client *client, bool is_child)
+{
+    gavel__peers *peers = client->peers;
+    if (peers == NULL)
+        return;
+    for (uint32_t i = 0; i < peers->n; i++)
+        destroy_peer(peers->all[i], is_child);
+    gavel__sentinels_finish(&peers->known);
+    gavel__free(&client->allocator, peers);
+    client->peers = NULL;
+}

@@ -1,0 +1,70 @@
+/*
+ * A client's links to Sentinels: two to each, one that asks and one that listens. For the pump, of
+ * clients whose primary is theirs to tell.
+ *
+ * What they say is judged in topology/sentinel.c. Here it is carried to the engine: until when the
+ * primary may be believed, and that another one has taken its place.
+ */
+#ifndef GAVEL__CLIENT_SENTINELS_H
+#define GAVEL__CLIENT_SENTINELS_H
+
+#include "client/directory.h"
+#include "loop/loop.h"
+#include "redis/link.h"
+#include "topology/sentinel.h"
+
+struct gavel__peer;
+
+/* One of the two. */
+typedef struct gavel__peer_link {
+    struct gavel__peer *peer;
+    bool is_listener;
+    gavel__link *link;
+    gavel__watch watch;
+    gavel__route route;
+    bool is_dialling;
+    bool awaits_endpoint;
+    int64_t dial_us;     /* DOWN: not before */
+    uint32_t n_failures; /* in a row */
+} gavel__peer_link;
+
+/* A Sentinel. */
+typedef struct gavel__peer {
+    gavel_client *client;
+    uint32_t place; /* among those that topology knows */
+    gavel__address address;
+    gavel__link_config link_config;
+    gavel__directory directory;
+    gavel__peer_link asker;
+    gavel__peer_link listener;
+} gavel__peer;
+
+typedef struct gavel__peers {
+    gavel__sentinels known;
+    gavel__peer *all[GAVEL__SENTINELS_MAX]; /* by place; as many as were made so far */
+    uint32_t n;
+    uint64_t generation; /* of the primary that the client's links go to */
+} gavel__peers;
+
+/* For a client whose address says so; of its own only `peers` is touched. False: no memory. */
+bool gavel__peers_open(gavel_client *client);
+
+/* Takes a client without. */
+void gavel__peers_close(gavel_client *client, bool is_child);
+
+/* Dials, asks, and tells the engine what follows. */
+void gavel__peers_serve(gavel_client *client, int64_t now_us);
+
+/* Something speaks against the primary: all are asked. Takes a client without. */
+void gavel__peers_urge(gavel_client *client, int64_t now_us);
+
+/* Watches what the loop is to look at, before it sleeps. */
+void gavel__peers_watch(gavel_client *client);
+
+/* When they are to be served again; GAVEL__NEVER. */
+int64_t gavel__peers_due_us(const gavel_client *client);
+
+/* Whether an answer of theirs is awaited: who sleeps on another link would not see it. */
+bool gavel__peers_are_asked(const gavel_client *client);
+
+#endif
