@@ -184,6 +184,9 @@ typedef struct gavel_config {
     const char *key_file;    /* NULL: in cert_file. The key of it, without a passphrase */
     const char *server_name; /* NULL: the URL's host. Whose certificate it has to be */
     bool is_insecure; /* false. true: any certificate will do, so whoever is between reads along */
+    /* false: where fewer than a majority of the Sentinels answer, nothing is committed, since the
+     * primary may have been replaced. true: the one that was last named is believed then. */
+    bool may_go_without_sentinels;
     size_t max_reply_bytes;    /* 0: 64 MiB. Who reads more is NOT_SENT */
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
@@ -203,6 +206,8 @@ typedef struct gavel_error {
  *
  *     redis://[user[:password]@]host[:port][/db]     rediss://... the same over TLS
  *     unix://[user[:password]@]/path/of/socket
+ *     redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/NAME[/db]
+ *                                                    rediss+sentinel://... the same over TLS
  *
  * NULL: the one in the environment's GAVEL_URL, which the gavel command reads as well, or if that
  * is not set or empty redis://127.0.0.1:6379. Each form may end in options, joined by an ampersand:
@@ -218,6 +223,16 @@ typedef struct gavel_error {
  *     server_name
  *     insecure                                   its is_insecure: yes or no
  *     deadline_ms                                its default_deadline_ms
+ *     without_sentinels                          its may_go_without_sentinels: yes or no
+ *     sentinel_user, sentinel_password           the login at Sentinels; behind redis+sentinel://
+ * only
+ *
+ * With Sentinels (also written redis-sentinel://) the server is the primary that they know by NAME,
+ * wherever it is. The hosts are some of them, one at least, at port 26379 unless it is named; the
+ * others are learnt. A failover costs time: what was under way is tried again at the new primary,
+ * or asked for there. A primary is believed only while a majority of the Sentinels vouches for it
+ * (docs/design.md, Sentinels). With rediss, Sentinels and servers show certificates for the one
+ * name in server_name, which must be set.
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
  * sets otherwise, or a login that does. User, password, path and the values of options are

@@ -51,6 +51,7 @@ const gavel__config_field gavel__config_fields[] = {
     WORD(key_file, "key_file", NULL),
     WORD(server_name, "server_name", NULL),
     SWITCH(is_insecure, "insecure"),
+    SWITCH(may_go_without_sentinels, "without_sentinels"),
     NUMBER(max_gate_links, NULL, 1, 4, GAVEL__MAX_LANES, NULL),
     NUMBER(max_waiting_links, NULL, 1, 16, 256, NULL),
     NUMBER(gate_lease_ms, NULL, 50, 500, UINT32_MAX, "a round has to fit into it"),
@@ -221,6 +222,14 @@ static bool check_tls(
         return refuse_pair(config->ca_file != NULL ? "ca_file" : "ca_folder",
             "is set, and is_insecure, by which nobody looks at it", ret_error);
     return true;
+}
+
+static bool check_sentinels(
+    const gavel_config *config, const gavel__address *address, gavel_error *ret_error)
+{
+    return !config->may_go_without_sentinels || address->kind == GAVEL__ADDRESS_SENTINEL ||
+           refuse_pair("may_go_without_sentinels",
+               "is for Sentinels, and the URL does not begin with redis+sentinel://", ret_error);
 }
 
 gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address)
@@ -488,6 +497,7 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
         return false;
     }
     if (!take_options(&asked, &address, ret_error) || !check_tls(&asked, &address, ret_error) ||
+        !check_sentinels(&asked, &address, ret_error) ||
         !take_login(&asked, &address, allocator, ret_error) ||
         !gavel__config_complete(&asked, ret_config, ret_error)) {
         name_environment(url, ret_error);

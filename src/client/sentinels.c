@@ -378,7 +378,7 @@ static gavel__peer *make_peer(gavel_client *client, uint32_t place)
     return NULL;
 }
 
-bool gavel__peers_open(gavel_client *client)
+bool gavel__peers_open(gavel_client *client, bool may_go_without)
 {
     const gavel__address *address = &client->address;
     gavel__peers *peers = gavel__alloc(&client->allocator, 1, sizeof(*peers));
@@ -386,6 +386,7 @@ bool gavel__peers_open(gavel_client *client)
         return false;
     client->peers = peers;
     gavel__sentinels_init(&peers->known, &client->allocator, address->service);
+    peers->known.may_go_without = may_go_without;
     for (size_t i = 0; i < address->n_seeds; i++) {
         if (!gavel__sentinels_add(&peers->known, address->seeds[i].host, address->seeds[i].port))
             return false;

@@ -46,8 +46,8 @@ typedef struct gavel__peers {
     uint64_t generation; /* of the primary that the client's links go to */
 } gavel__peers;
 
-/* For a client whose address says so; of its own only `peers` is touched. False: no memory. */
-bool gavel__peers_open(gavel_client *client);
+/* For a client whose address says so. `may_go_without`: as in gavel_config. False: no memory. */
+bool gavel__peers_open(gavel_client *client, bool may_go_without);
 
 /* Takes a client without. */
 void gavel__peers_close(gavel_client *client, bool is_child);

@@ -202,6 +202,7 @@ Test(client_config, bad_options_are_told)
         {"dedline_ms=5",
             "there is no option dedline_ms; there are db, name, key_prefix, mode, deadline_ms, "
             "connect_timeout_ms, command_timeout_ms, max_links"},
+        {"without_sentinels=yes", "the URL does not begin with redis+sentinel://"},
         {"SECRET=5", "an option is unknown; there are db, name"},
         {"password=SECRET", "there is no option password; a login stands in front: redis://user:"},
         {"marker_ttl_ms=900000", "there is no option marker_ttl_ms"},
