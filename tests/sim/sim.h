@@ -15,6 +15,28 @@
  *     ... compare sim_n_results_with(world, GAVEL_COMMITTED) with sim_get_int(world, "counter")
  *     gavel_close(client);
  *     sim_destroy(world);
+ *
+ * With Sentinels, before anything has connected:
+ *
+ *     size_t sentinel = sim_add_sentinels(world, &(sim_service){.n_replicas = 2});
+ *     gavel_client *client = sim_open(world, NULL);
+ *     ... server 0 is the primary, 1 and 2 are its replicas, the Sentinels have the next numbers.
+ *     sim_choose(world, 0);
+ *     sim_restart(world, 30 * SIM_SECOND, true);   kill -9, and started again 30 s later
+ *     sim_silence(world, 5 * SIM_SECOND);          or stopped, and resumed 5 s later
+ *     sim_choose(world, sentinel);
+ *     sim_do(world, "SENTINEL FAILOVER mymaster"); or replaced by hand
+ *     sim_choose(world, sentinel + 2);
+ *     sim_silence(world, 8 * SIM_SECOND);          meanwhile one of them sees nothing
+ *     sim_partition(world, SIM_MACHINE(0) | sim_machine_of(world, client), SIM_ALL_SERVERS, ...);
+ *     ...
+ *     sim_choose(world, sim_primary(world));       the data are those of the last primary
+ *     ... sim_get_int(world, "counter")
+ *
+ * The timeline, with down_after_ms = 1000: 1.0 to 1.1 s after kill -9 (1.1 to 2.1 after a stop) the
+ * Sentinels see it; 0.3 s later a replica is a primary; 0.9 s later the leader names it, and 0.1 s
+ * later the others, who publish +switch-master; the leader does after one more second, when the
+ * other replicas have been told. A primary that was replaced goes on being one for ten seconds.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -54,7 +76,8 @@ gavel__platform sim_platform(sim_world *world, bool is_blocking);
 /* Whether a blocking client's link can be waited for outside its loop. At first: no. */
 void sim_allow_wait(sim_world *world, bool is_allowed);
 
-/* Opens an attached client. `config` may be NULL. What it wants of chance comes from the seed. */
+/* Opens an attached client: of the service, if there are Sentinels. `config` may be NULL. What it
+ * wants of chance comes from the seed. */
 gavel_client *sim_open(sim_world *world, const gavel_config *config);
 
 /* The same, by a URL: see sim_host_of. */
@@ -126,7 +149,7 @@ bool sim_is_busy(const sim_world *world);
 /* Adds another one, empty, and returns its number. Before anything has connected. */
 size_t sim_add_server(sim_world *world);
 
-/* Where it listens: "10.0.1.1", ... by number, and 6379. */
+/* Where it listens: "10.0.1.1", ... by number, and 6379, or 26379 for a Sentinel. */
 const char *sim_host_of(const sim_world *world, size_t server);
 int sim_port_of(const sim_world *world, size_t server);
 
@@ -177,6 +200,35 @@ bool sim_is_same_data(const sim_world *world, size_t one, size_t other);
 
 /* How much of its history it has, in bytes. */
 int64_t sim_offset(const sim_world *world, size_t server);
+
+/* ---- Sentinels ----------------------------------------------------------------------------- */
+
+/* 0, or NULL: what stands behind it. */
+typedef struct sim_service {
+    const char *name;             /* "mymaster"; borrowed only by the call */
+    uint32_t n_replicas;          /* 2 */
+    uint32_t n_sentinels;         /* 3 */
+    uint32_t quorum;              /* a majority */
+    uint32_t down_after_ms;       /* 1000 */
+    uint32_t failover_timeout_ms; /* 10000; after one that came to nothing, twice as long */
+} sim_service;
+
+/*
+ * Adds replicas of server 0, and Sentinels that watch it, and each other. Returns the number of the
+ * first Sentinel: servers 1 and on are the replicas, those from there on the Sentinels. At most
+ * once. `service` may be NULL.
+ *
+ * What a Sentinel knows survives its restart; one that does not keep its data believes in server 0
+ * again, until it hears better. SENTINEL FAILOVER: sim_choose a Sentinel, and sim_do.
+ */
+size_t sim_add_sentinels(sim_world *world, const sim_service *service);
+
+/* Where the history goes on: the primary that the highest config-epoch names, and that epoch. It
+ * is one a second before any Sentinel names it, and may not be there any more. */
+size_t sim_primary(const sim_world *world);
+uint64_t sim_epoch(const sim_world *world);
+
+size_t sim_n_sentinels(const sim_world *world);
 
 /* ---- The server's name --------------------------------------------------------------------- */
 
@@ -407,6 +459,7 @@ typedef struct sim_counters {
     uint64_t n_served;          /* BLPOPs that have waited and got an element */
     uint64_t n_served_late;     /* those of them whose client had left: the element is lost */
     uint64_t n_restarts;
+    uint64_t n_failovers; /* replicas that Sentinels have promoted */
     uint64_t n_evictions;
 } sim_counters;
 

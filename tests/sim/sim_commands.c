@@ -2,7 +2,7 @@
  * The commands: their table, those of the connection, of transactions, and of keys of any type.
  * For the server. Source: the Redis 7.0 command reference; the errors are Redis's own words.
  */
-#include "sim_internal.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
@@ -135,7 +135,8 @@ static bool take_hello_options(sim__call *call)
 static void say_hello(sim__call *call)
 {
     gavel__buffer *out = call->out;
-    sim__reply_array(out, 14);
+    bool is_sentinel = sim__is_sentinel(call->server);
+    sim__reply_array(out, is_sentinel ? 12 : 14);
     sim__reply_bulk(out, GAVEL_STR("server"));
     sim__reply_bulk(out, GAVEL_STR("redis"));
     sim__reply_bulk(out, GAVEL_STR("version"));
@@ -145,9 +146,11 @@ static void say_hello(sim__call *call)
     sim__reply_bulk(out, GAVEL_STR("id"));
     sim__reply_int(out, (int64_t)call->session->number);
     sim__reply_bulk(out, GAVEL_STR("mode"));
-    sim__reply_bulk(out, GAVEL_STR("standalone"));
-    sim__reply_bulk(out, GAVEL_STR("role"));
-    sim__reply_bulk(out, gavel_str(call->server->primary != NULL ? "replica" : "master"));
+    sim__reply_bulk(out, gavel_str(is_sentinel ? "sentinel" : "standalone"));
+    if (!is_sentinel) {
+        sim__reply_bulk(out, GAVEL_STR("role"));
+        sim__reply_bulk(out, gavel_str(call->server->primary != NULL ? "replica" : "master"));
+    }
     sim__reply_bulk(out, GAVEL_STR("modules"));
     sim__reply_array(out, 0);
 }
@@ -256,7 +259,12 @@ static void run_client(sim__call *call)
 
 static void run_ping(sim__call *call)
 {
-    if (call->n_args > 2)
+    bool is_subscribed = call->session->channels.n_args > 0;
+    if (is_subscribed && call->n_args <= 2) {
+        sim__reply_array(call->out, 2);
+        sim__reply_bulk(call->out, GAVEL_STR("pong"));
+        sim__reply_bulk(call->out, call->n_args == 2 ? call->args[1] : GAVEL_STR(""));
+    } else if (call->n_args > 2)
         sim__say_arity(call);
     else if (call->n_args == 2)
         sim__reply_bulk(call->out, call->args[1]);
@@ -487,9 +495,9 @@ static void run_command(sim__call *call)
 
 static const sim__command commands[] = {
     {"append", 3, SIM__WRITES, sim__run_append},
-    {"auth", -2, HANDSHAKE, run_auth},
+    {"auth", -2, HANDSHAKE | SIM__EVERYWHERE, run_auth},
     {"blpop", -3, SIM__WRITES, sim__run_blpop},
-    {"client", -2, SIM__NO_CHANCE, run_client},
+    {"client", -2, SIM__NO_CHANCE | SIM__EVERYWHERE, run_client},
     {"command", -2, 0, run_command},
     {"counter.add", 2, SIM__WRITES, sim__run_incr}, /* a module's, that gavel does not know */
     {"counter.tell", 2, 0, sim__run_get},           /* likewise */
@@ -507,7 +515,7 @@ static const sim__command commands[] = {
     {"get", 2, 0, sim__run_get},
     {"getdel", 2, SIM__WRITES, sim__run_getdel},
     {"hdel", -3, SIM__WRITES, sim__run_hdel},
-    {"hello", -1, HANDSHAKE, run_hello},
+    {"hello", -1, HANDSHAKE | SIM__EVERYWHERE, run_hello},
     {"hexists", 3, 0, sim__run_hexists},
     {"hget", 3, 0, sim__run_hget},
     {"hgetall", 2, 0, sim__run_hgetall},
@@ -517,7 +525,7 @@ static const sim__command commands[] = {
     {"hset", -4, SIM__WRITES, sim__run_hset},
     {"incr", 2, SIM__WRITES, sim__run_incr},
     {"incrby", 3, SIM__WRITES, sim__run_incrby},
-    {"info", -1, SIM__NO_CHANCE, sim__run_info},
+    {"info", -1, SIM__NO_CHANCE | SIM__EVERYWHERE, sim__run_info},
     {"llen", 2, 0, sim__run_llen},
     {"lpop", 2, SIM__WRITES, sim__run_lpop},
     {"lpush", -3, SIM__WRITES, sim__run_lpush},
@@ -528,22 +536,25 @@ static const sim__command commands[] = {
     {"multi", 1, FRAME, run_multi},
     {"persist", 2, SIM__WRITES, run_persist},
     {"pexpire", -3, SIM__WRITES, run_pexpire},
-    {"ping", -1, 0, run_ping},
+    {"ping", -1, SIM__EVERYWHERE, run_ping},
     {"pttl", 2, 0, run_pttl},
     {"quit", -1, HANDSHAKE | SIM__AT_ONCE, run_quit},
-    {"role", 1, SIM__NO_CHANCE, sim__run_role},
+    {"role", 1, SIM__NO_CHANCE | SIM__EVERYWHERE, sim__run_role},
     {"rpush", -3, SIM__WRITES, sim__run_rpush},
     {"sadd", -3, SIM__WRITES, sim__run_sadd},
     {"scard", 2, 0, sim__run_scard},
     {"select", 2, SIM__NO_CHANCE, run_select},
+    {"sentinel", -2, SIM__SENTINEL, sim__run_sentinel},
     {"set", -3, SIM__WRITES, sim__run_set},
     {"setnx", 3, SIM__WRITES, sim__run_setnx},
     {"sismember", 3, 0, sim__run_sismember},
     {"srem", -3, SIM__WRITES, sim__run_srem},
     {"strlen", 2, 0, sim__run_strlen},
+    {"subscribe", -2, SIM__SENTINEL, sim__run_subscribe},
     {"ttl", 2, 0, run_ttl},
     {"type", 2, 0, run_type},
     {"unlink", -2, SIM__WRITES, run_del},
+    {"unsubscribe", -1, SIM__SENTINEL, sim__run_unsubscribe},
     {"unwatch", 1, SIM__NO_CHANCE, run_unwatch},
     {"wait", 3, 0, sim__run_wait},
     {"watch", -2, FRAME, run_watch},

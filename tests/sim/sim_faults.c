@@ -262,7 +262,7 @@ const char *sim__take_refusal(
     sim_world *world, const sim__command *command, const sim__session *session)
 {
     const char *error = take_armed(world, command);
-    if (error != NULL || (command->flags & SIM__NO_CHANCE))
+    if (error != NULL || (command->flags & (SIM__NO_CHANCE | SIM__SENTINEL)))
         return error;
     if (!sim__chance(&world->chance, world->faults.error_per_mille))
         return NULL;

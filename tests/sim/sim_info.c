@@ -2,7 +2,7 @@
  * What a server tells of replication, and waiting for it: ROLE, INFO and WAIT. For the table in
  * sim_commands.c. Source: Redis 7.0, replication.c, and genRedisInfoString in server.c.
  */
-#include "sim_replication.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
@@ -52,6 +52,13 @@ static void say_primary(const sim__server *server, gavel__buffer *out)
 void sim__run_role(sim__call *call)
 {
     const sim__server *server = call->server;
+    if (sim__is_sentinel(server)) {
+        sim__reply_array(call->out, 2);
+        sim__reply_bulk(call->out, GAVEL_STR("sentinel"));
+        sim__reply_array(call->out, 1);
+        sim__reply_bulk(call->out, gavel_str(call->world->service->name));
+        return;
+    }
     if (server->primary == NULL) {
         say_primary(server, call->out);
         return;
@@ -84,7 +91,7 @@ static void tell_server(const sim__server *server, gavel__buffer *out)
 {
     line(out, "# Server");
     line(out, "redis_version:%s", server->world->version);
-    line(out, "redis_mode:standalone");
+    line(out, "redis_mode:%s", sim__is_sentinel(server) ? "sentinel" : "standalone");
     line(out, "run_id:%s", server->replication->run_id);
     line(out, "tcp_port:%d", server->port);
 }
@@ -142,14 +149,14 @@ static bool is_asked(const sim__call *call, const char *section)
     return call->n_args == 1;
 }
 
-/* Two of the sections only. */
+/* Two of the sections only, and of a Sentinel one. */
 void sim__run_info(sim__call *call)
 {
     gavel__buffer text;
     gavel__buffer_init(&text, &gavel__system_allocator);
     if (is_asked(call, "server"))
         tell_server(call->server, &text);
-    if (is_asked(call, "replication")) {
+    if (is_asked(call, "replication") && !sim__is_sentinel(call->server)) {
         if (text.size > 0)
             gavel__buffer_append(&text, GAVEL_STR("\r\n"));
         tell_replication(call->server, &text);

@@ -9,6 +9,7 @@
  *     sim_network.c      streams of bytes, breaks
  *     sim_hosts.c        the server's name and addresses
  *     sim_replication.c  primaries and replicas; sim_info.c: what they tell of that
+ *     sim_sentinel.c     Sentinels; sim_sentinel_commands.c: what they answer
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_servers.c      the servers of the world
  *     sim_server.c       sessions, MULTI and EXEC
@@ -179,6 +180,7 @@ typedef struct sim__session {
     sim__args waiting;     /* the BLPOP or WAIT, while BLOCKED */
     int64_t n_acks_wanted; /* WAIT's; 0: it waits for a list */
     int64_t wait_offset;
+    sim__args channels;   /* that it has subscribed to */
     int64_t last_offset;  /* the server's, when the last command had run */
     gavel__buffer answer; /* to it, while UNBLOCKED */
 } sim__session;
@@ -195,10 +197,12 @@ typedef struct sim__call {
 } sim__call;
 
 typedef enum sim__flag {
-    SIM__WRITES = 1,   /* refused by a server that is full or read-only */
-    SIM__AT_ONCE = 2,  /* not queued by MULTI */
-    SIM__NO_LOGIN = 4, /* allowed before a login */
-    SIM__NO_CHANCE = 8 /* spared by error_per_mille: a server in trouble still runs it */
+    SIM__WRITES = 1,      /* refused by a server that is full or read-only */
+    SIM__AT_ONCE = 2,     /* not queued by MULTI */
+    SIM__NO_LOGIN = 4,    /* allowed before a login */
+    SIM__NO_CHANCE = 8,   /* spared by error_per_mille: a server in trouble still runs it */
+    SIM__EVERYWHERE = 16, /* Sentinels know it as well */
+    SIM__SENTINEL = 32    /* only they do */
 } sim__flag;
 
 typedef struct sim__command {
@@ -208,7 +212,7 @@ typedef struct sim__command {
     void (*run)(sim__call *call);
 } sim__command;
 
-/* NULL: unknown. */
+/* NULL: unknown to any server. */
 const sim__command *sim__command_find(gavel_bytes name);
 
 /* Whether it writes; EXEC does if something that is queued does. */
@@ -277,6 +281,9 @@ void sim__record_removal(sim__server *server, const char *command, int db, gavel
 void sim__end_write(sim__server *server);
 
 void sim__run_info(sim__call *call);
+void sim__run_sentinel(sim__call *call);
+void sim__run_subscribe(sim__call *call);
+void sim__run_unsubscribe(sim__call *call);
 void sim__run_role(sim__call *call);
 
 /* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
@@ -450,6 +457,9 @@ void sim__network_serve(sim__session *session);
 /* The server closes at once, between events. */
 void sim__network_kill(sim__session *session);
 
+/* Says something to the client that it has not asked for. */
+void sim__network_push(sim__session *session, gavel_bytes bytes);
+
 /* A drawn time in which the server deals with the clients that are ready together. */
 int64_t sim__draw_iteration(sim_world *world);
 
@@ -571,6 +581,7 @@ struct sim__server {
     bool is_recorded;     /* it has, or has had, a replica */
     int64_t applying_ms;  /* the primary's time of day, in a command from there; else 0 */
     struct sim__replication *replication;
+    struct sim__sentinel *sentinel; /* NULL: it is none */
 };
 
 sim__server *sim__server_create(sim_world *world);
@@ -638,6 +649,7 @@ struct sim_world {
     uint64_t n_waits;
     sim__partition partitions[SIM__MAX_ARMED]; /* some of them may be over */
     size_t n_partitions;
+    struct sim__service *service; /* of its Sentinels; NULL: there are none */
 
     sim_faults faults;
     sim_cut cuts[SIM__MAX_ARMED];

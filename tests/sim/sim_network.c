@@ -249,6 +249,13 @@ static void serve(sim__connection *connection)
         close_server_end(connection);
 }
 
+void sim__network_push(sim__session *session, gavel_bytes bytes)
+{
+    sim__connection *connection = connection_of(session);
+    if (!is_client_gone(connection))
+        push(connection, &connection->to_client, bytes);
+}
+
 void sim__network_kill(sim__session *session)
 {
     sim__connection_kill(connection_of(session));

@@ -2,12 +2,15 @@
  * Clients on the world, and what came of their transactions. The only part that needs the whole
  * library to link.
  */
-#include "sim_internal.h"
+#include "sim_sentinel.h"
+
+#include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define URL "redis://simulated"
+#define URL_SIZE 1024
 
 /* ---- Opening ------------------------------------------------------------------------------- */
 
@@ -32,6 +35,34 @@ void sim_allow_wait(sim_world *world, bool is_allowed)
     world->can_wait = is_allowed;
 }
 
+static void append(char url[URL_SIZE], const char *text)
+{
+    size_t used = strlen(url);
+    gavel__format(url + used, URL_SIZE - used, "%s", text);
+}
+
+/* Of all Sentinels, if there are any. */
+static void find_url(const sim_world *world, char url[URL_SIZE])
+{
+    char address[32];
+    gavel__format(url, URL_SIZE, "redis://simulated");
+    for (size_t i = 0, n = 0; i < world->n_servers; i++) {
+        const sim__server *server = world->servers[i];
+        if (!sim__is_sentinel(server))
+            continue;
+        gavel__format(address, sizeof address, "%s:%d", server->host, server->port);
+        if (n++ == 0)
+            gavel__format(url, URL_SIZE, "redis+sentinel://");
+        else
+            append(url, ",");
+        append(url, address);
+    }
+    if (world->service != NULL) {
+        append(url, "/");
+        append(url, world->service->name);
+    }
+}
+
 static gavel_client *open_on_world(
     sim_world *world, const char *url, const gavel_config *config, bool is_blocking)
 {
@@ -47,7 +78,9 @@ static gavel_client *open_on_world(
 
 gavel_client *sim_open(sim_world *world, const gavel_config *config)
 {
-    return open_on_world(world, URL, config, false);
+    char url[URL_SIZE];
+    find_url(world, url);
+    return open_on_world(world, url, config, false);
 }
 
 gavel_client *sim_open_url(sim_world *world, const char *url, const gavel_config *config)
@@ -57,7 +90,9 @@ gavel_client *sim_open_url(sim_world *world, const char *url, const gavel_config
 
 gavel_client *sim_open_blocking(sim_world *world, const gavel_config *config)
 {
-    return open_on_world(world, URL, config, true);
+    char url[URL_SIZE];
+    find_url(world, url);
+    return open_on_world(world, url, config, true);
 }
 
 /* ---- Submitting ---------------------------------------------------------------------------- */

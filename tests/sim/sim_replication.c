@@ -30,7 +30,7 @@ static void try_to_link(sim_world *world, void *subject);
 
 /* ---- Creating and destroying --------------------------------------------------------------- */
 
-static void draw_id(sim_world *world, char id[SIM__REPLID_SIZE])
+void sim__draw_id(sim_world *world, char id[SIM__REPLID_SIZE])
 {
     for (size_t i = 0; i + 1 < SIM__REPLID_SIZE; i++)
         id[i] = "0123456789abcdef"[gavel__random_below(&world->topology, 16)];
@@ -48,8 +48,8 @@ void sim__replication_create(sim__server *server)
     sim_world *world = server->world;
     sim__replication *replication = sim__alloc(1, sizeof *replication);
     server->replication = replication;
-    draw_id(world, replication->run_id);
-    draw_id(world, replication->replid);
+    sim__draw_id(world, replication->run_id);
+    sim__draw_id(world, replication->replid);
     forget_second(replication);
     replication->lag_min_us = LAG_MIN_US;
     replication->lag_max_us = sim__between(&world->topology, 2 * LAG_MIN_US, LAG_MAX_US);
@@ -357,7 +357,7 @@ void sim__lead(sim__server *server)
     server->is_recorded = true;
     memcpy(replication->replid2, replication->replid, SIM__REPLID_SIZE);
     replication->second_offset = replication->offset + 1;
-    draw_id(server->world, replication->replid);
+    sim__draw_id(server->world, replication->replid);
 }
 
 void sim__kill_clients(sim__server *server)
@@ -380,8 +380,8 @@ void sim__replication_die(sim__server *server, bool keeps_data)
     sim__replication *replication = server->replication;
     drop_arrivals(replication);
     unlink_from_primary(server);
-    draw_id(world, replication->run_id);
-    draw_id(world, replication->replid);
+    sim__draw_id(world, replication->run_id);
+    sim__draw_id(world, replication->replid);
     forget_second(replication);
     replication->offset = 0;
     if (!keeps_data)

@@ -54,6 +54,9 @@ typedef struct sim__replication {
     int priority;
 } sim__replication;
 
+/* 40 digits, as Redis names processes and histories. */
+void sim__draw_id(sim_world *world, char id[SIM__REPLID_SIZE]);
+
 void sim__replication_create(sim__server *server);
 void sim__replication_destroy(sim__server *server);
 

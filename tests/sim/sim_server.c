@@ -3,16 +3,19 @@
  * comes in goes through sim__session_command. For the network and the commands.
  * Source: Redis 7.0, multi.c and processCommand in server.c, for the order of the checks.
  */
-#include "sim_replication.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* How much of the arguments the error for an unknown command repeats. */
 #define REPEATED_SIZE 128
+
+#define ERROR_SIZE 256
 
 /* ---- Sessions ------------------------------------------------------------------------------ */
 
@@ -34,6 +37,7 @@ void sim__session_destroy(sim__session *session)
     sim__discard(session);
     sim__forget_wait(session);
     gavel__buffer_finish(&session->answer);
+    sim__args_free(&session->channels);
     gavel__list_remove(&session->node);
     free(session);
 }
@@ -301,11 +305,40 @@ static void say_arity(sim__call *call)
         sim__say_arity(call);
 }
 
+static bool is_for_subscribers(const sim__command *command)
+{
+    return command->run == sim__run_subscribe || command->run == sim__run_unsubscribe ||
+           strcmp(command->name, "ping") == 0;
+}
+
+static const char *name_in_channels(const sim__call *call, char text[ERROR_SIZE])
+{
+    bool has_subcommand = call->command->run == sim__run_sentinel;
+    char subcommand[32] = "";
+    if (has_subcommand)
+        gavel__format(
+            subcommand, sizeof subcommand, "|%.*s", (int)call->args[1].size, call->args[1].data);
+    for (char *c = subcommand; *c != '\0'; c++)
+        *c = (char)tolower((unsigned char)*c);
+    gavel__format(text, ERROR_SIZE,
+        "ERR Can't execute '%s%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+        "are allowed in this context",
+        call->command->name, subcommand);
+    return text;
+}
+
+static bool is_known(const sim__command *command, const sim__server *server)
+{
+    if (command == NULL || (command->flags & SIM__EVERYWHERE))
+        return command != NULL;
+    return sim__is_sentinel(server) == ((command->flags & SIM__SENTINEL) != 0);
+}
+
 /* Answers, and returns true, where the command must not be run or queued. */
 static bool is_refused(sim__call *call, const sim__args *args)
 {
     const sim__command *command = call->command;
-    if (command == NULL) {
+    if (!is_known(command, call->server)) {
         say_unknown(args, call->out);
         return true;
     }
@@ -313,11 +346,14 @@ static bool is_refused(sim__call *call, const sim__args *args)
         say_arity(call);
         return true;
     }
+    char text[ERROR_SIZE];
     const char *error = NULL;
     if (!call->session->has_login && !(command->flags & SIM__NO_LOGIN))
         error = "NOAUTH Authentication required.";
     else if (call->server->primary != NULL && sim__is_write(command, call->session))
         error = "READONLY You can't write against a read only replica.";
+    else if (call->session->channels.n_args > 0 && !is_for_subscribers(command))
+        error = name_in_channels(call, text);
     else if (call->session->number != 0)
         error = sim__take_refusal(call->world, command, call->session);
     if (error != NULL)

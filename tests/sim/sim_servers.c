@@ -2,7 +2,7 @@
  * The servers of a world: where they are, which one is meant, and what happens to a whole server or
  * machine. For tests, through sim.h, and for the simulator's other parts.
  */
-#include "sim_replication.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
@@ -122,6 +122,8 @@ static void end(sim__server *server, bool keeps_data)
     server->silent_until_us = 0;
     sim__network_reset(server);
     sim__replication_die(server, keeps_data);
+    if (sim__is_sentinel(server))
+        sim__sentinel_die(server, keeps_data);
 }
 
 static void die(sim_world *world, void *subject)
@@ -138,9 +140,13 @@ static void die_and_forget(sim_world *world, void *subject)
 
 static void rise(sim_world *world, void *subject)
 {
+    sim__server *server = subject;
     (void)world;
-    if (!sim__is_down(subject))
-        sim__replication_rise(subject);
+    if (sim__is_down(server))
+        return;
+    sim__replication_rise(server);
+    if (sim__is_sentinel(server))
+        sim__sentinel_rise(server);
 }
 
 /* Comes as an event of its own, so that it never happens inside a command. */

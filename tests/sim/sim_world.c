@@ -2,7 +2,7 @@
  * The world: its clock, what is going to happen, randomness, and running it. For the simulator's
  * other parts and, through sim.h, for tests.
  */
-#include "sim_internal.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
@@ -128,6 +128,7 @@ void sim_destroy(sim_world *world)
         sim__connection_destroy(world->connections[i]);
     for (size_t i = 0; i < world->n_results; i++)
         free(world->results[i]);
+    sim__sentinels_destroy(world);
     sim__servers_destroy(world);
     sim__journal_clear(world);
     destroy_actors(world);
