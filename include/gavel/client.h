@@ -55,7 +55,8 @@ typedef enum gavel_event_type {
 typedef struct gavel_event {
     gavel_event_type type;
     uint32_t link;       /* which link, from 0 */
-    void *user;          /* the transaction's user; NULL for an event of a link */
+    void *user;          /* the transaction's; NULL for an event of a link */
+    gavel_ticket ticket; /* the transaction's, as in its outcome; 0 for an event of a link */
     uint32_t n_attempts; /* the transaction's, so far */
     gavel_status status; /* OUTCOME only */
     const char *message; /* never NULL; valid during the call; holds no secret */
@@ -282,9 +283,6 @@ GAVEL_EXPORT gavel_outcome gavel_run(gavel_client *client, const gavel_transacti
  * turning its loop, say. `user` is the transaction's.
  */
 typedef void gavel_done(const gavel_outcome *outcome, void *user);
-
-/* Names a submitted transaction. Never used twice; 0 names none. */
-typedef uint64_t gavel_ticket;
 
 /*
  * Starts a transaction on an attached client and returns its ticket. `done` is called exactly

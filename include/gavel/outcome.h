@@ -58,6 +58,9 @@ GAVEL_EXPORT const char *gavel_status_meaning(gavel_status status);
 /* The longest result, in bytes, that gavel_set_result takes. */
 #define GAVEL_RESULT_MAX 128
 
+/* Names a transaction that a client has taken. Never used twice by it; 0 names none. */
+typedef uint64_t gavel_ticket;
+
 typedef struct gavel_outcome {
     gavel_status status;
     int abort_code;       /* ABORTED: what the body passed to gavel_abort, else 0 */
@@ -80,7 +83,9 @@ typedef struct gavel_outcome {
     char message[GAVEL_MESSAGE_SIZE]; /* why, for people: names the key or the server; may be "" */
     const gavel_reply *replies; /* to the writes, in order; only with keep_replies, else NULL */
     size_t n_replies;
-    uint64_t reserved[8]; /* zero; see gavel/gavel.h */
+    gavel_ticket ticket; /* what gavel_submit has returned; gavel_run draws one as well. 0: refused,
+                          * so that no event names it */
+    uint64_t reserved[7]; /* zero; see gavel/gavel.h */
 } gavel_outcome;
 
 /* Room for any outcome's text, with its NUL. */

@@ -21,6 +21,7 @@ void gavel__context_tell(gavel__context *context, gavel_event_type type, uint32_
     gavel_event event = {.type = type, .link = link, .message = message};
     if (transaction != NULL) {
         event.user = transaction->user;
+        event.ticket = transaction->ticket;
         event.n_attempts = transaction->outcome.n_attempts;
         event.status = transaction->outcome.status;
     }

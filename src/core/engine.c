@@ -96,6 +96,7 @@ gavel__transaction *gavel__engine_submit(
     if (transaction == NULL)
         return NULL;
     gavel__transaction_set_state(transaction, GAVEL__TX_READY);
+    transaction->outcome.ticket = transaction->ticket;
     transaction->started_us = now_us;
     if (!admit(engine, transaction, request))
         gavel__queue_turn_away(&engine->queue, transaction, now_us);

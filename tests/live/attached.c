@@ -60,6 +60,7 @@ void attached_turn(attached_rig *self)
 void attached_expect_ended(const attached_job *self, gavel_status status)
 {
     cr_expect_eq(self->n_done, 1, "%s was told %d times", self->name, self->n_done);
+    cr_expect_eq(self->outcome.ticket, self->ticket);
     cr_expect_eq(self->outcome.status, status, "%s: %s %s", self->name,
         gavel_status_name(self->outcome.status), self->outcome.message);
 }

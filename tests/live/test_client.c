@@ -192,8 +192,10 @@ Test(client, tells_its_events_in_order)
     live_rig rig = live_begin(NULL, &config);
     self.server = rig.server;
     self.user = &self;
-    live_run(rig.client, "key", meddle_once, &self);
+    gavel_outcome outcome = live_run(rig.client, "key", meddle_once, &self);
     cr_expect_str_eq(self.types, "uacao");
+    cr_expect_neq(outcome.ticket, 0);
+    cr_expect_eq(self.last.ticket, outcome.ticket);
     cr_expect_eq(self.last.status, GAVEL_COMMITTED);
     cr_expect_eq(self.last.n_attempts, 2);
     cr_expect(live_contains(self.said, "key"), "the conflict names it: %s", self.said);

@@ -68,6 +68,7 @@ void stage_collect(stage *s)
                 a = s->actors[i];
         }
         cr_assert_not_null(a, "a transaction was told that nobody had submitted");
+        cr_assert_eq(transaction->outcome.ticket, a->ticket);
         a->outcome = transaction->outcome;
         a->is_told = true;
         a->transaction = NULL;
