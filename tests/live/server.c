@@ -37,6 +37,7 @@ struct test_server {
     char port[16];
     bool has_tls;
     char *password;
+    char *config;
     char **args; /* copies, ended by NULL */
     pid_t pid;   /* 0: not running */
     pid_t janitor;
@@ -153,6 +154,20 @@ const char *const *server_debug_args(void)
     return major >= 7 ? args : &args[2];
 }
 
+static const char *config_path(const test_server *server, char *path, size_t size)
+{
+    snprintf(path, size, "%s/config", server->folder);
+    return path;
+}
+
+static void write_config(const test_server *server)
+{
+    char path[sizeof(server->folder) + 8];
+    FILE *file = fopen(config_path(server, path, sizeof(path)), "w");
+    if (file == NULL || fputs(server->config, file) < 0 || fclose(file) != 0)
+        give_up("%s: %s", path, strerror(errno));
+}
+
 /* In the child. Its output goes to a log in the folder, for a start that fails. */
 static void exec_server(const test_server *server, pid_t parent)
 {
@@ -163,6 +178,11 @@ static void exec_server(const test_server *server, pid_t parent)
     size_t n_args = 0;
     while (args[n_args] != NULL)
         n_args++;
+    char config[sizeof(server->folder) + 8];
+    if (server->config != NULL) { /* which the server takes as its first argument only */
+        memmove(&args[2], &args[1], n_args++ * sizeof(args[0]));
+        args[1] = config_path(server, config, sizeof(config));
+    }
     if (server->password != NULL) {
         args[n_args++] = "--requirepass";
         args[n_args++] = server->password;
@@ -288,6 +308,8 @@ static void copy_options(test_server *server, const server_options *options)
         server->args[i] = not_null(strdup(options->args[i]));
     if (options->password != NULL)
         server->password = not_null(strdup(options->password));
+    if (options->config != NULL)
+        server->config = not_null(strdup(options->config));
 }
 
 test_server *server_start(const server_options *options)
@@ -298,6 +320,8 @@ test_server *server_start(const server_options *options)
     test_server *server = not_null(calloc(1, sizeof(*server)));
     copy_options(server, options);
     make_folder(server);
+    if (server->config != NULL)
+        write_config(server);
     start_janitor(server);
     server->has_tls = options->has_tls;
     snprintf(server->port, sizeof(server->port), "0");
@@ -326,6 +350,7 @@ void server_stop(test_server *server)
         free(server->args[i]);
     free(server->args);
     free(server->password);
+    free(server->config);
     free(server);
 }
 

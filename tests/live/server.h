@@ -24,6 +24,7 @@ typedef struct server_options {
     bool has_tcp;         /* false: the unix socket only; else a free loopback port too */
     bool has_tls;         /* false; else that port speaks TLS, and args name the certificates */
     const char *password; /* NULL: none. Of the default user */
+    const char *config;   /* NULL: none. The text of a configuration file, which may be rewritten */
     /* NULL: none. More of redis-server's arguments, ended by NULL; they come last and so win:
      * {"--user", "bob", "on", ">secret", "~*", "+@all", NULL} */
     const char *const *args;
