@@ -231,12 +231,14 @@ static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply
     }
 }
 
-/* It may be known already: by a name in the URL, and by its address from the others. */
+/* It may be known already: by a name in the URL, and by its address from the others; or another one
+ * has told who is at this place before it did itself. */
 static void take_id(gavel__sentinels *sentinels, gavel__sentinel *sentinel, gavel_bytes id)
 {
     if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE)
         return;
-    sentinel->is_double = find_id(sentinels, id) != NULL;
+    const gavel__sentinel *known = find_id(sentinels, id);
+    sentinel->is_double = known != NULL && known != sentinel;
     memcpy(sentinel->id, id.data, id.size);
     sentinel->id[id.size] = '\0';
 }

@@ -361,6 +361,27 @@ Test(sentinel, one_that_is_known_by_two_names_counts_once)
     cr_expect_eq(sentinels.generation, 1);
 }
 
+/* Who it is, is heard from the other one first, when it has been asked itself. */
+Test(sentinel, one_that_another_has_named_is_not_its_own_double)
+{
+    sentinels.all[1].ask_us = now;
+    cr_assert_eq(gavel__sentinels_ask(&sentinels, 1, &out, now), 4);
+    char id[41];
+    snprintf(id, sizeof(id), "%040d", 1);
+    const gavel_reply fields[] = {
+        string("ip"), string("s"), string("port"), string("2"), string("runid"), string(id)};
+    const gavel_reply other = array(fields, 6);
+    sentinels.all[0].ask_us = now;
+    gavel__sentinels_ask(&sentinels, 0, &out, now);
+    hand_id(0);
+    hand_master(0, &(words){.port = 7});
+    hand_address(0, 7);
+    hand(0, array(&other, 1));
+    cr_assert_str_eq(sentinels.all[1].id, id);
+    hand_id(1);
+    cr_expect_not(sentinels.all[1].is_double);
+}
+
 /* ---- For people ---------------------------------------------------------------------------- */
 
 static const char *explanation(void)
