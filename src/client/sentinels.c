@@ -286,7 +286,7 @@ int64_t gavel__peers_due_us(const gavel_client *client)
     const gavel__peers *peers = client->peers;
     if (peers == NULL)
         return GAVEL__NEVER;
-    int64_t due_us = gavel__sentinels_due_us(&peers->known);
+    int64_t due_us = gavel__sentinels_due_us(&peers->known, client->now_us);
     for (uint32_t i = 0; i < peers->n; i++) {
         int64_t other_us = peers->known.all[i].is_double ? GAVEL__NEVER : peer_due_us(peers, i);
         due_us = other_us < due_us ? other_us : due_us;

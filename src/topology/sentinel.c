@@ -525,17 +525,25 @@ void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us)
         find_trust(sentinels, now_us);
 }
 
-int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels)
+/* When one that has answered counts as silent. */
+static int64_t silent_us(const gavel__sentinels *sentinels, const gavel__sentinel *sentinel)
+{
+    bool counts = !sentinel->is_double && sentinel->has_testimony;
+    return counts ? sentinel->testimony.asked_us + window_us(sentinels) + 1 : GAVEL__NEVER;
+}
+
+int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_us)
 {
     int64_t due_us = GAVEL__NEVER;
+    if (!sentinels->may_go_without || sentinels->generation == 0)
+        return due_us;
+    if (sentinels->trusted_until_us > now_us)
+        return sentinels->trusted_until_us;
     for (uint32_t i = 0; i < sentinels->n; i++) {
-        const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (!sentinel->is_double && sentinel->n_awaited == 0 && sentinel->ask_us < due_us)
-            due_us = sentinel->ask_us;
+        int64_t other_us = silent_us(sentinels, &sentinels->all[i]);
+        if (other_us > now_us && other_us < due_us)
+            due_us = other_us;
     }
-    if (sentinels->may_go_without && sentinels->generation > 0 &&
-        sentinels->trusted_until_us < due_us)
-        due_us = sentinels->trusted_until_us;
     return due_us;
 }
 

@@ -118,8 +118,9 @@ void gavel__sentinels_urge(gavel__sentinels *sentinels, int64_t now_us);
 /* May change `trusted_until_us`. */
 void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us);
 
-/* When one wants to be asked, or there is something to be decided; GAVEL__NEVER. */
-int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels);
+/* When there is something to be decided without an answer, behind now_us; GAVEL__NEVER. When one
+ * wants to be asked says its `ask_us`, which is of use only while there is a link to it. */
+int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_us);
 
 /* ---- The answers --------------------------------------------------------------------------- */
 
