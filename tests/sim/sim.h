@@ -272,13 +272,17 @@ typedef struct sim_faults {
     uint32_t error_per_mille;  /* of commands: refused with one of `errors`; not WATCH, MULTI
                                   and others that a server runs in any state */
     const char *const *errors; /* ended by NULL, borrowed; NULL: the usual states of a server */
+    /* With several servers, each of these two happens to one of them, a Sentinel as well. */
     int64_t silence_every_us;  /* the server stops reading */
     int64_t silence_max_us;    /* 0: 100 ms */
     int64_t restart_every_us;  /* the server dies and comes again */
     int64_t restart_max_us;    /* 0: 100 ms. How long it is away */
     uint32_t forget_per_mille; /* of restarts: without its data */
-    int64_t evict_every_us;    /* a random key goes */
-    const char *evict_prefix;  /* of those keys, borrowed; NULL: any */
+    /* With Sentinels: the primary is killed or stopped for some seconds, parted from the others
+     * with some of the Sentinels, or a Sentinel is told to replace it. */
+    int64_t failover_every_us;
+    int64_t evict_every_us;   /* a random key goes */
+    const char *evict_prefix; /* of those keys, borrowed; NULL: any */
 } sim_faults;
 
 /* Copies them; they hold from now on, in place of those before. NULL: none. */

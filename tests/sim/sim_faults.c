@@ -2,7 +2,7 @@
  * What goes wrong, and who else is there: faults by chance and at chosen places, writers and other
  * actors. For tests, through sim.h, and for the network and the server, which ask here.
  */
-#include "sim_internal.h"
+#include "sim_sentinel.h"
 
 #include "base/text.h"
 
@@ -285,17 +285,75 @@ static int64_t draw_away(sim_world *world, int64_t max_us)
     return sim__between(&world->actors_random, 1, max_us > 0 ? max_us : DEFAULT_AWAY_MAX_US);
 }
 
+/* Any of them, if there are several; returns which one was meant before. */
+static size_t choose_any(sim_world *world)
+{
+    size_t n = world->n_servers;
+    return sim_choose(world,
+        n > 1 ? (size_t)gavel__random_below(&world->actors_random, n) : world->meant->number);
+}
+
 static void fall_silent(sim_world *world, void *user)
 {
     (void)user;
+    size_t before = choose_any(world);
     sim_silence(world, draw_away(world, world->faults.silence_max_us));
+    sim_choose(world, before);
 }
 
 static void restart(sim_world *world, void *user)
 {
     (void)user;
+    size_t before = choose_any(world);
     bool keeps_data = !sim__chance(&world->actors_random, world->faults.forget_per_mille);
     sim_restart(world, draw_away(world, world->faults.restart_max_us), keeps_data);
+    sim_choose(world, before);
+}
+
+static sim_machines draw_sentinels(sim_world *world)
+{
+    sim_machines drawn = 0;
+    for (size_t i = 0; i < world->n_servers; i++) {
+        if (sim__is_sentinel(world->servers[i]) && sim__chance(&world->actors_random, 300))
+            drawn |= SIM_MACHINE(i);
+    }
+    return drawn;
+}
+
+static void ask_for_failover(sim_world *world)
+{
+    size_t place = (size_t)gavel__random_below(&world->actors_random, sim_n_sentinels(world));
+    size_t i = 0;
+    while (!sim__is_sentinel(world->servers[i]) || place-- > 0)
+        i++;
+    sim_choose(world, i);
+    gavel_bytes words[] = {
+        GAVEL_STR("SENTINEL"), GAVEL_STR("FAILOVER"), gavel_str(world->service->name)};
+    if (!sim__is_down(world->meant) && !sim__is_silent(world->meant))
+        sim_do_args(world, words, 3);
+}
+
+static void fail_over(sim_world *world, void *user)
+{
+    (void)user;
+    size_t before = sim_choose(world, sim_primary(world));
+    int64_t us = sim__between(&world->actors_random, SIM_SECOND, 6 * SIM_SECOND);
+    sim_machines some = SIM_MACHINE(world->meant->number) | draw_sentinels(world);
+    switch (gavel__random_below(&world->actors_random, 4)) {
+    case 0:
+        sim_restart(world, us, true);
+        break;
+    case 1:
+        sim_silence(world, us);
+        break;
+    case 2:
+        sim_partition(world, some, SIM_ALL_SERVERS & ~some, us);
+        break;
+    default:
+        ask_for_failover(world);
+        break;
+    }
+    sim_choose(world, before);
 }
 
 static void evict(sim_world *world, void *user)
@@ -336,6 +394,8 @@ void sim_set_faults(sim_world *world, const sim_faults *faults)
     stop_actors(world, true);
     add_fault(world, world->faults.silence_every_us, fall_silent);
     add_fault(world, world->faults.restart_every_us, restart);
+    if (world->service != NULL)
+        add_fault(world, world->faults.failover_every_us, fail_over);
     add_fault(world, world->faults.evict_every_us, evict);
 }
 
@@ -360,5 +420,7 @@ sim_faults sim_draw_faults(sim_world *world)
     faults.error_per_mille = draw_rate(random, 30);
     faults.silence_every_us = (int64_t)draw_rate(random, 4) * SIM_SECOND;
     faults.restart_every_us = (int64_t)draw_rate(random, 4) * SIM_SECOND;
+    if (world->service != NULL)
+        faults.failover_every_us = (int64_t)draw_rate(random, 30) * SIM_SECOND;
     return faults;
 }

@@ -1,0 +1,210 @@
+/*
+ * Clients of Sentinels on the simulator: primaries are killed, stopped, parted and replaced by
+ * hand, with lost links besides. Nothing is done twice, nothing is done that was told not to be,
+ * and a commit is only ever lost by a failover.
+ *
+ * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ */
+#include "sim.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define N_CLIENTS 2
+#define N_SUBMITTED 400
+#define MEAN_PAUSE_US (20 * SIM_MILLISECOND)
+
+/* ---- One transaction: it leaves a mark of its own, and counts in a counter for all ----------- */
+
+typedef struct deed {
+    char mark[16];
+    const sim_result *result;
+} deed;
+
+static gavel_verdict leave_mark(gavel_tx *tx, void *user)
+{
+    const deed *own = user;
+    int64_t counted = 0;
+    gavel_get_int(tx, GAVEL_STR("counter"), &counted);
+    gavel_set_int(tx, GAVEL_STR("counter"), counted + 1);
+    gavel_incr(tx, gavel_str(own->mark), 1);
+    return GAVEL_COMMIT;
+}
+
+typedef struct play {
+    sim_world *world;
+    gavel_client *clients[N_CLIENTS];
+    deed deeds[N_SUBMITTED];
+    size_t n;
+} play;
+
+static play *open_play(uint64_t seed)
+{
+    play *p = calloc(1, sizeof *p);
+    cr_assert(p != NULL);
+    p->world = sim_create(seed);
+    sim_add_sentinels(p->world, NULL);
+    for (size_t i = 0; i < N_CLIENTS; i++)
+        p->clients[i] = sim_open(p->world, NULL);
+    return p;
+}
+
+static void close_play(play *p)
+{
+    for (size_t i = 0; i < N_CLIENTS; i++)
+        gavel_close(p->clients[i]);
+    sim_destroy(p->world);
+    free(p);
+}
+
+static const sim_result *submit(play *p, uint32_t deadline_ms)
+{
+    deed *own = &p->deeds[p->n++];
+    snprintf(own->mark, sizeof own->mark, "mark:%zu", p->n);
+    own->result = sim_submit(p->world, p->clients[sim_random(p->world, N_CLIENTS)],
+        &(gavel_transaction){.body = leave_mark, .user = own, .deadline_ms = deadline_ms});
+    return own->result;
+}
+
+static void submit_for(play *p, int64_t us, uint32_t least_deadline_ms)
+{
+    int64_t end_us = sim_now_us(p->world) + us;
+    while (sim_now_us(p->world) < end_us && p->n < N_SUBMITTED) {
+        submit(p, least_deadline_ms + (uint32_t)sim_random(p->world, 9000));
+        sim_run_for(p->world, (int64_t)sim_random(p->world, 2 * MEAN_PAUSE_US));
+    }
+}
+
+/* All is well again, all are told, and the Sentinels are of one mind. */
+static void end_play(play *p)
+{
+    sim_set_faults(p->world, NULL);
+    cr_assert(sim_finish(p->world, 60 * SIM_SECOND));
+    sim_run_for(p->world, 120 * SIM_SECOND);
+    sim_choose(p->world, sim_primary(p->world));
+}
+
+/* Returns how many of those that were told COMMITTED are not in the history that goes on. */
+static size_t judge(const play *p, int seed)
+{
+    int64_t n_marks = 0;
+    size_t n_lost = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const deed *own = &p->deeds[i];
+        gavel_status status = own->result->outcome.status;
+        int64_t n_done = sim_get_int(p->world, own->mark);
+        n_marks += n_done;
+        cr_assert_leq(n_done, 1, "seed %d: %s was done twice", seed, own->mark);
+        cr_assert(n_done == 0 || status == GAVEL_COMMITTED || status == GAVEL_UNKNOWN,
+            "seed %d: %s was done, and told %s: %s", seed, own->mark, gavel_status_name(status),
+            own->result->outcome.message);
+        n_lost += n_done == 0 && status == GAVEL_COMMITTED;
+    }
+    cr_assert_eq(sim_get_int(p->world, "counter"), n_marks, "seed %d", seed);
+    return n_lost;
+}
+
+/* ---- One failover -------------------------------------------------------------------------- */
+
+/* When it was in service again, in ms since the failover began. */
+static int64_t first_commit_ms(const play *p, int64_t begun_us)
+{
+    int64_t first_us = INT64_MAX;
+    for (size_t i = 0; i < p->n; i++) {
+        const sim_result *result = p->deeds[i].result;
+        if (result->outcome.status == GAVEL_COMMITTED &&
+            result->done_at_us > begun_us + SIM_SECOND && result->done_at_us < first_us)
+            first_us = result->done_at_us;
+    }
+    return (first_us - begun_us) / SIM_MILLISECOND;
+}
+
+typedef void happening(sim_world *world);
+
+static void play_failover(happening *happen, int64_t latest_ms, size_t max_lost)
+{
+    for (int seed = 0; seed < 20; seed++) {
+        play *p = open_play((uint64_t)seed);
+        submit_for(p, 2 * SIM_SECOND, 10000);
+        int64_t begun_us = sim_now_us(p->world);
+        happen(p->world);
+        submit_for(p, 4 * SIM_SECOND, 10000);
+        end_play(p);
+        size_t n_lost = judge(p, seed);
+        cr_assert_leq(n_lost, max_lost, "seed %d: %d commits lost", seed, (int)n_lost);
+        cr_expect_eq(sim_n_results_with(p->world, GAVEL_COMMITTED), p->n, "seed %d", seed);
+        cr_expect_eq(sim_epoch(p->world), 1);
+        int64_t first_ms = first_commit_ms(p, begun_us);
+        cr_expect_leq(first_ms, latest_ms, "seed %d: after %d ms", seed, (int)first_ms);
+        close_play(p);
+    }
+}
+
+static void kill_primary(sim_world *world)
+{
+    sim_restart(world, 30 * SIM_SECOND, true);
+}
+
+static void stop_primary(sim_world *world)
+{
+    sim_silence(world, 5 * SIM_SECOND);
+}
+
+static void replace_primary(sim_world *world)
+{
+    sim_choose(world, 4);
+    sim_do(world, "SENTINEL FAILOVER mymaster");
+}
+
+Test(sim_failover, a_killed_primary_costs_no_commit)
+{
+    play_failover(kill_primary, 2700, 0);
+}
+
+Test(sim_failover, a_stopped_primary_costs_no_commit)
+{
+    play_failover(stop_primary, 3700, 0);
+}
+
+/* But for those of the moment until the Sentinel that replaces it is asked again. */
+Test(sim_failover, a_replaced_primary_costs_few_commits)
+{
+    play_failover(replace_primary, 1500, 15);
+}
+
+/* ---- Anything ------------------------------------------------------------------------------ */
+
+static int from_environment(const char *name, int otherwise)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
+}
+
+static void play_anything(int seed)
+{
+    play *p = open_play((uint64_t)seed);
+    sim_faults faults = sim_draw_faults(p->world);
+    for (size_t i = 1; i <= 2; i++)
+        sim_set_lag(p->world, i, 100, (int64_t)sim_random(p->world, 50 * SIM_MILLISECOND) + 100);
+    submit_for(p, SIM_SECOND, 1000);
+    sim_set_faults(p->world, &faults);
+    submit_for(p, 60 * SIM_SECOND, 1000);
+    end_play(p);
+    size_t n_lost = judge(p, seed);
+    cr_assert(n_lost == 0 || sim_get_counters(p->world)->n_failovers > 0, "seed %d", seed);
+    if (getenv("GAVEL_SEED") != NULL)
+        printf("seed %d: %zu lost, %zu committed, %zu unknown\n", seed, n_lost,
+            sim_n_results_with(p->world, GAVEL_COMMITTED),
+            sim_n_results_with(p->world, GAVEL_UNKNOWN));
+    close_play(p);
+}
+
+Test(sim_failover, nothing_is_done_twice_or_told_wrongly)
+{
+    int only = from_environment("GAVEL_SEED", -1);
+    int n_seeds = from_environment("GAVEL_SEEDS", 60);
+    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
+        play_anything(seed);
+}
