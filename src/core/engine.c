@@ -321,34 +321,39 @@ void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now
     }
 }
 
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+/* When a lane that is there wants something done. */
+static int64_t lane_due_us(const gavel__engine *engine, const gavel__lane *lane)
+{
+    int64_t due_us =
+        earlier(gavel__engine_keep_until_us(engine, lane), gavel__engine_late_us(engine, lane));
+    if (gavel__pass_blocked_on(lane) == NULL)
+        return due_us;
+    due_us = earlier(due_us, lane->pass.probe_us);
+    return earlier(due_us, gavel__round_let_go_us(lane->round));
+}
+
 int64_t gavel__engine_due_us(const gavel__engine *engine)
 {
-    int64_t due_us = GAVEL__NEVER;
+    int64_t due_us = gavel__doubts_due_us(&engine->doubts);
     const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
     if (first != NULL)
-        due_us = (int64_t)first->order;
-    if (engine->make_lane_us > engine->advanced_us && engine->make_lane_us < due_us)
-        due_us = engine->make_lane_us;
-    int64_t sort_us = gavel__engine_sort_us(engine);
-    if (sort_us < due_us)
-        due_us = sort_us;
+        due_us = earlier(due_us, (int64_t)first->order);
+    if (engine->make_lane_us > engine->advanced_us)
+        due_us = earlier(due_us, engine->make_lane_us);
+    /* Nothing is scheduled or asked while the server is not believed: then it would stay due. */
+    bool is_trusted = gavel__engine_is_trusted(engine, engine->advanced_us);
+    if (is_trusted)
+        due_us = earlier(due_us, gavel__engine_sort_us(engine));
     for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_WANTED && lane->dial_us < due_us)
-            due_us = lane->dial_us;
-        int64_t keep_until_us = gavel__engine_keep_until_us(engine, lane);
-        if (keep_until_us < due_us)
-            due_us = keep_until_us;
-        int64_t late_us = gavel__engine_late_us(engine, lane);
-        if (late_us < due_us)
-            due_us = late_us;
-        if (gavel__pass_blocked_on(lane) == NULL)
-            continue;
-        if (lane->pass.probe_us < due_us)
-            due_us = lane->pass.probe_us;
-        int64_t let_go_us = gavel__round_let_go_us(lane->round);
-        if (let_go_us < due_us)
-            due_us = let_go_us;
+        if (lane->state == GAVEL__LANE_WANTED)
+            due_us = earlier(due_us, lane->dial_us);
+        if (is_trusted)
+            due_us = earlier(due_us, lane_due_us(engine, lane));
     }
-    int64_t doubts_us = gavel__doubts_due_us(&engine->doubts);
-    return doubts_us < due_us ? doubts_us : due_us;
+    return due_us;
 }

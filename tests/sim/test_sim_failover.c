@@ -40,15 +40,20 @@ typedef struct play {
     size_t n;
 } play;
 
-static play *open_play(uint64_t seed)
+static play *open_play_with(uint64_t seed, const gavel_config *config)
 {
     play *p = calloc(1, sizeof *p);
     cr_assert(p != NULL);
     p->world = sim_create(seed);
     sim_add_sentinels(p->world, NULL);
     for (size_t i = 0; i < N_CLIENTS; i++)
-        p->clients[i] = sim_open(p->world, NULL);
+        p->clients[i] = sim_open(p->world, config);
     return p;
+}
+
+static play *open_play(uint64_t seed)
+{
+    return open_play_with(seed, NULL);
 }
 
 static void close_play(play *p)
@@ -172,6 +177,22 @@ Test(sim_failover, a_stopped_primary_costs_no_commit)
 Test(sim_failover, a_replaced_primary_costs_few_commits)
 {
     play_failover(replace_primary, 1500, 15);
+}
+
+/* Whoever waits at a gate meanwhile sleeps: the simulator does not put up with anything else. */
+Test(sim_failover, while_no_primary_is_believed_nobody_spins)
+{
+    play *p = open_play_with(1, &(gavel_config){.mode = GAVEL_GATED});
+    sim_set_faults(p->world, &(sim_faults){.latency_min_us = 5 * SIM_MILLISECOND,
+                                 .latency_max_us = 9 * SIM_MILLISECOND});
+    for (int i = 0; i < 6; i++) {
+        sim_partition(p->world, SIM_ALL_CLIENTS, SIM_MACHINE(3) | SIM_MACHINE(4), 3 * SIM_SECOND);
+        submit_for(p, SIM_SECOND, 10000);
+        sim_run_for(p->world, 3 * SIM_SECOND);
+    }
+    end_play(p);
+    cr_expect_eq(judge(p, 1), 0);
+    close_play(p);
 }
 
 /* ---- Anything ------------------------------------------------------------------------------ */
