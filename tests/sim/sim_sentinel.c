@@ -123,6 +123,21 @@ static bool hears(const sim__server *self, const sim__server *other)
     return false;
 }
 
+/* An event of the service, as Sentinels name those whom it is about. */
+static void tell(sim__server *self, const char *event, const sim__server *replica)
+{
+    const sim__server *primary = self->sentinel->primary;
+    const char *name = self->world->service->name;
+    char message[200];
+    if (replica == NULL)
+        gavel__format(
+            message, sizeof message, "master %s %s %d", name, primary->host, primary->port);
+    else
+        gavel__format(message, sizeof message, "slave %s:%d %s %d @ %s %s %d", replica->host,
+            replica->port, replica->host, replica->port, name, primary->host, primary->port);
+    sim__publish(self, event, message);
+}
+
 static void switch_to(sim__server *self, sim__server *primary)
 {
     sim__sentinel *sentinel = self->sentinel;
@@ -264,6 +279,7 @@ static void start_if_needed(sim__server *self)
         return;
     learn_epochs(self);
     start(self, false);
+    tell(self, "+try-failover", NULL);
     take_votes(self);
 }
 
@@ -305,6 +321,7 @@ static void select_one(sim__server *self)
         give_up(sentinel);
         return;
     }
+    tell(self, "+selected-slave", sentinel->promoted);
     sentinel->failover = SIM__PROMOTING;
     sentinel->step_us = self->world->now_us + draw_ms(self->world, 70, 110);
 }
@@ -337,6 +354,7 @@ static void take_info(sim__server *self)
     sentinel->step_us = self->world->now_us;
     if (has_other_replicas(self))
         sentinel->step_us += draw_ms(self->world, 850, 1100);
+    tell(self, "+promoted-slave", sentinel->promoted);
     tell_others(self);
     reconfigure_replicas(self);
 }
@@ -378,6 +396,7 @@ const char *sim__force_failover(sim__server *self)
     if (select_replica(self) == NULL)
         return "NOGOODSLAVE No suitable replica to promote";
     start(self, true);
+    tell(self, "+try-failover", NULL);
     return NULL;
 }
 

@@ -316,6 +316,23 @@ Test(sim_sentinel, subscribers_are_told)
     close_service(&opened);
 }
 
+/* As a real one tells: whoever leads a failover, as it goes on. */
+Test(sim_sentinel, subscribers_are_told_of_each_step)
+{
+    service opened = open_service(1);
+    sim_set_priority(opened.world, 2, 1);
+    sim_raw_ask(&opened.raw[3], "SUBSCRIBE +try-failover +selected-slave +promoted-slave");
+    ask(&opened, 3, "SENTINEL FAILOVER mymaster");
+    sim_run_for(opened.world, 3 * SIM_SECOND);
+    cr_expect_str_eq(sim_raw_take(&opened.raw[3], 0),
+        "*3\r\n$7\r\nmessage\r\n$13\r\n+try-failover\r\n$29\r\nmaster mymaster 10.0.1.1 6379\r\n"
+        "*3\r\n$7\r\nmessage\r\n$15\r\n+selected-slave\r\n$58\r\n"
+        "slave 10.0.1.3:6379 10.0.1.3 6379 @ mymaster 10.0.1.1 6379\r\n"
+        "*3\r\n$7\r\nmessage\r\n$15\r\n+promoted-slave\r\n$58\r\n"
+        "slave 10.0.1.3:6379 10.0.1.3 6379 @ mymaster 10.0.1.1 6379\r\n");
+    close_service(&opened);
+}
+
 /* One that slept over a failover names the old primary when it wakes, for up to two seconds. */
 Test(sim_sentinel, one_that_was_stopped_is_behind)
 {
