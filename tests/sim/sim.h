@@ -182,6 +182,10 @@ void sim_partition(sim_world *world, sim_machines some, sim_machines others, int
 size_t sim_add_replica(sim_world *world, size_t primary);
 void sim_set_lag(sim_world *world, size_t replica, int64_t min_us, int64_t max_us);
 
+/* How long what is written takes, at most, until it is safe in the server's file; 0: it is before
+ * the reply; -1, as at first: there is no file. Only WAITAOF tells, from 7.2 on. */
+void sim_set_fsync(sim_world *world, size_t server, int64_t every_us);
+
 /* For Sentinels: the lowest is promoted first; 0: never; at first 100. */
 void sim_set_priority(sim_world *world, size_t replica, int priority);
 

@@ -1,6 +1,6 @@
 /*
  * Waiting for a list, or for replicas: BLPOP, and how a client that waits is served, times out, is
- * let go, or is forgotten; WAIT itself is in sim_info.c. For the server and the network, which ask
+ * let go, or is forgotten; WAIT itself is in sim_wait.c. For the server and the network, which ask
  * here. Source: Redis 7.0 and 8.0, blocked.c, timeout.c, and blockingPopGenericCommand in t_list.c.
  *
  *     SIM__RUNNING --BLPOP of nothing--> SIM__BLOCKED --answered--> SIM__UNBLOCKED --> SIM__RUNNING
@@ -30,7 +30,7 @@
 
 static bool waits_for(const sim__session *session, int db, gavel_bytes name)
 {
-    if (session->wait != SIM__BLOCKED || session->db != db || session->n_acks_wanted > 0)
+    if (session->wait != SIM__BLOCKED || session->db != db || session->wanted.is_set)
         return false;
     for (size_t i = 1; i + 1 < session->waiting.n_args; i++) {
         if (gavel__bytes_equal(session->waiting.args[i], name))
@@ -72,7 +72,7 @@ void sim__forget_wait(sim__session *session)
 {
     sim__args_free(&session->waiting);
     session->wait = SIM__RUNNING;
-    session->n_acks_wanted = 0;
+    session->wanted = (sim__wanted){0};
 }
 
 /* ---- Going on ------------------------------------------------------------------------------ */
@@ -139,22 +139,12 @@ static void let_go(sim__session *session, bool is_change)
     sim__schedule(world, world->now_us + sim__draw_iteration(world), end_iteration, server);
 }
 
-static int64_t n_acks(const sim__session *session)
-{
-    return (int64_t)sim__n_acks(session->server, session->wait_offset);
-}
-
-static void say_acks(sim__session *session)
-{
-    sim__reply_int(&session->answer, n_acks(session));
-}
-
 void sim__unblock(sim__session *session, bool is_error)
 {
     if (is_error)
         sim__reply_error(&session->answer, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
-    else if (session->n_acks_wanted > 0)
-        say_acks(session);
+    else if (session->wanted.is_set)
+        sim__say_wanted(session, &session->answer);
     else
         sim__reply_nil_array(&session->answer);
     let_go(session, false);
@@ -199,10 +189,9 @@ void sim__serve_waiting(sim__server *server)
 {
     for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
-        if (session->wait != SIM__BLOCKED || session->n_acks_wanted == 0 ||
-            n_acks(session) < session->n_acks_wanted)
+        if (session->wait != SIM__BLOCKED || !session->wanted.is_set || !sim__has_wanted(session))
             continue;
-        say_acks(session);
+        sim__say_wanted(session, &session->answer);
         let_go(session, false);
     }
     sim__journal_call_hook(server->world);

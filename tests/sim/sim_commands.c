@@ -557,6 +557,7 @@ static const sim__command commands[] = {
     {"unsubscribe", -1, SIM__SENTINEL, sim__run_unsubscribe},
     {"unwatch", 1, SIM__NO_CHANCE, run_unwatch},
     {"wait", 3, 0, sim__run_wait},
+    {"waitaof", 4, 0, sim__run_waitaof},
     {"watch", -2, FRAME, run_watch},
     {"zadd", -4, SIM__WRITES, sim__run_zadd},
     {"zcard", 2, 0, sim__run_zcard},

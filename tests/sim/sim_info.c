@@ -1,6 +1,6 @@
 /*
- * What a server tells of replication, and waiting for it: ROLE, INFO and WAIT. For the table in
- * sim_commands.c. Source: Redis 7.0, replication.c, and genRedisInfoString in server.c.
+ * What a server tells of replication: ROLE and INFO. For the table in sim_commands.c. Source:
+ * Redis 7.0, replication.c, and genRedisInfoString in server.c.
  */
 #include "sim_sentinel.h"
 
@@ -163,38 +163,4 @@ void sim__run_info(sim__call *call)
     }
     sim__reply_bulk(call->out, (gavel_bytes){text.data, text.size});
     gavel__buffer_finish(&text);
-}
-
-/* ---- WAIT ---------------------------------------------------------------------------------- */
-
-void sim__run_wait(sim__call *call)
-{
-    int64_t n_wanted;
-    int64_t timeout_ms;
-    sim__session *session = call->session;
-    if (call->server->primary != NULL) {
-        sim__reply_error(call->out,
-            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 "
-            "if a replica is configured to be writable (which is not the default) writes to "
-            "replicas are just local and are not propagated.");
-        return;
-    }
-    if (!sim__arg_int(call, 1, &n_wanted))
-        return;
-    if (!gavel__parse_int(call->args[2], &timeout_ms)) {
-        sim__reply_error(call->out, "ERR timeout is not an integer or out of range");
-        return;
-    }
-    if (timeout_ms < 0) {
-        sim__reply_error(call->out, "ERR timeout is negative");
-        return;
-    }
-    int64_t n_acks = (int64_t)sim__n_acks(call->server, session->last_offset);
-    if (n_acks >= n_wanted || session->number == 0 || call->world->running_exec != 0) {
-        sim__reply_int(call->out, n_acks);
-        return;
-    }
-    session->n_acks_wanted = n_wanted;
-    session->wait_offset = session->last_offset;
-    sim__block(call, timeout_ms == 0 ? SIM__NO_EXPIRY : sim__now_ms(call->server) + timeout_ms);
 }

@@ -13,7 +13,7 @@
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_servers.c      the servers of the world
  *     sim_server.c       sessions, MULTI and EXEC
- *     sim_blocking.c     sessions that wait
+ *     sim_blocking.c     sessions that wait; sim_wait.c: WAIT, WAITAOF
  *     sim_parse.c        RESP, as it comes in
  *     sim_reply.c        RESP, as it goes out
  *     sim_commands.c     the table; sim_strings.c, sim_collections.c: the commands on values
@@ -159,6 +159,15 @@ typedef enum sim__wait {
     SIM__UNBLOCKED /* is answered, and goes on at the end of the server's iteration */
 } sim__wait;
 
+/* What WAIT or WAITAOF wait for: that so many have this much. */
+typedef struct sim__wanted {
+    bool is_set;      /* else it is BLPOP that waits */
+    bool is_of_files; /* WAITAOF */
+    int64_t n_local;  /* WAITAOF's: this server, too */
+    int64_t n_replicas;
+    int64_t offset;
+} sim__wanted;
+
 /* A client, as the server knows it. */
 typedef struct sim__session {
     gavel__list node; /* among the server's sessions */
@@ -178,8 +187,7 @@ typedef struct sim__session {
     uint64_t wait_order;   /* of all that block or are unblocked */
     int64_t wait_until_ms; /* SIM__NO_EXPIRY: for ever */
     sim__args waiting;     /* the BLPOP or WAIT, while BLOCKED */
-    int64_t n_acks_wanted; /* WAIT's; 0: it waits for a list */
-    int64_t wait_offset;
+    sim__wanted wanted;
     sim__args channels;   /* that it has subscribed to */
     int64_t last_offset;  /* the server's, when the last command had run */
     gavel__buffer answer; /* to it, while UNBLOCKED */
@@ -269,7 +277,12 @@ void sim__serve_waiting(sim__server *server);
 void sim__end_waits(sim__server *server);
 
 void sim__run_blpop(sim__call *call);
+/* Whether it has what it waits for; says how far it is. (sim_wait.c) */
+bool sim__has_wanted(const sim__session *session);
+void sim__say_wanted(const sim__session *session, gavel__buffer *out);
+
 void sim__run_wait(sim__call *call);
+void sim__run_waitaof(sim__call *call);
 
 /* ---- Replication, as commands see it (sim_replication.c) ----------------------------------- */
 

@@ -27,6 +27,7 @@ typedef struct arrival {
 
 static void arrive(sim_world *world, void *subject);
 static void try_to_link(sim_world *world, void *subject);
+static void schedule_ack(sim__server *replica);
 
 /* ---- Creating and destroying --------------------------------------------------------------- */
 
@@ -54,6 +55,7 @@ void sim__replication_create(sim__server *server)
     replication->lag_min_us = LAG_MIN_US;
     replication->lag_max_us = sim__between(&world->topology, 2 * LAG_MIN_US, LAG_MAX_US);
     replication->priority = 100;
+    replication->fsync_every_us = -1;
     replication->applier = sim__session_create(server, 0);
     gavel__list_init(&replication->arrivals);
 }
@@ -82,6 +84,39 @@ void sim__replication_destroy(sim__server *server)
     drop_arrivals(server->replication);
     sim__session_destroy(server->replication->applier);
     free(server->replication);
+}
+
+/* ---- Files --------------------------------------------------------------------------------- */
+
+static void fsync_file(sim_world *world, void *subject)
+{
+    sim__server *server = subject;
+    sim__replication *replication = server->replication;
+    replication->is_fsync_due = false;
+    if (sim__is_silent(server)) {
+        replication->is_fsync_due = true;
+        sim__schedule(world, server->silent_until_us, fsync_file, server);
+        return;
+    }
+    replication->fsynced_offset = replication->offset;
+    if (server->primary != NULL)
+        schedule_ack(server);
+    else
+        sim__serve_waiting(server);
+}
+
+/* There is more to be written to the file. */
+static void note_fsync(sim__server *server)
+{
+    sim__replication *replication = server->replication;
+    if (replication->fsync_every_us == 0)
+        replication->fsynced_offset = replication->offset;
+    if (replication->fsync_every_us <= 0 || replication->is_fsync_due)
+        return;
+    replication->is_fsync_due = true;
+    sim_world *world = server->world;
+    int64_t wait_us = sim__between(&world->topology, 1, replication->fsync_every_us);
+    sim__schedule(world, world->now_us + wait_us, fsync_file, server);
 }
 
 /* ---- Recording ----------------------------------------------------------------------------- */
@@ -147,6 +182,7 @@ void sim__end_write(sim__server *server)
     for (size_t i = 0; i < write->n_commands; i++)
         replication->offset += size_of(&write->commands[i].command);
     write->end_offset = replication->offset;
+    note_fsync(server);
     for (size_t i = 0; i < world->n_servers; i++) {
         sim__server *replica = world->servers[i];
         if (replica->primary == server && replica->replication->is_linked)
@@ -179,6 +215,7 @@ static void acknowledge(sim_world *world, void *subject)
         return;
     }
     replication->acked_offset = replication->offset;
+    replication->acked_fsync = replication->fsynced_offset;
     sim__serve_waiting(replica->primary);
 }
 
@@ -214,6 +251,7 @@ static void apply(sim__server *replica, const sim__write *write)
     }
     replica->applying_ms = 0;
     replica->replication->offset = write->end_offset;
+    note_fsync(replica);
     sim__serve_blocked(replica);
     gavel__buffer_finish(&out);
 }
@@ -292,6 +330,9 @@ static void link_up(sim__server *replica)
     copy_data(replica, replica->primary);
     replication->offset = primary->offset;
     replication->acked_offset = primary->offset;
+    replication->fsynced_offset = 0;
+    replication->acked_fsync = 0;
+    note_fsync(replica);
     replication->is_linked = true;
     replica->primary->is_recorded = true;
 }
@@ -384,6 +425,7 @@ void sim__replication_die(sim__server *server, bool keeps_data)
     sim__draw_id(world, replication->replid);
     forget_second(replication);
     replication->offset = 0;
+    replication->fsynced_offset = 0;
     if (!keeps_data)
         sim__delete_all(server);
     for (size_t i = 0; i < world->n_servers; i++) {
@@ -401,13 +443,14 @@ void sim__replication_rise(sim__server *server)
         schedule_link(server, sim__between(&server->world->topology, 1, LINKING_MAX_US));
 }
 
-size_t sim__n_acks(const sim__server *server, int64_t offset)
+size_t sim__n_acks(const sim__server *server, int64_t offset, bool is_of_files)
 {
     size_t n = 0;
     for (size_t i = 0; i < server->world->n_servers; i++) {
         const sim__server *replica = server->world->servers[i];
-        n += replica->primary == server && replica->replication->is_linked &&
-             replica->replication->acked_offset >= offset;
+        const sim__replication *replication = replica->replication;
+        int64_t acked_offset = is_of_files ? replication->acked_fsync : replication->acked_offset;
+        n += replica->primary == server && replication->is_linked && acked_offset >= offset;
     }
     return n;
 }
@@ -427,6 +470,11 @@ void sim_set_lag(sim_world *world, size_t replica, int64_t min_us, int64_t max_u
     sim__replication *replication = sim__server_at(world, replica)->replication;
     replication->lag_min_us = min_us;
     replication->lag_max_us = max_us;
+}
+
+void sim_set_fsync(sim_world *world, size_t server, int64_t every_us)
+{
+    sim__server_at(world, server)->replication->fsync_every_us = every_us;
 }
 
 void sim_set_priority(sim_world *world, size_t replica, int priority)

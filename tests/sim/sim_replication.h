@@ -38,6 +38,9 @@ typedef struct sim__replication {
     int64_t second_offset; /* -1: there is no second history */
     sim__write *open;      /* of the command that runs; NULL: nothing so far */
 
+    int64_t fsync_every_us; /* see sim_set_fsync */
+    int64_t fsynced_offset;
+    bool is_fsync_due;
     sim__server *next_primary; /* of sim_replicate; the server itself: none */
 
     /* Of a replica. */
@@ -51,6 +54,7 @@ typedef struct sim__replication {
     int64_t lag_min_us;
     int64_t lag_max_us;
     int64_t acked_offset; /* what its primary knows it to have */
+    int64_t acked_fsync;  /* and to have in its file */
     int priority;
 } sim__replication;
 
@@ -71,7 +75,7 @@ void sim__kill_clients(sim__server *server);
 void sim__replication_die(sim__server *server, bool keeps_data);
 void sim__replication_rise(sim__server *server);
 
-/* How many replicas have all up to there. */
-size_t sim__n_acks(const sim__server *server, int64_t offset);
+/* How many replicas are known to have all up to there; or to have it in their files. */
+size_t sim__n_acks(const sim__server *server, int64_t offset, bool is_of_files);
 
 #endif

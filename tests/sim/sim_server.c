@@ -329,6 +329,9 @@ static const char *name_in_channels(const sim__call *call, char text[ERROR_SIZE]
 
 static bool is_known(const sim__command *command, const sim__server *server)
 {
+    bool is_newer = command != NULL && command->run == sim__run_waitaof;
+    if (is_newer && !sim__is_at_least(server->world, 7, 2))
+        return false;
     if (command == NULL || (command->flags & SIM__EVERYWHERE))
         return command != NULL;
     return sim__is_sentinel(server) == ((command->flags & SIM__SENTINEL) != 0);

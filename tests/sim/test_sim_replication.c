@@ -313,6 +313,48 @@ Test(sim_replication, wait_ends_when_the_primary_becomes_a_replica)
     close_pair(&both);
 }
 
+/* ---- WAITAOF ------------------------------------------------------------------------------- */
+
+static pair open_pair_with_files(const char *version)
+{
+    pair both = open_pair(1);
+    sim_set_version(both.world, version);
+    sim_set_fsync(both.world, 0, SIM_SECOND);
+    sim_set_fsync(both.world, 1, SIM_SECOND);
+    return both;
+}
+
+Test(sim_replication, waitaof_waits_for_files)
+{
+    pair both = open_pair_with_files("8.0.0");
+    sim_set_fsync(both.world, 1, -1);
+    sim_raw_send(&both.primary, "SET a 1\nWAITAOF 1 0 0");
+    cr_expect_str_eq(sim_raw_take(&both.primary, SIM_MILLISECOND), OK);
+    cr_expect_str_eq(sim_raw_take(&both.primary, SIM_SECOND), "*2\r\n:1\r\n:0\r\n");
+    sim_set_fsync(both.world, 1, SIM_SECOND);
+    sim_raw_send(&both.primary, "SET a 1\nWAITAOF 1 1 5000");
+    cr_expect_str_eq(sim_raw_take(&both.primary, 3 * SIM_SECOND), OK "*2\r\n:1\r\n:1\r\n");
+    ASK(&both.primary, "WAITAOF 2 0 0\nWAITAOF 1 -1 0\nWAITAOF 1 1 -1\nWAITAOF 0 0 0",
+        "-ERR value is out of range, must be between 0 and 1\r\n"
+        "-ERR value is out of range, must be positive\r\n-ERR timeout is negative\r\n"
+        "*2\r\n:1\r\n:1\r\n");
+    sim_set_fsync(both.world, 0, -1);
+    ASK(&both.primary, "WAITAOF 1 0 0",
+        "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n");
+    close_pair(&both);
+}
+
+/* Redis #13793: it says so before it is. */
+Test(sim_replication, waitaof_was_premature)
+{
+    pair both = open_pair_with_files("7.2.4");
+    ASK(&both.primary, "SET a 1\nWAITAOF 1 0 0", OK "*2\r\n:1\r\n:0\r\n");
+    sim_set_version(both.world, "7.0.15");
+    ASK(&both.primary, "WAITAOF 1 0 0",
+        "-ERR unknown command 'WAITAOF', with args beginning with: '1' '0' '0' \r\n");
+    close_pair(&both);
+}
+
 Test(sim_replication, a_replica_has_nothing_to_wait_for)
 {
     pair both = open_pair(1);
