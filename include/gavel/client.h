@@ -43,19 +43,29 @@ typedef struct gavel_allocator {
 /* ---- What happens inside, as it happens ---------------------------------------------------- */
 
 typedef enum gavel_event_type {
-    GAVEL_EVENT_LINK_UP,    /* connected, logged in, checked */
-    GAVEL_EVENT_LINK_DOWN,  /* lost, or never came up: `message` says why */
-    GAVEL_EVENT_ATTEMPT,    /* a body has run; `status` is not set */
-    GAVEL_EVENT_CONFLICT,   /* an attempt was lost to somebody else's write */
-    GAVEL_EVENT_IN_DOUBT,   /* a link was lost between EXEC and its reply */
-    GAVEL_EVENT_OUTCOME,    /* a transaction ended, with `status` */
-    GAVEL_EVENT_LINK_CLOSED /* by gavel itself, no fault: it waited, and nobody does any more */
+    GAVEL_EVENT_LINK_UP,     /* connected, logged in, checked */
+    GAVEL_EVENT_LINK_DOWN,   /* lost, or never came up: `message` says why */
+    GAVEL_EVENT_ATTEMPT,     /* a body has run; `status` is not set */
+    GAVEL_EVENT_CONFLICT,    /* an attempt was lost to somebody else's write */
+    GAVEL_EVENT_IN_DOUBT,    /* a link was lost between EXEC and its reply */
+    GAVEL_EVENT_OUTCOME,     /* a transaction ended, with `status` */
+    GAVEL_EVENT_LINK_CLOSED, /* by gavel itself, no fault: it waited, and nobody does any more */
+    GAVEL_EVENT_LOST /* a transaction that was told COMMITTED is not in the data; see below */
 } gavel_event_type;
 
+/*
+ * GAVEL_EVENT_LOST: a server that crashed or failed over has gone back to an older state of its
+ * data, and a transaction whose outcome was COMMITTED, or COMMITTED_WITH_ERRORS, is not in it. Told
+ * by a client that has on_event, once for each, when a link is up again after all those that were
+ * up before are lost, and the client is driven. `ticket` is that of its outcome; `user` is NULL,
+ * since what it points to may be gone. It may come before gavel_run has returned in its thread. A
+ * ticket of 0: some more are lost, which committed more than a minute before the last one, or
+ * before 2^20 others, and so cannot be named. docs/semantics.md says what cannot be told.
+ */
 typedef struct gavel_event {
     gavel_event_type type;
     uint32_t link;       /* which link, from 0 */
-    void *user;          /* the transaction's; NULL for an event of a link */
+    void *user;          /* the transaction's; NULL for an event of a link, and LOST */
     gavel_ticket ticket; /* the transaction's, as in its outcome; 0 for an event of a link */
     uint32_t n_attempts; /* the transaction's, so far */
     gavel_status status; /* OUTCOME only */
@@ -325,7 +335,8 @@ typedef struct gavel_stats {
     uint64_t n_sends;                      /* write system calls */
     uint64_t n_receives;                   /* read system calls */
     uint64_t latencies[GAVEL_N_LATENCIES];
-    uint64_t reserved[16]; /* zero; see gavel/gavel.h */
+    uint64_t n_lost;       /* events of GAVEL_EVENT_LOST */
+    uint64_t reserved[15]; /* zero; see gavel/gavel.h */
 } gavel_stats;
 
 /*

@@ -62,6 +62,11 @@ static int64_t read_clock(void *clock)
     return loop->ops->now_us(loop);
 }
 
+static int64_t read_lease_clock(void *clock)
+{
+    return gavel__client_lease_now_us(clock);
+}
+
 static gavel__round_limits round_limits(gavel_client *client, const gavel_config *config)
 {
     return (gavel__round_limits){
@@ -106,6 +111,12 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),
         .id_ttl_ms = (int64_t)config->id_ttl_ms,
+        .ledger =
+            {
+                .is_kept = gavel__client_engine_hooks(client).on_event != NULL,
+                .read_lease_clock = read_lease_clock,
+                .clock = client,
+            },
         .identity = {platform->entropy(platform->user), platform->entropy(platform->user)},
     };
     uint64_t seed = platform->entropy(platform->user);

@@ -218,6 +218,9 @@ void gavel__client_log_down(
 void gavel__client_log_failure(
     gavel_client *client, uint32_t link, const char *message, bool is_next_at_once);
 
+/* What audits of the ledger have found. */
+void gavel__client_log_lost(gavel_client *client, const gavel__audit *audit);
+
 /* The client's hooks, as its engine calls them. */
 gavel_hooks gavel__client_engine_hooks(gavel_client *client);
 

@@ -161,6 +161,17 @@ void gavel__client_log_failure(
             is_next_at_once ? "; trying the next address" : "");
 }
 
+void gavel__client_log_lost(gavel_client *client, const gavel__audit *audit)
+{
+    char since[48] = "";
+    if (audit->oldest_s > 0)
+        gavel__format(since, sizeof(since), " of the last %" PRIu32 " s",
+            (uint32_t)(client->now_us / 1000000) - audit->oldest_s + 1);
+    gavel__client_log(client, GAVEL_LOG_WARNING,
+        "%" PRIu64 " %s%s undone: the server has lost what was committed", audit->n_lost,
+        audit->n_lost == 1 ? "commit" : "commits", since);
+}
+
 /* ---- Events -------------------------------------------------------------------------------- */
 
 static void log_event(gavel_client *client, const gavel_event *event)
@@ -186,6 +197,9 @@ static void log_event(gavel_client *client, const gavel_event *event)
         gavel__client_log(client, GAVEL_LOG_DEBUG, "%s in attempt %" PRIu32 "%s%s",
             gavel_status_name(event->status), event->n_attempts, message[0] != '\0' ? ": " : "",
             message);
+        break;
+    case GAVEL_EVENT_LOST:
+        gavel__client_log(client, GAVEL_LOG_DEBUG, "LOST: %s", message);
         break;
     }
 }

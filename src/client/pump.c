@@ -323,6 +323,13 @@ static void tell_outcomes(gavel_client *client)
     }
 }
 
+static void tell_audit(gavel_client *client)
+{
+    gavel__audit audit;
+    if (gavel__ledger_take_audit(&client->engine.ledger, &audit))
+        gavel__client_log_lost(client, &audit);
+}
+
 /* ---- To the loop --------------------------------------------------------------------------- */
 
 bool gavel__client_watch_link(
@@ -462,6 +469,7 @@ bool gavel__client_pump(gavel_client *client)
             gavel__engine_advance(&client->engine, now_us);
         serve_links(client, now_us);
         tell_outcomes(client);
+        tell_audit(client);
         if (gavel__engine_keeps_gates(&client->engine))
             client->has_news = true;
         gavel__client_tell_locks(client);

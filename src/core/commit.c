@@ -138,6 +138,8 @@ static void settle_written(
     gavel_status status = message[0] == '\0' ? GAVEL_COMMITTED : GAVEL_COMMITTED_WITH_ERRORS;
     if (member->keep_replies && member->n_writes > 0 && !keep_replies(round, member, exec))
         gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
+    if (gavel__transaction_has_effects(member))
+        gavel__page_enter(round->lane->page, round->committing.number, member->ticket, now_us);
     gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }
 
@@ -180,8 +182,10 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
     const gavel_reply *value = &reply->elements[round->writes.n_places];
     if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
         lane->is_marker_lost = true;
-    if (lane->is_marker_lost)
-        lane->is_planted = false;
+    if (!lane->is_marker_lost)
+        return;
+    lane->is_planted = false;
+    gavel__page_on_marker_gone(lane->page);
 }
 
 static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)

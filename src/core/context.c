@@ -13,6 +13,13 @@ void gavel__context_init(gavel__context *context, const gavel_allocator *allocat
     gavel__random_seed(&context->random, seed);
 }
 
+static void call(gavel__context *context, const gavel_event *event)
+{
+    gavel__guard_enter();
+    context->hooks.on_event(event, context->hooks.user);
+    gavel__guard_leave();
+}
+
 void gavel__context_tell(gavel__context *context, gavel_event_type type, uint32_t link,
     const gavel__transaction *transaction, const char *message)
 {
@@ -25,7 +32,12 @@ void gavel__context_tell(gavel__context *context, gavel_event_type type, uint32_
         event.n_attempts = transaction->outcome.n_attempts;
         event.status = transaction->outcome.status;
     }
-    gavel__guard_enter();
-    context->hooks.on_event(&event, context->hooks.user);
-    gavel__guard_leave();
+    call(context, &event);
+}
+
+void gavel__context_tell_lost(gavel__context *context, gavel_ticket ticket, const char *message)
+{
+    gavel_event event = {.type = GAVEL_EVENT_LOST, .ticket = ticket, .message = message};
+    if (context->hooks.on_event != NULL)
+        call(context, &event);
 }

@@ -84,6 +84,12 @@ static void forget_gates(gavel__doubt *doubt)
         doubt->gates[--doubt->n_gates]->n_pins--;
 }
 
+static void leave_page(gavel__doubt *doubt)
+{
+    gavel__page_leave(doubt->page);
+    doubt->page = NULL;
+}
+
 void gavel__doubt_take_gates(gavel__doubt *doubt, const gavel__pass *pass)
 {
     for (size_t i = 0; i < pass->n_gates; i++) {
@@ -103,6 +109,7 @@ static void close(gavel__doubt *doubt, int64_t now_us)
     assert(doubt->question.state == GAVEL__QUESTION_IDLE);
     release_keys(doubt, now_us);
     forget_gates(doubt);
+    leave_page(doubt);
     gavel__list_remove(&doubt->node);
     if (doubt->state != GAVEL__DOUBT_IDLE)
         set_state(doubt, GAVEL__DOUBT_IDLE);
@@ -117,6 +124,7 @@ void gavel__doubts_finish(gavel__doubts *doubts)
         assert(gavel__list_is_empty(&doubt->members));
         release_keys(doubt, 0);
         forget_gates(doubt);
+        leave_page(doubt);
         gavel__doubt_destroy(doubt);
     }
 }
@@ -155,11 +163,14 @@ static void settle_committed(gavel__doubt *doubt, int64_t now_us)
     while (!gavel__list_is_empty(&doubt->members)) {
         gavel__transaction *member = gavel__member_of(doubt->members.next);
         member->outcome.is_from_marker = true;
-        if (member->is_aborted)
+        if (member->is_aborted) {
             gavel__queue_settle_abort(queue, member, now_us);
-        else
-            gavel__queue_settle(queue, member, GAVEL_COMMITTED,
-                "the reply to EXEC was lost; the marker says that it was made", now_us);
+            continue;
+        }
+        if (gavel__transaction_has_effects(member))
+            gavel__page_enter(doubt->page, doubt->number, member->ticket, now_us);
+        gavel__queue_settle(queue, member, GAVEL_COMMITTED,
+            "the reply to EXEC was lost; the marker says that it was made", now_us);
     }
     close(doubt, now_us);
 }

@@ -30,6 +30,7 @@
 #ifndef GAVEL__DOUBT_H
 #define GAVEL__DOUBT_H
 
+#include "core/ledger.h"
 #include "core/names.h"
 #include "core/pass.h"
 #include "core/question.h"
@@ -61,6 +62,7 @@ typedef struct gavel__doubt {
     size_t claims_capacity;
     uint64_t number;                 /* what EXEC would have written to the marker; 0: nothing */
     uint64_t first_number;           /* as the marker was first planted */
+    gavel__page *page;               /* where it is entered if it was made; NULL: nowhere */
     char marker[GAVEL__MARKER_SIZE]; /* the lost link's */
     size_t marker_size;
     gavel__gate *gates[GAVEL__PASS_MAX]; /* that its EXEC would have handed off */

@@ -39,6 +39,10 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
     engine->rounds.lore = &engine->lore;
     engine->limits.lore = &engine->lore;
+    engine->config.ledger.marker_ttl_us = config->marker_ttl_us;
+    gavel__ledger_init(
+        &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
+    engine->rounds.ledger = &engine->ledger;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     engine->limits.default_deadline_ms = config->default_deadline_ms;
     /* A doubt is settled by the deadline, and the marker must live until then. */
@@ -63,6 +67,7 @@ void gavel__engine_finish(gavel__engine *engine)
     gavel__lanes_finish(&engine->lanes);
     gavel__rounds_finish(&engine->rounds);
     gavel__doubts_finish(&engine->doubts);
+    gavel__ledger_finish(&engine->ledger);
     gavel__gates_finish(&engine->gates);
     gavel__lore_finish(&engine->lore);
     gavel__queue_finish(&engine->queue);
@@ -287,6 +292,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     engine->advanced_us = now_us;
     run_timers(engine, now_us);
     gavel__doubts_advance(&engine->doubts, now_us);
+    gavel__ledger_advance(&engine->ledger, now_us);
     if (gavel__engine_is_trusted(engine, now_us)) {
         gavel__engine_schedule(engine, now_us);
         probe_gates(engine, now_us);
@@ -339,7 +345,8 @@ static int64_t lane_due_us(const gavel__engine *engine, const gavel__lane *lane)
 
 int64_t gavel__engine_due_us(const gavel__engine *engine)
 {
-    int64_t due_us = gavel__doubts_due_us(&engine->doubts);
+    int64_t due_us =
+        earlier(gavel__doubts_due_us(&engine->doubts), gavel__ledger_due_us(&engine->ledger));
     const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
     if (first != NULL)
         due_us = earlier(due_us, (int64_t)first->order);

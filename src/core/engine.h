@@ -35,8 +35,9 @@ typedef struct gavel__engine_config {
     const gavel_allocator *reply_allocator; /* NULL: allocator. See context.h */
     int64_t marker_ttl_us;                  /* 0: no markers */
     int64_t id_ttl_ms;
-    uint64_t seed;        /* of the jitter */
-    uint64_t identity[2]; /* unique among all clients of the server: names the markers */
+    gavel__ledger_config ledger; /* its ttl is filled in */
+    uint64_t seed;               /* of the jitter */
+    uint64_t identity[2];        /* unique among all clients of the server: names the markers */
 } gavel__engine_config;
 
 typedef struct gavel__engine {
@@ -52,6 +53,9 @@ typedef struct gavel__engine {
     gavel__lanes lanes;
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
+    gavel__ledger ledger;
+    uint64_t n_losses;        /* links that were lost, ever */
+    uint64_t n_audited;       /* of these: all that were up with them are lost, too; see links.c */
     uint64_t n_markers;       /* named so far */
     int64_t sorted_us;        /* when all were looked at that wait for gates */
     bool has_gates_to_pass;   /* one of these, not the first, could pass on one more lane */

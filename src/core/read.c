@@ -19,26 +19,30 @@ static void write_plain(gavel__buffer *out, const char *command)
     gavel__resp_command(out, args, 1);
 }
 
-static gavel__planting planting(gavel__rounds *rounds, int64_t now_us)
+/* What commits from now on is entered on a page of its own. */
+static void plant(gavel__rounds *rounds, gavel__lane *lane, gavel__round *round, int64_t now_us)
 {
-    return (gavel__planting){.random = gavel__random_next(&rounds->context->random),
+    gavel__planting planting = {.random = gavel__random_next(&rounds->context->random),
         .ttl_us = rounds->marker_ttl_us,
         .now_us = now_us};
+    gavel__lane_plant_marker(lane, round, planting);
+    gavel__planted planted = {.marker = {lane->marker, lane->marker_size},
+        .first_number = lane->first_number,
+        .number = lane->number};
+    lane->page = gavel__ledger_turn(rounds->ledger, lane->page, &planted);
+    rounds->context->stats.n_marker_commands++;
 }
 
 static void plant_marker(gavel__round *round, int64_t now_us)
 {
-    if (!gavel__lane_wants_marker(round->lane, round->rounds->marker_ttl_us, now_us))
-        return;
-    gavel__lane_plant_marker(round->lane, round, planting(round->rounds, now_us));
-    round->context->stats.n_marker_commands++;
+    if (gavel__lane_wants_marker(round->lane, round->rounds->marker_ttl_us, now_us))
+        plant(round->rounds, round->lane, round, now_us);
 }
 
 void gavel__rounds_save_marker(gavel__rounds *rounds, gavel__lane *lane, int64_t now_us)
 {
     size_t size_before = lane->out->size;
-    gavel__lane_plant_marker(lane, NULL, planting(rounds, now_us));
-    rounds->context->stats.n_marker_commands++;
+    plant(rounds, lane, NULL, now_us);
     gavel__lane_end_write(lane, size_before, now_us);
 }
 

@@ -182,6 +182,8 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     gavel__list_append_all(&doubt->members, &round->members);
     doubt->number = round->committing.number;
     doubt->first_number = lane->first_number;
+    doubt->page = lane->page;
+    gavel__page_pin(doubt->page);
     memcpy(doubt->marker, lane->marker, lane->marker_size);
     doubt->marker_size = lane->marker_size;
     doubt->is_refused = round->committing.has_bare_writes || round->refusal.is_set;

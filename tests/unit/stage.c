@@ -18,6 +18,10 @@ static void count_event(const gavel_event *event, void *user)
 {
     stage *s = user;
     s->n_events[event->type]++;
+    if (event->type != GAVEL_EVENT_LOST)
+        return;
+    cr_assert(event->user == NULL && s->n_lost < STAGE_MAX_LOST);
+    s->lost[s->n_lost++] = event->ticket;
 }
 
 static int64_t read_clock(void *clock)
@@ -48,6 +52,7 @@ void stage_open(stage *s, const stage_config *config)
             .clock = s},
         .marker_ttl_us = config->has_markers ? 900000000 : 0,
         .id_ttl_ms = 86400000,
+        .ledger = {.is_kept = config->keeps_ledger, .read_lease_clock = read_clock, .clock = s},
         .seed = 7,
         .identity = {1 + config->identity, 2},
     };

@@ -20,10 +20,17 @@
 
 #include "faulty_memory.h"
 
-enum { STAGE_MAX_KEYS = 16, STAGE_MAX_LANES = 4, STAGE_MAX_DIALS = 64, STAGE_MAX_ACTORS = 128 };
+enum {
+    STAGE_MAX_KEYS = 16,
+    STAGE_MAX_LANES = 4,
+    STAGE_MAX_DIALS = 64,
+    STAGE_MAX_ACTORS = 128,
+    STAGE_MAX_LOST = 64
+};
 
 typedef struct stage_config {
     bool has_markers;
+    bool keeps_ledger;
     bool has_no_prefetch;     /* no credit for reads behind EXEC, until a conflict gives it back */
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */
@@ -43,7 +50,9 @@ typedef struct stage {
     gavel__engine engine;
     gavel__buffer outs[STAGE_MAX_LANES]; /* composed, and not heard yet */
     uint64_t numbers[STAGE_MAX_DIALS];   /* what each dial's marker was planted with, last */
-    size_t n_events[GAVEL_EVENT_LINK_CLOSED + 1];
+    size_t n_events[GAVEL_EVENT_LOST + 1];
+    gavel_ticket lost[STAGE_MAX_LOST]; /* in the order that they were told in */
+    size_t n_lost;
     struct actor *actors[STAGE_MAX_ACTORS];
     size_t n_actors;
     int64_t now_us;

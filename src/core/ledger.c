@@ -1,0 +1,375 @@
+/*
+ * The ledger: see the header.
+ */
+#include "core/ledger.h"
+
+#include "base/heap.h"
+#include "base/resp.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const uint32_t kept_s = 60;
+static const size_t min_capacity = 64;
+static const int64_t ask_pause_us = 100000;
+
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+static const gavel__question_ops question_ops;
+
+void gavel__ledger_init(gavel__ledger *ledger, gavel__context *context, gavel__questions *questions,
+    const gavel__ledger_config *config)
+{
+    *ledger = (gavel__ledger){.config = *config,
+        .context = context,
+        .questions = questions,
+        .max_entries = GAVEL__LEDGER_MAX};
+    gavel__list_init(&ledger->pages);
+}
+
+static gavel__page *page_at(gavel__list *node)
+{
+    return GAVEL__CONTAINER(node, gavel__page, node);
+}
+
+static void destroy(gavel__page *page)
+{
+    gavel__list_remove(&page->node);
+    gavel__free(page->ledger->context->allocator, page);
+}
+
+void gavel__ledger_finish(gavel__ledger *ledger)
+{
+    while (!gavel__list_is_empty(&ledger->pages))
+        destroy(page_at(ledger->pages.next));
+    gavel__free(ledger->context->allocator, ledger->entries);
+}
+
+/* ---- Pages --------------------------------------------------------------------------------- */
+
+/* Frees a page that nothing stands on. */
+static void drop_if_over(gavel__page *page)
+{
+    if (page->n_pins == 0 && page->n_entries == 0 && !page->is_due &&
+        page->question.state == GAVEL__QUESTION_IDLE)
+        destroy(page);
+}
+
+void gavel__page_pin(gavel__page *page)
+{
+    if (page != NULL)
+        page->n_pins++;
+}
+
+void gavel__page_leave(gavel__page *page)
+{
+    if (page == NULL)
+        return;
+    assert(page->n_pins > 0);
+    page->n_pins--;
+    drop_if_over(page);
+}
+
+/* A tenth of its life less than it has: clocks differ. */
+static int64_t passes_us(const gavel__ledger *ledger)
+{
+    const gavel__ledger_config *config = &ledger->config;
+    return config->read_lease_clock(config->clock) + config->marker_ttl_us / 10 * 9;
+}
+
+gavel__page *gavel__ledger_turn(
+    gavel__ledger *ledger, gavel__page *page, const gavel__planted *planted)
+{
+    gavel__page_leave(page);
+    if (!ledger->config.is_kept)
+        return NULL;
+    gavel__page *next = gavel__alloc(ledger->context->allocator, 1, sizeof(*next));
+    if (next == NULL)
+        return NULL;
+    next->ledger = ledger;
+    gavel__question_init(&next->question, &question_ops);
+    memcpy(next->marker, planted->marker.data, planted->marker.size);
+    next->marker_size = planted->marker.size;
+    next->first_number = planted->first_number;
+    next->number = planted->number;
+    next->passes_us = passes_us(ledger);
+    next->n_pins = 1;
+    gavel__list_append(&ledger->pages, &next->node);
+    return next;
+}
+
+static gavel_bytes marker_of(const gavel__page *page)
+{
+    return (gavel_bytes){page->marker, page->marker_size};
+}
+
+void gavel__page_on_marker_gone(gavel__page *page)
+{
+    if (page == NULL || page->is_gone)
+        return;
+    gavel__list *pages = &page->ledger->pages;
+    for (gavel__list *node = pages->next; node != pages; node = node->next) {
+        if (gavel__bytes_equal(marker_of(page_at(node)), marker_of(page)))
+            page_at(node)->is_gone = true;
+    }
+}
+
+/* ---- Entries ------------------------------------------------------------------------------- */
+
+static gavel__entry *entry_at(const gavel__ledger *ledger, size_t i)
+{
+    return &ledger->entries[(ledger->first + i) & (ledger->capacity - 1)];
+}
+
+static void drop_first(gavel__ledger *ledger)
+{
+    const gavel__entry *entry = entry_at(ledger, 0);
+    gavel__page *page = entry->page;
+    uint32_t round = entry->round;
+    ledger->first++;
+    ledger->n--;
+    if (page == NULL)
+        return;
+    page->dropped = round;
+    page->n_entries--;
+    drop_if_over(page);
+}
+
+static void grow(gavel__ledger *ledger)
+{
+    size_t capacity = ledger->capacity > 0 ? 2 * ledger->capacity : min_capacity;
+    if (capacity > ledger->max_entries)
+        return;
+    gavel__entry *entries =
+        gavel__alloc(ledger->context->allocator, capacity, sizeof(*ledger->entries));
+    if (entries == NULL)
+        return;
+    for (size_t i = 0; i < ledger->n; i++)
+        entries[i] = *entry_at(ledger, i);
+    gavel__free(ledger->context->allocator, ledger->entries);
+    ledger->entries = entries;
+    ledger->capacity = capacity;
+    ledger->first = 0;
+}
+
+/* For one more; false: no memory at all. */
+static bool make_room(gavel__ledger *ledger)
+{
+    if (ledger->n == ledger->capacity)
+        grow(ledger);
+    if (ledger->n == ledger->capacity && ledger->n > 0)
+        drop_first(ledger);
+    return ledger->n < ledger->capacity;
+}
+
+void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us)
+{
+    if (page == NULL)
+        return;
+    gavel__ledger *ledger = page->ledger;
+    uint32_t now_s = (uint32_t)(now_us / 1000000);
+    assert(number > page->number && number - page->number <= UINT32_MAX && page->n_pins > 0);
+    page->last = (uint32_t)(number - page->number);
+    while (ledger->n > 0 && now_s - entry_at(ledger, 0)->at_s > kept_s)
+        drop_first(ledger);
+    if (ledger->n == ledger->capacity && !make_room(ledger)) {
+        page->dropped = page->last;
+        return;
+    }
+    *entry_at(ledger, ledger->n++) =
+        (gavel__entry){.page = page, .ticket = ticket, .round = page->last, .at_s = now_s};
+    page->n_entries++;
+}
+
+/* ---- Losses -------------------------------------------------------------------------------- */
+
+static void tell_lost(gavel__ledger *ledger, gavel_ticket ticket, uint32_t at_s)
+{
+    gavel__audit *audit = &ledger->audit;
+    if (ticket != 0 && (audit->oldest_s == 0 || at_s < audit->oldest_s))
+        audit->oldest_s = at_s;
+    audit->n_lost++;
+    ledger->context->stats.n_lost++;
+    gavel__context_tell_lost(ledger->context, ticket,
+        ticket != 0 ? "the server has lost it"
+                    : "the server has lost more, told too long ago to be named");
+}
+
+/* The place of the oldest entry of the page that is above that round; n: there is none. Rounds
+ * stand in order there. */
+static size_t find_lost(const gavel__page *page, uint32_t kept)
+{
+    const gavel__ledger *ledger = page->ledger;
+    size_t found = ledger->n;
+    size_t n_left = page->n_entries;
+    for (size_t i = ledger->n; i > 0 && n_left > 0; i--) {
+        const gavel__entry *entry = entry_at(ledger, i - 1);
+        if (entry->page != page)
+            continue;
+        if (entry->round <= kept)
+            break;
+        found = i - 1;
+        n_left--;
+    }
+    return found;
+}
+
+/* The rounds of the page are in the data up to this one. */
+static void judge(gavel__page *page, uint32_t kept)
+{
+    gavel__ledger *ledger = page->ledger;
+    size_t found = find_lost(page, kept);
+    if (page->dropped > kept && page->dropped <= page->asked) {
+        page->dropped = 0; /* told once */
+        tell_lost(ledger, 0, 0);
+    }
+    for (size_t i = found; i < ledger->n && page->n_entries > 0; i++) {
+        gavel__entry *entry = entry_at(ledger, i);
+        if (entry->page != page || entry->round > page->asked)
+            continue;
+        entry->page = NULL;
+        page->n_entries--;
+        tell_lost(ledger, entry->ticket, entry->at_s);
+    }
+}
+
+static void on_absent(gavel__page *page)
+{
+    const gavel__ledger_config *config = &page->ledger->config;
+    if (!page->is_gone && config->read_lease_clock(config->clock) < page->passes_us)
+        judge(page, 0);
+}
+
+static void on_number(gavel__page *page, uint64_t number)
+{
+    uint64_t rounds = number > page->number ? number - page->number : 0;
+    if (number == 0 || number >= page->first_number)
+        judge(page, rounds < UINT32_MAX ? (uint32_t)rounds : UINT32_MAX);
+}
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+static void set_due(gavel__page *page, bool is_due, int64_t ask_us)
+{
+    page->ledger->n_due += (size_t)is_due - (size_t)page->is_due;
+    page->is_due = is_due;
+    page->ask_us = ask_us;
+}
+
+static void ask(gavel__page *page)
+{
+    set_due(page, false, 0);
+    gavel__question_ask(page->ledger->questions, &page->question);
+}
+
+static gavel__page *page_of(gavel__question *question)
+{
+    return GAVEL__CONTAINER(question, gavel__page, question);
+}
+
+static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    gavel__page *page = page_of(question);
+    gavel_stats *stats = &page->ledger->context->stats;
+    (void)now_us;
+    page->asked = page->last;
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("GET"), marker_of(page)}, 2);
+    stats->n_marker_commands++;
+    stats->n_round_trips++;
+    return 1;
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__page *page = page_of(question);
+    int64_t number = -1;
+    (void)i;
+    if (reply->type == GAVEL_REPLY_ERROR) {
+        set_due(page, true, now_us + ask_pause_us);
+        return;
+    }
+    if (reply->type == GAVEL_REPLY_NIL)
+        on_absent(page);
+    else if (reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number) &&
+             number >= 0)
+        on_number(page, (uint64_t)number);
+    if (page->is_due) /* another audit has come meanwhile */
+        ask(page);
+    else
+        drop_if_over(page);
+}
+
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    gavel__page *page = page_of(question);
+    (void)was_sent;
+    (void)now_us;
+    if (loss->is_final)
+        set_due(page, true, GAVEL__NEVER);
+    else
+        ask(page);
+}
+
+static const gavel__question_ops question_ops = {write, on_reply, on_loss};
+
+void gavel__ledger_audit(gavel__ledger *ledger)
+{
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        gavel__page *page = page_at(node);
+        if (page->n_entries == 0 && page->dropped == 0)
+            continue;
+        if (page->question.state == GAVEL__QUESTION_IDLE)
+            ask(page);
+        else if (page->question.state == GAVEL__QUESTION_ASKED)
+            set_due(page, true, GAVEL__NEVER);
+    }
+}
+
+static void ask_due(gavel__ledger *ledger, int64_t now_us)
+{
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        gavel__page *page = page_at(node);
+        if (page->is_due && page->question.state == GAVEL__QUESTION_IDLE && page->ask_us <= now_us)
+            ask(page);
+    }
+}
+
+void gavel__ledger_on_link_up(gavel__ledger *ledger)
+{
+    if (ledger->n_due > 0)
+        ask_due(ledger, GAVEL__NEVER);
+}
+
+void gavel__ledger_advance(gavel__ledger *ledger, int64_t now_us)
+{
+    if (ledger->n_due > 0)
+        ask_due(ledger, now_us);
+}
+
+int64_t gavel__ledger_due_us(const gavel__ledger *ledger)
+{
+    int64_t due_us = GAVEL__NEVER;
+    if (ledger->n_due == 0)
+        return due_us;
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        const gavel__page *page = page_at(node);
+        if (page->is_due && page->question.state == GAVEL__QUESTION_IDLE && page->ask_us < due_us)
+            due_us = page->ask_us;
+    }
+    return due_us;
+}
+
+bool gavel__ledger_take_audit(gavel__ledger *ledger, gavel__audit *ret_audit)
+{
+    if (ledger->audit.n_lost == 0)
+        return false;
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        if (page_at(node)->is_due || page_at(node)->question.state != GAVEL__QUESTION_IDLE)
+            return false;
+    }
+    *ret_audit = ledger->audit;
+    ledger->audit = (gavel__audit){.n_lost = 0};
+    return true;
+}

@@ -1,0 +1,136 @@
+/*
+ * The ledger: which commits were told, for as long as the server can still lose them.
+ *
+ * A server that crashes or fails over may go back to an older state of its data. What a link's
+ * marker holds there says of each round of that link whether it is still in it, since a marker's
+ * numbers only rise, and each stands in the same EXEC as the writes. So each commit that is told is
+ * entered under its round's number, page by page: a page covers what one planting of a marker does.
+ * An audit asks of each page, on any link:
+ *
+ *     GET marker    a number: the rounds up to it are in the data, those above are lost
+ *                   nothing: all of the page's are lost; but no more is known if the marker may
+ *                   have passed away by now, or was seen to be gone before (evicted, say), or is
+ *                   below its first planting (gone, and counted up from nothing)
+ *
+ * Each that is lost is told once: an event, a count. Those that are not stay, since the next state
+ * that the server goes back to may lack them: all are audited again each time.
+ *
+ *     a page's question    IDLE --audit--> PENDING --> ASKED --answered--> IDLE
+ *                           ^                            |
+ *                           +--- is_due: again later ----+  an error, or no link will ever do
+ *
+ * Only rounds that were entered before the question was written are judged by its answer. Entries
+ * are kept for a minute behind the newest one, and at most 2^20: what was dropped can no longer be
+ * named, but of the last such round of each page it is known whether it is lost.
+ *
+ * Who plants a marker turns the page; who tells COMMITTED enters. No I/O, no clock: the engine says
+ * when to audit.
+ */
+#ifndef GAVEL__LEDGER_H
+#define GAVEL__LEDGER_H
+
+#include "core/context.h"
+#include "core/names.h"
+#include "core/question.h"
+
+struct gavel__ledger;
+
+typedef struct gavel__page {
+    gavel__list node; /* among the ledger's */
+    struct gavel__ledger *ledger;
+    gavel__question question;
+    char marker[GAVEL__MARKER_SIZE];
+    size_t marker_size;
+    uint64_t first_number; /* of the marker's first planting */
+    uint64_t number;       /* of this one: round 0 */
+    int64_t passes_us;     /* on the lease clock: from then on the marker may have passed away */
+    uint32_t n_pins;       /* whoever may still enter here: its lane, doubts of its rounds */
+    size_t n_entries;
+    uint32_t last;    /* round that was entered */
+    uint32_t dropped; /* the last round of which something was dropped; 0: none */
+    uint32_t asked;   /* ASKED: the last round when it was written */
+    bool is_gone;     /* its marker was seen to be gone: that it is absent proves nothing */
+    bool is_due;      /* to be asked once more, from ask_us on; GAVEL__NEVER: when a link is up */
+    int64_t ask_us;
+} gavel__page;
+
+typedef struct gavel__entry {
+    gavel__page *page; /* NULL: it was told as lost */
+    gavel_ticket ticket;
+    uint32_t round; /* of its page */
+    uint32_t at_s;  /* on the engine's clock */
+} gavel__entry;
+
+/* What an audit has found. */
+typedef struct gavel__audit {
+    uint64_t n_lost;
+    uint32_t oldest_s; /* when the oldest was told that could be named; 0: none could */
+} gavel__audit;
+
+#define GAVEL__LEDGER_MAX ((size_t)1 << 20)
+
+typedef struct gavel__ledger_config {
+    bool is_kept; /* false: there are no pages, and nothing is entered */
+    int64_t marker_ttl_us;
+    int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
+    void *clock;
+} gavel__ledger_config;
+
+typedef struct gavel__ledger {
+    gavel__ledger_config config;
+    gavel__context *context;
+    gavel__questions *questions;
+    gavel__list pages;
+    gavel__entry *entries; /* a ring of 2^n */
+    size_t capacity;
+    size_t max_entries;
+    size_t first;
+    size_t n;
+    size_t n_due; /* pages */
+    gavel__audit audit;
+} gavel__ledger;
+
+void gavel__ledger_init(gavel__ledger *ledger, gavel__context *context, gavel__questions *questions,
+    const gavel__ledger_config *config);
+
+/* Nobody may enter or be asked any more. */
+void gavel__ledger_finish(gavel__ledger *ledger);
+
+/* A marker, as it was planted just now. */
+typedef struct gavel__planted {
+    gavel_bytes marker;
+    uint64_t first_number;
+    uint64_t number;
+} gavel__planted;
+
+/* The page to go on with behind `page` (NULL: none), which its lane leaves. NULL: the ledger is not
+ * kept, or there is no memory: then what commits under this planting is not entered. */
+gavel__page *gavel__ledger_turn(
+    gavel__ledger *ledger, gavel__page *page, const gavel__planted *planted);
+
+/* One more, or one less, that may still enter here. Both take NULL. */
+void gavel__page_pin(gavel__page *page);
+void gavel__page_leave(gavel__page *page);
+
+/* The marker was seen to be gone. Takes NULL. */
+void gavel__page_on_marker_gone(gavel__page *page);
+
+/* A transaction of the round with this number is told that it committed. Takes NULL. */
+void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us);
+
+/* The server may have gone back to an older state: asks for each marker. */
+void gavel__ledger_audit(gavel__ledger *ledger);
+
+/* A link is up: whoever had none asks again. */
+void gavel__ledger_on_link_up(gavel__ledger *ledger);
+
+/* Asks again what the server would not answer. */
+void gavel__ledger_advance(gavel__ledger *ledger, int64_t now_us);
+
+/* When it wants to be called again; GAVEL__NEVER. */
+int64_t gavel__ledger_due_us(const gavel__ledger *ledger);
+
+/* What the audits that are over have found, since this was last asked. False: nothing. */
+bool gavel__ledger_take_audit(gavel__ledger *ledger, gavel__audit *ret_audit);
+
+#endif
