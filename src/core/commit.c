@@ -138,8 +138,9 @@ static void settle_written(
     gavel_status status = message[0] == '\0' ? GAVEL_COMMITTED : GAVEL_COMMITTED_WITH_ERRORS;
     if (member->keep_replies && member->n_writes > 0 && !keep_replies(round, member, exec))
         gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
-    if (gavel__transaction_has_effects(member))
-        gavel__page_enter(round->lane->page, round->committing.number, member->ticket, now_us);
+    gavel__page *page = round->lane->page;
+    if (page != NULL && gavel__transaction_has_effects(member))
+        gavel__page_enter(page, round->committing.number, member->ticket, now_us);
     gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }
 

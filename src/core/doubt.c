@@ -167,7 +167,7 @@ static void settle_committed(gavel__doubt *doubt, int64_t now_us)
             gavel__queue_settle_abort(queue, member, now_us);
             continue;
         }
-        if (gavel__transaction_has_effects(member))
+        if (doubt->page != NULL && gavel__transaction_has_effects(member))
             gavel__page_enter(doubt->page, doubt->number, member->ticket, now_us);
         gavel__queue_settle(queue, member, GAVEL_COMMITTED,
             "the reply to EXEC was lost; the marker says that it was made", now_us);

@@ -145,8 +145,12 @@ static void grow(gavel__ledger *ledger)
         gavel__alloc(ledger->context->allocator, capacity, sizeof(*ledger->entries));
     if (entries == NULL)
         return;
-    for (size_t i = 0; i < ledger->n; i++)
-        entries[i] = *entry_at(ledger, i);
+    if (ledger->n > 0) { /* it is full: from the first one on, and what stands before that */
+        size_t first = ledger->first & (ledger->capacity - 1);
+        size_t n = ledger->capacity - first;
+        memcpy(entries, ledger->entries + first, n * sizeof(*entries));
+        memcpy(entries + n, ledger->entries, first * sizeof(*entries));
+    }
     gavel__free(ledger->context->allocator, ledger->entries);
     ledger->entries = entries;
     ledger->capacity = capacity;
@@ -165,8 +169,6 @@ static bool make_room(gavel__ledger *ledger)
 
 void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us)
 {
-    if (page == NULL)
-        return;
     gavel__ledger *ledger = page->ledger;
     uint32_t now_s = (uint32_t)(now_us / 1000000);
     assert(number > page->number && number - page->number <= UINT32_MAX && page->n_pins > 0);

@@ -115,7 +115,7 @@ void gavel__page_leave(gavel__page *page);
 /* The marker was seen to be gone. Takes NULL. */
 void gavel__page_on_marker_gone(gavel__page *page);
 
-/* A transaction of the round with this number is told that it committed. Takes NULL. */
+/* A transaction of the round with this number is told that it committed. */
 void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us);
 
 /* The server may have gone back to an older state: asks for each marker. */

@@ -382,7 +382,7 @@ Test(core_ledger, a_ledger_that_has_no_memory_keeps_none_from_committing)
         gavel__planted planted = {.marker = GAVEL_STR("m"), .first_number = 1, .number = 1};
         gavel__page *page = gavel__ledger_turn(&s.engine.ledger, NULL, &planted);
         cr_assert_eq(page == NULL, n_left == 0);
-        for (uint64_t i = 0; i < 100; i++)
+        for (uint64_t i = 0; page != NULL && i < 100; i++)
             gavel__page_enter(page, 2 + i, 1, s.now_us);
         cr_assert_leq(s.engine.ledger.n, 64);
         s.memory.n_left = MEMORY_ENOUGH;
