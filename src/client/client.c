@@ -113,7 +113,8 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .id_ttl_ms = (int64_t)config->id_ttl_ms,
         .ledger =
             {
-                .is_kept = gavel__client_engine_hooks(client).on_event != NULL,
+                .is_kept = gavel__client_engine_hooks(client).on_event != NULL ||
+                           client->address.kind == GAVEL__ADDRESS_SENTINEL,
                 .read_lease_clock = read_lease_clock,
                 .clock = client,
             },

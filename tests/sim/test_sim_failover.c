@@ -1,7 +1,7 @@
 /*
  * Clients of Sentinels on the simulator: primaries are killed, stopped, parted and replaced by
  * hand, with lost links besides. Nothing is done twice, nothing is done that was told not to be,
- * and a commit is only ever lost by a failover.
+ * and a commit is only ever lost by a failover: then it is told so, and no other one is.
  *
  * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
  */
@@ -33,9 +33,25 @@ static gavel_verdict leave_mark(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+/* What one client was told to be lost. */
+typedef struct losses {
+    gavel_ticket tickets[N_SUBMITTED];
+    size_t n;
+} losses;
+
+static void on_event(const gavel_event *event, void *user)
+{
+    losses *told = user;
+    if (event->type != GAVEL_EVENT_LOST)
+        return;
+    cr_assert(event->user == NULL && event->ticket != 0 && told->n < N_SUBMITTED);
+    told->tickets[told->n++] = event->ticket;
+}
+
 typedef struct play {
     sim_world *world;
     gavel_client *clients[N_CLIENTS];
+    losses losses[N_CLIENTS]; /* of each */
     deed deeds[N_SUBMITTED];
     size_t n;
 } play;
@@ -46,8 +62,11 @@ static play *open_play_with(uint64_t seed, const gavel_config *config)
     cr_assert(p != NULL);
     p->world = sim_create(seed);
     sim_add_sentinels(p->world, NULL);
-    for (size_t i = 0; i < N_CLIENTS; i++)
-        p->clients[i] = sim_open(p->world, config);
+    gavel_config watched = config != NULL ? *config : (gavel_config){.loop = NULL};
+    for (size_t i = 0; i < N_CLIENTS; i++) {
+        watched.hooks = (gavel_hooks){.on_event = on_event, .user = &p->losses[i]};
+        p->clients[i] = sim_open(p->world, &watched);
+    }
     return p;
 }
 
@@ -91,7 +110,21 @@ static void end_play(play *p)
     sim_choose(p->world, sim_primary(p->world));
 }
 
-/* Returns how many of those that were told COMMITTED are not in the history that goes on. */
+/* How often it was told that the deed is lost. */
+static size_t n_told_lost(const play *p, const deed *own)
+{
+    size_t n_told = 0;
+    for (size_t i = 0; i < N_CLIENTS; i++) {
+        if (p->clients[i] != own->result->client)
+            continue;
+        for (size_t j = 0; j < p->losses[i].n; j++)
+            n_told += p->losses[i].tickets[j] == own->result->ticket;
+    }
+    return n_told;
+}
+
+/* Returns how many of those that were told COMMITTED are not in the history that goes on. Each was
+ * told to be lost, once, and no other one was. */
 static size_t judge(const play *p, int seed)
 {
     int64_t n_marks = 0;
@@ -105,7 +138,10 @@ static size_t judge(const play *p, int seed)
         cr_assert(n_done == 0 || status == GAVEL_COMMITTED || status == GAVEL_UNKNOWN,
             "seed %d: %s was done, and told %s: %s", seed, own->mark, gavel_status_name(status),
             own->result->outcome.message);
-        n_lost += n_done == 0 && status == GAVEL_COMMITTED;
+        size_t is_lost = n_done == 0 && status == GAVEL_COMMITTED;
+        cr_assert_eq(n_told_lost(p, own), is_lost, "seed %d: %s is lost: %zu, told so: %zu", seed,
+            own->mark, is_lost, n_told_lost(p, own));
+        n_lost += is_lost;
     }
     cr_assert_eq(sim_get_int(p->world, "counter"), n_marks, "seed %d", seed);
     return n_lost;
