@@ -52,6 +52,7 @@ typedef struct play {
     sim_world *world;
     gavel_client *clients[N_CLIENTS];
     losses losses[N_CLIENTS]; /* of each */
+    bool is_paused[N_CLIENTS];
     deed deeds[N_SUBMITTED];
     size_t n;
 } play;
@@ -105,6 +106,9 @@ static void submit_for(play *p, int64_t us, uint32_t least_deadline_ms)
 static void end_play(play *p)
 {
     sim_set_faults(p->world, NULL);
+    sim_stop_actors(p->world);
+    for (size_t i = 0; i < N_CLIENTS; i++)
+        sim_resume(p->world, p->clients[i]);
     cr_assert(sim_finish(p->world, 60 * SIM_SECOND));
     sim_run_for(p->world, 120 * SIM_SECOND);
     sim_choose(p->world, sim_primary(p->world));
@@ -239,6 +243,31 @@ static int from_environment(const char *name, int otherwise)
     return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
 }
 
+/* A client stops, or goes on; its machine, and some of the servers', lose sight of the others; a
+ * Sentinel forgets all that it has heard. */
+static void disturb(sim_world *world, void *user)
+{
+    play *p = user;
+    size_t i = (size_t)sim_random(world, N_CLIENTS);
+    int64_t us = (int64_t)sim_random(world, 4 * SIM_SECOND);
+    sim_machines some = sim_random(world, 64);
+    size_t before;
+    switch (sim_random(world, 3)) {
+    case 0:
+        p->is_paused[i] = !p->is_paused[i];
+        (p->is_paused[i] ? sim_pause : sim_resume)(world, p->clients[i]);
+        break;
+    case 1:
+        sim_partition(
+            world, some | sim_machine_of(world, p->clients[i]), SIM_ALL_SERVERS & ~some, us);
+        break;
+    default:
+        before = sim_choose(world, 3 + (size_t)sim_random(world, 3));
+        sim_restart(world, us, false);
+        sim_choose(world, before);
+    }
+}
+
 static void play_anything(int seed)
 {
     play *p = open_play((uint64_t)seed);
@@ -247,6 +276,8 @@ static void play_anything(int seed)
         sim_set_lag(p->world, i, 100, (int64_t)sim_random(p->world, 50 * SIM_MILLISECOND) + 100);
     submit_for(p, SIM_SECOND, 1000);
     sim_set_faults(p->world, &faults);
+    if (sim_random(p->world, 2) == 0)
+        sim_add_actor(p->world, 3 * SIM_SECOND, disturb, p);
     submit_for(p, 60 * SIM_SECOND, 1000);
     end_play(p);
     size_t n_lost = judge(p, seed);
