@@ -51,7 +51,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->lanes = (gavel__lanes){.allocator = config->allocator,
         .n_links = config->max_links,
         .max_passing = config->max_gate_links,
-        .max_blocking = config->max_waiting_links};
+        .max_blocking = config->max_waiting_links,
+        .max_for_replicas = config->max_replica_links};
 }
 
 void gavel__engine_finish(gavel__engine *engine)

@@ -27,6 +27,7 @@ typedef struct gavel__engine_config {
     uint32_t max_links;         /* for rounds that race, and questions */
     uint32_t max_gate_links;    /* for rounds that pass through gates: waiting lanes */
     uint32_t max_waiting_links; /* for questions that block: likewise */
+    uint32_t max_replica_links; /* for those that wait for replicas: likewise */
     gavel__policy_config policy;
     gavel__gates_config gates; /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;

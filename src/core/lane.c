@@ -50,12 +50,12 @@ bool gavel__lanes_may_pass(const gavel__lanes *lanes)
     return n_passing < lanes->max_passing;
 }
 
-bool gavel__lanes_may_block(const gavel__lanes *lanes)
+bool gavel__lanes_may_block(const gavel__lanes *lanes, bool is_for_replicas)
 {
     uint32_t n_blocking = 0;
     for (const gavel__lane *lane = lanes->first; lane != NULL; lane = lane->following)
-        n_blocking += lane->blocking != NULL;
-    return n_blocking < lanes->max_blocking;
+        n_blocking += lane->blocking != NULL && lane->is_for_replicas == is_for_replicas;
+    return n_blocking < (is_for_replicas ? lanes->max_for_replicas : lanes->max_blocking);
 }
 
 void gavel__lanes_finish(gavel__lanes *lanes)
@@ -107,7 +107,8 @@ bool gavel__lane_may_be_silent(const gavel__lane *lane)
         return false;
     const gavel__awaited *awaited = gavel__inflight_current(&lane->inflight);
     if (lane->blocking != NULL) /* the last of its commands is the one that blocks */
-        return awaited->question == lane->blocking && awaited->n_replies == 1;
+        return awaited->question == lane->blocking && awaited->n_replies == 1 &&
+               !lane->is_for_replicas;
     return awaited->kind == GAVEL__AWAITED_TURN;
 }
 

@@ -64,6 +64,8 @@ typedef struct gavel__lane {
     bool is_waiting_lane;       /* of the pool for what may wait: passes and questions that block */
     gavel__pass pass;
     struct gavel__question *blocking; /* that has this lane for itself, until it is answered */
+    bool is_for_replicas;             /* it is one that waits for replicas */
+    uint32_t n_ups;                   /* which connection it is: how often it was UP */
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
     bool is_watching;     /* at the end of what was written, the server watches something */
     gavel__guard guard;
@@ -97,6 +99,7 @@ typedef struct gavel__lanes {
     uint32_t n_links;                 /* how many there can be for rounds that race */
     uint32_t max_passing;             /* and behind these, for those that pass through gates */
     uint32_t max_blocking;            /* and for questions that block */
+    uint32_t max_for_replicas;        /* and for those of these that wait for replicas */
     gavel__lane *first;               /* by index */
 } gavel__lanes;
 
@@ -109,12 +112,13 @@ gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index);
 /* How many lanes there can be. */
 static inline uint32_t gavel__lanes_max(const gavel__lanes *lanes)
 {
-    return lanes->n_links + lanes->max_passing + lanes->max_blocking;
+    return lanes->n_links + lanes->max_passing + lanes->max_blocking + lanes->max_for_replicas;
 }
 
-/* Whether one more of the waiting lanes may be used by a pass, or by a question that blocks. */
+/* Whether one more of the waiting lanes may be used by a pass, or by a question that blocks: for
+ * replicas, or for anything else. */
 bool gavel__lanes_may_pass(const gavel__lanes *lanes);
-bool gavel__lanes_may_block(const gavel__lanes *lanes);
+bool gavel__lanes_may_block(const gavel__lanes *lanes, bool is_for_replicas);
 
 /* Frees them; nothing may be under way. */
 void gavel__lanes_finish(gavel__lanes *lanes);

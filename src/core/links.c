@@ -53,6 +53,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 {
     gavel__lane_set_state(lane, GAVEL__LANE_UP);
     lane->out = out;
+    lane->n_ups++;
     lane->n_appended = 0;
     lane->n_sent = 0;
     lane->n_new_replies = 0;

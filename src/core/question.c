@@ -33,8 +33,11 @@ static bool is_legal(gavel__question_state from, gavel__question_state to)
 
 static void leave_lane(gavel__question *question)
 {
-    if (question->is_blocking)
+    if (question->is_blocking) {
         question->lane->blocking = NULL;
+        question->lane->is_for_replicas = false;
+        question->last_lane = question->lane;
+    }
     if (question->strand != NULL && question->strand->last == question)
         gavel__strand_cut(question->strand); /* nothing of it is left there */
     question->lane = NULL;
@@ -54,8 +57,10 @@ static void set_state(gavel__question *question, gavel__question_state state)
 void gavel__question_ask(gavel__questions *questions, gavel__question *question)
 {
     set_state(question, GAVEL__QUESTION_PENDING);
-    gavel__list_append(question->is_blocking ? &questions->pending_blocking : &questions->pending,
-        &question->node);
+    gavel__list *pending = question->is_for_replicas ? &questions->pending_for_replicas
+                           : question->is_blocking   ? &questions->pending_blocking
+                                                     : &questions->pending;
+    gavel__list_append(pending, &question->node);
 }
 
 bool gavel__question_withdraw(gavel__question *question)
@@ -82,6 +87,7 @@ void gavel__questions_init(gavel__questions *questions)
     *questions = (gavel__questions){.slow_us = GAVEL__QUESTION_SLOW_US};
     gavel__list_init(&questions->pending);
     gavel__list_init(&questions->pending_blocking);
+    gavel__list_init(&questions->pending_for_replicas);
 }
 
 /* Whether one is better than the other, or than none. */
@@ -122,10 +128,13 @@ static gavel__lane *find_lane(
 }
 
 /* A waiting lane that nobody has, if one more may block; NULL: none. */
-static gavel__lane *find_spare_lane(const gavel__lanes *lanes)
+static gavel__lane *find_spare_lane(const gavel__lanes *lanes, const gavel__question *question)
 {
-    if (!gavel__lanes_may_block(lanes))
+    if (!gavel__lanes_may_block(lanes, question->is_for_replicas))
         return NULL;
+    if (question->is_for_replicas && question->last_lane != NULL &&
+        gavel__lane_is_spare(question->last_lane))
+        return question->last_lane;
     gavel__lane *lane = lanes->first;
     while (lane != NULL && !gavel__lane_is_spare(lane))
         lane = lane->following;
@@ -139,16 +148,18 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
         return; /* it is PENDING still: for another lane, or this one when it is up again */
     }
     size_t size_before = lane->out->size;
+    question->lane = lane;
     size_t n_replies = question->ops->write(question, lane->out, now_us);
     assert(n_replies > 0 || lane->out->size == size_before);
     if (n_replies == 0) {
+        question->lane = NULL;
         set_state(question, GAVEL__QUESTION_IDLE);
         return;
     }
     set_state(question, GAVEL__QUESTION_ASKED);
-    question->lane = lane;
     if (question->is_blocking) {
         lane->blocking = question;
+        lane->is_for_replicas = question->is_for_replicas;
         lane->named_after = 0; /* it may name itself otherwise */
     } else if (question->strand != NULL) {
         question->strand->last = question;
@@ -193,9 +204,19 @@ static void serve(gavel__questions *questions, gavel__question *question, const 
         write(question, lane, now_us);
 }
 
+static void serve_blocking(gavel__list *pending, const gavel__lanes *lanes, int64_t now_us)
+{
+    while (!gavel__list_is_empty(pending)) {
+        gavel__question *question = GAVEL__CONTAINER(pending->next, gavel__question, node);
+        gavel__lane *lane = find_spare_lane(lanes, question);
+        if (lane == NULL)
+            return;
+        write(question, lane, now_us);
+    }
+}
+
 void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
 {
-    gavel__lane *lane;
     gavel__list *next;
     bool is_over = false; /* there is no lane for those that may go anywhere */
     for (gavel__list *node = questions->pending.next; node != &questions->pending; node = next) {
@@ -207,10 +228,8 @@ void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lan
         is_over =
             is_over || (question->state == GAVEL__QUESTION_PENDING && may_go_anywhere(question));
     }
-    while (!gavel__list_is_empty(&questions->pending_blocking) &&
-           (lane = find_spare_lane(lanes)) != NULL)
-        write(GAVEL__CONTAINER(questions->pending_blocking.next, gavel__question, node), lane,
-            now_us);
+    serve_blocking(&questions->pending_for_replicas, lanes, now_us);
+    serve_blocking(&questions->pending_blocking, lanes, now_us);
 }
 
 /* Whatever could be asked was, when they were served. */
@@ -218,7 +237,10 @@ bool gavel__questions_want_lane(
     const gavel__questions *questions, const gavel__lanes *lanes, bool is_blocking)
 {
     if (is_blocking)
-        return !gavel__list_is_empty(&questions->pending_blocking) && gavel__lanes_may_block(lanes);
+        return (!gavel__list_is_empty(&questions->pending_blocking) &&
+                   gavel__lanes_may_block(lanes, false)) ||
+               (!gavel__list_is_empty(&questions->pending_for_replicas) &&
+                   gavel__lanes_may_block(lanes, true));
     return !gavel__list_is_empty(&questions->pending);
 }
 
@@ -276,6 +298,7 @@ void gavel__questions_on_unreachable(
     gavel__list_init(&hopeless);
     gavel__list_append_all(&hopeless, &questions->pending);
     gavel__list_append_all(&hopeless, &questions->pending_blocking);
+    gavel__list_append_all(&hopeless, &questions->pending_for_replicas);
     while (!gavel__list_is_empty(&hopeless)) {
         gavel__question *question = GAVEL__CONTAINER(hopeless.next, gavel__question, node);
         set_state(question, GAVEL__QUESTION_IDLE);

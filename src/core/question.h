@@ -12,7 +12,10 @@
  * An ordinary question goes to the lane with the fewest awaited replies, behind whatever is under
  * way there; not to one that is silent for longer than is usual, if another can be had. One that
  * blocks (its last command: BLPOP ...) has a waiting lane for itself until it is answered, and the
- * silence of that lane is no fault.
+ * silence of that lane is no fault. Of these, one that waits for replicas (WAIT) does so for a
+ * short time, so that its silence is bounded as any other; such ones stand in no line with the
+ * others. It is asked on the lane where it was asked last, if it can be: WAIT is about what that
+ * connection has written.
  *
  * Questions may be run in another order than they were asked in, unless they are of one strand: as
  * long as some of it are ASKED, their lane takes its next ones as well, behind them. If the lane is
@@ -41,7 +44,8 @@ typedef struct gavel__question_ops {
     /*
      * Appends the commands to `out`. Returns how many replies are to come. Called when a link takes
      * the question, so that what it says is of that moment. 0, and nothing appended: there is
-     * nothing to be asked any more; the question is IDLE when this has returned.
+     * nothing to be asked any more; the question is IDLE when this has returned. Its lane is noted
+     * already.
      */
     size_t (*write)(gavel__question *question, gavel__buffer *out, int64_t now_us);
 
@@ -73,21 +77,24 @@ struct gavel__question {
     gavel__list node; /* PENDING: among those */
     const gavel__question_ops *ops;
     gavel__question_state state;
-    bool is_blocking;         /* to be set before it is asked */
-    gavel__strand *strand;    /* borrowed; likewise. NULL, or blocking: in no order */
-    struct gavel__lane *lane; /* ASKED: where */
-    size_t n_replies;         /* ASKED: all in all */
-    size_t n_answered;        /* ASKED: of these */
-    bool is_refused;          /* ASKED: an answer says that the lane is of no use */
-    uint64_t end_byte;        /* ASKED: the lane's bytes up to its end */
+    bool is_blocking;              /* to be set before it is asked */
+    bool is_for_replicas;          /* likewise: blocking, but not for long */
+    gavel__strand *strand;         /* borrowed; likewise. NULL, or blocking: in no order */
+    struct gavel__lane *lane;      /* ASKED: where */
+    struct gavel__lane *last_lane; /* blocking: where it was asked last; NULL: nowhere yet */
+    size_t n_replies;              /* ASKED: all in all */
+    size_t n_answered;             /* ASKED: of these */
+    bool is_refused;               /* ASKED: an answer says that the lane is of no use */
+    uint64_t end_byte;             /* ASKED: the lane's bytes up to its end */
 };
 
 /* The least that is taken for silence. */
 #define GAVEL__QUESTION_SLOW_US INT64_C(50000)
 
 typedef struct gavel__questions {
-    gavel__list pending;          /* in order */
-    gavel__list pending_blocking; /* likewise */
+    gavel__list pending;              /* in order */
+    gavel__list pending_blocking;     /* likewise */
+    gavel__list pending_for_replicas; /* likewise */
     int64_t slow_us; /* after so much silence another lane is better: to be set by the engine */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
     uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
@@ -96,7 +103,8 @@ typedef struct gavel__questions {
 static inline bool gavel__questions_has_pending(const gavel__questions *questions)
 {
     return !gavel__list_is_empty(&questions->pending) ||
-           !gavel__list_is_empty(&questions->pending_blocking);
+           !gavel__list_is_empty(&questions->pending_blocking) ||
+           !gavel__list_is_empty(&questions->pending_for_replicas);
 }
 
 /* ---- For those who ask --------------------------------------------------------------------- */
