@@ -55,6 +55,7 @@ static enum told told_of(const gavel_outcome *outcome)
 {
     switch (outcome->status) {
     case GAVEL_COMMITTED:
+    case GAVEL_COMMITTED_NOT_DURABLE:
         return TOLD_ACCEPTED;
     case GAVEL_COMMITTED_WITH_ERRORS:
         return TOLD_BROKEN;

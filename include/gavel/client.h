@@ -202,7 +202,11 @@ typedef struct gavel_config {
     uint64_t seed;             /* 0: from the system. Of the jitter, for replaying */
     gavel_allocator allocator; /* resize NULL: malloc's */
     gavel_hooks hooks;
-    uint64_t reserved[16]; /* zero; see gavel/gavel.h */
+    /* 0: none. Of transactions that name none; as theirs, GAVEL_ALL_REPLICAS too. What asks for
+     * replicas is up to 4 more connections; it needs markers. */
+    uint32_t min_replicas;
+    uint32_t durable_ms;   /* 0: 1000. Likewise */
+    uint64_t reserved[15]; /* zero; see gavel/gavel.h */
 } gavel_config;
 
 #define GAVEL_ERROR_SIZE 512
@@ -234,6 +238,7 @@ typedef struct gavel_error {
  *     server_name
  *     insecure                                   its is_insecure: yes or no
  *     deadline_ms                                its default_deadline_ms
+ *     min_replicas, durable_ms                   as there; a number of replicas, or all
  *     without_sentinels                          its may_go_without_sentinels: yes or no
  *     sentinel_user, sentinel_password           the login at Sentinels; behind redis+sentinel://
  * only

@@ -343,6 +343,16 @@ public:
         options_.max_conflicts = n;
         return *this;
     }
+    transaction &min_replicas(std::uint32_t n)
+    {
+        options_.min_replicas = n;
+        return *this;
+    }
+    transaction &durable_ms(std::uint32_t ms)
+    {
+        options_.durable_ms = ms;
+        return *this;
+    }
     transaction &max_faults(std::uint32_t n)
     {
         options_.max_faults = n;
@@ -411,7 +421,7 @@ public:
 
     ~outcome() { gavel_outcome_clear(this); }
 
-    /* Whether the writes took effect: COMMITTED or COMMITTED_WITH_ERRORS. */
+    /* Whether the writes took effect: COMMITTED, also WITH_ERRORS or NOT_DURABLE. */
     explicit operator bool() const noexcept { return gavel_is_committed(this); }
 
     /* One line for people; see gavel_outcome_text. Of an exception, its words. */

@@ -3,7 +3,7 @@
  *
  * The status alone says whether the writes took effect:
  *
- *     they did                 COMMITTED, COMMITTED_WITH_ERRORS
+ *     they did                 COMMITTED, COMMITTED_WITH_ERRORS, COMMITTED_NOT_DURABLE
  *     they did not, for sure   INVALID, ABORTED, CONFLICT, DEADLINE, CANCELLED, NOT_SENT, REJECTED
  *     nobody can tell          UNKNOWN
  *
@@ -38,7 +38,9 @@ extern "C" {
     X(CANCELLED, "CANCELLED", "the program took it back in time; nothing was written")             \
     X(NOT_SENT, "NOT_SENT", "the writes never reached the server")                                 \
     X(REJECTED, "REJECTED", "the server refused; nothing was written")                             \
-    X(UNKNOWN, "UNKNOWN", "the writes were sent and the answer was lost; they may have happened")
+    X(UNKNOWN, "UNKNOWN", "the writes were sent and the answer was lost; they may have happened")  \
+    X(COMMITTED_NOT_DURABLE, "COMMITTED_NOT_DURABLE",                                              \
+        "all took effect, but too few replicas have it in time; a failover may undo it")
 
 typedef enum gavel_status {
 #define GAVEL_STATUS_CODE(code, name, meaning) GAVEL_##code,
@@ -85,7 +87,10 @@ typedef struct gavel_outcome {
     size_t n_replies;
     gavel_ticket ticket; /* what gavel_submit has returned; gavel_run draws one as well. 0: refused,
                           * so that no event names it */
-    uint64_t reserved[7]; /* zero; see gavel/gavel.h */
+    /* How many replicas had the writes, at least, when it was told. Only with min_replicas, else 0
+     */
+    uint32_t n_replicas;
+    uint64_t reserved[6]; /* zero; see gavel/gavel.h */
 } gavel_outcome;
 
 /* Room for any outcome's text, with its NUL. */
@@ -111,10 +116,11 @@ GAVEL_EXPORT const char *gavel_outcome_text(const gavel_outcome *outcome, char *
  */
 GAVEL_EXPORT void gavel_outcome_clear(gavel_outcome *outcome);
 
-/* True where the writes took effect: COMMITTED or COMMITTED_WITH_ERRORS. */
+/* True where the writes took effect: COMMITTED, COMMITTED_WITH_ERRORS or COMMITTED_NOT_DURABLE. */
 static inline bool gavel_is_committed(const gavel_outcome *outcome)
 {
-    return outcome->status == GAVEL_COMMITTED || outcome->status == GAVEL_COMMITTED_WITH_ERRORS;
+    return outcome->status == GAVEL_COMMITTED || outcome->status == GAVEL_COMMITTED_WITH_ERRORS ||
+           outcome->status == GAVEL_COMMITTED_NOT_DURABLE;
 }
 
 #ifdef __cplusplus

@@ -75,12 +75,27 @@ typedef struct gavel_transaction {
      * INVALID, and so is a digest without an id. data NULL: not compared. At most GAVEL_DIGEST_MAX
      * bytes. */
     gavel_bytes digest;
-    uint64_t reserved[8]; /* zero; see gavel/gavel.h */
+    /*
+     * Told when so many replicas have what it has written, at most GAVEL_MAX_REPLICAS, or all; 0:
+     * the client's, none. If they have not within durable_ms: COMMITTED_NOT_DURABLE. What a
+     * failover has undone by then runs again, and is not told. Keys are free meanwhile. A
+     * transaction that writes nothing is told at once. Needs markers. It proves less than it seems,
+     * but for all replicas: docs/semantics.md, Replicas.
+     */
+    uint32_t min_replicas;
+    uint32_t durable_ms;  /* 0: the client's, 1000. From EXEC's reply on, within the deadline */
+    uint64_t reserved[7]; /* zero; see gavel/gavel.h */
 } gavel_transaction;
 
 /* The most keys in one transaction, its id's among them: WATCH costs the server the square of their
  * number. */
 #define GAVEL_MAX_KEYS 512
+
+/* For min_replicas: the largest number; all that the primary has ever shown this client, and one at
+ * least; none, whatever the client's default is. */
+#define GAVEL_MAX_REPLICAS 16
+#define GAVEL_ALL_REPLICAS UINT32_MAX
+#define GAVEL_NO_REPLICAS (UINT32_MAX - 1)
 
 #define GAVEL_ID_MAX 256
 #define GAVEL_DIGEST_MAX 64

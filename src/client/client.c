@@ -78,6 +78,17 @@ static gavel__round_limits round_limits(gavel_client *client, const gavel_config
     };
 }
 
+/* As many wishes for replicas are asked for at once. */
+static const uint32_t max_replica_links = 4;
+
+/* So that the silence of a link on which WAIT blocks is none that it would be given up for. */
+static int64_t wait_slice_us(const gavel_config *config)
+{
+    static const int64_t slice_us = 100000;
+    int64_t half_timeout_us = (int64_t)config->command_timeout_ms * 500;
+    return half_timeout_us < slice_us ? half_timeout_us : slice_us;
+}
+
 static void configure_engine(gavel_client *client, const gavel_config *config)
 {
     const gavel__platform *platform = &client->platform;
@@ -94,6 +105,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .max_links = config->max_links,
         .max_gate_links = max_gate_links,
         .max_waiting_links = config->max_waiting_links,
+        .max_replica_links = max_replica_links,
         .policy =
             {
                 .max_width = config->max_round_width,
@@ -108,6 +120,9 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
             },
         .max_queued = config->max_queued,
         .default_deadline_ms = config->default_deadline_ms,
+        .min_replicas = config->min_replicas,
+        .durable_ms = config->durable_ms,
+        .wait_slice_us = wait_slice_us(config),
         .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),
         .id_ttl_ms = (int64_t)config->id_ttl_ms,

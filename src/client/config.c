@@ -19,6 +19,10 @@
     {                                                                                              \
 #field, in_url, GAVEL__CONFIG_NUMBER, PLACE(field), from, zero, to, why, NULL, NULL        \
     }
+#define NUMBER_OR_ALL(field, in_url, to)                                                           \
+    {                                                                                              \
+#field, in_url, GAVEL__CONFIG_NUMBER_OR_ALL, PLACE(field), 1, 0, to, NULL, NULL, NULL      \
+    }
 #define WORD(field, in_url, null)                                                                  \
     {                                                                                              \
 #field, in_url, GAVEL__CONFIG_WORD, PLACE(field), 0, 0, 0, NULL, null, NULL                \
@@ -42,6 +46,8 @@ const gavel__config_field gavel__config_fields[] = {
     WORD(key_prefix, "key_prefix", "gavel:"),
     CHOICE(mode, "mode", modes),
     NUMBER(default_deadline_ms, "deadline_ms", 1, 5000, UINT32_MAX, NULL),
+    NUMBER_OR_ALL(min_replicas, "min_replicas", GAVEL_MAX_REPLICAS),
+    NUMBER(durable_ms, "durable_ms", 1, 1000, UINT32_MAX, NULL),
     NUMBER(connect_timeout_ms, "connect_timeout_ms", 1, 1000, UINT32_MAX, NULL),
     NUMBER(command_timeout_ms, "command_timeout_ms", 1, 1000, UINT32_MAX, NULL),
     NUMBER(max_links, "max_links", 1, 4, GAVEL__MAX_LANES, NULL),
@@ -68,6 +74,7 @@ const gavel__config_field gavel__config_fields[] = {
 
 #undef PLACE
 #undef NUMBER
+#undef NUMBER_OR_ALL
 #undef WORD
 #undef SWITCH
 #undef CHOICE
@@ -149,6 +156,8 @@ static bool complete_field(
     switch (field->kind) {
     case GAVEL__CONFIG_NUMBER:
         return complete_number(config, field, ret_error);
+    case GAVEL__CONFIG_NUMBER_OR_ALL:
+        return get(config, field) == UINT32_MAX || complete_number(config, field, ret_error);
     case GAVEL__CONFIG_WORD:
         if (get_word(config, field) == NULL)
             set_word(config, field, field->word);
@@ -280,6 +289,8 @@ bool gavel__config_complete(
         return fail(ret_error, "max_links and max_gate_links together are more than 64");
     if (!complete.has_no_markers && complete.default_deadline_ms > complete.marker_ttl_ms / 2)
         return fail(ret_error, "default_deadline_ms is longer than half of marker_ttl_ms");
+    if (complete.has_no_markers && complete.min_replicas > 0)
+        return fail(ret_error, "min_replicas needs markers, and has_no_markers is set");
     if (complete.allocator.resize == NULL)
         complete.allocator = gavel__system_allocator;
     if (!check_words(&complete, ret_error))
@@ -352,13 +363,25 @@ static bool take_number(gavel_config *config, const gavel__config_field *field, 
     if (!gavel__parse_int(gavel_str(text), &value) || value < 0 || (uint64_t)value < field->min ||
         (uint64_t)value > field->max) {
         gavel__format(ret_error->message, sizeof(ret_error->message),
-            "bad URL: %s takes a number from %" PRIu64 " to %" PRIu64, field->option, field->min,
-            field->max);
+            "bad URL: %s takes a number from %" PRIu64 " to %" PRIu64 "%s", field->option,
+            field->min, field->max, field->kind == GAVEL__CONFIG_NUMBER ? "" : ", or all");
         return false;
     }
     if (before != 0 && before != (uint64_t)value)
         return fail_differing(field, ret_error);
     set(config, field, (uint64_t)value);
+    return true;
+}
+
+static bool take_number_or_all(gavel_config *config, const gavel__config_field *field,
+    const char *text, gavel_error *ret_error)
+{
+    uint64_t before = get(config, field);
+    if (strcmp(text, "all") != 0)
+        return take_number(config, field, text, ret_error);
+    if (before != 0 && before != UINT32_MAX)
+        return fail_differing(field, ret_error);
+    set(config, field, UINT32_MAX);
     return true;
 }
 
@@ -399,6 +422,8 @@ static bool take_option(
     switch (field->kind) {
     case GAVEL__CONFIG_NUMBER:
         return take_number(config, field, option->value, ret_error);
+    case GAVEL__CONFIG_NUMBER_OR_ALL:
+        return take_number_or_all(config, field, option->value, ret_error);
     case GAVEL__CONFIG_WORD:
         return take_word(config, field, option->value, ret_error);
     case GAVEL__CONFIG_SWITCH:

@@ -15,10 +15,11 @@
 #include <stddef.h>
 
 typedef enum gavel__config_kind {
-    GAVEL__CONFIG_NUMBER, /* uint32_t, uint64_t or size_t; 0 means its default */
-    GAVEL__CONFIG_WORD,   /* const char *; NULL means its default */
-    GAVEL__CONFIG_CHOICE, /* an enum whose zero is its default */
-    GAVEL__CONFIG_SWITCH  /* bool; false is its default */
+    GAVEL__CONFIG_NUMBER,        /* uint32_t, uint64_t or size_t; 0 means its default */
+    GAVEL__CONFIG_NUMBER_OR_ALL, /* likewise; UINT32_MAX is all */
+    GAVEL__CONFIG_WORD,          /* const char *; NULL means its default */
+    GAVEL__CONFIG_CHOICE,        /* an enum whose zero is its default */
+    GAVEL__CONFIG_SWITCH         /* bool; false is its default */
 } gavel__config_kind;
 
 /* One option: in gavel_config, and perhaps in URLs. */

@@ -240,6 +240,10 @@ static void check_transaction(const gavel__engine *engine, const gavel__transact
         assert(transaction->round != NULL);
         assert(transaction->turn_line == NULL && !is_in_lines(transaction));
         break;
+    case GAVEL__TX_REPLICATING:
+        assert(transaction->round == NULL && transaction->replicating != NULL);
+        assert(transaction->turn_line == NULL && !is_in_lines(transaction));
+        break;
     case GAVEL__TX_IN_DOUBT:
     case GAVEL__TX_ENDED:
         assert(transaction->turn_line == NULL && !is_in_lines(transaction));
@@ -263,6 +267,42 @@ static void check_transactions(const gavel__engine *engine)
     assert(n_with_several == engine->queue.order.n_with_several);
 }
 
+/* ---- Durability ---------------------------------------------------------------------------- */
+
+/* How many members are held on these connections. */
+static size_t check_replicating(const gavel__wish *wish, const gavel__list *list)
+{
+    size_t n = 0;
+    for (const gavel__list *node = list->next; node != list; node = node->next) {
+        const gavel__replicating *replicating =
+            GAVEL__CONTAINER(node, const gavel__replicating, node);
+        const gavel__list *members = &replicating->members;
+        assert(replicating->wish == wish && replicating->marker_size > 0);
+        for (gavel__list *member = members->next; member != members; member = member->next, n++) {
+            assert(gavel__member_of(member)->state == GAVEL__TX_REPLICATING);
+            assert(gavel__member_of(member)->replicating == replicating);
+        }
+    }
+    return n;
+}
+
+static void check_durability(const gavel__durability *durability)
+{
+    size_t n_members = 0;
+    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+        const gavel__wish *wish = durability->wishes[i];
+        if (wish == NULL)
+            continue;
+        size_t n_here =
+            check_replicating(wish, &wish->asked) + check_replicating(wish, &wish->next);
+        bool is_under_way = wish->question.state != GAVEL__QUESTION_IDLE;
+        assert((wish->state == GAVEL__WISH_ASKED) == is_under_way);
+        assert(wish->state != GAVEL__WISH_IDLE || n_here == 0);
+        n_members += n_here;
+    }
+    assert(n_members == durability->n_members);
+}
+
 void gavel__engine_check(const gavel__engine *engine)
 {
     assert(!engine->queue.keys.is_running);
@@ -272,4 +312,5 @@ void gavel__engine_check(const gavel__engine *engine)
     const gavel__list *doubts = &engine->doubts.open;
     for (const gavel__list *node = doubts->next; node != doubts; node = node->next)
         check_doubt(GAVEL__CONTAINER(node, gavel__doubt, node));
+    check_durability(&engine->durability);
 }

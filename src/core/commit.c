@@ -2,6 +2,7 @@
  * Commits: MULTI, the writes, the marker, EXEC; checking every reply to them; and telling each
  * member what its share of them came to.
  */
+#include "core/identity.h"
 #include "core/outcome.h"
 #include "core/round.h"
 
@@ -135,13 +136,23 @@ static void settle_written(
         gavel__format(message, sizeof(message),
             "the id was not kept, so that it can commit again: %s",
             gavel__printable(error, words, sizeof(words)));
-    gavel_status status = message[0] == '\0' ? GAVEL_COMMITTED : GAVEL_COMMITTED_WITH_ERRORS;
+    bool is_clean = message[0] == '\0';
+    if (message[0] == '\0' && member->outcome.is_duplicate)
+        gavel__format(message, sizeof(message), "%s", gavel__identity_duplicate);
+    gavel_status status = is_clean ? GAVEL_COMMITTED : GAVEL_COMMITTED_WITH_ERRORS;
     if (member->keep_replies && member->n_writes > 0 && !keep_replies(round, member, exec))
         gavel__format(message, sizeof(message), "committed; no memory to keep the replies");
-    gavel__page *page = round->lane->page;
-    if (page != NULL && gavel__transaction_has_effects(member))
-        gavel__page_enter(page, round->committing.number, member->ticket, now_us);
-    gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
+    bool has_effects = gavel__transaction_has_effects(member);
+    gavel__commit commit = {.status = status,
+        .message = message,
+        .marker = {round->lane->marker, round->lane->marker_size},
+        .first_number = round->lane->first_number,
+        .number = round->committing.number,
+        .page = round->lane->page};
+    if (has_effects && commit.number > 0)
+        gavel__durability_tell(round->rounds->durability, member, &commit, now_us);
+    else
+        gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }
 
 /* The proof of an end that writes nothing. Under an id it is one only if the tombstone was set. */

@@ -160,6 +160,12 @@ static void settle_unknown(gavel__doubt *doubt, const char *message, int64_t now
 static void settle_committed(gavel__doubt *doubt, int64_t now_us)
 {
     gavel__queue *queue = doubt->doubts->queue;
+    gavel__commit commit = {.status = GAVEL_COMMITTED,
+        .message = "the reply to EXEC was lost; the marker says that it was made",
+        .marker = {doubt->marker, doubt->marker_size},
+        .first_number = doubt->first_number,
+        .number = doubt->number,
+        .page = doubt->page};
     while (!gavel__list_is_empty(&doubt->members)) {
         gavel__transaction *member = gavel__member_of(doubt->members.next);
         member->outcome.is_from_marker = true;
@@ -167,10 +173,10 @@ static void settle_committed(gavel__doubt *doubt, int64_t now_us)
             gavel__queue_settle_abort(queue, member, now_us);
             continue;
         }
-        if (doubt->page != NULL && gavel__transaction_has_effects(member))
-            gavel__page_enter(doubt->page, doubt->number, member->ticket, now_us);
-        gavel__queue_settle(queue, member, GAVEL_COMMITTED,
-            "the reply to EXEC was lost; the marker says that it was made", now_us);
+        if (gavel__transaction_has_effects(member))
+            gavel__durability_tell(doubt->doubts->durability, member, &commit, now_us);
+        else
+            gavel__queue_settle(queue, member, GAVEL_COMMITTED, commit.message, now_us);
     }
     close(doubt, now_us);
 }

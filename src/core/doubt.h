@@ -30,6 +30,7 @@
 #ifndef GAVEL__DOUBT_H
 #define GAVEL__DOUBT_H
 
+#include "core/durability.h"
 #include "core/ledger.h"
 #include "core/names.h"
 #include "core/pass.h"
@@ -40,6 +41,7 @@ typedef struct gavel__doubts {
     gavel__context *context;
     gavel__queue *queue;
     gavel__questions *questions;
+    gavel__durability *durability; /* set by the engine */
     int64_t marker_ttl_us;
     gavel__list open;
     gavel__list idle;

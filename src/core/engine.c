@@ -43,6 +43,15 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__ledger_init(
         &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
     engine->rounds.ledger = &engine->ledger;
+    gavel__durability_config durability_config = {.key_prefix = gavel_str(config->key_prefix),
+        .identity = config->identity,
+        .slice_us = config->wait_slice_us};
+    gavel__durability_init(
+        &engine->durability, &engine->queue, &engine->questions, &durability_config);
+    engine->rounds.durability = &engine->durability;
+    engine->doubts.durability = &engine->durability;
+    engine->limits.min_replicas = config->min_replicas;
+    engine->limits.durable_ms = config->durable_ms;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     engine->limits.default_deadline_ms = config->default_deadline_ms;
     /* A doubt is settled by the deadline, and the marker must live until then. */
@@ -68,6 +77,7 @@ void gavel__engine_finish(gavel__engine *engine)
     gavel__lanes_finish(&engine->lanes);
     gavel__rounds_finish(&engine->rounds);
     gavel__doubts_finish(&engine->doubts);
+    gavel__durability_finish(&engine->durability);
     gavel__ledger_finish(&engine->ledger);
     gavel__gates_finish(&engine->gates);
     gavel__lore_finish(&engine->lore);
@@ -148,6 +158,10 @@ static bool is_sent(const gavel__transaction *transaction)
 static void end_now(gavel__engine *engine, gavel__transaction *transaction, gavel_status status,
     const char *message, int64_t now_us)
 {
+    if (transaction->state == GAVEL__TX_REPLICATING) {
+        gavel__durability_end(&engine->durability, transaction, message, now_us);
+        return;
+    }
     if (is_committing(transaction)) {
         if (is_sent(transaction))
             status = GAVEL_UNKNOWN;
@@ -161,7 +175,7 @@ void gavel__engine_cancel(gavel__engine *engine, gavel__transaction *transaction
 {
     transaction->is_cancelled = true;
     if (!is_committing(transaction))
-        gavel__queue_settle(&engine->queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
+        end_now(engine, transaction, GAVEL_CANCELLED, "cancelled", now_us);
 }
 
 void gavel__engine_cancel_all(gavel__engine *engine, bool is_final, int64_t now_us)
@@ -248,7 +262,10 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
 {
     gavel__transaction *transaction;
     while ((transaction = gavel__queue_next_due(&engine->queue, now_us)) != NULL) {
-        if (now_us >= transaction->deadline_us)
+        if (transaction->state == GAVEL__TX_REPLICATING)
+            gavel__durability_end(
+                &engine->durability, transaction, "durable_ms have passed", now_us);
+        else if (now_us >= transaction->deadline_us)
             on_deadline(engine, transaction, now_us);
         else
             resume(engine, transaction, now_us);
@@ -294,6 +311,7 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     run_timers(engine, now_us);
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__ledger_advance(&engine->ledger, now_us);
+    gavel__durability_advance(&engine->durability, now_us);
     if (gavel__engine_is_trusted(engine, now_us)) {
         gavel__engine_schedule(engine, now_us);
         probe_gates(engine, now_us);
@@ -320,6 +338,7 @@ void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now
         if (lane->state == GAVEL__LANE_UP && !lane->is_condemned)
             gavel__lane_condemn(lane, message);
     }
+    gavel__durability_leave(&engine->durability);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         if (transaction != NULL && transaction->state == GAVEL__TX_PAUSED &&
@@ -346,8 +365,9 @@ static int64_t lane_due_us(const gavel__engine *engine, const gavel__lane *lane)
 
 int64_t gavel__engine_due_us(const gavel__engine *engine)
 {
-    int64_t due_us =
-        earlier(gavel__doubts_due_us(&engine->doubts), gavel__ledger_due_us(&engine->ledger));
+    int64_t due_us = earlier(
+        gavel__doubts_due_us(&engine->doubts), gavel__durability_due_us(&engine->durability));
+    due_us = earlier(due_us, gavel__ledger_due_us(&engine->ledger));
     const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
     if (first != NULL)
         due_us = earlier(due_us, (int64_t)first->order);

@@ -32,6 +32,9 @@ typedef struct gavel__engine_config {
     gavel__gates_config gates; /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;
     uint32_t default_deadline_ms; /* of transactions that name none */
+    uint32_t min_replicas;        /* likewise */
+    uint32_t durable_ms;          /* likewise */
+    int64_t wait_slice_us;        /* for how long WAIT may block at most */
     gavel__round_limits round_limits;
     const gavel_allocator *reply_allocator; /* NULL: allocator. See context.h */
     int64_t marker_ttl_us;                  /* 0: no markers */
@@ -55,8 +58,9 @@ typedef struct gavel__engine {
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
     gavel__ledger ledger;
-    uint64_t n_losses;        /* links that were lost, ever */
-    uint64_t n_audited;       /* of these: all that were up with them are lost, too; see links.c */
+    uint64_t n_losses;  /* links that were lost, ever */
+    uint64_t n_audited; /* of these: all that were up with them are lost, too; see links.c */
+    gavel__durability durability;
     uint64_t n_markers;       /* named so far */
     int64_t sorted_us;        /* when all were looked at that wait for gates */
     bool has_gates_to_pass;   /* one of these, not the first, could pass on one more lane */

@@ -11,6 +11,8 @@ static const gavel_bytes version = {"g1", 2};
 
 const gavel_bytes gavel__identity_tombstone = {"g0", 2};
 
+const char gavel__identity_duplicate[] = "committed before, under the same id";
+
 gavel_bytes gavel__identity_record(
     gavel_bytes digest, const gavel_outcome *outcome, char storage[GAVEL__IDENTITY_SIZE])
 {
@@ -43,6 +45,6 @@ gavel_status gavel__identity_check(
     ret_outcome->is_duplicate = true;
     ret_outcome->result_size = record.size - header - digest_size;
     memcpy(ret_outcome->result, stored.data + digest_size, ret_outcome->result_size);
-    *ret_message = "committed before, under the same id";
+    *ret_message = gavel__identity_duplicate;
     return GAVEL_COMMITTED;
 }

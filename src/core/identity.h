@@ -20,6 +20,10 @@ gavel_bytes gavel__identity_record(
 
 /* What stands for a commit that did not and will not happen, and how long. */
 extern const gavel_bytes gavel__identity_tombstone;
+
+/* What a duplicate's message says. */
+extern const char gavel__identity_duplicate[];
+
 #define GAVEL__TOMBSTONE_TTL_MS 1000
 
 /*

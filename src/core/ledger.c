@@ -131,7 +131,7 @@ static void drop_first(gavel__ledger *ledger)
     ledger->n--;
     if (page == NULL)
         return;
-    page->dropped = round;
+    page->dropped = round > page->dropped ? round : page->dropped;
     page->n_entries--;
     drop_if_over(page);
 }
@@ -172,15 +172,16 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     gavel__ledger *ledger = page->ledger;
     uint32_t now_s = (uint32_t)(now_us / 1000000);
     assert(number > page->number && number - page->number <= UINT32_MAX && page->n_pins > 0);
-    page->last = (uint32_t)(number - page->number);
+    uint32_t round = (uint32_t)(number - page->number);
+    page->last = round > page->last ? round : page->last; /* one that was held may come late */
     while (ledger->n > 0 && now_s - entry_at(ledger, 0)->at_s > kept_s)
         drop_first(ledger);
     if (ledger->n == ledger->capacity && !make_room(ledger)) {
-        page->dropped = page->last;
+        page->dropped = round > page->dropped ? round : page->dropped;
         return;
     }
     *entry_at(ledger, ledger->n++) =
-        (gavel__entry){.page = page, .ticket = ticket, .round = page->last, .at_s = now_s};
+        (gavel__entry){.page = page, .ticket = ticket, .round = round, .at_s = now_s};
     page->n_entries++;
 }
 
@@ -198,37 +199,28 @@ static void tell_lost(gavel__ledger *ledger, gavel_ticket ticket, uint32_t at_s)
                     : "the server has lost more, told too long ago to be named");
 }
 
-/* The place of the oldest entry of the page that is above that round; n: there is none. Rounds
- * stand in order there. */
-static size_t find_lost(const gavel__page *page, uint32_t kept)
+/* The place of the oldest entry of the page; n: there is none. Rounds stand in no strict order
+ * behind it. */
+static size_t find_first(const gavel__page *page)
 {
     const gavel__ledger *ledger = page->ledger;
-    size_t found = ledger->n;
-    size_t n_left = page->n_entries;
-    for (size_t i = ledger->n; i > 0 && n_left > 0; i--) {
-        const gavel__entry *entry = entry_at(ledger, i - 1);
-        if (entry->page != page)
-            continue;
-        if (entry->round <= kept)
-            break;
-        found = i - 1;
-        n_left--;
-    }
-    return found;
+    size_t i = ledger->n;
+    for (size_t n_left = page->n_entries; n_left > 0;)
+        n_left -= entry_at(ledger, --i)->page == page;
+    return i;
 }
 
 /* The rounds of the page are in the data up to this one. */
 static void judge(gavel__page *page, uint32_t kept)
 {
     gavel__ledger *ledger = page->ledger;
-    size_t found = find_lost(page, kept);
     if (page->dropped > kept && page->dropped <= page->asked) {
         page->dropped = 0; /* told once */
         tell_lost(ledger, 0, 0);
     }
-    for (size_t i = found; i < ledger->n && page->n_entries > 0; i++) {
+    for (size_t i = find_first(page); i < ledger->n && page->n_entries > 0; i++) {
         gavel__entry *entry = entry_at(ledger, i);
-        if (entry->page != page || entry->round > page->asked)
+        if (entry->page != page || entry->round <= kept || entry->round > page->asked)
             continue;
         entry->page = NULL;
         page->n_entries--;

@@ -88,6 +88,7 @@ static void audit(gavel__engine *engine)
         return;
     engine->n_audited = n_over;
     gavel__ledger_audit(&engine->ledger);
+    gavel__durability_leave(&engine->durability);
 }
 
 /*

@@ -120,6 +120,17 @@ gavel_bytes gavel__name_of_marker(gavel_bytes prefix, uint16_t slot, const uint6
     return (gavel_bytes){storage, (size_t)(end - storage)};
 }
 
+gavel_bytes gavel__name_of_wait(
+    gavel_bytes prefix, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE])
+{
+    char *end = put_head(storage, prefix, "wait:");
+    char text[GAVEL__MARKER_SIZE / 2];
+    gavel__format(text, sizeof(text), "%016llx%016llx", (unsigned long long)identity[0],
+        (unsigned long long)identity[1]);
+    end = put(end, gavel_str(text));
+    return (gavel_bytes){storage, (size_t)(end - storage)};
+}
+
 /* ---- Reading ------------------------------------------------------------------------------- */
 
 static bool skip(gavel_bytes *text, gavel_bytes head)

@@ -49,10 +49,9 @@ void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, g
 {
     gavel__line_remove(&queue->timers, &transaction->timer);
     queue->n_open--;
-    bool is_commit = status == GAVEL_COMMITTED || status == GAVEL_COMMITTED_WITH_ERRORS;
-    if (transaction->is_doubtful && !is_commit)
-        status = GAVEL_UNKNOWN; /* "nothing was written" is more than is known */
     gavel__transaction_settle(transaction, status, message);
+    if (transaction->is_doubtful && !gavel_is_committed(&transaction->outcome))
+        transaction->outcome.status = GAVEL_UNKNOWN; /* "nothing was written": not known */
     finish(queue, transaction, now_us);
 }
 
@@ -169,6 +168,17 @@ void gavel__queue_hold_back(
 {
     gavel__order_hold_back(&queue->order, transaction, i, now_us);
     begin_pause(queue, transaction, transaction->holds[i].known->heat.resume_us, now_us);
+}
+
+void gavel__queue_hold(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    int64_t until_us = now_us + (int64_t)transaction->durable_ms * 1000;
+    gavel__order_leave(&queue->order, transaction, now_us);
+    gavel__order_forget(&queue->order, transaction);
+    transaction->round = NULL;
+    gavel__transaction_set_state(transaction, GAVEL__TX_REPLICATING);
+    set_timer(queue, transaction,
+        until_us < transaction->deadline_us ? until_us : transaction->deadline_us);
 }
 
 void gavel__queue_explain_conflicts(

@@ -54,6 +54,10 @@ void gavel__queue_hold_back(
 void gavel__queue_pause(
     gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us);
 
+/* It has committed, and is not told yet: REPLICATING, until its durable time or the deadline is
+ * over. */
+void gavel__queue_hold(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
 /* An attempt was lost to somebody else, or to RETRY: again from resume_us on, or CONFLICT. */
 void gavel__queue_on_conflict(
     gavel__queue *queue, gavel__transaction *transaction, int64_t resume_us, int64_t now_us);

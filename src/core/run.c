@@ -24,7 +24,38 @@ static void settle_by_id(gavel__queue *queue, gavel__transaction *transaction, g
     gavel__queue_settle(queue, transaction, status, message, now_us);
 }
 
-/* A second submission under an id is told of the first. True: the member has left. */
+/* In the same EXEC as what the body has written. False: no memory. */
+static bool write_id_key(
+    gavel__round *round, gavel__transaction *transaction, gavel_bytes value, int64_t ttl_ms)
+{
+    char ttl[GAVEL__INT_SIZE];
+    gavel_bytes args[] = {GAVEL_STR("SET"), transaction->id_key, value, GAVEL_STR("PX"),
+        gavel__format_int(ttl_ms, ttl)};
+    gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
+    return gavel__writes_add_record(&round->writes, key, transaction, args);
+}
+
+/*
+ * One who wishes for replicas of what was committed earlier, under the same id: it commits the
+ * record of that once more. So EXEC proves that the record is there still, and its round says what
+ * replicas are to have. False: no memory.
+ */
+static bool stay_for_replicas(
+    gavel__round *round, gavel__transaction *transaction, gavel_bytes record)
+{
+    gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
+    transaction->is_aborted = false;
+    transaction->rests_on_others = false;
+    transaction->is_refused = false;
+    transaction->first_write = savepoint.n_requests;
+    transaction->n_writes = 0;
+    if (write_id_key(round, transaction, record, round->rounds->id_ttl_ms))
+        return true;
+    gavel__writes_rollback(&round->writes, &savepoint);
+    return false;
+}
+
+/* A second submission under an id is told of the first. True: its body is not to run. */
 static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
@@ -44,19 +75,15 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
     if (read->reply->type == GAVEL_REPLY_STRING)
         status = gavel__identity_check(
             read->reply->text, transaction->digest, &transaction->outcome, &message);
+    if (status == GAVEL_COMMITTED && transaction->min_replicas > 0 &&
+        stay_for_replicas(round, transaction, read->reply->text))
+        return true;
+    if (status == GAVEL_COMMITTED && transaction->min_replicas > 0) {
+        status = GAVEL_COMMITTED_NOT_DURABLE;
+        message = "committed before, under the same id; no memory to ask for replicas";
+    }
     settle_by_id(queue, transaction, status, message, now_us);
     return true;
-}
-
-/* In the same EXEC as what the body has written. False: no memory. */
-static bool write_id_key(
-    gavel__round *round, gavel__transaction *transaction, gavel_bytes value, int64_t ttl_ms)
-{
-    char ttl[GAVEL__INT_SIZE];
-    gavel_bytes args[] = {GAVEL_STR("SET"), transaction->id_key, value, GAVEL_STR("PX"),
-        gavel__format_int(ttl_ms, ttl)};
-    gavel__key *key = gavel__transaction_held_key(transaction, transaction->id_key);
-    return gavel__writes_add_record(&round->writes, key, transaction, args);
 }
 
 /* The commit of a transaction with an id also records that it was made. */
@@ -189,6 +216,7 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
         &round->writes, &round->values, &round->rounds->scratch, round->rounds->lore};
     gavel__savepoint savepoint = gavel__writes_mark(&round->writes);
     transaction->outcome.is_gated = gavel__round_is_inside(round);
+    transaction->outcome.is_duplicate = false; /* of a record that is gone */
     transaction->is_aborted = false;
     transaction->is_refused = false;
     transaction->outcome.abort_code = 0;

@@ -389,10 +389,21 @@ static bool check(
     if (request->n_keys > GAVEL_MAX_KEYS)
         return refuse_naming(transaction, "more than 512 keys; the first one too many is",
             request->keys[GAVEL_MAX_KEYS]);
+    if (request->min_replicas > GAVEL_MAX_REPLICAS && request->min_replicas < GAVEL_NO_REPLICAS)
+        return refuse(transaction, "min_replicas is more than 16, and not GAVEL_ALL_REPLICAS");
+    if (transaction->min_replicas > 0 && limits->max_deadline_us == 0)
+        return refuse(transaction, "min_replicas needs markers, and has_no_markers is set");
     if (limits->max_deadline_us > 0 &&
         transaction->deadline_us - transaction->started_us > limits->max_deadline_us)
         return refuse(transaction, "deadline_ms is longer than half of marker_ttl_ms");
     return true;
+}
+
+static uint32_t n_replicas_wished(const gavel_transaction *request, const gavel__limits *limits)
+{
+    if (request->is_read_only || request->min_replicas == GAVEL_NO_REPLICAS)
+        return 0;
+    return request->min_replicas > 0 ? request->min_replicas : limits->min_replicas;
 }
 
 bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_transaction *request,
@@ -409,6 +420,8 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->max_conflicts =
         request->max_conflicts > 0 ? request->max_conflicts : default_max_conflicts;
     transaction->max_faults = request->max_faults > 0 ? request->max_faults : UINT32_MAX;
+    transaction->min_replicas = n_replicas_wished(request, limits);
+    transaction->durable_ms = request->durable_ms > 0 ? request->durable_ms : limits->durable_ms;
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;
@@ -449,6 +462,7 @@ static unsigned followers(gavel__tx_state state)
     static const unsigned paused = 1U << GAVEL__TX_PAUSED;
     static const unsigned reading = 1U << GAVEL__TX_READING;
     static const unsigned ended = 1U << GAVEL__TX_ENDED;
+    static const unsigned replicating = 1U << GAVEL__TX_REPLICATING;
     switch (state) {
     case GAVEL__TX_READY:
         return parked | paused | reading | ended;
@@ -459,8 +473,10 @@ static unsigned followers(gavel__tx_state state)
     case GAVEL__TX_READING:
         return ready | parked | paused | ended | 1U << GAVEL__TX_COMMITTING;
     case GAVEL__TX_COMMITTING:
-        return ready | parked | paused | reading | ended | 1U << GAVEL__TX_IN_DOUBT;
+        return ready | parked | paused | reading | ended | replicating | 1U << GAVEL__TX_IN_DOUBT;
     case GAVEL__TX_IN_DOUBT:
+        return ready | parked | paused | ended | replicating;
+    case GAVEL__TX_REPLICATING:
         return ready | parked | paused | ended;
     case GAVEL__TX_ENDED:
         return ready;

@@ -6,6 +6,9 @@
  *                        | |   \     | |        that has the keys itself
  *                        v |    v    v |
  *                      PAUSED <--- READING <--> COMMITTING --link lost after EXEC--> IN_DOUBT
+ *                         ^                        |                                   |
+ *                         |                        v EXEC has succeeded                |
+ *                         +----was undone---- REPLICATING <----the marker says so------+
  *
  * From every state it ends, once; from a round it comes back PARKED, or READY, or PAUSED. What
  * holds in each:
@@ -16,10 +19,11 @@
  *     PAUSED      in no ready line; in lines only where it waits for a key's own pause: in that
  *                 key's, and in those where it steps aside no more. Or it yields: in no line
  *     READING, COMMITTING, IN_DOUBT    a member of its round, in no line
+ *     REPLICATING  held by durability.h until enough replicas have it: in no line, and knows no key
  *     ENDED       told, to be told, or not begun: in no line, known to no key
  *
- * Its timer is among the queue's from entering the queue to the end: the end of a pause, or the
- * deadline.
+ * Its timer is among the queue's from entering the queue to the end: the end of a pause, or of the
+ * time that replicas have, or the deadline.
  */
 #ifndef GAVEL__TRANSACTION_H
 #define GAVEL__TRANSACTION_H
@@ -35,11 +39,12 @@
 
 typedef enum gavel__tx_state {
     GAVEL__TX_READY,
-    GAVEL__TX_PARKED,     /* a key is in another round, or others come first */
-    GAVEL__TX_PAUSED,     /* backoff, after a conflict or a fault; or it yields to rounds */
-    GAVEL__TX_READING,    /* in a round: WATCH and the reads are under way */
-    GAVEL__TX_COMMITTING, /* in a round: EXEC is under way */
-    GAVEL__TX_IN_DOUBT,   /* in a doubt: the link was lost after EXEC */
+    GAVEL__TX_PARKED,      /* a key is in another round, or others come first */
+    GAVEL__TX_PAUSED,      /* backoff, after a conflict or a fault; or it yields to rounds */
+    GAVEL__TX_READING,     /* in a round: WATCH and the reads are under way */
+    GAVEL__TX_COMMITTING,  /* in a round: EXEC is under way */
+    GAVEL__TX_IN_DOUBT,    /* in a doubt: the link was lost after EXEC */
+    GAVEL__TX_REPLICATING, /* committed, and wishes that replicas have it first */
     GAVEL__TX_ENDED
 } gavel__tx_state;
 
@@ -92,14 +97,16 @@ typedef struct gavel__transaction {
     uint32_t max_attempts;
     uint32_t max_conflicts;
     uint32_t max_faults;
-    uint32_t n_may_pass; /* how many younger ones may overtake it yet */
-    uint32_t n_asides;   /* how often it has stepped aside */
-    uint32_t n_yields;   /* how often it has let others' rounds be done before it writes a key */
-    int64_t body_us;     /* what bodies took that took long: its own, or others' of its rounds */
-    bool is_body_shared; /* others' among them */
-    uint32_t n_cuts;     /* of its faults since its last conflict: see gavel__round_note_cut */
-    size_t n_cut_bytes;  /* written in the last one */
-    uint32_t n_retries;  /* of its conflicts, those that were its body's RETRY */
+    uint32_t min_replicas; /* that shall have its writes; 0: it has no such wish */
+    uint32_t durable_ms;   /* how long they have for it */
+    uint32_t n_may_pass;   /* how many younger ones may overtake it yet */
+    uint32_t n_asides;     /* how often it has stepped aside */
+    uint32_t n_yields;     /* how often it has let others' rounds be done before it writes a key */
+    int64_t body_us;       /* what bodies took that took long: its own, or others' of its rounds */
+    bool is_body_shared;   /* others' among them */
+    uint32_t n_cuts;       /* of its faults since its last conflict: see gavel__round_note_cut */
+    size_t n_cut_bytes;    /* written in the last one */
+    uint32_t n_retries;    /* of its conflicts, those that were its body's RETRY */
     bool is_read_only;
     bool keep_replies;
     bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command
@@ -123,7 +130,9 @@ typedef struct gavel__transaction {
 
     gavel__key *yields_to;      /* PAUSED until the key's rounds are done; NULL: not for that */
     struct gavel__round *round; /* READING, COMMITTING */
-    size_t first_write;         /* of this attempt's writes among the round's commands */
+    struct gavel__replicating *replicating; /* REPLICATING: those of its connection */
+    uint64_t commit_number;                 /* REPLICATING: its round's */
+    size_t first_write; /* of this attempt's writes among the round's commands */
     size_t n_writes;
     bool is_aborted;           /* this attempt's verdict was ABORT; its proof is under way */
     gavel_status abort_status; /* what to tell then: ABORTED, or why the body was poisoned */
@@ -140,6 +149,8 @@ typedef struct gavel__limits {
     gavel_bytes key_prefix;
     const struct gavel__lore *lore; /* borrowed; NULL: none */
     uint32_t default_deadline_ms;   /* where a request names none */
+    uint32_t min_replicas;          /* likewise */
+    uint32_t durable_ms;            /* likewise */
     int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
 } gavel__limits;
 

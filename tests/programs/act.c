@@ -426,7 +426,7 @@ void act_tell(act *self, const gavel_outcome *outcome)
 
 bool act_has_written(const act *self)
 {
-    bool is_committed =
-        self->status == GAVEL_COMMITTED || self->status == GAVEL_COMMITTED_WITH_ERRORS;
-    return is_committed && !self->is_duplicate && (self->n_writes > 0 || self->program->id != NULL);
+    gavel_outcome outcome = {.status = self->status};
+    return gavel_is_committed(&outcome) && !self->is_duplicate &&
+           (self->n_writes > 0 || self->program->id != NULL);
 }

@@ -45,7 +45,7 @@ typedef struct programs_world {
 
 /* What was played, to see that it was worth playing. */
 typedef struct equivalence_tally {
-    size_t n_outcomes[GAVEL_UNKNOWN + 1];
+    size_t n_outcomes[GAVEL_COMMITTED_NOT_DURABLE + 1];
     size_t n_duplicates;
     size_t n_at_once; /* committed in one round trip */
     size_t n_seeds;

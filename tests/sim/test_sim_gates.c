@@ -37,7 +37,7 @@ static void show(const crowd *c)
 {
     if (getenv("GAVEL_SHOW") == NULL)
         return;
-    size_t n_told[GAVEL_UNKNOWN + 1] = {0};
+    size_t n_told[GAVEL_COMMITTED_NOT_DURABLE + 1] = {0};
     size_t n_gated = 0;
     size_t n_lost = 0;
     for (size_t i = 0; i < c->n_deeds; i++) {
@@ -48,7 +48,7 @@ static void show(const crowd *c)
     fprintf(stderr, "seed %d: %zu deeds, %zu gated, %zu lost, stall %d us, tokens %zu;",
         (int)c->config.seed, c->n_deeds, n_gated, n_lost, (int)c->longest_stall_us,
         crowd_n_tokens(c, 0));
-    for (int i = 0; i <= GAVEL_UNKNOWN; i++)
+    for (int i = 0; i <= GAVEL_COMMITTED_NOT_DURABLE; i++)
         fprintf(stderr, " %zu %s", n_told[i], gavel_status_name((gavel_status)i));
     fprintf(stderr, "\n");
 }

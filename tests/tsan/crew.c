@@ -174,14 +174,14 @@ crew_tally crew_run(const crew_plan *plan)
 long long crew_n_told(const crew_tally *tally)
 {
     long long n = 0;
-    for (size_t i = 0; i <= GAVEL_UNKNOWN; i++)
+    for (size_t i = 0; i <= GAVEL_COMMITTED_NOT_DURABLE; i++)
         n += tally->n_outcomes[i];
     return n;
 }
 
 void crew_add(crew_tally *a, const crew_tally *b)
 {
-    for (size_t i = 0; i <= GAVEL_UNKNOWN; i++)
+    for (size_t i = 0; i <= GAVEL_COMMITTED_NOT_DURABLE; i++)
         a->n_outcomes[i] += b->n_outcomes[i];
     if (b->max_late_us > a->max_late_us)
         a->max_late_us = b->max_late_us;

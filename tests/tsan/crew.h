@@ -27,7 +27,7 @@ typedef struct crew_plan {
 } crew_plan;
 
 typedef struct crew_tally {
-    long long n_outcomes[GAVEL_UNKNOWN + 1];
+    long long n_outcomes[GAVEL_COMMITTED_NOT_DURABLE + 1];
     int64_t max_late_us;              /* by how much an outcome came after its deadline */
     char message[GAVEL_MESSAGE_SIZE]; /* of the last outcome that was no commit */
 } crew_tally;

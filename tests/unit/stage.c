@@ -42,7 +42,10 @@ void stage_open(stage *s, const stage_config *config)
         .server = "the stage",
         .max_links = config->n_lanes > 0 ? config->n_lanes : 1,
         .max_waiting_links = config->n_waiting_lanes,
+        .max_replica_links = config->n_replica_lanes,
         .default_deadline_ms = 5000,
+        .durable_ms = 1000,
+        .wait_slice_us = 100000,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
         .policy = {.max_width = config->max_width > 0 ? config->max_width : 64},
         .round_limits = {.max_keys = config->max_keys > 0 ? config->max_keys : GAVEL_MAX_KEYS,
@@ -309,6 +312,8 @@ static void put_arg(listing *l, gavel_bytes arg)
     char printable[256];
     if (gavel__bytes_start_with(arg, gavel_str(marker_prefix)))
         gavel__format(printable, sizeof(printable), "m%zu", dial_of(arg));
+    else if (gavel__bytes_start_with(arg, gavel_str("g:wait:")))
+        gavel__format(printable, sizeof(printable), "w");
     else
         (void)gavel__printable(arg, printable, sizeof(printable));
     put(l, printable);

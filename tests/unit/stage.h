@@ -35,6 +35,7 @@ typedef struct stage_config {
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */
     uint32_t n_waiting_lanes; /* of the pool, for questions that block */
+    uint32_t n_replica_lanes; /* and for those of these that wait for replicas */
     uint32_t max_queued;      /* 0: 1000 */
     uint32_t max_width;       /* 0: 64 */
     uint32_t max_keys;        /* 0: 512 */
@@ -143,7 +144,8 @@ void link_down_too_large(stage *s, uint32_t lane);
 /*
  * Asserts that exactly these commands are on the lane, parted by " / ", that as many replies to
  * them were announced, and takes them as sent. "" for nothing. A marker's name is written m and
- * the number of its link's dial, "m0"; what it holds n and the same, "n0+1".
+ * the number of its link's dial, "m0"; what it holds n and the same, "n0+1". What is written for
+ * WAIT's sake is named w.
  */
 void stage_hears(stage *s, uint32_t lane, const char *commands, int line);
 

@@ -76,7 +76,7 @@ Test(client_config, every_field_is_bounded_at_both_ends)
         }
         n_fields++;
     }
-    cr_expect_eq(n_fields, 15);
+    cr_expect_eq(n_fields, 16);
 }
 
 Test(client_config, zero_is_the_default)
@@ -111,7 +111,7 @@ Test(client_config, sums_do_not_overflow)
 
 Test(client_config, what_was_made_for_a_newer_version_is_refused)
 {
-    expect_refused(&(gavel_config){.reserved = {[15] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
+    expect_refused(&(gavel_config){.reserved = {[14] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
     expect_refused(&(gavel_config){.hooks.reserved = {1}}, "config: " GAVEL__UNCLEAN_ROOM);
 }
 
@@ -198,10 +198,11 @@ Test(client_config, bad_options_are_told)
         {"max_links=65", "max_links takes a number from 1 to 64"},
         {"max_links=-1", "max_links takes a number"},
         {"deadline_ms=5s", "deadline_ms takes a number from 1 to 4294967295"},
+        {"min_replicas=17", "min_replicas takes a number from 1 to 16, or all"},
         {"mode=fast", "mode is one of adaptive, optimistic, gated"},
         {"dedline_ms=5",
             "there is no option dedline_ms; there are db, name, key_prefix, mode, deadline_ms, "
-            "connect_timeout_ms, command_timeout_ms, max_links"},
+            "min_replicas, durable_ms, connect_timeout_ms, command_timeout_ms, max_links"},
         {"without_sentinels=yes", "the URL does not begin with redis+sentinel://"},
         {"SECRET=5", "an option is unknown; there are db, name"},
         {"password=SECRET", "there is no option password; a login stands in front: redis://user:"},
@@ -219,6 +220,28 @@ Test(client_config, bad_options_are_told)
             strstr(self.error.message, cases[i].words) != NULL, "%s: %s", url, self.error.message);
         cr_expect(strstr(self.error.message, "SECRET") == NULL, "%s", self.error.message);
     }
+}
+
+Test(client_config, replicas_are_a_number_or_all_and_need_markers)
+{
+    gavel_config complete;
+    gavel_error error;
+    gavel_config all = {.min_replicas = GAVEL_ALL_REPLICAS};
+    cr_assert(gavel__config_complete(&all, &complete, &error));
+    cr_expect_eq(complete.min_replicas, GAVEL_ALL_REPLICAS);
+    cr_expect_eq(complete.durable_ms, 1000);
+    reading self;
+    cr_assert(read_url(&self, "redis://h?min_replicas=all&durable_ms=7", NULL));
+    cr_expect_eq(self.config.min_replicas, GAVEL_ALL_REPLICAS);
+    cr_expect_eq(self.config.durable_ms, 7);
+    finish(&self);
+    cr_assert(read_url(&self, "redis://h?min_replicas=2", NULL));
+    cr_expect_eq(self.config.min_replicas, 2);
+    finish(&self);
+    expect_refused(&(gavel_config){.min_replicas = GAVEL_MAX_REPLICAS + 1},
+        "config: min_replicas is more than 16");
+    expect_refused(&(gavel_config){.min_replicas = 1, .has_no_markers = true},
+        "config: min_replicas needs markers, and has_no_markers is set");
 }
 
 Test(client_config, options_of_tls)

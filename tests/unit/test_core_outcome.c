@@ -46,7 +46,7 @@ Test(core_outcome, what_was_out_of_the_ordinary)
 /* Each status with all that can be said of it. */
 Test(core_outcome, the_longest_fits)
 {
-    for (int status = GAVEL_INVALID; status <= GAVEL_UNKNOWN; status++) {
+    for (int status = GAVEL_INVALID; status <= GAVEL_COMMITTED_NOT_DURABLE; status++) {
         gavel_outcome outcome = {.status = (gavel_status)status,
             .abort_code = -2147483647 - 1,
             .n_attempts = UINT32_MAX,

@@ -1,0 +1,564 @@
+/*
+ * Durability: see the header.
+ */
+#include "core/durability.h"
+
+#include "base/heap.h"
+#include "base/resp.h"
+#include "base/text.h"
+#include "core/lane.h"
+#include "core/server_error.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const int64_t rest_us = 20000;
+
+/* What is written for WAIT's sake lives for so long. */
+static const int64_t key_ttl_ms = 600000;
+
+/* ---- Making and ending --------------------------------------------------------------------- */
+
+static const gavel__question_ops question_ops;
+
+void gavel__durability_init(gavel__durability *durability, gavel__queue *queue,
+    gavel__questions *questions, const gavel__durability_config *config)
+{
+    *durability = (gavel__durability){.context = queue->context,
+        .queue = queue,
+        .questions = questions,
+        .slice_us = config->slice_us};
+    gavel_bytes key = gavel__name_of_wait(config->key_prefix, config->identity, durability->key);
+    durability->key_size = key.size;
+    gavel__list_init(&durability->idle);
+}
+
+static void free_all(gavel__durability *durability, gavel__list *list)
+{
+    for (gavel__list *node; (node = gavel__list_pop(list)) != NULL;) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        assert(gavel__list_is_empty(&replicating->members));
+        gavel__page_leave(replicating->page);
+        gavel__free(durability->context->allocator, replicating);
+    }
+}
+
+void gavel__durability_finish(gavel__durability *durability)
+{
+    assert(durability->n_members == 0);
+    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+        gavel__wish *wish = durability->wishes[i];
+        if (wish == NULL)
+            continue;
+        free_all(durability, &wish->asked);
+        free_all(durability, &wish->next);
+        gavel__free(durability->context->allocator, wish);
+    }
+    free_all(durability, &durability->idle);
+}
+
+/* ---- States -------------------------------------------------------------------------------- */
+
+/* The arrows of the drawing in the header. */
+static bool is_legal(gavel__wish_state from, gavel__wish_state to)
+{
+    switch (from) {
+    case GAVEL__WISH_IDLE:
+        return to == GAVEL__WISH_ASKED;
+    case GAVEL__WISH_ASKED:
+        return to != GAVEL__WISH_ASKED;
+    case GAVEL__WISH_RESTING:
+        return to == GAVEL__WISH_ASKED;
+    }
+    return false;
+}
+
+static void set_state(gavel__wish *wish, gavel__wish_state state)
+{
+    assert(is_legal(wish->state, state));
+    (void)is_legal; /* without assertions */
+    wish->state = state;
+}
+
+static void ask(gavel__wish *wish)
+{
+    set_state(wish, GAVEL__WISH_ASKED);
+    gavel__question_ask(wish->durability->questions, &wish->question);
+}
+
+static void rest(gavel__wish *wish, int64_t now_us)
+{
+    set_state(wish, GAVEL__WISH_RESTING);
+    wish->ask_us = now_us + rest_us;
+}
+
+/* ---- Who is held --------------------------------------------------------------------------- */
+
+/* NULL: no memory. */
+static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas)
+{
+    gavel__wish **place = &durability->wishes[n_replicas == GAVEL_ALL_REPLICAS ? 0 : n_replicas];
+    if (*place != NULL)
+        return *place;
+    gavel__wish *wish = gavel__alloc(durability->context->allocator, 1, sizeof(*wish));
+    if (wish == NULL)
+        return NULL;
+    wish->durability = durability;
+    wish->n_replicas = n_replicas;
+    wish->n_counted = -1;
+    wish->fault = "";
+    gavel__list_init(&wish->next);
+    gavel__list_init(&wish->asked);
+    gavel__question_init(&wish->question, &question_ops);
+    wish->question.is_blocking = true;
+    wish->question.is_for_replicas = true;
+    *place = wish;
+    return wish;
+}
+
+/* Those of this connection, among those who come next. NULL: no memory. */
+static gavel__replicating *place_for(gavel__wish *wish, const gavel__commit *commit)
+{
+    gavel__durability *durability = wish->durability;
+    for (gavel__list *node = wish->next.next; node != &wish->next; node = node->next) {
+        gavel__replicating *there = GAVEL__CONTAINER(node, gavel__replicating, node);
+        if (there->page == commit->page &&
+            gavel__bytes_equal((gavel_bytes){there->marker, there->marker_size}, commit->marker))
+            return there;
+    }
+    gavel__list *idle = gavel__list_pop(&durability->idle);
+    gavel__replicating *replicating =
+        idle != NULL ? GAVEL__CONTAINER(idle, gavel__replicating, node)
+                     : gavel__alloc(durability->context->allocator, 1, sizeof(*replicating));
+    if (replicating == NULL)
+        return NULL;
+    *replicating = (gavel__replicating){.wish = wish,
+        .marker_size = commit->marker.size,
+        .first_number = commit->first_number,
+        .page = commit->page,
+        .found = -1};
+    gavel__page_pin(replicating->page);
+    memcpy(replicating->marker, commit->marker.data, commit->marker.size);
+    gavel__list_init(&replicating->members);
+    gavel__list_append(&wish->next, &replicating->node);
+    return replicating;
+}
+
+static void tell(gavel__durability *durability, gavel__transaction *transaction,
+    const gavel__commit *commit, int64_t now_us)
+{
+    if (commit->page != NULL)
+        gavel__page_enter(commit->page, commit->number, transaction->ticket, now_us);
+    gavel__queue_settle(durability->queue, transaction, commit->status, commit->message, now_us);
+}
+
+static void hold(gavel__durability *durability, gavel__transaction *transaction,
+    const gavel__commit *commit, int64_t now_us)
+{
+    gavel__wish *wish = wish_for(durability, transaction->min_replicas);
+    gavel__replicating *replicating = wish != NULL ? place_for(wish, commit) : NULL;
+    if (replicating == NULL) {
+        gavel__commit short_of_memory = *commit;
+        short_of_memory.status = GAVEL_COMMITTED_NOT_DURABLE;
+        short_of_memory.message = "no memory to ask for replicas";
+        tell(durability, transaction, &short_of_memory, now_us);
+        return;
+    }
+    gavel_outcome *outcome = &transaction->outcome;
+    outcome->status = commit->status;
+    outcome->n_replicas = 0;
+    gavel__format(outcome->message, sizeof(outcome->message), "%s", commit->message);
+    gavel__queue_hold(durability->queue, transaction, now_us);
+    transaction->replicating = replicating;
+    transaction->commit_number = commit->number;
+    gavel__list_append(&replicating->members, &transaction->node);
+    durability->n_members++;
+    if (wish->state == GAVEL__WISH_IDLE)
+        ask(wish);
+}
+
+void gavel__durability_tell(gavel__durability *durability, gavel__transaction *transaction,
+    const gavel__commit *commit, int64_t now_us)
+{
+    if (transaction->min_replicas > 0)
+        hold(durability, transaction, commit, now_us);
+    else
+        tell(durability, transaction, commit, now_us);
+}
+
+/* It leaves, and is told, or runs again: what comes next. */
+static void let_go(gavel__durability *durability, gavel__transaction *transaction)
+{
+    durability->n_members--;
+    transaction->replicating = NULL;
+    gavel__list_remove(&transaction->node);
+}
+
+static void tell_held(gavel__durability *durability, gavel__transaction *transaction,
+    const gavel__commit *commit, int64_t now_us)
+{
+    gavel__commit whole = *commit;
+    whole.number = transaction->commit_number;
+    whole.page = transaction->replicating->page;
+    let_go(durability, transaction);
+    tell(durability, transaction, &whole, now_us);
+}
+
+/* ---- What they are told -------------------------------------------------------------------- */
+
+/* How many are wished for, as far as is known. */
+static uint32_t n_needed(const gavel__wish *wish)
+{
+    if (wish->n_replicas != GAVEL_ALL_REPLICAS)
+        return wish->n_replicas;
+    return wish->durability->n_most > 0 ? wish->durability->n_most : 1;
+}
+
+void gavel__durability_end(
+    gavel__durability *durability, gavel__transaction *transaction, const char *why, int64_t now_us)
+{
+    const gavel__replicating *replicating = transaction->replicating;
+    const gavel__wish *wish = replicating->wish;
+    gavel_outcome *outcome = &transaction->outcome;
+    const char *before = outcome->message;
+    const char *separator = before[0] != '\0' ? "; " : "";
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel_status status = GAVEL_COMMITTED_NOT_DURABLE;
+    if (replicating->is_uncertain) {
+        status = GAVEL_UNKNOWN;
+        outcome->n_replicas = 0;
+        gavel__format(message, sizeof(message),
+            "committed, and the server was lost before enough replicas had it; %s before it said "
+            "whether it has the commit still%s%s",
+            why, wish->fault[0] != '\0' ? ": " : "", wish->fault);
+    } else {
+        gavel__format(message, sizeof(message), "%s%s%s, and %u of %u replicas have it%s%s", before,
+            separator, why, (unsigned)outcome->n_replicas, (unsigned)n_needed(wish),
+            wish->fault[0] != '\0' ? ": " : "", wish->fault);
+    }
+    if (status == GAVEL_UNKNOWN) {
+        let_go(durability, transaction);
+        gavel__queue_settle(durability->queue, transaction, status, message, now_us);
+        return;
+    }
+    tell_held(
+        durability, transaction, &(gavel__commit){.status = status, .message = message}, now_us);
+}
+
+static void tell_durable(
+    gavel__durability *durability, gavel__transaction *transaction, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    memcpy(message, transaction->outcome.message, sizeof(message));
+    gavel__commit commit = {.status = transaction->outcome.status, .message = message};
+    tell_held(durability, transaction, &commit, now_us);
+}
+
+/* Its commit is not in the history that goes on, and nobody has heard of it. */
+static void run_again(
+    gavel__durability *durability, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel_outcome *outcome = &transaction->outcome;
+    gavel_outcome_clear(outcome);
+    outcome->is_from_marker = false;
+    outcome->n_replicas = 0;
+    let_go(durability, transaction);
+    gavel__queue_on_fault(durability->queue, transaction,
+        "the server had lost the commit before enough replicas had it", now_us);
+}
+
+/* ---- Judging ------------------------------------------------------------------------------- */
+
+/* Whether what the marker holds tells of each of the rounds whether it is in the data. */
+static bool can_tell(const gavel__replicating *replicating)
+{
+    return replicating->found == 0 || replicating->found >= (int64_t)replicating->first_number;
+}
+
+static void judge_members(gavel__replicating *replicating, bool is_enough, int64_t now_us)
+{
+    gavel__wish *wish = replicating->wish;
+    gavel__durability *durability = wish->durability;
+    if (!can_tell(replicating))
+        return;
+    replicating->is_uncertain = false;
+    for (gavel__list *node = replicating->members.next; node != &replicating->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        member->outcome.n_round_trips++;
+        if (replicating->found < (int64_t)member->commit_number) {
+            run_again(durability, member, now_us);
+            continue;
+        }
+        if (wish->n_counted > 0)
+            member->outcome.n_replicas = (uint32_t)wish->n_counted;
+        if (is_enough)
+            tell_durable(durability, member, now_us);
+    }
+}
+
+static void give_up(gavel__replicating *replicating, const char *why, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&replicating->members))
+        gavel__durability_end(replicating->wish->durability,
+            gavel__member_of(replicating->members.next), why, now_us);
+}
+
+/* Connections without members are for others. */
+static void sweep(gavel__durability *durability, gavel__list *list)
+{
+    for (gavel__list *node = list->next; node != list;) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        node = node->next;
+        if (!gavel__list_is_empty(&replicating->members))
+            continue;
+        gavel__page_leave(replicating->page);
+        replicating->page = NULL;
+        gavel__list_remove(&replicating->node);
+        gavel__list_append(&durability->idle, &replicating->node);
+    }
+}
+
+static void set_uncertain(gavel__list *list)
+{
+    for (gavel__list *node = list->next; node != list; node = node->next)
+        GAVEL__CONTAINER(node, gavel__replicating, node)->is_uncertain = true;
+}
+
+/* What was written for WAIT's sake may be lost, and so may the commits. */
+static void doubt_all(gavel__wish *wish)
+{
+    wish->lane = NULL;
+    set_uncertain(&wish->asked);
+    set_uncertain(&wish->next);
+}
+
+/* All answers are there. */
+static void judge(gavel__wish *wish, int64_t now_us)
+{
+    bool is_known =
+        wish->n_counted >= 0 && (wish->is_role_known || wish->n_replicas != GAVEL_ALL_REPLICAS);
+    bool is_enough = is_known && wish->n_counted >= (int64_t)n_needed(wish);
+    for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        judge_members(replicating, is_enough, now_us);
+        if (wish->is_refused)
+            give_up(replicating, "the server would not say", now_us);
+    }
+    sweep(wish->durability, &wish->asked);
+    bool is_over = gavel__list_is_empty(&wish->asked);
+    if (is_over && gavel__list_is_empty(&wish->next))
+        set_state(wish, GAVEL__WISH_IDLE);
+    else if (is_over || (is_known && !is_enough))
+        gavel__question_ask(wish->durability->questions, &wish->question);
+    else
+        rest(wish, now_us); /* an error, or a marker that is gone */
+}
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+static gavel__wish *wish_of(gavel__question *question)
+{
+    return GAVEL__CONTAINER(question, gavel__wish, question);
+}
+
+/* Those who are still asked for, or those who come next. False: nobody. */
+static bool take_turn(gavel__wish *wish)
+{
+    sweep(wish->durability, &wish->asked);
+    if (gavel__list_is_empty(&wish->asked)) {
+        gavel__list_append_all(&wish->asked, &wish->next);
+        sweep(wish->durability, &wish->asked);
+        wish->lane = NULL;
+        wish->fault = "";
+    }
+    return !gavel__list_is_empty(&wish->asked);
+}
+
+/* Unless this connection has written it for the same members already. */
+static bool write_set(gavel__wish *wish, gavel__buffer *out)
+{
+    const gavel__durability *durability = wish->durability;
+    struct gavel__lane *lane = wish->question.lane;
+    if (wish->lane == lane && wish->n_ups == lane->n_ups)
+        return false;
+    wish->lane = lane;
+    wish->n_ups = lane->n_ups;
+    gavel__resp_begin(out, 5);
+    gavel__resp_arg(out, GAVEL_STR("SET"));
+    gavel__resp_arg(out, (gavel_bytes){durability->key, durability->key_size});
+    gavel__resp_arg_int(out, 1);
+    gavel__resp_arg(out, GAVEL_STR("PX"));
+    gavel__resp_arg_int(out, key_ttl_ms);
+    return true;
+}
+
+static void write_wait(gavel__wish *wish, gavel__buffer *out)
+{
+    int64_t slice_ms = wish->durability->slice_us / 1000;
+    wish->n_wanted = n_needed(wish);
+    gavel__resp_begin(out, 3);
+    gavel__resp_arg(out, GAVEL_STR("WAIT"));
+    gavel__resp_arg_int(out, wish->n_wanted);
+    gavel__resp_arg_int(out, slice_ms > 0 ? slice_ms : 1); /* 0 would be for ever */
+    if (wish->n_replicas == GAVEL_ALL_REPLICAS)
+        gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("ROLE")}, 1);
+}
+
+/* How many. */
+static size_t write_markers(gavel__wish *wish, gavel__buffer *out)
+{
+    size_t n = 0;
+    for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        gavel_bytes get[] = {GAVEL_STR("GET"), {replicating->marker, replicating->marker_size}};
+        gavel__resp_command(out, get, 2);
+        replicating->found = -1;
+        n++;
+    }
+    return n;
+}
+
+static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    gavel__wish *wish = wish_of(question);
+    gavel_stats *stats = &wish->durability->context->stats;
+    (void)now_us;
+    if (!take_turn(wish)) {
+        set_state(wish, GAVEL__WISH_IDLE);
+        return 0;
+    }
+    wish->n_counted = -1;
+    wish->is_role_known = false;
+    wish->is_refused = false;
+    wish->fault = "";
+    wish->has_set = write_set(wish, out);
+    write_wait(wish, out);
+    size_t n_commands = 1;
+    n_commands += wish->has_set;
+    n_commands += wish->n_replicas == GAVEL_ALL_REPLICAS;
+    size_t n_markers = write_markers(wish, out);
+    wish->turn = wish->asked.next;
+    stats->n_commands += n_commands;
+    stats->n_marker_commands += n_markers;
+    stats->n_round_trips++;
+    return n_commands + n_markers;
+}
+
+/* An error: what was written for WAIT's sake is to be written again. */
+static void on_error(gavel__wish *wish, const char *command, gavel_bytes text)
+{
+    char words[96];
+    gavel__format(wish->words, sizeof(wish->words), "%s: %s", command,
+        gavel__printable(text, words, sizeof(words)));
+    wish->fault = wish->words;
+    wish->n_counted = -1;
+    wish->lane = NULL;
+    if (gavel__bytes_start_with(text, GAVEL_STR("UNBLOCKED")))
+        doubt_all(wish);
+    else if (gavel__server_error_remedy(text) == GAVEL__REMEDY_GIVE_UP)
+        wish->is_refused = true;
+}
+
+static void on_set(gavel__wish *wish, const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        on_error(wish, "SET", reply->text);
+}
+
+static void on_wait(gavel__wish *wish, const gavel_reply *reply)
+{
+    if (reply->type == GAVEL_REPLY_ERROR)
+        on_error(wish, "WAIT", reply->text);
+    else if (reply->type == GAVEL_REPLY_INTEGER && wish->fault[0] == '\0')
+        wish->n_counted = reply->integer;
+}
+
+static void on_role(gavel__wish *wish, const gavel_reply *reply)
+{
+    gavel__durability *durability = wish->durability;
+    if (reply->type == GAVEL_REPLY_ERROR)
+        on_error(wish, "ROLE", reply->text);
+    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements < 3 ||
+        !gavel__bytes_equal(reply->elements[0].text, GAVEL_STR("master")) ||
+        reply->elements[2].type != GAVEL_REPLY_ARRAY)
+        return;
+    size_t n_replicas = reply->elements[2].n_elements;
+    wish->is_role_known = true;
+    if (n_replicas > durability->n_most)
+        durability->n_most = (uint32_t)n_replicas;
+}
+
+static void on_marker(gavel__wish *wish, const gavel_reply *reply)
+{
+    gavel__replicating *replicating = GAVEL__CONTAINER(wish->turn, gavel__replicating, node);
+    int64_t number = -1;
+    wish->turn = wish->turn->next;
+    if (reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number))
+        replicating->found = number;
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__wish *wish = wish_of(question);
+    bool is_last = question->state == GAVEL__QUESTION_IDLE;
+    size_t place = i + (wish->has_set ? 0 : 1);
+    if (place == 0)
+        on_set(wish, reply);
+    else if (place == 1)
+        on_wait(wish, reply);
+    else if (place == 2 && wish->n_replicas == GAVEL_ALL_REPLICAS)
+        on_role(wish, reply);
+    else
+        on_marker(wish, reply);
+    if (is_last)
+        judge(wish, now_us);
+}
+
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    gavel__wish *wish = wish_of(question);
+    (void)was_sent;
+    doubt_all(wish);
+    gavel__format(wish->words, sizeof(wish->words), "%s", loss->message);
+    wish->fault = wish->words;
+    if (loss->is_final)
+        rest(wish, now_us);
+    else
+        gavel__question_ask(wish->durability->questions, question);
+}
+
+static const gavel__question_ops question_ops = {write, on_reply, on_loss};
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+void gavel__durability_leave(gavel__durability *durability)
+{
+    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+        if (durability->wishes[i] != NULL)
+            doubt_all(durability->wishes[i]);
+    }
+}
+
+void gavel__durability_advance(gavel__durability *durability, int64_t now_us)
+{
+    if (durability->n_members == 0) /* mostly */
+        return;
+    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+        gavel__wish *wish = durability->wishes[i];
+        if (wish != NULL && wish->state == GAVEL__WISH_RESTING && wish->ask_us <= now_us)
+            ask(wish);
+    }
+}
+
+int64_t gavel__durability_due_us(const gavel__durability *durability)
+{
+    int64_t due_us = GAVEL__NEVER;
+    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS && durability->n_members > 0; i++) {
+        const gavel__wish *wish = durability->wishes[i];
+        if (wish != NULL && wish->state == GAVEL__WISH_RESTING && wish->ask_us < due_us)
+            due_us = wish->ask_us;
+    }
+    return due_us;
+}

@@ -1,0 +1,138 @@
+/*
+ * Durability: commits that are not told before enough replicas have them.
+ *
+ * A member of a round whose EXEC has succeeded, and who wants replicas to have its writes, leaves
+ * the round, and with it its keys, and is held here: REPLICATING. Members are held by what they
+ * wish: one group for each number of replicas, and one for all. So a replica that is down delays
+ * nobody who can do without it. A group asks one question at a time, on a lane that blocks:
+ *
+ *     SET <prefix>wait:<client> 1 PX ..   what WAIT is about: whatever was answered before stands
+ *                                         in front of it in what replicas are sent
+ *     WAIT n t                            how many have it
+ *     ROLE                                only for "all": how many there are
+ *     GET marker                          of each connection that the members committed on
+ *
+ * A connection that has written nothing would be told of any replica, so SET is never left out but
+ * where the same connection has sent it for the same members: then the count is still about that
+ * one, and a replica that is slow comes up with it. Whoever comes meanwhile is asked for next: his
+ * commit stands behind theirs. WAIT is asked in slices, and again, until each member's time is
+ * over.
+ *
+ * WAIT knows nothing of a server that has gone back to an older state of its data since, or of
+ * another one in its place that has less. So a member counts as durable only if the marker of its
+ * connection, asked for behind WAIT, holds its round's number or more. Less, but not less than the
+ * marker's first planting, says that the commit was undone before it was told: the member runs
+ * again. A marker that is gone cannot tell, and is asked for again.
+ *
+ *     IDLE --ask--> ASKED --nobody is held any more--> IDLE
+ *                    |  ^
+ *     would not say  v  | after a pause
+ *                   RESTING
+ *
+ * Members leave by themselves at their time: NOT_DURABLE; or UNKNOWN, if the server may be another
+ * one by then, or the same with older data, and nobody has seen their marker there.
+ *
+ * For rounds and doubts, which hand members over, and the engine.
+ */
+#ifndef GAVEL__DURABILITY_H
+#define GAVEL__DURABILITY_H
+
+#include "core/ledger.h"
+#include "core/names.h"
+#include "core/question.h"
+#include "core/queue.h"
+
+typedef enum gavel__wish_state {
+    GAVEL__WISH_IDLE,   /* nobody is asked for */
+    GAVEL__WISH_ASKED,  /* the question is under way */
+    GAVEL__WISH_RESTING /* to be asked again at ask_us */
+} gavel__wish_state;
+
+/* Members that committed on one connection, and under one planting of its marker. */
+typedef struct gavel__replicating {
+    gavel__list node;
+    struct gavel__wish *wish;
+    gavel__list members;
+    char marker[GAVEL__MARKER_SIZE]; /* the connection's */
+    size_t marker_size;
+    uint64_t first_number; /* as it was first planted */
+    gavel__page *page;     /* of the ledger; pinned. NULL: none */
+    int64_t found;         /* what it held when it was asked for; -1: no number */
+    bool is_uncertain;     /* the server may have lost it, since the members committed */
+} gavel__replicating;
+
+/* Those who wish for the same number of replicas. */
+typedef struct gavel__wish {
+    struct gavel__durability *durability;
+    uint32_t n_replicas; /* GAVEL_ALL_REPLICAS: all */
+    gavel__wish_state state;
+    gavel__list next;  /* connections with members that come after those who are asked for */
+    gavel__list asked; /* with those who are */
+    gavel__list *turn; /* of these, whose marker is answered next */
+    gavel__question question;
+    int64_t ask_us;           /* RESTING: until then */
+    struct gavel__lane *lane; /* where what WAIT is about was written; NULL: nowhere */
+    uint32_t n_ups;           /* and on which of its connections */
+    bool has_set;             /* the question under way has a SET */
+    uint32_t n_wanted;        /* what WAIT was told */
+    int64_t n_counted;        /* what it said; -1: nothing that counts */
+    bool is_role_known;       /* ROLE was answered */
+    const char *fault;        /* what went wrong, for people: "" or `words` */
+    bool is_refused;          /* for good */
+    char words[GAVEL_MESSAGE_SIZE];
+} gavel__wish;
+
+typedef struct gavel__durability {
+    gavel__context *context;
+    gavel__queue *queue;
+    gavel__questions *questions;
+    char key[GAVEL__MARKER_SIZE]; /* what is written for WAIT's sake */
+    size_t key_size;
+    int64_t slice_us;                            /* for how long WAIT blocks at most */
+    size_t n_members;                            /* of all wishes */
+    uint32_t n_most;                             /* the most replicas that ROLE has ever shown */
+    gavel__list idle;                            /* connections to be used again */
+    gavel__wish *wishes[GAVEL_MAX_REPLICAS + 1]; /* from 1 on; [0]: all. Made when first wished */
+} gavel__durability;
+
+typedef struct gavel__durability_config {
+    gavel_bytes key_prefix;
+    const uint64_t *identity; /* of the client: two words */
+    int64_t slice_us;
+} gavel__durability_config;
+
+/* The commit of a member, and what it would be told. */
+typedef struct gavel__commit {
+    gavel_status status;
+    const char *message;
+    gavel_bytes marker;    /* of the connection */
+    uint64_t first_number; /* as that was first planted */
+    uint64_t number;       /* of the round */
+    gavel__page *page;     /* of the ledger; NULL: none */
+} gavel__commit;
+
+void gavel__durability_init(gavel__durability *durability, gavel__queue *queue,
+    gavel__questions *questions, const gavel__durability_config *config);
+
+/* All members must have left, and all lanes be gone. */
+void gavel__durability_finish(gavel__durability *durability);
+
+/* Takes a member with effects over from its round or doubt: enters its commit in the ledger and
+ * tells it; but where it wishes for replicas it is held, and that is done when they have it. */
+void gavel__durability_tell(gavel__durability *durability, gavel__transaction *transaction,
+    const gavel__commit *commit, int64_t now_us);
+
+/* One of those held ends now: NOT_DURABLE, or UNKNOWN; why, for people. */
+void gavel__durability_end(gavel__durability *durability, gavel__transaction *transaction,
+    const char *why, int64_t now_us);
+
+/* The server may be another one than that which made the commits, or have lost some. */
+void gavel__durability_leave(gavel__durability *durability);
+
+/* Asks again. Costs nothing while nobody is held. */
+void gavel__durability_advance(gavel__durability *durability, int64_t now_us);
+
+/* When it wants to be called again; GAVEL__NEVER. */
+int64_t gavel__durability_due_us(const gavel__durability *durability);
+
+#endif
