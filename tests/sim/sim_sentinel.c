@@ -209,14 +209,20 @@ static bool is_candidate(const sim__server *self, const sim__server *server)
            server->replication->priority != 0;
 }
 
+/* As its INFO has it. One that is still a primary, since nobody has told it yet, has none. */
+static int64_t replica_offset(const sim__server *server)
+{
+    return server->primary != NULL ? server->replication->offset : 0;
+}
+
 static bool is_better(const sim__server *a, const sim__server *b)
 {
     const sim__replication *left = a->replication;
     const sim__replication *right = b->replication;
     if (left->priority != right->priority)
         return left->priority < right->priority;
-    if (left->offset != right->offset)
-        return left->offset > right->offset;
+    if (replica_offset(a) != replica_offset(b))
+        return replica_offset(a) > replica_offset(b);
     return strcmp(left->run_id, right->run_id) < 0;
 }
 

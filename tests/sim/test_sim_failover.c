@@ -127,8 +127,11 @@ static size_t n_told_lost(const play *p, const deed *own)
     return n_told;
 }
 
-/* Returns how many of those that were told COMMITTED are not in the history that goes on. Each was
- * told to be lost, once, and no other one was. */
+/*
+ * Returns how many of those that were told COMMITTED are not in the history that goes on. Each was
+ * told to be lost, once, and no other one was; but where Sentinels have replaced a primary twice,
+ * the second one may be of the history before the first, and what was lost is there again.
+ */
 static size_t judge(const play *p, int seed)
 {
     int64_t n_marks = 0;
@@ -143,8 +146,10 @@ static size_t judge(const play *p, int seed)
             "seed %d: %s was done, and told %s: %s", seed, own->mark, gavel_status_name(status),
             own->result->outcome.message);
         size_t is_lost = n_done == 0 && status == GAVEL_COMMITTED;
-        cr_assert_eq(n_told_lost(p, own), is_lost, "seed %d: %s is lost: %zu, told so: %zu", seed,
-            own->mark, is_lost, n_told_lost(p, own));
+        bool may_return = sim_get_counters(p->world)->n_failovers > 1 && n_done == 1;
+        cr_assert(n_told_lost(p, own) == is_lost || (may_return && n_told_lost(p, own) == 1),
+            "seed %d: %s is lost: %zu, told so: %zu", seed, own->mark, is_lost,
+            n_told_lost(p, own));
         n_lost += is_lost;
     }
     cr_assert_eq(sim_get_int(p->world, "counter"), n_marks, "seed %d", seed);
