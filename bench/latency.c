@@ -30,17 +30,31 @@ static const latency_scheme flight_schemes[] = {
     {"hand, flushed", true, &latency_fleet, LATENCY_FLUSHED},
 };
 
+static const latency_scheme replica_schemes[] = {
+    {"gavel", false, &latency_gavel_attached, LATENCY_PLAIN},
+    {"gavel, min_replicas 1", false, &latency_gavel_attached, LATENCY_REPLICATED},
+    {"hand, flushed", true, &latency_fleet, LATENCY_FLUSHED},
+    {"hand, WAIT", true, &latency_fleet, LATENCY_REPLICATED},
+};
+
+/* With a thousand, a rival would need as many connections. */
+#define N_REPLICA_SCHEMES_OF_GAVEL 2
+
 static const latency_group groups[] = {
-    {"lone-rotating", "one at a time, blocking, keys in turn", false, false, 1, lone_schemes,
+    {"lone-rotating", "one at a time, blocking, keys in turn", false, false, false, 1, lone_schemes,
         COUNT_OF(lone_schemes)},
-    {"lone-one-key", "one at a time, blocking, always the same key", true, false, 1, lone_schemes,
-        COUNT_OF(lone_schemes)},
-    {"lone-blind", "one at a time, blocking, keys in turn, written unread", false, true, 1,
+    {"lone-one-key", "one at a time, blocking, always the same key", true, false, false, 1,
         lone_schemes, COUNT_OF(lone_schemes)},
-    {"flight-10", "10 in flight on a libev loop, keys in turn", false, false, 10, flight_schemes,
-        COUNT_OF(flight_schemes)},
-    {"flight-100", "100 in flight on a libev loop, keys in turn", false, false, 100, flight_schemes,
-        COUNT_OF(flight_schemes)},
+    {"lone-blind", "one at a time, blocking, keys in turn, written unread", false, true, false, 1,
+        lone_schemes, COUNT_OF(lone_schemes)},
+    {"flight-10", "10 in flight on a libev loop, keys in turn", false, false, false, 10,
+        flight_schemes, COUNT_OF(flight_schemes)},
+    {"flight-100", "100 in flight on a libev loop, keys in turn", false, false, false, 100,
+        flight_schemes, COUNT_OF(flight_schemes)},
+    {"replica-100", "100 in flight, and a replica is to have them", false, false, true, 100,
+        replica_schemes, COUNT_OF(replica_schemes)},
+    {"replica-1000", "1000 in flight, and a replica is to have them", false, false, true, 1000,
+        replica_schemes, N_REPLICA_SCHEMES_OF_GAVEL},
 };
 
 #define N_GROUPS COUNT_OF(groups)
@@ -212,15 +226,20 @@ static bool choose(struct bench *bench)
 {
     bool is_any = false;
     size_t n_in_flight = 1;
+    char n_replicas[16];
+    bool has_replica = server_read_info(bench->peek, "replication", "connected_slaves", n_replicas,
+                           sizeof(n_replicas)) &&
+                       strcmp(n_replicas, "0") != 0;
     for (size_t g = 0; g < N_GROUPS; g++)
         for (size_t s = 0; s < groups[g].n_schemes; s++) {
-            bench->is_run[g][s] = is_chosen(bench->only, &groups[g], &groups[g].schemes[s]);
+            bench->is_run[g][s] = is_chosen(bench->only, &groups[g], &groups[g].schemes[s]) &&
+                                  (has_replica || !groups[g].needs_replica);
             is_any = is_any || bench->is_run[g][s];
             if (bench->is_run[g][s] && groups[g].n_in_flight > n_in_flight)
                 n_in_flight = groups[g].n_in_flight;
         }
     if (!is_any)
-        fprintf(stderr, "--only %s: no such group or scheme\n", bench->only);
+        fprintf(stderr, "--only %s: no such group or scheme, or no replica for it\n", bench->only);
     else if (bench->n_keys < n_in_flight)
         fprintf(stderr, "--keys: at least %zu, one for each in flight\n", n_in_flight);
     return is_any && bench->n_keys >= n_in_flight;
@@ -240,12 +259,11 @@ static bool parse(struct bench *bench, int argc, char **argv)
         return false;
     if (bench->url == NULL)
         fprintf(stderr, "--url is needed; bench/run latency starts a server and gives it\n");
-    return bench->url != NULL && choose(bench);
+    return bench->url != NULL;
 }
 
 static bool set_up(struct bench *bench)
 {
-    bench->peek = server_connect(bench->url);
     bench->keys = server_name_keys(bench->n_keys);
     bool is_ready = bench->peek != NULL && bench->keys != NULL;
     for (size_t g = 0; g < N_GROUPS; g++) {
@@ -268,6 +286,9 @@ int main(int argc, char **argv)
 {
     struct bench bench = {.seconds = 1, .n_repeats = 5, .n_keys = 1000};
     if (!parse(&bench, argc, argv))
+        return 2;
+    bench.peek = server_connect(bench.url);
+    if (bench.peek != NULL && !choose(&bench))
         return 2;
     bool is_good = set_up(&bench) && run_all(&bench);
     if (is_good)

@@ -25,7 +25,9 @@ typedef enum latency_variant {
     LATENCY_NO_MARKER,    /* gavel with config.has_no_markers */
     LATENCY_WITH_TIMEOUT, /* a blocking rival that does not wait for ever for a reply */
     LATENCY_WITH_MARKER,  /* the same, and it writes a marker too */
-    LATENCY_FLUSHED       /* an asynchronous rival that writes at once, not on the next event */
+    LATENCY_FLUSHED,      /* an asynchronous rival that writes at once, not on the next event */
+    LATENCY_REPLICATED /* told when a replica has it; the rival flushes, and sends WAIT behind EXEC
+                        */
 } latency_variant;
 
 typedef struct latency_task {
@@ -82,6 +84,7 @@ typedef struct latency_group {
     const char *title;
     bool has_one_key;
     bool is_blind;
+    bool needs_replica;
     size_t n_in_flight;
     const latency_scheme *schemes;
     size_t n_schemes;

@@ -4,6 +4,9 @@
  *
  *     WATCH, GET --on_watched, on_value--> MULTI, SET, EXEC --on_ok, on_queued, on_exec--> next
  *
+ * The replicated variant sends WAIT behind EXEC, in the same write, and goes on when that is
+ * answered; it is flushed, too.
+ *
  * The flushed variant calls redisAsyncHandleWrite before the loop sleeps, which spares the two
  * changes of the epoll set and the turn of the loop that the adapter takes for each write. Not from
  * the callbacks: a write that fails frees the context. See latency.h.
@@ -63,7 +66,7 @@ static bool is_status(const redisReply *reply, const char *status)
 static void flush_later(struct member *member)
 {
     struct session *session = member->session;
-    if (session->task->variant == LATENCY_FLUSHED)
+    if (session->task->variant == LATENCY_FLUSHED || session->task->variant == LATENCY_REPLICATED)
         session->unflushed[session->n_unflushed++] = member;
 }
 
@@ -110,11 +113,23 @@ static void on_exec(redisAsyncContext *context, void *opaque, void *user)
     }
     member->session->tally->n_round_trips += 2;
     if (is_commit) {
-        settle(member, measure_now_ns());
+        if (member->session->task->variant != LATENCY_REPLICATED)
+            settle(member, measure_now_ns());
         return;
     }
     member->session->tally->n_conflicts++;
     start(member);
+}
+
+/* Nobody contends, so EXEC was made. */
+static void on_waited(redisAsyncContext *context, void *opaque, void *user)
+{
+    const redisReply *reply = opaque;
+    (void)context;
+    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0)
+        settle(user, measure_now_ns());
+    else
+        fail(user, "WAIT", reply);
 }
 
 static void on_ok(redisAsyncContext *context, void *reply, void *user)
@@ -145,6 +160,11 @@ static void commit(struct member *member, int64_t value)
     const char *exec[] = {"EXEC"};
     const size_t exec_sizes[] = {4};
     redisAsyncCommandArgv(member->context, on_exec, member, 1, exec, exec_sizes);
+    if (member->session->task->variant == LATENCY_REPLICATED) {
+        const char *wait[] = {"WAIT", "1", "1000"};
+        const size_t wait_sizes[] = {4, 1, 4};
+        redisAsyncCommandArgv(member->context, on_waited, member, 3, wait, wait_sizes);
+    }
     flush_later(member);
 }
 

@@ -107,6 +107,7 @@ static bool open_client(struct session *session)
     gavel_config config = {
         .loop = session->loop,
         .has_no_markers = task->variant == LATENCY_NO_MARKER,
+        .min_replicas = task->variant == LATENCY_REPLICATED ? 1 : 0,
         .allocator = {.resize = resize, .user = session},
     };
     gavel_error error;
