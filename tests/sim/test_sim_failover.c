@@ -20,6 +20,7 @@
 
 typedef struct deed {
     char mark[16];
+    bool is_durable; /* all replicas are to have it before it is told */
     const sim_result *result;
 } deed;
 
@@ -88,8 +89,12 @@ static const sim_result *submit(play *p, uint32_t deadline_ms)
 {
     deed *own = &p->deeds[p->n++];
     snprintf(own->mark, sizeof own->mark, "mark:%zu", p->n);
+    own->is_durable = sim_random(p->world, 4) == 0;
     own->result = sim_submit(p->world, p->clients[sim_random(p->world, N_CLIENTS)],
-        &(gavel_transaction){.body = leave_mark, .user = own, .deadline_ms = deadline_ms});
+        &(gavel_transaction){.body = leave_mark,
+            .user = own,
+            .deadline_ms = deadline_ms,
+            .min_replicas = own->is_durable ? GAVEL_ALL_REPLICAS : 0});
     return own->result;
 }
 
@@ -142,14 +147,17 @@ static size_t judge(const play *p, int seed)
         int64_t n_done = sim_get_int(p->world, own->mark);
         n_marks += n_done;
         cr_assert_leq(n_done, 1, "seed %d: %s was done twice", seed, own->mark);
-        cr_assert(n_done == 0 || status == GAVEL_COMMITTED || status == GAVEL_UNKNOWN,
+        bool is_told = gavel_is_committed(&own->result->outcome);
+        cr_assert(n_done == 0 || is_told || status == GAVEL_UNKNOWN,
             "seed %d: %s was done, and told %s: %s", seed, own->mark, gavel_status_name(status),
             own->result->outcome.message);
-        size_t is_lost = n_done == 0 && status == GAVEL_COMMITTED;
+        size_t is_lost = n_done == 0 && is_told;
         bool may_return = sim_get_counters(p->world)->n_failovers > 1 && n_done == 1;
         cr_assert(n_told_lost(p, own) == is_lost || (may_return && n_told_lost(p, own) == 1),
             "seed %d: %s is lost: %zu, told so: %zu", seed, own->mark, is_lost,
             n_told_lost(p, own));
+        cr_assert(!is_lost || !own->is_durable || status != GAVEL_COMMITTED,
+            "seed %d: %s is lost, and all replicas had it", seed, own->mark);
         n_lost += is_lost;
     }
     cr_assert_eq(sim_get_int(p->world, "counter"), n_marks, "seed %d", seed);
@@ -184,7 +192,9 @@ static void play_failover(happening *happen, int64_t latest_ms, size_t max_lost)
         end_play(p);
         size_t n_lost = judge(p, seed);
         cr_assert_leq(n_lost, max_lost, "seed %d: %d commits lost", seed, (int)n_lost);
-        cr_expect_eq(sim_n_results_with(p->world, GAVEL_COMMITTED), p->n, "seed %d", seed);
+        size_t n_committed = sim_n_results_with(p->world, GAVEL_COMMITTED) +
+                             sim_n_results_with(p->world, GAVEL_COMMITTED_NOT_DURABLE);
+        cr_expect_eq(n_committed, p->n, "seed %d: %d of %d", seed, (int)n_committed, (int)p->n);
         cr_expect_eq(sim_epoch(p->world), 1);
         int64_t first_ms = first_commit_ms(p, begun_us);
         cr_expect_leq(first_ms, latest_ms, "seed %d: after %d ms", seed, (int)first_ms);
