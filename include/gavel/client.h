@@ -56,11 +56,11 @@ typedef enum gavel_event_type {
 /*
  * GAVEL_EVENT_LOST: a server that crashed or failed over has gone back to an older state of its
  * data, and a transaction whose outcome was COMMITTED, or COMMITTED_WITH_ERRORS, is not in it. Told
- * by a client that has on_event, once for each, when a link is up again after all those that were
- * up before are lost, and the client is driven. `ticket` is that of its outcome; `user` is NULL,
- * since what it points to may be gone. It may come before gavel_run has returned in its thread. A
- * ticket of 0: some more are lost, which committed more than a minute before the last one, or
- * before 2^20 others, and so cannot be named. docs/semantics.md says what cannot be told.
+ * by a client that has on_event, once for each, when a link was lost and one is up, and the client
+ * is driven. `ticket` is that of its outcome; `user` is NULL, since what it points to may be gone.
+ * It may come before gavel_run has returned in its thread. A ticket of 0: some more are lost, which
+ * committed more than a minute before the last one, or before 2^20 others, and so cannot be named.
+ * docs/semantics.md says what cannot be told.
  */
 typedef struct gavel_event {
     gavel_event_type type;

@@ -58,8 +58,6 @@ typedef struct gavel__engine {
     int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
     gavel__ledger ledger;
-    uint64_t n_losses;  /* links that were lost, ever */
-    uint64_t n_audited; /* of these: all that were up with them are lost, too; see links.c */
     gavel__durability durability;
     uint64_t n_markers;       /* named so far */
     int64_t sorted_us;        /* when all were looked at that wait for gates */

@@ -83,7 +83,6 @@ typedef struct gavel__lane {
     uint64_t first_number;           /* as it was planted first; 0: not yet */
     uint64_t number;                 /* of the last round that committed, or as planted */
     struct gavel__page *page;        /* where commits are entered since; NULL: nowhere */
-    uint64_t n_losses;               /* links of the engine lost before this one was up */
 } gavel__lane;
 
 /* How a marker is planted. */

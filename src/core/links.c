@@ -64,31 +64,11 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->is_planted = false;
     lane->is_marker_lost = false;
     lane->first_number = 0;
-    lane->n_losses = engine->n_losses;
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
     gavel__ledger_on_link_up(&engine->ledger);
-}
-
-/*
- * A server that crashes loses all links, though not all at once for us: one may be up again before
- * another is found dead. So it may have gone back to an older state of its data whenever, since
- * some loss, all links are gone that were up at that loss.
- */
-static void audit(gavel__engine *engine)
-{
-    uint64_t n_over = engine->n_losses; /* losses of which that is true */
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP && lane->n_losses < n_over)
-            n_over = lane->n_losses;
-    }
-    if (n_over <= engine->n_audited)
-        return;
-    engine->n_audited = n_over;
-    gavel__ledger_audit(&engine->ledger);
-    gavel__durability_leave(&engine->durability);
 }
 
 /*
@@ -185,15 +165,18 @@ void gavel__engine_on_link_down(
     lose_rounds(lane, loss, now_us);
     gavel__page_leave(lane->page);
     lane->page = NULL;
-    engine->n_losses += was_up && !was_retired;
     if (!was_retired && !is_reachable(engine)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);
     }
     gavel__questions_on_link_down(&lane->inflight, loss, now_us);
     lane->inflight.has_failed = false;
-    if (was_up)
-        audit(engine);
+    /* The server may have crashed. Others, on which that will show, may be up still, and one to the
+     * new server already: so each loss counts. */
+    if (was_up) {
+        gavel__ledger_audit(&engine->ledger);
+        gavel__durability_leave(&engine->durability);
+    }
     if (!was_up && !is_reachable(engine))
         on_unreachable(engine, loss, dialled_us, now_us);
     else if (!was_up && lane->is_waiting_lane && !has_gate_lane(engine))

@@ -345,6 +345,10 @@ void sim_silence(sim_world *world, int64_t us);
 #define SIM_FOR_EVER (INT64_MAX / 4)
 void sim_restart(sim_world *world, int64_t down_us, bool keeps_data);
 
+/* Saves the data as they are now: what it begins with, and not nothing, when it is started again
+ * without its data. */
+void sim_save(sim_world *world);
+
 /*
  * Refuses commands with an error line such as "OOM command not allowed", as the server does before
  * it queues or runs a command: inside MULTI this spoils the transaction, and EXEC itself answers

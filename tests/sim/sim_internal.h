@@ -121,6 +121,10 @@ sim__key *sim__add(sim__server *server, int db, gavel_bytes name, sim__type type
 void sim__delete(sim__server *server, sim__key *key);
 void sim__delete_all(sim__server *server);
 
+/* Copies of all keys there, into a store without any. */
+void sim__load(sim__server *server, const sim__store *from);
+void sim__forget_saved(sim__server *server);
+
 /* As memcmp, a prefix before what it begins. */
 int sim__compare_bytes(gavel_bytes a, gavel_bytes b);
 
@@ -583,6 +587,7 @@ struct sim__server {
     sim__session *outsider; /* sim_do's */
     gavel__buffer outsider_out;
     sim__store store;
+    sim__store saved;  /* what it begins with when it has lost the rest */
     sim__ready *ready; /* by the command that runs, in order */
     size_t n_ready;
     bool is_iteration_ending; /* end_iteration is scheduled, or runs */

@@ -287,23 +287,11 @@ static void touch_all(sim__server *server)
         sim__touch(server, server->store.keys[i]->db, server->store.keys[i]->name);
 }
 
-static void copy_key(sim__server *server, const sim__key *from)
-{
-    sim__key *key = sim__add(server, from->db, from->name, from->type);
-    key->expires_at_ms = from->expires_at_ms;
-    sim__set_string(key, from->string);
-    for (size_t i = 0; i < from->n_items; i++) {
-        const sim__item *item = &from->items[i];
-        sim__item_insert(key, i, item->member, item->value)->score = item->score;
-    }
-}
-
 static void copy_data(sim__server *server, const sim__server *from)
 {
     touch_all(server);
     sim__delete_all(server);
-    for (size_t i = 0; i < from->store.n_keys; i++)
-        copy_key(server, from->store.keys[i]);
+    sim__load(server, &from->store);
     touch_all(server);
 }
 

@@ -38,6 +38,7 @@ static void destroy_server(sim__server *server)
     sim__replication_destroy(server);
     sim__session_destroy(server->outsider);
     sim__delete_all(server);
+    sim__forget_saved(server);
     gavel__buffer_finish(&server->outsider_out);
     free(server->user);
     free(server->password);
@@ -122,6 +123,8 @@ static void end(sim__server *server, bool keeps_data)
     server->silent_until_us = 0;
     sim__network_reset(server);
     sim__replication_die(server, keeps_data);
+    if (!keeps_data)
+        sim__load(server, &server->saved);
     if (sim__is_sentinel(server))
         sim__sentinel_die(server, keeps_data);
 }

@@ -126,12 +126,17 @@ void sim__delete(sim__server *server, sim__key *key)
     free_key(key);
 }
 
+static void clear(sim__store *store)
+{
+    for (size_t i = 0; i < store->n_keys; i++)
+        free_key(store->keys[i]);
+    free(store->keys);
+    *store = (sim__store){0};
+}
+
 void sim__delete_all(sim__server *server)
 {
-    for (size_t i = 0; i < server->store.n_keys; i++)
-        free_key(server->store.keys[i]);
-    free(server->store.keys);
-    server->store = (sim__store){0};
+    clear(&server->store);
 }
 
 /* ---- Values -------------------------------------------------------------------------------- */
@@ -170,6 +175,41 @@ void sim__item_remove(sim__key *key, size_t at)
     sim__free_bytes(key->items[at].value);
     key->n_items--;
     memmove(&key->items[at], &key->items[at + 1], (key->n_items - at) * sizeof(sim__item));
+}
+
+/* ---- Copies -------------------------------------------------------------------------------- */
+
+static void copy_key(sim__server *server, const sim__key *from)
+{
+    sim__key *key = sim__add(server, from->db, from->name, from->type);
+    key->expires_at_ms = from->expires_at_ms;
+    sim__set_string(key, from->string);
+    for (size_t i = 0; i < from->n_items; i++) {
+        const sim__item *item = &from->items[i];
+        sim__item_insert(key, i, item->member, item->value)->score = item->score;
+    }
+}
+
+void sim__load(sim__server *server, const sim__store *from)
+{
+    for (size_t i = 0; i < from->n_keys; i++)
+        copy_key(server, from->keys[i]);
+}
+
+void sim_save(sim_world *world)
+{
+    sim__server *server = world->meant;
+    sim__store store = server->store;
+    clear(&server->saved);
+    server->store = (sim__store){0};
+    sim__load(server, &store);
+    server->saved = server->store;
+    server->store = store;
+}
+
+void sim__forget_saved(sim__server *server)
+{
+    clear(&server->saved);
 }
 
 /* ---- For tests ----------------------------------------------------------------------------- */
