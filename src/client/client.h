@@ -126,9 +126,6 @@ void gavel__client_watch(gavel_client *client);
 bool gavel__client_watch_link(
     gavel_client *client, gavel__watch *watch, gavel__link *link, bool may_read);
 
-/* The server is elsewhere now: dials that are under way begin anew. */
-void gavel__client_dial_anew(gavel_client *client, int64_t now_us);
-
 /* A call of the program's has left something to do, for an attached client's loop to come to. */
 void gavel__client_await_turn(gavel_client *client);
 

@@ -27,3 +27,26 @@ void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter)
     waiter->is_done = true;
     pthread_cond_signal(&waiter->told);
 }
+
+/* ---- Watching ------------------------------------------------------------------------------ */
+
+bool gavel__client_watch_link(
+    gavel_client *client, gavel__watch *watch, gavel__link *link, bool may_read)
+{
+    int fd = gavel__link_fd(link);
+    bool wants_write = fd >= 0 && gavel__link_wants_write(link);
+    if (fd < 0 || (!may_read && !wants_write)) {
+        if (watch->backend != NULL)
+            client->loop->ops->unwatch(client->loop, watch);
+        watch->fd = -1;
+        return true;
+    }
+    if (watch->backend != NULL && watch->fd == fd && watch->wants_write == wants_write &&
+        watch->wants_read == may_read)
+        return true;
+    watch->fd = fd;
+    watch->wants_read = may_read;
+    watch->wants_write = wants_write;
+    client->needs_wake = true;
+    return client->loop->ops->watch(client->loop, watch);
+}

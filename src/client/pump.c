@@ -200,7 +200,8 @@ static void dial(gavel__connection *connection, int64_t now_us)
     go_on_dialling(connection, now_us);
 }
 
-void gavel__client_dial_anew(gavel_client *client, int64_t now_us)
+/* The server is elsewhere now. */
+static void dial_anew(gavel_client *client, int64_t now_us)
 {
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
@@ -332,27 +333,6 @@ static void tell_audit(gavel_client *client)
 
 /* ---- To the loop --------------------------------------------------------------------------- */
 
-bool gavel__client_watch_link(
-    gavel_client *client, gavel__watch *watch, gavel__link *link, bool may_read)
-{
-    int fd = gavel__link_fd(link);
-    bool wants_write = fd >= 0 && gavel__link_wants_write(link);
-    if (fd < 0 || (!may_read && !wants_write)) {
-        if (watch->backend != NULL)
-            client->loop->ops->unwatch(client->loop, watch);
-        watch->fd = -1;
-        return true;
-    }
-    if (watch->backend != NULL && watch->fd == fd && watch->wants_write == wants_write &&
-        watch->wants_read == may_read)
-        return true;
-    watch->fd = fd;
-    watch->wants_read = may_read;
-    watch->wants_write = wants_write;
-    client->needs_wake = true;
-    return client->loop->ops->watch(client->loop, watch);
-}
-
 static void watch_link(gavel_client *client, gavel__connection *connection)
 {
     if (connection->is_slept_on) {
@@ -393,12 +373,19 @@ static int64_t due_us(gavel_client *client)
     return due_us;
 }
 
+static void on_peer_ready(gavel__watch *watch, bool is_readable, bool is_writable)
+{
+    gavel_client *client = gavel__peers_on_ready(watch, is_readable, is_writable);
+    if (client->has_news)
+        gavel__client_pump(client);
+}
+
 void gavel__client_watch(gavel_client *client)
 {
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next)
         watch_link(client, connection);
-    gavel__peers_watch(client);
+    gavel__peers_watch(client, on_peer_ready);
     int64_t due = due_us(client);
     if (due < client->armed_us)
         client->needs_wake = true;
@@ -463,7 +450,8 @@ bool gavel__client_pump(gavel_client *client)
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
         bool may_advance = receive_before_deadlines(client, now_us);
-        gavel__peers_serve(client, now_us);
+        if (gavel__peers_serve(client, now_us))
+            dial_anew(client, now_us);
         gavel__client_advance_locks(client, may_advance);
         if (may_advance)
             gavel__engine_advance(&client->engine, now_us);

@@ -12,15 +12,15 @@
 
 /* ---- What they say ------------------------------------------------------------------------- */
 
-/* The client's links are to be made anew, to where the primary is now. */
-static void move(gavel_client *client, int64_t now_us)
+/* The client's links are to be made anew, to where the primary is now. False: no memory. */
+static bool move(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
     const gavel__place_name *primary = &peers->known.primary;
     char message[GAVEL_MESSAGE_SIZE];
     char *host = gavel__copy_string(&client->allocator, primary->host);
     if (host == NULL)
-        return; /* tried again by the next turn: the generation is the old one's still */
+        return false; /* tried again by the next turn: the generation is the old one's still */
     gavel__free(&client->allocator, client->address.host);
     client->address.host = host;
     client->address.port = primary->port;
@@ -31,25 +31,25 @@ static void move(gavel_client *client, int64_t now_us)
     gavel__client_log(
         client, GAVEL_LOG_INFO, "%s (epoch %llu)", message, (unsigned long long)peers->known.epoch);
     gavel__engine_leave(&client->engine, message, now_us);
-    gavel__client_dial_anew(client, now_us);
     client->has_news = true;
+    return true;
 }
 
-/* What the engine may do by now. */
-static void tell_engine(gavel_client *client, int64_t now_us)
+/* What the engine may do by now; returns whether there is another primary. */
+static bool tell_engine(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
     char message[GAVEL_MESSAGE_SIZE];
-    if (peers->generation != peers->known.generation)
-        move(client, now_us);
+    bool has_moved = peers->generation != peers->known.generation && move(client, now_us);
     bool is_there = peers->generation == peers->known.generation && peers->generation > 0;
     int64_t until_us = is_there ? peers->known.trusted_until_us : INT64_MIN;
     if (until_us == client->engine.trusted_until_us && until_us > now_us)
-        return;
+        return has_moved;
     if (until_us > now_us && !gavel__engine_is_trusted(&client->engine, now_us))
         client->has_news = true;
     gavel__sentinels_explain(&peers->known, now_us, message);
     gavel__engine_trust(&client->engine, until_us, message);
+    return has_moved;
 }
 
 /* ---- Their links --------------------------------------------------------------------------- */
@@ -152,13 +152,12 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     fail(self, loss->message);
 }
 
-static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
+gavel_client *gavel__peers_on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
 {
     gavel__peer_link *self = watch->owner;
     gavel_client *client = self->peer->client;
     gavel__link_on_ready(self->link, is_readable, is_writable, gavel__client_now_us(client));
-    if (client->has_news)
-        gavel__client_pump(client);
+    return client;
 }
 
 /* ---- Dialling ------------------------------------------------------------------------------ */
@@ -219,11 +218,11 @@ static bool make_peers(gavel_client *client)
     return true;
 }
 
-void gavel__peers_serve(gavel_client *client, int64_t now_us)
+bool gavel__peers_serve(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
     if (peers == NULL)
-        return;
+        return false;
     make_peers(client); /* else with those that there are */
     for (uint32_t i = 0; i < peers->n; i++) {
         gavel__peer *peer = peers->all[i];
@@ -236,7 +235,7 @@ void gavel__peers_serve(gavel_client *client, int64_t now_us)
             ask(&peer->asker, now_us);
     }
     gavel__sentinels_advance(&peers->known, now_us);
-    tell_engine(client, now_us);
+    return tell_engine(client, now_us);
 }
 
 void gavel__peers_urge(gavel_client *client, int64_t now_us)
@@ -247,19 +246,20 @@ void gavel__peers_urge(gavel_client *client, int64_t now_us)
 
 /* ---- For the loop -------------------------------------------------------------------------- */
 
-static void watch(gavel__peer_link *self)
+static void watch(gavel__peer_link *self, gavel__on_peer_ready *on_ready)
 {
     gavel_client *client = self->peer->client;
+    self->watch.on_ready = on_ready;
     if (!gavel__client_watch_link(client, &self->watch, self->link, true))
         gavel__link_disconnect(self->link); /* dialled again */
 }
 
-void gavel__peers_watch(gavel_client *client)
+void gavel__peers_watch(gavel_client *client, gavel__on_peer_ready *on_ready)
 {
     gavel__peers *peers = client->peers;
     for (uint32_t i = 0; peers != NULL && i < peers->n; i++) {
-        watch(&peers->all[i]->asker);
-        watch(&peers->all[i]->listener);
+        watch(&peers->all[i]->asker, on_ready);
+        watch(&peers->all[i]->listener, on_ready);
     }
 }
 
@@ -339,7 +339,7 @@ static bool make_link(gavel__peer_link *self, gavel__peer *peer, bool is_listene
         .owner = self,
         .on_closing = on_closing};
     *self = (gavel__peer_link){.peer = peer, .is_listener = is_listener};
-    self->watch = (gavel__watch){.on_ready = on_ready, .owner = self, .fd = -1};
+    self->watch = (gavel__watch){.owner = self, .fd = -1};
     self->link = gavel__link_create(&peer->link_config, &events);
     return self->link != NULL;
 }

@@ -52,14 +52,18 @@ bool gavel__peers_open(gavel_client *client, bool may_go_without);
 /* Takes a client without. */
 void gavel__peers_close(gavel_client *client, bool is_child);
 
-/* Dials, asks, and tells the engine what follows. */
-void gavel__peers_serve(gavel_client *client, int64_t now_us);
+/* Dials, asks, and tells the engine what follows. True: there is another primary, and what is being
+ * dialled is to be dialled anew. */
+bool gavel__peers_serve(gavel_client *client, int64_t now_us);
 
 /* Something speaks against the primary: all are asked. Takes a client without. */
 void gavel__peers_urge(gavel_client *client, int64_t now_us);
 
-/* Watches what the loop is to look at, before it sleeps. */
-void gavel__peers_watch(gavel_client *client);
+/* Watches what the loop is to look at, before it sleeps. `on_ready` calls gavel__peers_on_ready,
+ * which returns whose it was, and pumps the client. */
+typedef void gavel__on_peer_ready(gavel__watch *watch, bool is_readable, bool is_writable);
+void gavel__peers_watch(gavel_client *client, gavel__on_peer_ready *on_ready);
+gavel_client *gavel__peers_on_ready(gavel__watch *watch, bool is_readable, bool is_writable);
 
 /* When they are to be served again; GAVEL__NEVER. */
 int64_t gavel__peers_due_us(const gavel_client *client);
