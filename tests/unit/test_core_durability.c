@@ -452,10 +452,10 @@ Test(core_durability, a_duplicate_commits_the_record_anew_and_waits_for_that)
     actor a = {.reads = "a", .id = "x1", .plays = "ADD a 1", .request = one_replica};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a g:id:{`dca}x1 m0 / GET a / GET g:id:{`dca}x1");
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a g:id:{x1} m0 / GET a / GET g:id:{x1}");
     says(&s, 0, "OK, OK, \"2\", \"g1\x01zpaid\"");
     advance(&s, 0);
-    hears(&s, 0, "MULTI / SET g:id:{`dca}x1 g1\\x01zpaid PX 86400000 / INCR m0 / EXEC");
+    hears(&s, 0, "MULTI / SET g:id:{x1} g1\\x01zpaid PX 86400000 / INCR m0 / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
     link_up(&s, 1);
     hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
