@@ -206,7 +206,8 @@ typedef struct gavel_config {
      * replicas is up to 4 more connections; it needs markers. */
     uint32_t min_replicas;
     uint32_t durable_ms;   /* 0: 1000. Likewise */
-    uint64_t reserved[15]; /* zero; see gavel/gavel.h */
+    bool needs_fsync;      /* false. true: of all transactions */
+    uint64_t reserved[14]; /* zero; see gavel/gavel.h */
 } gavel_config;
 
 #define GAVEL_ERROR_SIZE 512
@@ -239,6 +240,7 @@ typedef struct gavel_error {
  *     insecure                                   its is_insecure: yes or no
  *     deadline_ms                                its default_deadline_ms
  *     min_replicas, durable_ms                   as there; a number of replicas, or all
+ *     needs_fsync                                as there: yes or no
  *     without_sentinels                          its may_go_without_sentinels: yes or no
  *     sentinel_user, sentinel_password           the login at Sentinels; behind redis+sentinel://
  * only

@@ -348,6 +348,11 @@ public:
         options_.min_replicas = n;
         return *this;
     }
+    transaction &needs_fsync()
+    {
+        options_.needs_fsync = true;
+        return *this;
+    }
     transaction &durable_ms(std::uint32_t ms)
     {
         options_.durable_ms = ms;

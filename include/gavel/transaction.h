@@ -83,8 +83,15 @@ typedef struct gavel_transaction {
      * but for all replicas: docs/semantics.md, Replicas.
      */
     uint32_t min_replicas;
-    uint32_t durable_ms;  /* 0: the client's, 1000. From EXEC's reply on, within the deadline */
-    uint64_t reserved[7]; /* zero; see gavel/gavel.h */
+    uint32_t durable_ms; /* 0: the client's, 1000. From EXEC's reply on, within the deadline */
+    /*
+     * Told when it is in the append-only file on the server's disk, and on those of min_replicas;
+     * likewise. With appendfsync everysec that takes a second, with a replica two: name more than
+     * these in durable_ms. Only with Redis from 8.0 on: what others answer to WAITAOF is not to be
+     * believed, and the transaction is REJECTED. false: the client's.
+     */
+    bool needs_fsync;
+    uint64_t reserved[6]; /* zero; see gavel/gavel.h */
 } gavel_transaction;
 
 /* The most keys in one transaction, its id's among them: WATCH costs the server the square of their

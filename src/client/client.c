@@ -122,6 +122,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .default_deadline_ms = config->default_deadline_ms,
         .min_replicas = config->min_replicas,
         .durable_ms = config->durable_ms,
+        .needs_fsync = config->needs_fsync,
         .wait_slice_us = wait_slice_us(config),
         .round_limits = round_limits(client, config),
         .marker_ttl_us = marker_ttl_us(config),

@@ -57,6 +57,7 @@ const gavel__config_field gavel__config_fields[] = {
     WORD(key_file, "key_file", NULL),
     WORD(server_name, "server_name", NULL),
     SWITCH(is_insecure, "insecure"),
+    SWITCH(needs_fsync, "needs_fsync"),
     SWITCH(may_go_without_sentinels, "without_sentinels"),
     NUMBER(max_gate_links, NULL, 1, 4, GAVEL__MAX_LANES, NULL),
     NUMBER(max_waiting_links, NULL, 1, 16, 256, NULL),
@@ -291,6 +292,8 @@ bool gavel__config_complete(
         return fail(ret_error, "default_deadline_ms is longer than half of marker_ttl_ms");
     if (complete.has_no_markers && complete.min_replicas > 0)
         return fail(ret_error, "min_replicas needs markers, and has_no_markers is set");
+    if (complete.has_no_markers && complete.needs_fsync)
+        return fail(ret_error, "needs_fsync needs markers, and has_no_markers is set");
     if (complete.allocator.resize == NULL)
         complete.allocator = gavel__system_allocator;
     if (!check_words(&complete, ret_error))

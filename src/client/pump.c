@@ -24,6 +24,7 @@ static void on_up(gavel__link *link, void *owner)
     connection->client->has_news = true;
     gavel__directory_on_good(&connection->client->directory, &connection->route);
     gavel__client_log_up(connection->client, connection->lane->index, gavel__link_remark(link));
+    connection->lane->can_tell_fsync = gavel__link_can_tell_fsync(link);
     gavel__engine_on_link_up(
         &connection->client->engine, connection->lane, gavel__link_out(connection->link));
 }

@@ -289,7 +289,7 @@ static size_t check_replicating(const gavel__wish *wish, const gavel__list *list
 static void check_durability(const gavel__durability *durability)
 {
     size_t n_members = 0;
-    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+    for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
         const gavel__wish *wish = durability->wishes[i];
         if (wish == NULL)
             continue;

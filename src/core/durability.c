@@ -46,7 +46,7 @@ static void free_all(gavel__durability *durability, gavel__list *list)
 void gavel__durability_finish(gavel__durability *durability)
 {
     assert(durability->n_members == 0);
-    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+    for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
         gavel__wish *wish = durability->wishes[i];
         if (wish == NULL)
             continue;
@@ -95,9 +95,13 @@ static void rest(gavel__wish *wish, int64_t now_us)
 /* ---- Who is held --------------------------------------------------------------------------- */
 
 /* NULL: no memory. */
-static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas)
+static gavel__wish *wish_for(gavel__durability *durability, const gavel__transaction *transaction)
 {
-    gavel__wish **place = &durability->wishes[n_replicas == GAVEL_ALL_REPLICAS ? 0 : n_replicas];
+    uint32_t n_replicas = transaction->min_replicas;
+    size_t i = transaction->needs_fsync ? GAVEL__N_WISHES / 2 : 0;
+    if (n_replicas != GAVEL_ALL_REPLICAS)
+        i += 1 + n_replicas;
+    gavel__wish **place = &durability->wishes[i];
     if (*place != NULL)
         return *place;
     gavel__wish *wish = gavel__alloc(durability->context->allocator, 1, sizeof(*wish));
@@ -105,6 +109,7 @@ static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas)
         return NULL;
     wish->durability = durability;
     wish->n_replicas = n_replicas;
+    wish->needs_fsync = transaction->needs_fsync;
     wish->n_counted = -1;
     wish->fault = "";
     gavel__list_init(&wish->next);
@@ -155,7 +160,7 @@ static void tell(gavel__durability *durability, gavel__transaction *transaction,
 static void hold(gavel__durability *durability, gavel__transaction *transaction,
     const gavel__commit *commit, int64_t now_us)
 {
-    gavel__wish *wish = wish_for(durability, transaction->min_replicas);
+    gavel__wish *wish = wish_for(durability, transaction);
     gavel__replicating *replicating = wish != NULL ? place_for(wish, commit) : NULL;
     if (replicating == NULL) {
         gavel__commit short_of_memory = *commit;
@@ -180,7 +185,7 @@ static void hold(gavel__durability *durability, gavel__transaction *transaction,
 void gavel__durability_tell(gavel__durability *durability, gavel__transaction *transaction,
     const gavel__commit *commit, int64_t now_us)
 {
-    if (transaction->min_replicas > 0)
+    if (gavel__transaction_has_wish(transaction))
         hold(durability, transaction, commit, now_us);
     else
         tell(durability, transaction, commit, now_us);
@@ -214,6 +219,21 @@ static uint32_t n_needed(const gavel__wish *wish)
     return wish->durability->n_most > 0 ? wish->durability->n_most : 1;
 }
 
+/* What was missed, for people. */
+static void explain(
+    const gavel__wish *wish, const gavel__transaction *transaction, char *text, size_t size)
+{
+    unsigned n = (unsigned)n_needed(wish);
+    if (!wish->needs_fsync)
+        gavel__format(
+            text, size, "%u of %u replicas have it", (unsigned)transaction->outcome.n_replicas, n);
+    else if (n == 0)
+        gavel__format(text, size, "it is not known to be on the disk");
+    else
+        gavel__format(
+            text, size, "it is not known to be on the disks of the server and %u replicas", n);
+}
+
 void gavel__durability_end(
     gavel__durability *durability, gavel__transaction *transaction, const char *why, int64_t now_us)
 {
@@ -223,7 +243,9 @@ void gavel__durability_end(
     const char *before = outcome->message;
     const char *separator = before[0] != '\0' ? "; " : "";
     char message[GAVEL_MESSAGE_SIZE];
+    char missed[96];
     gavel_status status = GAVEL_COMMITTED_NOT_DURABLE;
+    explain(wish, transaction, missed, sizeof(missed));
     if (replicating->is_uncertain) {
         status = GAVEL_UNKNOWN;
         outcome->n_replicas = 0;
@@ -232,9 +254,8 @@ void gavel__durability_end(
             "whether it has the commit still%s%s",
             why, wish->fault[0] != '\0' ? ": " : "", wish->fault);
     } else {
-        gavel__format(message, sizeof(message), "%s%s%s, and %u of %u replicas have it%s%s", before,
-            separator, why, (unsigned)outcome->n_replicas, (unsigned)n_needed(wish),
-            wish->fault[0] != '\0' ? ": " : "", wish->fault);
+        gavel__format(message, sizeof(message), "%s%s%s, and %s%s%s", before, separator, why,
+            missed, wish->fault[0] != '\0' ? ": " : "", wish->fault);
     }
     if (status == GAVEL_UNKNOWN) {
         let_go(durability, transaction);
@@ -338,7 +359,8 @@ static void judge(gavel__wish *wish, int64_t now_us)
 {
     bool is_known =
         wish->n_counted >= 0 && (wish->is_role_known || wish->n_replicas != GAVEL_ALL_REPLICAS);
-    bool is_enough = is_known && wish->n_counted >= (int64_t)n_needed(wish);
+    bool is_enough = is_known && wish->n_counted >= (int64_t)n_needed(wish) &&
+                     (wish->is_on_disk || !wish->needs_fsync);
     for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
         gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
         judge_members(replicating, is_enough, now_us);
@@ -397,8 +419,10 @@ static void write_wait(gavel__wish *wish, gavel__buffer *out)
 {
     int64_t slice_ms = wish->durability->slice_us / 1000;
     wish->n_wanted = n_needed(wish);
-    gavel__resp_begin(out, 3);
-    gavel__resp_arg(out, GAVEL_STR("WAIT"));
+    gavel__resp_begin(out, wish->needs_fsync ? 4 : 3);
+    gavel__resp_arg(out, wish->needs_fsync ? GAVEL_STR("WAITAOF") : GAVEL_STR("WAIT"));
+    if (wish->needs_fsync)
+        gavel__resp_arg_int(out, 1);
     gavel__resp_arg_int(out, wish->n_wanted);
     gavel__resp_arg_int(out, slice_ms > 0 ? slice_ms : 1); /* 0 would be for ever */
     if (wish->n_replicas == GAVEL_ALL_REPLICAS)
@@ -430,6 +454,8 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
     }
     wish->n_counted = -1;
     wish->is_role_known = false;
+    wish->is_on_disk = false;
+    wish->is_believed = question->lane->can_tell_fsync;
     wish->is_refused = false;
     wish->fault = "";
     wish->has_set = write_set(wish, out);
@@ -469,8 +495,17 @@ static void on_set(gavel__wish *wish, const gavel_reply *reply)
 static void on_wait(gavel__wish *wish, const gavel_reply *reply)
 {
     if (reply->type == GAVEL_REPLY_ERROR)
-        on_error(wish, "WAIT", reply->text);
-    else if (reply->type == GAVEL_REPLY_INTEGER && wish->fault[0] == '\0')
+        on_error(wish, wish->needs_fsync ? "WAITAOF" : "WAIT", reply->text);
+    else if (wish->fault[0] != '\0') /* SET was refused */
+        return;
+    else if (wish->needs_fsync && !wish->is_believed) {
+        gavel__format(wish->words, sizeof(wish->words),
+            "the server that took over cannot be believed about its disk");
+        wish->fault = wish->words;
+    } else if (wish->needs_fsync && reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2) {
+        wish->is_on_disk = reply->elements[0].integer > 0;
+        wish->n_counted = reply->elements[1].integer;
+    } else if (!wish->needs_fsync && reply->type == GAVEL_REPLY_INTEGER)
         wish->n_counted = reply->integer;
 }
 
@@ -535,7 +570,7 @@ static const gavel__question_ops question_ops = {write, on_reply, on_loss};
 
 void gavel__durability_leave(gavel__durability *durability)
 {
-    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+    for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
         if (durability->wishes[i] != NULL)
             doubt_all(durability->wishes[i]);
     }
@@ -545,7 +580,7 @@ void gavel__durability_advance(gavel__durability *durability, int64_t now_us)
 {
     if (durability->n_members == 0) /* mostly */
         return;
-    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS; i++) {
+    for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
         gavel__wish *wish = durability->wishes[i];
         if (wish != NULL && wish->state == GAVEL__WISH_RESTING && wish->ask_us <= now_us)
             ask(wish);
@@ -555,7 +590,7 @@ void gavel__durability_advance(gavel__durability *durability, int64_t now_us)
 int64_t gavel__durability_due_us(const gavel__durability *durability)
 {
     int64_t due_us = GAVEL__NEVER;
-    for (size_t i = 0; i <= GAVEL_MAX_REPLICAS && durability->n_members > 0; i++) {
+    for (size_t i = 0; i < GAVEL__N_WISHES && durability->n_members > 0; i++) {
         const gavel__wish *wish = durability->wishes[i];
         if (wish != NULL && wish->state == GAVEL__WISH_RESTING && wish->ask_us < due_us)
             due_us = wish->ask_us;

@@ -3,12 +3,14 @@
  *
  * A member of a round whose EXEC has succeeded, and who wants replicas to have its writes, leaves
  * the round, and with it its keys, and is held here: REPLICATING. Members are held by what they
- * wish: one group for each number of replicas, and one for all. So a replica that is down delays
- * nobody who can do without it. A group asks one question at a time, on a lane that blocks:
+ * wish: one group for each number of replicas, and one for all; others for those who want it on
+ * disks. So a replica that is down delays nobody who can do without it. A group asks one question
+ * at a time, on a lane that blocks:
  *
  *     SET <prefix>wait:<client> 1 PX ..   what WAIT is about: whatever was answered before stands
  *                                         in front of it in what replicas are sent
- *     WAIT n t                            how many have it
+ *     WAIT n t                            how many have it; or WAITAOF 1 n t: and their disks, and
+ *                                         the server's own
  *     ROLE                                only for "all": how many there are
  *     GET marker                          of each connection that the members committed on
  *
@@ -65,6 +67,7 @@ typedef struct gavel__replicating {
 typedef struct gavel__wish {
     struct gavel__durability *durability;
     uint32_t n_replicas; /* GAVEL_ALL_REPLICAS: all */
+    bool needs_fsync;
     gavel__wish_state state;
     gavel__list next;  /* connections with members that come after those who are asked for */
     gavel__list asked; /* with those who are */
@@ -76,11 +79,16 @@ typedef struct gavel__wish {
     bool has_set;             /* the question under way has a SET */
     uint32_t n_wanted;        /* what WAIT was told */
     int64_t n_counted;        /* what it said; -1: nothing that counts */
-    bool is_role_known;       /* ROLE was answered */
-    const char *fault;        /* what went wrong, for people: "" or `words` */
-    bool is_refused;          /* for good */
+    bool is_believed;   /* needs_fsync: the server is one whose WAITAOF does not answer too early */
+    bool is_on_disk;    /* needs_fsync: the server's own */
+    bool is_role_known; /* ROLE was answered */
+    const char *fault;  /* what went wrong, for people: "" or `words` */
+    bool is_refused;    /* for good */
     char words[GAVEL_MESSAGE_SIZE];
 } gavel__wish;
+
+/* All replicas, 0, 1 and so on; and the same on disks. */
+#define GAVEL__N_WISHES (2 * (GAVEL_MAX_REPLICAS + 2))
 
 typedef struct gavel__durability {
     gavel__context *context;
@@ -88,11 +96,11 @@ typedef struct gavel__durability {
     gavel__questions *questions;
     char key[GAVEL__MARKER_SIZE]; /* what is written for WAIT's sake */
     size_t key_size;
-    int64_t slice_us;                            /* for how long WAIT blocks at most */
-    size_t n_members;                            /* of all wishes */
-    uint32_t n_most;                             /* the most replicas that ROLE has ever shown */
-    gavel__list idle;                            /* connections to be used again */
-    gavel__wish *wishes[GAVEL_MAX_REPLICAS + 1]; /* from 1 on; [0]: all. Made when first wished */
+    int64_t slice_us;                     /* for how long WAIT blocks at most */
+    size_t n_members;                     /* of all wishes */
+    uint32_t n_most;                      /* the most replicas that ROLE has ever shown */
+    gavel__list idle;                     /* connections to be used again */
+    gavel__wish *wishes[GAVEL__N_WISHES]; /* each made when it is first wished */
 } gavel__durability;
 
 typedef struct gavel__durability_config {

@@ -69,9 +69,10 @@ typedef struct gavel__lane {
     uint64_t named_after; /* the hash of the gate that the connection bears the name of; 0: none */
     bool is_watching;     /* at the end of what was written, the server watches something */
     gavel__guard guard;
-    bool awaits_login; /* DIALLING: the program was asked as whom to log in */
-    bool is_condemned; /* the client is to close it; its message says why */
-    bool is_retired;   /* condemned, but not for a fault */
+    bool can_tell_fsync; /* UP: the server's WAITAOF may be believed; set by the client */
+    bool awaits_login;   /* DIALLING: the program was asked as whom to log in */
+    bool is_condemned;   /* the client is to close it; its message says why */
+    bool is_retired;     /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
     int64_t dial_us;                 /* WANTED: not before */
     uint32_t n_failures;             /* links lost in a row without having been of use */

@@ -175,7 +175,8 @@ void gavel__engine_on_link_down(
      * new server already: so each loss counts. */
     if (was_up) {
         gavel__ledger_audit(&engine->ledger);
-        gavel__durability_leave(&engine->durability);
+        if (!was_retired)
+            gavel__durability_leave(&engine->durability);
     }
     if (!was_up && !is_reachable(engine))
         on_unreachable(engine, loss, dialled_us, now_us);

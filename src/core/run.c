@@ -75,10 +75,10 @@ static bool leave_as_duplicate(gavel__round *round, gavel__transaction *transact
     if (read->reply->type == GAVEL_REPLY_STRING)
         status = gavel__identity_check(
             read->reply->text, transaction->digest, &transaction->outcome, &message);
-    if (status == GAVEL_COMMITTED && transaction->min_replicas > 0 &&
+    if (status == GAVEL_COMMITTED && gavel__transaction_has_wish(transaction) &&
         stay_for_replicas(round, transaction, read->reply->text))
         return true;
-    if (status == GAVEL_COMMITTED && transaction->min_replicas > 0) {
+    if (status == GAVEL_COMMITTED && gavel__transaction_has_wish(transaction)) {
         status = GAVEL_COMMITTED_NOT_DURABLE;
         message = "committed before, under the same id; no memory to ask for replicas";
     }
@@ -210,6 +210,12 @@ static bool is_attempt(const gavel__round *round, const gavel_tx *tx, gavel__fat
 static void run_member(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
+    if (transaction->needs_fsync && !round->lane->can_tell_fsync) {
+        gavel__queue_settle(queue, transaction, GAVEL_REJECTED,
+            "needs_fsync: this server cannot be believed about its disk; Redis can from 8.0 on",
+            now_us);
+        return;
+    }
     if (transaction->id_key.data != NULL && leave_as_duplicate(round, transaction, now_us))
         return;
     gavel__stage stage = {

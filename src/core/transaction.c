@@ -391,8 +391,10 @@ static bool check(
             request->keys[GAVEL_MAX_KEYS]);
     if (request->min_replicas > GAVEL_MAX_REPLICAS && request->min_replicas < GAVEL_NO_REPLICAS)
         return refuse(transaction, "min_replicas is more than 16, and not GAVEL_ALL_REPLICAS");
-    if (transaction->min_replicas > 0 && limits->max_deadline_us == 0)
-        return refuse(transaction, "min_replicas needs markers, and has_no_markers is set");
+    if (gavel__transaction_has_wish(transaction) && limits->max_deadline_us == 0)
+        return refuse(transaction, transaction->min_replicas > 0
+                                       ? "min_replicas needs markers, and has_no_markers is set"
+                                       : "needs_fsync needs markers, and has_no_markers is set");
     if (limits->max_deadline_us > 0 &&
         transaction->deadline_us - transaction->started_us > limits->max_deadline_us)
         return refuse(transaction, "deadline_ms is longer than half of marker_ttl_ms");
@@ -421,6 +423,8 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
         request->max_conflicts > 0 ? request->max_conflicts : default_max_conflicts;
     transaction->max_faults = request->max_faults > 0 ? request->max_faults : UINT32_MAX;
     transaction->min_replicas = n_replicas_wished(request, limits);
+    transaction->needs_fsync =
+        (request->needs_fsync || limits->needs_fsync) && !request->is_read_only;
     transaction->durable_ms = request->durable_ms > 0 ? request->durable_ms : limits->durable_ms;
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;

@@ -99,6 +99,7 @@ typedef struct gavel__transaction {
     uint32_t max_faults;
     uint32_t min_replicas; /* that shall have its writes; 0: it has no such wish */
     uint32_t durable_ms;   /* how long they have for it */
+    bool needs_fsync;      /* and disks */
     uint32_t n_may_pass;   /* how many younger ones may overtake it yet */
     uint32_t n_asides;     /* how often it has stepped aside */
     uint32_t n_yields;     /* how often it has let others' rounds be done before it writes a key */
@@ -151,6 +152,7 @@ typedef struct gavel__limits {
     uint32_t default_deadline_ms;   /* where a request names none */
     uint32_t min_replicas;          /* likewise */
     uint32_t durable_ms;            /* likewise */
+    bool needs_fsync;               /* of all */
     int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
 } gavel__limits;
 
@@ -207,6 +209,12 @@ void gavel__transaction_set_state(gavel__transaction *transaction, gavel__tx_sta
 
 /* Whether its share of the round's EXEC, as composed, writes anything. */
 bool gavel__transaction_has_effects(const gavel__transaction *transaction);
+
+/* Whether its commit is told only when replicas or disks have it. */
+static inline bool gavel__transaction_has_wish(const gavel__transaction *transaction)
+{
+    return transaction->min_replicas > 0 || transaction->needs_fsync;
+}
 
 static inline gavel__transaction *gavel__member_of(gavel__list *node)
 {

@@ -324,6 +324,16 @@ static bool check_version(gavel_bytes version, gavel__link_loss *ret_loss)
     return false;
 }
 
+/*
+ * Before 8.0 Redis answered WAITAOF at once where the file is written once a second (#13793), and
+ * Valkey does so still, as of 9.1.
+ */
+static bool can_tell_fsync(bool is_redis, gavel_bytes version)
+{
+    int major = 0;
+    return is_redis && cut_number(&version, &major) && major >= 8;
+}
+
 /* What a server tells of itself. */
 typedef struct self_portrait {
     gavel_bytes version;
@@ -354,13 +364,15 @@ static bool check_server(
 }
 
 static bool check_hello(
-    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
+    gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_ARRAY)
         return refuse(ret_loss, false, "the reply to HELLO is not an array");
     self_portrait server = {.version = find_field(reply, GAVEL_STR("version")),
         .mode = find_field(reply, GAVEL_STR("mode")),
         .role = find_field(reply, GAVEL_STR("role"))};
+    bool is_redis = gavel__bytes_equal(find_field(reply, GAVEL_STR("server")), GAVEL_STR("redis"));
+    handshake->can_tell_fsync = can_tell_fsync(is_redis, server.version);
     return check_server(handshake, &server, ret_loss);
 }
 
@@ -380,13 +392,15 @@ static gavel_bytes find_line(gavel_bytes info, gavel_bytes name)
 }
 
 static bool check_info(
-    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
+    gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_STRING)
         return refuse(ret_loss, false, "the reply to INFO is not a text");
     self_portrait server = {.version = find_line(reply->text, GAVEL_STR("redis_version:")),
         .mode = find_line(reply->text, GAVEL_STR("redis_mode:")),
         .role = find_line(reply->text, GAVEL_STR("role:"))};
+    bool is_redis = find_line(reply->text, GAVEL_STR("valkey_version:")).size == 0;
+    handshake->can_tell_fsync = can_tell_fsync(is_redis, server.version);
     return check_server(handshake, &server, ret_loss);
 }
 
@@ -421,8 +435,7 @@ static bool may_be_refused(gavel__handshake_step step, const gavel_reply *reply)
     return is_needless && is_command_refused(reply);
 }
 
-static bool check(
-    const gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
+static bool check(gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     gavel__handshake_step step = handshake->steps[handshake->i_step];
     if (may_be_refused(step, reply))

@@ -49,6 +49,7 @@ typedef struct gavel__handshake {
     size_t n_writes;       /* in the transaction */
     bool is_hello_refused; /* by a server that may still be spoken to: see RESULT_AGAIN */
     bool is_info_refused;  /* so the version is unknown */
+    bool can_tell_fsync;   /* the server's WAITAOF does not answer too early */
 } gavel__handshake;
 
 typedef enum gavel__handshake_result {

@@ -620,6 +620,11 @@ size_t gavel__link_n_expected(const gavel__link *link)
     return link->n_expected;
 }
 
+bool gavel__link_can_tell_fsync(const gavel__link *link)
+{
+    return link->handshake.can_tell_fsync;
+}
+
 uint64_t gavel__link_n_sent_bytes(const gavel__link *link)
 {
     return link->n_sent_bytes;

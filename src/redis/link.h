@@ -153,6 +153,9 @@ int64_t gavel__link_due_us(const gavel__link *link);
  * meanwhile, which may do away with the reason. Calls any of the callbacks. */
 void gavel__link_on_time(gavel__link *link, int64_t now_us);
 
+/* UP: whether the server's WAITAOF may be believed. */
+bool gavel__link_can_tell_fsync(const gavel__link *link);
+
 /* Bytes of commands handed to the kernel since the link came UP, handshake not counted; still valid
  * inside and after on_down, until the next connect. */
 uint64_t gavel__link_n_sent_bytes(const gavel__link *link);

@@ -110,6 +110,27 @@ Test(durability, a_user_who_may_not_wait_is_told_so)
     gavel_close(client);
 }
 
+/* Only Redis from 8.0 on is believed. */
+Test(durability, on_disk_or_refused_where_nobody_could_tell)
+{
+    gavel_client *client = live_open(server_tcp_url(primary), NULL);
+    gavel_transaction transaction = add_one(0, 15000);
+    transaction.needs_fsync = true;
+    gavel_outcome outcome = gavel_run(client, &transaction);
+    if (outcome.status == GAVEL_REJECTED) {
+        cr_assert(live_contains(outcome.message, "from 8.0 on"), "%s", outcome.message);
+        cr_assert_not(server_is_at_least(primary, 8, 0));
+        cr_assert_eq(server_int(primary, "GET", "n", NULL), -1);
+    } else {
+        cr_assert_eq(outcome.status, GAVEL_COMMITTED_NOT_DURABLE);
+        cr_assert(live_contains(outcome.message, "WAITAOF"), "%s", outcome.message);
+        server_do(primary, "CONFIG", "SET", "appendonly", "yes", NULL);
+        outcome = gavel_run(client, &transaction);
+        cr_assert_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
+    }
+    gavel_close(client);
+}
+
 /* ---- Many, and one who waits while something happens ---------------------------------------- */
 
 typedef struct caller {

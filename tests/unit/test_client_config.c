@@ -111,7 +111,7 @@ Test(client_config, sums_do_not_overflow)
 
 Test(client_config, what_was_made_for_a_newer_version_is_refused)
 {
-    expect_refused(&(gavel_config){.reserved = {[14] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
+    expect_refused(&(gavel_config){.reserved = {[13] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
     expect_refused(&(gavel_config){.hooks.reserved = {1}}, "config: " GAVEL__UNCLEAN_ROOM);
 }
 
@@ -235,13 +235,16 @@ Test(client_config, replicas_are_a_number_or_all_and_need_markers)
     cr_expect_eq(self.config.min_replicas, GAVEL_ALL_REPLICAS);
     cr_expect_eq(self.config.durable_ms, 7);
     finish(&self);
-    cr_assert(read_url(&self, "redis://h?min_replicas=2", NULL));
+    cr_assert(read_url(&self, "redis://h?min_replicas=2&needs_fsync=yes", NULL));
+    cr_expect(self.config.needs_fsync);
     cr_expect_eq(self.config.min_replicas, 2);
     finish(&self);
     expect_refused(&(gavel_config){.min_replicas = GAVEL_MAX_REPLICAS + 1},
         "config: min_replicas is more than 16");
     expect_refused(&(gavel_config){.min_replicas = 1, .has_no_markers = true},
         "config: min_replicas needs markers, and has_no_markers is set");
+    expect_refused(&(gavel_config){.needs_fsync = true, .has_no_markers = true},
+        "config: needs_fsync needs markers, and has_no_markers is set");
 }
 
 Test(client_config, options_of_tls)

@@ -218,6 +218,93 @@ Test(core_durability, all_are_the_most_that_were_ever_seen)
     cr_assert_eq(b.outcome.status, GAVEL_COMMITTED_NOT_DURABLE);
 }
 
+/* ---- Disks --------------------------------------------------------------------------------- */
+
+/* A link to a server that can be believed about its disk. */
+static void sound_link_up(stage *s, uint32_t place)
+{
+    link_up(s, place);
+    lane_of(s, place)->can_tell_fsync = true;
+}
+
+static void commit_to_disk(stage *s, actor *a)
+{
+    enter(s, a);
+    sound_link_up(s, 0);
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+    says(s, 0, "OK, OK, \"1\"");
+    hears(s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
+    says(s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    is_in(s, a, GAVEL__TX_REPLICATING);
+}
+
+Test(core_durability, the_disk_is_asked_for_as_well)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {
+        .reads = "a", .plays = "ADD a 1", .request = {.needs_fsync = true, .min_replicas = 1}};
+    commit_to_disk(&s, &a);
+    sound_link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAITAOF 1 1 100 / GET m0");
+    says(&s, 1, "OK, [:1, :0], \"n0+1\"");
+    hears(&s, 1, "WAITAOF 1 1 100 / GET m0");
+    says(&s, 1, "[:0, :1], \"n0+1\"");
+    hears(&s, 1, "WAITAOF 1 1 100 / GET m0");
+    says(&s, 1, "[:1, :1], \"n0+1\"");
+    cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 1);
+    stage_close(&s);
+}
+
+Test(core_durability, a_server_without_a_file_is_quoted)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = {.needs_fsync = true}};
+    commit_to_disk(&s, &a);
+    sound_link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAITAOF 1 0 100 / GET m0");
+    says(&s, 1, "OK, -ERR WAITAOF cannot be used when appendonly is disabled, \"n0+1\"");
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE,
+        "it is not known to be on the disk: WAITAOF: ERR WAITAOF cannot be used");
+    stage_close(&s);
+}
+
+Test(core_durability, a_server_that_answers_too_early_is_not_asked)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    s.engine.limits.needs_fsync = true; /* the client's default */
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "a", .plays = "GET a", .request = {.is_read_only = true}};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+    says(&s, 0, "OK, OK, \"1\"");
+    ends_saying(&s, &a, GAVEL_REJECTED, "cannot be believed about its disk");
+    cr_assert_eq(a.n_runs, 0);
+    hears(&s, 0, "GET a");
+    says(&s, 0, "\"1\"");
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_durability, nor_believed_when_it_has_taken_over)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = {.needs_fsync = true}};
+    commit_to_disk(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAITAOF 1 0 100 / GET m0");
+    says(&s, 1, "OK, [:1, :0], \"n0+1\"");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    advance(&s, 1000000);
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "cannot be believed about its disk");
+    stage_close(&s);
+}
+
 /* ---- What the marker says ------------------------------------------------------------------ */
 
 Test(core_durability, a_commit_that_was_undone_before_it_was_told_runs_again)

@@ -217,7 +217,7 @@ Test(core_transaction, what_was_made_for_a_newer_version_is_refused)
         "the command's " GAVEL__UNCLEAN_ROOM ": \"GET\"");
     is_refused(&(gavel_transaction){.body = do_nothing, .reads = &reads[1], .n_reads = 1},
         "a read's " GAVEL__UNCLEAN_ROOM);
-    is_refused(&(gavel_transaction){.body = do_nothing, .reserved = {[6] = 1}},
+    is_refused(&(gavel_transaction){.body = do_nothing, .reserved = {[5] = 1}},
         "the transaction's " GAVEL__UNCLEAN_ROOM);
 }
 

@@ -297,6 +297,33 @@ Test(link_handshake, versions_that_are_new_enough)
     it.link = NULL;
 }
 
+/* Only Redis from 8.0 on can be believed about its disk. */
+Test(link_handshake, whose_disk_can_be_asked_for)
+{
+    static const char valkey[] = "*4\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n"
+                                 "$7\r\nversion\r\n$5\r\n9.1.2\r\n" PROBE;
+    static const struct {
+        const char *replies;
+        bool is_believed;
+    } cases[] = {
+        {HELLO_REPLY("$6\r\n7.4.10\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE, false},
+        {HELLO_REPLY("$5\r\n8.0.0\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE, true},
+        {HELLO_REPLY("$6\r\n10.0.1\r\n", "$10\r\nstandalone\r\n", "$6\r\nmaster\r\n") PROBE, true},
+        {valkey, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memset(&seen, 0, sizeof(seen));
+        cr_assert(create());
+        connect_link(GAVEL_STR(""));
+        say(cases[i].replies);
+        be_readable();
+        cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+        cr_expect_eq(gavel__link_can_tell_fsync(it.link), cases[i].is_believed, "%zu", i);
+        gavel__link_destroy(it.link);
+    }
+    it.link = NULL;
+}
+
 /* ---- Asking for the login ------------------------------------------------------------------- */
 
 static void begin_login(void)
