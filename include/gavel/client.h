@@ -272,11 +272,11 @@ GAVEL_EXPORT gavel_client *gavel_open(
 /*
  * Completes everything in flight and frees the client. What was not sent ends as CANCELLED. What
  * was sent and not answered: a blocking client waits for it, up to the deadlines; an attached one
- * does not wait, it ends as UNKNOWN. Takes NULL. Callers of gavel_run in other threads are told,
- * and gavel_close returns when they have left; no thread may begin a call on the client after
- * gavel_close was called. For an attached client: in the loop's thread, and allowed inside a
- * completion callback (the memory goes when that has returned), not inside a body or hook, where
- * it does nothing but log.
+ * does not wait, it ends as UNKNOWN. What waits for replicas ends as COMMITTED_NOT_DURABLE. Takes
+ * NULL. Callers of gavel_run in other threads are told, and gavel_close returns when they have
+ * left; no thread may begin a call on the client after gavel_close was called. For an attached
+ * client: in the loop's thread, and allowed inside a completion callback (the memory goes when that
+ * has returned), not inside a body or hook, where it does nothing but log.
  *
  * Locks that are held are released and their handles freed: a blocking client waits for the server
  * as gavel_lock_release does, an attached one sends what it can without waiting, and the leases end
@@ -313,9 +313,9 @@ GAVEL_EXPORT gavel_ticket gavel_submit(
 
 /*
  * Takes a transaction back: `done` will be called with CANCELLED, later. If its EXEC is already on
- * its way the outcome is what that comes to, and only a further attempt is cancelled. Returns
- * false, and does nothing, for a ticket that is 0 or already done. Legal in every completion
- * callback.
+ * its way the outcome is what that comes to, and only a further attempt is cancelled; if it waits
+ * for replicas it ends as COMMITTED_NOT_DURABLE. Returns false, and does nothing, for a ticket that
+ * is 0 or already done. Legal in every completion callback.
  */
 GAVEL_EXPORT bool gavel_cancel(gavel_client *client, gavel_ticket ticket);
 
