@@ -554,28 +554,21 @@ Test(core_durability, a_duplicate_commits_the_record_anew_and_waits_for_that)
     stage_close(&s);
 }
 
-Test(core_durability, it_is_told_whatever_allocation_fails)
+Test(core_durability, without_memory_to_ask_it_is_told_at_once)
 {
-    for (size_t n = 0; n < 60; n++) {
+    for (size_t n_left = 0; n_left < 2; n_left++) { /* for the wish, for the connection */
         stage s;
-        stage_config config = with_replicas;
-        config.has_any_memory = true;
-        config.n_left = n;
-        stage_open(&s, &config);
-        actor a = {.plays = "SET a 1", .request = one_replica};
-        if (!enter(&s, &a)) {
-            stage_close(&s);
-            continue;
-        }
-        for (unsigned i = 0; i < 8 && !a.is_told; i++) {
-            advance(&s, 50000);
-            for (uint32_t place = 0; place < 2; place++) {
-                if (lane_of(&s, place)->state == GAVEL__LANE_WANTED)
-                    link_up(&s, place);
-                if (lane_of(&s, place)->is_condemned)
-                    link_down(&s, place);
-            }
-        }
+        stage_open(&s, &with_replicas);
+        actor a = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+        enter(&s, &a);
+        link_up(&s, 0);
+        hears(&s, 0, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+        says(&s, 0, "OK, OK, \"1\"");
+        hears(&s, 0, "MULTI / SET a 2 / INCR m0 / EXEC");
+        s.memory.n_left = n_left;
+        says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+        s.memory.n_left = MEMORY_ENOUGH;
+        ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "no memory to ask for replicas");
         stage_close(&s);
     }
 }
