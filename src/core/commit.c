@@ -19,10 +19,9 @@
  */
 static void write_marker(gavel__round *round)
 {
-    gavel__lane *lane = round->lane;
-    round->committing.number = lane->number + 1;
-    gavel_bytes args[] = {GAVEL_STR("INCR"), {lane->marker, lane->marker_size}};
-    gavel__resp_command(lane->out, args, 2);
+    round->committing.number = round->marker->number + 1;
+    gavel_bytes args[] = {GAVEL_STR("INCR"), gavel__marker_name(round->marker)};
+    gavel__resp_command(round->lane->out, args, 2);
     round->context->stats.n_marker_commands++;
 }
 
@@ -39,7 +38,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__buffer *out = lane->out;
     size_t size_before = out->size;
     /* A late EXEC must find its marker touched: so it is watched before any of this is sent. */
-    assert(lane->marker_size == 0 || lane->is_watching);
+    assert(!gavel__marker_is_on(round->marker) || lane->is_watching);
     gavel__round_set_phase(round, GAVEL__ROUND_COMMITTING);
     round->committing = (gavel__committing){.number = 0};
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
@@ -54,7 +53,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     if (round->n_kept == 0)
         gavel__writes_end_run(&round->writes);
     round->n_kept = 0;
-    if (lane->marker_size > 0 && round->writes.n_requests > 0)
+    if (gavel__marker_is_on(round->marker) && round->writes.n_requests > 0)
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
@@ -145,10 +144,10 @@ static void settle_written(
     bool has_effects = gavel__transaction_has_effects(member);
     gavel__commit commit = {.status = status,
         .message = message,
-        .marker = {round->lane->marker, round->lane->marker_size},
-        .first_number = round->lane->first_number,
+        .marker = gavel__marker_name(round->marker),
+        .first_number = round->marker->first_number,
         .number = round->committing.number,
-        .page = round->lane->page};
+        .page = round->marker->page};
     if (has_effects && commit.number > 0)
         gavel__durability_tell(round->rounds->durability, member, &commit, now_us);
     else
@@ -187,17 +186,17 @@ static void settle_members(gavel__round *round, const gavel_reply *reply, int64_
  * has no time to live. */
 static void check_marker(gavel__round *round, const gavel_reply *reply)
 {
-    gavel__lane *lane = round->lane;
+    gavel__marker *marker = round->marker;
     if (round->committing.number == 0)
         return;
-    lane->number = round->committing.number;
+    marker->number = round->committing.number;
     const gavel_reply *value = &reply->elements[round->writes.n_places];
     if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
-        lane->is_marker_lost = true;
-    if (!lane->is_marker_lost)
+        marker->is_lost = true;
+    if (!marker->is_lost)
         return;
-    lane->is_planted = false;
-    gavel__page_on_marker_gone(lane->page);
+    marker->is_planted = false;
+    gavel__page_on_marker_gone(marker->page);
 }
 
 static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
@@ -211,7 +210,7 @@ static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int
     if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
-    if (!round->has_prefetch || round->lane->is_marker_lost)
+    if (!round->has_prefetch || round->marker->is_lost)
         return GAVEL__NEXT_END;
     gavel__round_set_phase(round, GAVEL__ROUND_PREFETCHED);
     round->prefetched_us = now_us;

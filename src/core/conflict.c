@@ -201,7 +201,7 @@ gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us)
     give_way(round, now_us);
     rounds->context->stats.n_conflicts++;
     if (round->n_claims == 0) /* it was the marker: gone, most likely */
-        round->lane->is_planted = false;
+        round->marker->is_planted = false;
     round->lane->pass.is_handed_off = false;
     gavel__policy_on_conflict(
         round->policy, round->is_contended, gavel__round_count_members(round));

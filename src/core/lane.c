@@ -120,13 +120,6 @@ void gavel__lane_retire(gavel__lane *lane)
     lane->is_retired = true;
 }
 
-bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us)
-{
-    if (lane->marker_size == 0)
-        return false;
-    return !lane->is_planted || now_us - lane->planted_us >= ttl_us / 4;
-}
-
 /* No round can rely on it any more; its answer may be on its way. */
 static void lapse_guard(gavel__lane *lane)
 {
@@ -134,39 +127,27 @@ static void lapse_guard(gavel__lane *lane)
     lane->guard = is_awaited ? GAVEL__GUARD_LAPSED : GAVEL__GUARD_NONE;
 }
 
-/* 2^32 and a random part of 31 bits further than the last number; the first one, 40 bits. */
-static uint64_t next_number(const gavel__lane *lane, uint64_t random)
+void gavel__lane_plant(gavel__lane *lane, const gavel__planting *planting)
 {
-    const uint64_t leap = UINT64_C(1) << 32;
-    return lane->first_number == 0 ? leap + (random >> 24) : lane->number + leap + (random >> 33);
-}
-
-void gavel__lane_plant_marker(
-    gavel__lane *lane, struct gavel__round *round, gavel__planting planting)
-{
-    lane->number = next_number(lane, planting.random);
-    if (lane->first_number == 0)
-        lane->first_number = lane->number;
+    gavel__marker *marker = planting->marker;
+    uint64_t number = gavel__marker_plant(marker, planting->random, planting->now_us);
     gavel__resp_begin(lane->out, 5);
     gavel__resp_arg(lane->out, GAVEL_STR("SET"));
-    gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
-    gavel__resp_arg_int(lane->out, (int64_t)lane->number);
+    gavel__resp_arg(lane->out, gavel__marker_name(marker));
+    gavel__resp_arg_int(lane->out, (int64_t)number);
     gavel__resp_arg(lane->out, GAVEL_STR("PX"));
-    gavel__resp_arg_int(lane->out, planting.ttl_us / 1000);
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, round);
+    gavel__resp_arg_int(lane->out, planting->ttl_us / 1000);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, planting->round);
     lane->n_new_replies++;
-    lane->is_planted = true;
-    lane->is_marker_lost = false;
-    lane->planted_us = planting.now_us;
     lapse_guard(lane); /* it is touched, so that an EXEC under this watch would get nil */
 }
 
 void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us)
 {
     size_t size_before = lane->out->size;
-    assert(lane->guard == GAVEL__GUARD_NONE && lane->marker_size > 0);
-    gavel__resp_command(
-        lane->out, (const gavel_bytes[]){GAVEL_STR("WATCH"), {lane->marker, lane->marker_size}}, 2);
+    assert(lane->guard == GAVEL__GUARD_NONE && gavel__marker_is_on(&lane->marker));
+    gavel_bytes args[] = {GAVEL_STR("WATCH"), gavel__marker_name(&lane->marker)};
+    gavel__resp_command(lane->out, args, 2);
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_GUARD, 1, NULL);
     lane->n_new_replies++;
     lane->is_watching = true;

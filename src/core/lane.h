@@ -19,7 +19,7 @@
 #include "base/buffer.h"
 #include "core/pass.h"
 #include "core/inflight.h"
-#include "core/names.h"
+#include "core/marker.h"
 
 #include <gavel/outcome.h>
 
@@ -74,20 +74,15 @@ typedef struct gavel__lane {
     bool is_condemned;   /* the client is to close it; its message says why */
     bool is_retired;     /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
-    int64_t dial_us;                 /* WANTED: not before */
-    uint32_t n_failures;             /* links lost in a row without having been of use */
-    char marker[GAVEL__MARKER_SIZE]; /* this connection's marker */
-    size_t marker_size;              /* 0: markers are off */
-    bool is_planted;                 /* the marker holds `number` */
-    bool is_marker_lost;             /* it was counted up from nothing: it has no time to live */
-    int64_t planted_us;              /* since then it lives for its ttl */
-    uint64_t first_number;           /* as it was planted first; 0: not yet */
-    uint64_t number;                 /* of the last round that committed, or as planted */
-    struct gavel__page *page;        /* where commits are entered since; NULL: nowhere */
+    int64_t dial_us;      /* WANTED: not before */
+    uint32_t n_failures;  /* links lost in a row without having been of use */
+    gavel__marker marker; /* this connection's */
 } gavel__lane;
 
 /* How a marker is planted. */
 typedef struct gavel__planting {
+    gavel__marker *marker;      /* of the lane */
+    struct gavel__round *round; /* to be told of a refusal; NULL: none */
     uint64_t random;
     int64_t ttl_us;
     int64_t now_us;
@@ -136,22 +131,9 @@ void gavel__lane_retire(gavel__lane *lane);
 /* Counts what was appended to `out` since it had this size. Condemns the lane if memory ran out. */
 void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us);
 
-/*
- * Whether the marker is to be planted before the next round reads. Not behind an EXEC that is not
- * answered: that would wipe out what its marker says of it.
- */
-bool gavel__lane_wants_marker(const gavel__lane *lane, int64_t ttl_us, int64_t now_us);
-
-/*
- * Writes SET marker number PX ttl: before a link's first round, before the marker can expire, and
- * when it was lost. Over a connection's life its numbers only rise: what the marker holds in any
- * copy of the data says of each of its rounds whether it is in there. Each planting leaps ahead,
- * further than rounds can count, by a random part: so a marker that was lost and is counted up from
- * nothing stays below all of them, and nothing else that it may hold is taken for a round's number.
- * `round` is to be told of a refusal; NULL: none.
- */
-void gavel__lane_plant_marker(
-    gavel__lane *lane, struct gavel__round *round, gavel__planting planting);
+/* Writes SET marker number PX ttl: before the first round that counts it up, before it can expire,
+ *  and when it was lost. */
+void gavel__lane_plant(gavel__lane *lane, const gavel__planting *planting);
 
 /* Writes WATCH of the marker, for a round to come; there is no guard yet. */
 void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us);

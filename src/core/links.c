@@ -36,17 +36,17 @@ static bool is_reachable(const gavel__engine *engine)
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
-    lane->marker_size = 0;
+    lane->marker.size = 0;
     if (engine->config.marker_ttl_us > 0) {
         /* A name of its own for each connection: what an older one left behind means nothing. The
          * slot is any one: a single server has them all. */
         gavel_bytes name = gavel__name_of_marker(gavel_str(engine->config.key_prefix), 0,
-            engine->config.identity, engine->n_markers++, lane->marker);
-        lane->marker_size = name.size;
+            engine->config.identity, engine->n_markers++, lane->marker.text);
+        lane->marker.size = name.size;
     }
     if (lane->is_waiting_lane) /* it may come and go only to wait: planted before a round */
         return (gavel_bytes){NULL, 0};
-    return (gavel_bytes){lane->marker, lane->marker_size};
+    return gavel__marker_name(&lane->marker);
 }
 
 void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out)
@@ -61,9 +61,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->silent_us = 0;
     lane->is_watching = false;
     lane->guard = GAVEL__GUARD_NONE;
-    lane->is_planted = false;
-    lane->is_marker_lost = false;
-    lane->first_number = 0;
+    gavel__marker_end(&lane->marker);
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
@@ -163,8 +161,8 @@ void gavel__engine_on_link_down(
     if (was_up && !was_retired)
         gavel__lore_forget(&engine->lore);
     lose_rounds(lane, loss, now_us);
-    gavel__page_leave(lane->page);
-    lane->page = NULL;
+    gavel__page_leave(lane->marker.page);
+    lane->marker.page = NULL;
     if (!was_retired && !is_reachable(engine)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, loss, now_us);

@@ -20,29 +20,31 @@ static void write_plain(gavel__buffer *out, const char *command)
 }
 
 /* What commits from now on is entered on a page of its own. */
-static void plant(gavel__rounds *rounds, gavel__lane *lane, gavel__round *round, int64_t now_us)
+static void plant(gavel__rounds *rounds, gavel__lane *lane, gavel__planting planting)
 {
-    gavel__planting planting = {.random = gavel__random_next(&rounds->context->random),
-        .ttl_us = rounds->marker_ttl_us,
-        .now_us = now_us};
-    gavel__lane_plant_marker(lane, round, planting);
-    gavel__planted planted = {.marker = {lane->marker, lane->marker_size},
-        .first_number = lane->first_number,
-        .number = lane->number};
-    lane->page = gavel__ledger_turn(rounds->ledger, lane->page, &planted);
+    gavel__marker *marker = planting.marker;
+    planting.random = gavel__random_next(&rounds->context->random);
+    planting.ttl_us = rounds->marker_ttl_us;
+    gavel__lane_plant(lane, &planting);
+    gavel__planted planted = {.marker = gavel__marker_name(marker),
+        .first_number = marker->first_number,
+        .number = marker->number};
+    marker->page = gavel__ledger_turn(rounds->ledger, marker->page, &planted);
     rounds->context->stats.n_marker_commands++;
 }
 
 static void plant_marker(gavel__round *round, int64_t now_us)
 {
-    if (gavel__lane_wants_marker(round->lane, round->rounds->marker_ttl_us, now_us))
-        plant(round->rounds, round->lane, round, now_us);
+    if (gavel__marker_is_due(round->marker, round->rounds->marker_ttl_us, now_us))
+        plant(round->rounds, round->lane,
+            (gavel__planting){.marker = round->marker, .round = round, .now_us = now_us});
 }
 
-void gavel__rounds_save_marker(gavel__rounds *rounds, gavel__lane *lane, int64_t now_us)
+void gavel__rounds_save_marker(
+    gavel__rounds *rounds, gavel__lane *lane, gavel__marker *marker, int64_t now_us)
 {
     size_t size_before = lane->out->size;
-    plant(rounds, lane, NULL, now_us);
+    plant(rounds, lane, (gavel__planting){.marker = marker, .now_us = now_us});
     gavel__lane_end_write(lane, size_before, now_us);
 }
 
@@ -64,16 +66,16 @@ static void write_watch(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
     write_unwatch(round);
-    if (round->n_claims == 0 && lane->marker_size == 0) {
+    if (round->n_claims == 0 && !gavel__marker_is_on(round->marker)) {
         round->reading.is_watched = true;
         return;
     }
-    gavel__resp_begin(lane->out, 1 + round->n_claims + (lane->marker_size > 0 ? 1 : 0));
+    gavel__resp_begin(lane->out, 1 + round->n_claims + gavel__marker_is_on(round->marker));
     gavel__resp_arg(lane->out, GAVEL_STR("WATCH"));
     for (size_t i = 0; i < round->n_claims; i++)
         gavel__resp_arg(lane->out, round->claims[i]->node.key);
-    if (lane->marker_size > 0)
-        gavel__resp_arg(lane->out, (gavel_bytes){lane->marker, lane->marker_size});
+    if (gavel__marker_is_on(round->marker))
+        gavel__resp_arg(lane->out, gavel__marker_name(round->marker));
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_WATCH, 1, round);
     lane->n_new_replies++;
     lane->is_watching = true;
@@ -185,16 +187,16 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 bool gavel__round_is_guarded(const gavel__round *round, int64_t now_us)
 {
     const gavel__lane *lane = round->lane;
-    if (round->is_snapshot || lane->marker_size == 0)
+    if (round->is_snapshot || !gavel__marker_is_on(round->marker))
         return true;
     return lane->guard == GAVEL__GUARD_STANDS &&
-           !gavel__lane_wants_marker(lane, round->rounds->marker_ttl_us, now_us);
+           !gavel__marker_is_due(round->marker, round->rounds->marker_ttl_us, now_us);
 }
 
 void gavel__round_drop_watch(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
-    if (round->reading.is_watched || lane->marker_size > 0)
+    if (round->reading.is_watched || gavel__marker_is_on(round->marker))
         return;
     size_t size_before = lane->out->size;
     write_unwatch(round);

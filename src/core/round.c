@@ -72,6 +72,7 @@ gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool
         return NULL;
     }
     round->lane = lane;
+    round->marker = &lane->marker;
     round->is_snapshot = is_snapshot;
     return round;
 }
@@ -171,7 +172,7 @@ static void hand_keys_over(gavel__round *round, gavel__doubt *doubt)
 
 gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
 {
-    const gavel__lane *lane = round->lane;
+    const gavel__marker *marker = round->marker;
     gavel__doubt *doubt = round->doubt;
     round->doubt = NULL;
     hand_keys_over(round, doubt);
@@ -181,11 +182,11 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
         gavel__member_of(node)->round = NULL;
     gavel__list_append_all(&doubt->members, &round->members);
     doubt->number = round->committing.number;
-    doubt->first_number = lane->first_number;
-    doubt->page = lane->page;
+    doubt->first_number = marker->first_number;
+    doubt->page = marker->page;
     gavel__page_pin(doubt->page);
-    memcpy(doubt->marker, lane->marker, lane->marker_size);
-    doubt->marker_size = lane->marker_size;
+    memcpy(doubt->marker, marker->text, marker->size);
+    doubt->marker_size = marker->size;
     doubt->is_refused = round->committing.has_bare_writes || round->refusal.is_set;
     doubt->is_touched = false;
     doubt->is_fenced = false;

@@ -116,6 +116,7 @@ typedef struct gavel__round {
     gavel__context *context; /* the rounds', as the policy */
     gavel__policy *policy;
     gavel__lane *lane;
+    gavel__marker *marker; /* that its EXEC counts up; the lane's */
     gavel__round_phase phase;
     bool is_snapshot;
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
@@ -193,9 +194,10 @@ void gavel__round_withdraw_keys(gavel__round *round, int64_t now_us);
 void gavel__round_note_written(gavel__round *round);
 void gavel__round_forget_written(gavel__round *round, int64_t now_us);
 
-/* Plants the marker of a lane anew that was lost and has come back without a time to live. Not
+/* Plants a marker of the lane anew that was lost and has come back without a time to live. Not
  * while the lane has a round: this would spoil its WATCH. */
-void gavel__rounds_save_marker(gavel__rounds *rounds, gavel__lane *lane, int64_t now_us);
+void gavel__rounds_save_marker(
+    gavel__rounds *rounds, gavel__lane *lane, gavel__marker *marker, int64_t now_us);
 
 /* What a round needs next. Each step below returns it; gavel__round_drive sees to it. */
 typedef enum gavel__next {

@@ -315,12 +315,11 @@ static gavel__round *collect(gavel__engine *engine, gavel__lane *lane, int64_t n
     return NULL;
 }
 
-static bool can_be_joined(
-    const gavel__engine *engine, const gavel__lane *lane, const gavel__round *round)
+static bool can_be_joined(const gavel__engine *engine, const gavel__round *round)
 {
     int64_t now_us = engine->advanced_us;
     return gavel__policy_is_prefetch_fresh(now_us - round->prefetched_us) &&
-           !gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us);
+           !gavel__marker_is_due(round->marker, engine->config.marker_ttl_us, now_us);
 }
 
 /* Who is next in the queue, of those that the lane could take. */
@@ -342,7 +341,7 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
     uint32_t n_members = 0;
     for (gavel__transaction *next;
          n_members < gavel__policy_width(&engine->policy, round->is_contended) &&
-         can_be_joined(engine, lane, round) && (next = next_to_join(engine, lane)) != NULL &&
+         can_be_joined(engine, round) && (next = next_to_join(engine, lane)) != NULL &&
          gavel__round_join(round, next, now_us);)
         n_members++;
     if (n_members > 0)
@@ -498,7 +497,7 @@ static void prepare_next(gavel__engine *engine, gavel__lane *lane, int64_t now_u
                     lane->round->n_claims == 0;
     if (!is_blind) {
         gavel__round_prefetch(lane->round, now_us);
-    } else if (lane->guard == GAVEL__GUARD_NONE && lane->marker_size > 0 &&
+    } else if (lane->guard == GAVEL__GUARD_NONE && gavel__marker_is_on(&lane->marker) &&
                !lane->is_waiting_lane) {
         gavel__lane_write_guard(lane, now_us);
         engine->context.stats.n_marker_commands++;
@@ -512,7 +511,7 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
     if (lane->state != GAVEL__LANE_UP || lane->is_condemned || lane->n_new_replies == 0 ||
         round == NULL || round->phase != GAVEL__ROUND_COMMITTING || round->has_prefetch ||
         lane->next != NULL || lane->pass.is_handed_off ||
-        gavel__lane_wants_marker(lane, engine->config.marker_ttl_us, now_us))
+        gavel__marker_is_due(round->marker, engine->config.marker_ttl_us, now_us))
         return;
     gavel__round *next = collect(engine, lane, now_us);
     if (next == NULL) {
@@ -656,8 +655,8 @@ static void find_late(gavel__engine *engine, int64_t now_us)
 /* A round that has begun by now has planted its marker itself. */
 static void save_marker(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    if (lane->is_marker_lost && gavel__lane_can_ask(lane) && lane->round == NULL)
-        gavel__rounds_save_marker(&engine->rounds, lane, now_us);
+    if (lane->marker.is_lost && gavel__lane_can_ask(lane) && lane->round == NULL)
+        gavel__rounds_save_marker(&engine->rounds, lane, &lane->marker, now_us);
 }
 
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)

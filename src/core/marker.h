@@ -1,0 +1,52 @@
+/*
+ * Markers: the small key of a connection that each of its commits counts up, so that a reply which
+ * was lost can be asked for (see doubt.h), and a commit that the server has lost be told
+ * (ledger.h).
+ *
+ * Over a connection's life its numbers only rise: what the marker holds in any copy of the data
+ * says of each of its rounds whether it is in there. Each planting leaps ahead, further than rounds
+ * can count, by a random part: so a marker that was lost and is counted up from nothing stays below
+ * all of them, and nothing else that it may hold is taken for a round's number.
+ */
+#ifndef GAVEL__MARKER_H
+#define GAVEL__MARKER_H
+
+#include "core/names.h"
+
+struct gavel__page;
+
+typedef struct gavel__marker {
+    char text[GAVEL__MARKER_SIZE];
+    size_t size;              /* of its name, in `text`; 0: markers are off */
+    bool is_planted;          /* it holds `number` */
+    bool is_lost;             /* it was counted up from nothing: it has no time to live */
+    int64_t planted_us;       /* since then it lives for its ttl */
+    uint64_t first_number;    /* as it was planted first; 0: not yet */
+    uint64_t number;          /* of the last round that committed, or as planted */
+    struct gavel__page *page; /* where commits are entered since; NULL: nowhere */
+} gavel__marker;
+
+static inline bool gavel__marker_is_on(const gavel__marker *marker)
+{
+    return marker->size > 0;
+}
+
+static inline gavel_bytes gavel__marker_name(const gavel__marker *marker)
+{
+    return (gavel_bytes){marker->text, marker->size};
+}
+
+/*
+ * Whether it is to be planted before the next round reads: the first one of its connection, or it
+ * could expire. Not behind an EXEC that counts it up and is not answered: that would wipe out what
+ * it says of it.
+ */
+bool gavel__marker_is_due(const gavel__marker *marker, int64_t ttl_us, int64_t now_us);
+
+/* The number to plant it with now. */
+uint64_t gavel__marker_plant(gavel__marker *marker, uint64_t random, int64_t now_us);
+
+/* Its connection is gone, and with it what it meant; its page is the caller's. */
+void gavel__marker_end(gavel__marker *marker);
+
+#endif
