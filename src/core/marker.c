@@ -35,3 +35,41 @@ void gavel__marker_end(gavel__marker *marker)
     marker->is_lost = false;
     marker->first_number = 0;
 }
+
+/* ---- Of a connection to one node of a Cluster ------------------------------------------------ */
+
+gavel__marker *gavel__markers_of(gavel__markers *markers, uint16_t slot)
+{
+    gavel__marker ***part = &markers->parts[slot / GAVEL__MARKER_SLOTS];
+    if (*part == NULL)
+        *part = gavel__alloc(markers->allocator, GAVEL__MARKER_SLOTS, sizeof(**part));
+    if (*part == NULL)
+        return NULL;
+    gavel__marker **marker = &(*part)[slot % GAVEL__MARKER_SLOTS];
+    if (*marker == NULL)
+        *marker = gavel__alloc(markers->allocator, 1, sizeof(**marker));
+    return *marker;
+}
+
+gavel__marker *gavel__markers_from(const gavel__markers *markers, uint32_t *slot)
+{
+    while (*slot < GAVEL__N_SLOTS) {
+        gavel__marker *const *part = markers->parts[*slot / GAVEL__MARKER_SLOTS];
+        gavel__marker *marker = part != NULL ? part[*slot % GAVEL__MARKER_SLOTS] : NULL;
+        if (marker != NULL)
+            return marker;
+        *slot += part != NULL ? 1 : GAVEL__MARKER_SLOTS - *slot % GAVEL__MARKER_SLOTS;
+    }
+    return NULL;
+}
+
+void gavel__markers_clear(gavel__markers *markers)
+{
+    uint32_t slot = 0;
+    for (gavel__marker *marker; (marker = gavel__markers_from(markers, &slot)) != NULL; slot++)
+        gavel__free(markers->allocator, marker);
+    for (size_t i = 0; i < GAVEL__N_SLOTS / GAVEL__MARKER_SLOTS; i++) {
+        gavel__free(markers->allocator, markers->parts[i]);
+        markers->parts[i] = NULL;
+    }
+}

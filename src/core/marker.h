@@ -11,7 +11,9 @@
 #ifndef GAVEL__MARKER_H
 #define GAVEL__MARKER_H
 
+#include "base/memory.h"
 #include "core/names.h"
+#include "core/slot.h"
 
 struct gavel__page;
 
@@ -48,5 +50,24 @@ uint64_t gavel__marker_plant(gavel__marker *marker, uint64_t random, int64_t now
 
 /* Its connection is gone, and with it what it meant; its page is the caller's. */
 void gavel__marker_end(gavel__marker *marker);
+
+/* ---- Of a connection to one node of a Cluster ------------------------------------------------ */
+
+/* One for each slot: it has to be where the data are, to be in one EXEC with them. */
+enum { GAVEL__MARKER_SLOTS = 128 }; /* in one part of the table */
+
+typedef struct gavel__markers {
+    const gavel_allocator *allocator;                            /* borrowed */
+    gavel__marker **parts[GAVEL__N_SLOTS / GAVEL__MARKER_SLOTS]; /* NULL: none of these slots */
+} gavel__markers;
+
+/* The slot's marker, without a name if it was not there. NULL: no memory. */
+gavel__marker *gavel__markers_of(gavel__markers *markers, uint16_t slot);
+
+/* The first one of a slot from `*slot` on, which is set to it; or NULL. */
+gavel__marker *gavel__markers_from(const gavel__markers *markers, uint32_t *slot);
+
+/* Frees them; their pages are the caller's. */
+void gavel__markers_clear(gavel__markers *markers);
 
 #endif
