@@ -3,8 +3,8 @@
  */
 #include "core/names.h"
 
+#include "base/slot.h"
 #include "base/text.h"
-#include "core/slot.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

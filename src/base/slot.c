@@ -1,7 +1,7 @@
 /*
- * Slots: see the header. Used by names.c.
+ * Slots: see the header. Used by the names of our own keys.
  */
-#include "core/slot.h"
+#include "base/slot.h"
 
 #include <assert.h>
 
