@@ -13,7 +13,7 @@
 
 #include "base/memory.h"
 #include "core/names.h"
-#include "core/slot.h"
+#include "base/slot.h"
 
 struct gavel__page;
 
