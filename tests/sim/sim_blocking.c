@@ -9,6 +9,7 @@
  * BLPOP is run later, when the server is through with all clients that it had found ready together
  * with the pushing one.
  */
+#include "sim_commands.h"
 #include "sim_replication.h"
 
 #include "base/text.h"

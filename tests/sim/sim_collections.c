@@ -2,7 +2,7 @@
  * The commands on hashes, lists, sets and sorted sets. For the table in sim_commands.c. Hashes and
  * sets answer in order of insertion, which real ones do only while they are small.
  */
-#include "sim_internal.h"
+#include "sim_commands.h"
 
 #include "base/text.h"
 

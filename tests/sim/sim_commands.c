@@ -2,6 +2,7 @@
  * The commands: their table, those of the connection, of transactions, and of keys of any type.
  * For the server. Source: the Redis 7.0 command reference; the errors are Redis's own words.
  */
+#include "sim_commands.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"

@@ -2,6 +2,7 @@
  * What a server tells of replication: ROLE and INFO. For the table in sim_commands.c. Source:
  * Redis 7.0, replication.c, and genRedisInfoString in server.c.
  */
+#include "sim_commands.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"

@@ -16,7 +16,8 @@
  *     sim_blocking.c     sessions that wait; sim_wait.c: WAIT, WAITAOF
  *     sim_parse.c        RESP, as it comes in
  *     sim_reply.c        RESP, as it goes out
- *     sim_commands.c     the table; sim_strings.c, sim_collections.c: the commands on values
+ *     sim_commands.c     the table; sim_strings.c, sim_collections.c: the commands on values; their
+ *                        declarations stand in sim_commands.h
  *     sim_store.c        keys, values, expiry
  *     sim_journal.c      what has happened
  *
@@ -303,67 +304,6 @@ void sim__run_subscribe(sim__call *call);
 void sim__run_unsubscribe(sim__call *call);
 void sim__run_role(sim__call *call);
 
-/* ---- Commands (sim_commands.c, sim_strings.c, sim_collections.c) --------------------------- */
-
-#define SIM__WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
-
-/* Whether the server is of this version, or a later one. */
-bool sim__is_at_least(const sim_world *world, long major, long minor);
-
-/* The key of that type, or NULL in *ret_key if absent. False, after an error, for another type. */
-bool sim__find_typed(sim__call *call, gavel_bytes name, sim__type type, sim__key **ret_key);
-
-/* An argument as an integer. False, after an error, if it is none. */
-bool sim__arg_int(sim__call *call, size_t i, int64_t *ret_value);
-bool sim__arg_is(const sim__call *call, size_t i, const char *word);
-void sim__touch_arg(sim__call *call, size_t i);
-void sim__say_syntax_error(sim__call *call);
-void sim__say_arity(sim__call *call);
-
-/* When a time to live of `value` units ends, as SET and EXPIRE count. False, after an error, for
- * one out of range. */
-bool sim__expiry_of(sim__call *call, int64_t value, int64_t unit_ms, int64_t *ret_at_ms);
-
-void sim__run_get(sim__call *call);
-void sim__run_getdel(sim__call *call);
-void sim__run_mget(sim__call *call);
-void sim__run_set(sim__call *call);
-void sim__run_setnx(sim__call *call);
-void sim__run_mset(sim__call *call);
-void sim__run_incr(sim__call *call);
-void sim__run_decr(sim__call *call);
-void sim__run_incrby(sim__call *call);
-void sim__run_decrby(sim__call *call);
-void sim__run_append(sim__call *call);
-void sim__run_strlen(sim__call *call);
-
-void sim__run_hget(sim__call *call);
-void sim__run_hmget(sim__call *call);
-void sim__run_hset(sim__call *call);
-void sim__run_hdel(sim__call *call);
-void sim__run_hgetall(sim__call *call);
-void sim__run_hlen(sim__call *call);
-void sim__run_hexists(sim__call *call);
-void sim__run_hincrby(sim__call *call);
-/* Answers the first element of the list, and removes it; a list without any goes. */
-void sim__reply_popped(sim__server *server, sim__key *key, gavel__buffer *out);
-
-void sim__run_rpush(sim__call *call);
-void sim__run_lpush(sim__call *call);
-void sim__run_lpop(sim__call *call);
-void sim__run_lrange(sim__call *call);
-void sim__run_llen(sim__call *call);
-void sim__run_ltrim(sim__call *call);
-void sim__run_sadd(sim__call *call);
-void sim__run_srem(sim__call *call);
-void sim__run_sismember(sim__call *call);
-void sim__run_scard(sim__call *call);
-void sim__run_zadd(sim__call *call);
-void sim__run_zrem(sim__call *call);
-void sim__run_zscore(sim__call *call);
-void sim__run_zrange(sim__call *call);
-void sim__run_zcard(sim__call *call);
-
 /* ---- Parsing (sim_parse.c) ----------------------------------------------------------------- */
 
 typedef enum sim__parsed { SIM__INCOMPLETE, SIM__COMPLETE, SIM__MALFORMED } sim__parsed;
@@ -624,6 +564,9 @@ sim_machines sim__machine_of(const sim__process *process);
 int64_t sim__parted_until(const sim_world *world, sim_machines one, sim_machines other);
 
 /* ---- The world ----------------------------------------------------------------------------- */
+
+/* Whether the server is of this version, or a later one. */
+bool sim__is_at_least(const sim_world *world, long major, long minor);
 
 struct sim_world {
     uint64_t seed;

@@ -2,6 +2,7 @@
  * What a Sentinel answers: SENTINEL, and messages on channels. For the table in sim_commands.c.
  * Source: Redis 7.0, sentinel.c (sentinelCommand, addReplySentinelRedisInstance) and pubsub.c.
  */
+#include "sim_commands.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"

@@ -3,6 +3,7 @@
  * comes in goes through sim__session_command. For the network and the commands.
  * Source: Redis 7.0, multi.c and processCommand in server.c, for the order of the checks.
  */
+#include "sim_commands.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"

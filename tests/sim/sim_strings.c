@@ -1,7 +1,7 @@
 /*
  * The commands on strings. For the table in sim_commands.c.
  */
-#include "sim_internal.h"
+#include "sim_commands.h"
 
 #include "base/text.h"
 

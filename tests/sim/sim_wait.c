@@ -2,6 +2,7 @@
  * Waiting until writes are safe: WAIT and WAITAOF. For the table in sim_commands.c, and for
  * sim_blocking.c. Source: Redis 7.0, 7.2 and 8.0, replication.c.
  */
+#include "sim_commands.h"
 #include "sim_replication.h"
 
 #include "base/text.h"
