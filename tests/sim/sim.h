@@ -57,8 +57,9 @@ sim_world *sim_create(uint64_t seed);
  * left open aborts, as a leak. */
 void sim_destroy(sim_world *world);
 
-/* Which Redis it plays: "7.0.15", unless it is told otherwise. What it does differently is known
- * for 7.0 and 8.0. Before anything has connected. */
+/* Which Redis it plays: "7.0.15", unless it is told otherwise, or "valkey 9.1.2". What it does
+ * differently is known for 7.0 and 8.0, and for Valkey 9 in a cluster. Before anything has
+ * connected. */
 void sim_set_version(sim_world *world, const char *version);
 
 /* The clock, in microseconds. It moves only while the world runs, and does not start at 0. */
@@ -233,6 +234,52 @@ size_t sim_primary(const sim_world *world);
 uint64_t sim_epoch(const sim_world *world);
 
 size_t sim_n_sentinels(const sim_world *world);
+
+/* ---- Cluster ------------------------------------------------------------------------------- */
+
+/* 0, or NULL: what stands behind it. */
+typedef struct sim_cluster {
+    uint32_t n_primaries;     /* 3 */
+    uint32_t n_replicas;      /* of each of them; none */
+    uint32_t node_timeout_ms; /* 1500. How long nobody hears of a node that is taken to be down */
+    bool serves_reads_when_down; /* cluster-allow-reads-when-down */
+} sim_cluster;
+
+#define SIM_N_SLOTS 16384
+
+/*
+ * Makes the world a Redis Cluster. Servers 0 .. n_primaries - 1 have the slots, in equal parts and
+ * in order; the servers behind them are replicas, of 0, 1, ... 0, 1, ... At most once. `cluster`
+ * may be NULL.
+ *
+ * Each node has a slot map of its own, which may be old: see sim_believe. It answers as Redis 7.0
+ * and 8 do, or as Valkey 9 does: see sim_set_version. sim_do is a client of the chosen server like
+ * any other, and is sent elsewhere, too.
+ */
+void sim_add_cluster(sim_world *world, const sim_cluster *cluster);
+
+unsigned sim_slot_of(const char *key);
+
+/* Who has the slot; and who does as `server` believes. SIM_MAX_SERVERS: nobody. */
+size_t sim_owner_of(const sim_world *world, unsigned slot);
+size_t sim_believed_owner(const sim_world *world, size_t server, unsigned slot);
+
+/* Chooses the server that has the key, or would get it: to look at the data, and for sim_do.
+ * Returns which one was meant before. */
+size_t sim_choose_by_key(sim_world *world, const char *key);
+
+/* Lets `server` believe that `owner` has the slot, until it hears of a later epoch. */
+void sim_believe(sim_world *world, size_t server, unsigned slot, size_t owner);
+
+/* What stands for the host in CLUSTER SLOTS, MOVED and ASK. */
+typedef enum sim_endpoint {
+    SIM_ENDPOINT_IP,
+    SIM_ENDPOINT_EMPTY,   /* "", as by a node that knows no address of its own */
+    SIM_ENDPOINT_UNKNOWN, /* cluster-preferred-endpoint-type unknown-endpoint: nil, and "" */
+    SIM_ENDPOINT_NO_NAME  /* the same, hostname, of one that has none: "?" */
+} sim_endpoint;
+
+void sim_set_endpoint(sim_world *world, sim_endpoint endpoint);
 
 /* ---- The server's name --------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
  * The commands: their table, those of the connection, of transactions, and of keys of any type.
  * For the server. Source: the Redis 7.0 command reference; the errors are Redis's own words.
  */
+#include "sim_cluster.h"
 #include "sim_commands.h"
 #include "sim_sentinel.h"
 
@@ -139,7 +140,7 @@ static void say_hello(sim__call *call)
     bool is_sentinel = sim__is_sentinel(call->server);
     sim__reply_array(out, is_sentinel ? 12 : 14);
     sim__reply_bulk(out, GAVEL_STR("server"));
-    sim__reply_bulk(out, GAVEL_STR("redis"));
+    sim__reply_bulk(out, gavel_str(call->world->is_valkey ? "valkey" : "redis"));
     sim__reply_bulk(out, GAVEL_STR("version"));
     sim__reply_bulk(out, gavel_str(call->world->version));
     sim__reply_bulk(out, GAVEL_STR("proto"));
@@ -147,7 +148,7 @@ static void say_hello(sim__call *call)
     sim__reply_bulk(out, GAVEL_STR("id"));
     sim__reply_int(out, (int64_t)call->session->number);
     sim__reply_bulk(out, GAVEL_STR("mode"));
-    sim__reply_bulk(out, gavel_str(is_sentinel ? "sentinel" : "standalone"));
+    sim__reply_bulk(out, gavel_str(sim__mode_of(call->server)));
     if (!is_sentinel) {
         sim__reply_bulk(out, GAVEL_STR("role"));
         sim__reply_bulk(out, gavel_str(call->server->primary != NULL ? "replica" : "master"));
@@ -185,7 +186,12 @@ static void run_select(sim__call *call)
     int64_t db;
     if (!sim__arg_int(call, 1, &db))
         return;
-    if (db < 0 || db >= N_DATABASES) {
+    bool is_node = call->server->node != NULL;
+    if (is_node && db != 0 && !call->world->is_valkey) {
+        sim__reply_error(call->out, "ERR SELECT is not allowed in cluster mode");
+        return;
+    }
+    if (db < 0 || db >= (is_node ? 1 : N_DATABASES)) {
         sim__reply_error(call->out, "ERR DB index is out of range");
         return;
     }
@@ -496,9 +502,11 @@ static void run_command(sim__call *call)
 
 static const sim__command commands[] = {
     {"append", 3, SIM__WRITES, sim__run_append},
+    {"asking", 1, SIM__NO_CHANCE, sim__run_asking},
     {"auth", -2, HANDSHAKE | SIM__EVERYWHERE, run_auth},
     {"blpop", -3, SIM__WRITES, sim__run_blpop},
     {"client", -2, SIM__NO_CHANCE | SIM__EVERYWHERE, run_client},
+    {"cluster", -2, SIM__NO_CHANCE, sim__run_cluster},
     {"command", -2, 0, run_command},
     {"counter.add", 2, SIM__WRITES, sim__run_incr}, /* a module's, that gavel does not know */
     {"counter.tell", 2, 0, sim__run_get},           /* likewise */
@@ -533,6 +541,7 @@ static const sim__command commands[] = {
     {"lrange", 4, 0, sim__run_lrange},
     {"ltrim", 4, SIM__WRITES, sim__run_ltrim},
     {"mget", -2, 0, sim__run_mget},
+    {"migrate", -6, SIM__WRITES, sim__run_migrate},
     {"mset", -3, SIM__WRITES, sim__run_mset},
     {"multi", 1, FRAME, run_multi},
     {"persist", 2, SIM__WRITES, run_persist},
@@ -540,6 +549,8 @@ static const sim__command commands[] = {
     {"ping", -1, SIM__EVERYWHERE, run_ping},
     {"pttl", 2, 0, run_pttl},
     {"quit", -1, HANDSHAKE | SIM__AT_ONCE, run_quit},
+    {"readonly", 1, SIM__NO_CHANCE, sim__run_readonly},
+    {"readwrite", 1, SIM__NO_CHANCE, sim__run_readwrite},
     {"role", 1, SIM__NO_CHANCE | SIM__EVERYWHERE, sim__run_role},
     {"rpush", -3, SIM__WRITES, sim__run_rpush},
     {"sadd", -3, SIM__WRITES, sim__run_sadd},

@@ -73,6 +73,11 @@ void sim__run_role(sim__call *call)
     sim__reply_int(call->out, is_linked ? server->replication->offset : -1);
 }
 
+const char *sim__mode_of(const sim__server *server)
+{
+    return sim__is_sentinel(server) ? "sentinel" : server->node != NULL ? "cluster" : "standalone";
+}
+
 /* ---- INFO ---------------------------------------------------------------------------------- */
 
 static void line(gavel__buffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -91,8 +96,13 @@ static void line(gavel__buffer *out, const char *format, ...)
 static void tell_server(const sim__server *server, gavel__buffer *out)
 {
     line(out, "# Server");
-    line(out, "redis_version:%s", server->world->version);
-    line(out, "redis_mode:%s", sim__is_sentinel(server) ? "sentinel" : "standalone");
+    bool is_valkey = server->world->is_valkey;
+    line(out, "redis_version:%s", is_valkey ? SIM__VALKEY_COMPATIBILITY : server->world->version);
+    if (is_valkey) {
+        line(out, "server_name:valkey");
+        line(out, "valkey_version:%s", server->world->version);
+    }
+    line(out, "redis_mode:%s", sim__mode_of(server));
     line(out, "run_id:%s", server->replication->run_id);
     line(out, "tcp_port:%d", server->port);
 }

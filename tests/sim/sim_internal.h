@@ -10,6 +10,8 @@
  *     sim_hosts.c        the server's name and addresses
  *     sim_replication.c  primaries and replicas; sim_info.c: what they tell of that
  *     sim_sentinel.c     Sentinels; sim_sentinel_commands.c: what they answer
+ *     sim_cluster.c      nodes of a cluster, and what they refuse because of slots
+ *     sim_cluster_commands.c   CLUSTER, ASKING, READONLY
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_servers.c      the servers of the world
  *     sim_server.c       sessions, MULTI and EXEC
@@ -122,6 +124,9 @@ sim__key *sim__add(sim__server *server, int db, gavel_bytes name, sim__type type
 void sim__delete(sim__server *server, sim__key *key);
 void sim__delete_all(sim__server *server);
 
+/* A copy of a key of another server, where there is none of that name. */
+sim__key *sim__add_copy(sim__server *server, const sim__key *from);
+
 /* Copies of all keys there, into a store without any. */
 void sim__load(sim__server *server, const sim__store *from);
 void sim__forget_saved(sim__server *server);
@@ -183,6 +188,8 @@ typedef struct sim__session {
     bool is_in_multi;
     bool is_dirty_cas;  /* a watched key was touched */
     bool is_dirty_exec; /* a command was refused while queueing */
+    bool is_asking;     /* ASKING, for the next command or transaction */
+    bool is_reader;     /* READONLY */
     bool wants_close;
     sim__watched *watched;
     size_t n_watched;
@@ -297,6 +304,9 @@ void sim__record_removal(sim__server *server, const char *command, int db, gavel
 
 /* The write is complete: it goes to the replicas. */
 void sim__end_write(sim__server *server);
+
+/* As HELLO and INFO tell it. */
+const char *sim__mode_of(const sim__server *server);
 
 void sim__run_info(sim__call *call);
 void sim__run_sentinel(sim__call *call);
@@ -540,6 +550,7 @@ struct sim__server {
     int64_t applying_ms;  /* the primary's time of day, in a command from there; else 0 */
     struct sim__replication *replication;
     struct sim__sentinel *sentinel; /* NULL: it is none */
+    struct sim__node *node;         /* NULL: it is in no cluster */
 };
 
 sim__server *sim__server_create(sim_world *world);
@@ -565,12 +576,16 @@ int64_t sim__parted_until(const sim_world *world, sim_machines one, sim_machines
 
 /* ---- The world ----------------------------------------------------------------------------- */
 
-/* Whether the server is of this version, or a later one. */
+/* The Redis that Valkey tells old clients to be. */
+#define SIM__VALKEY_COMPATIBILITY "7.2.4"
+
+/* Whether the server is of this version of Redis, or a later one. */
 bool sim__is_at_least(const sim_world *world, long major, long minor);
 
 struct sim_world {
     uint64_t seed;
     char version[16]; /* of the server, such as "7.0.15" */
+    bool is_valkey;
     int64_t now_us;
     sim__event *events; /* a binary heap */
     size_t n_events;
@@ -611,6 +626,7 @@ struct sim_world {
     sim__partition partitions[SIM__MAX_ARMED]; /* some of them may be over */
     size_t n_partitions;
     struct sim__service *service; /* of its Sentinels; NULL: there are none */
+    struct sim__cluster *cluster; /* NULL: there is none */
 
     sim_faults faults;
     sim_cut cuts[SIM__MAX_ARMED];

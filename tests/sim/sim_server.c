@@ -4,6 +4,7 @@
  * Source: Redis 7.0, multi.c and processCommand in server.c, for the order of the checks.
  */
 #include "sim_commands.h"
+#include "sim_cluster.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"
@@ -352,8 +353,11 @@ static bool is_refused(sim__call *call, const sim__args *args)
     }
     char text[ERROR_SIZE];
     const char *error = NULL;
+    const char *redirection;
     if (!call->session->has_login && !(command->flags & SIM__NO_LOGIN))
         error = "NOAUTH Authentication required.";
+    else if ((redirection = sim__redirection(call, text)) != NULL)
+        error = redirection;
     else if (call->server->primary != NULL && sim__is_write(command, call->session))
         error = "READONLY You can't write against a read only replica.";
     else if (call->session->channels.n_args > 0 && !is_for_subscribers(command))
@@ -369,6 +373,11 @@ static void enter(sim__call *call, const sim__args *args, sim_how how, size_t be
 {
     sim_entry *entry = sim__journal_add(call->world, call->session, args, how);
     sim__journal_finish(call->world, entry, since(call->out, begin));
+}
+
+static bool is_asking(const sim__command *command)
+{
+    return command != NULL && command->run == sim__run_asking;
 }
 
 void sim__session_command(sim__session *session, const sim__args *args, gavel__buffer *out)
@@ -393,6 +402,8 @@ void sim__session_command(sim__session *session, const sim__args *args, gavel__b
     } else {
         run(&call);
     }
+    bool keeps_asking = session->is_in_multi || is_asking(call.command);
+    session->is_asking = session->is_asking && keeps_asking;
     world->running_exec = 0;
     sim__end_write(session->server);
     sim__serve_blocked(session->server);

@@ -179,7 +179,7 @@ void sim__item_remove(sim__key *key, size_t at)
 
 /* ---- Copies -------------------------------------------------------------------------------- */
 
-static void copy_key(sim__server *server, const sim__key *from)
+sim__key *sim__add_copy(sim__server *server, const sim__key *from)
 {
     sim__key *key = sim__add(server, from->db, from->name, from->type);
     key->expires_at_ms = from->expires_at_ms;
@@ -188,12 +188,13 @@ static void copy_key(sim__server *server, const sim__key *from)
         const sim__item *item = &from->items[i];
         sim__item_insert(key, i, item->member, item->value)->score = item->score;
     }
+    return key;
 }
 
 void sim__load(sim__server *server, const sim__store *from)
 {
     for (size_t i = 0; i < from->n_keys; i++)
-        copy_key(server, from->keys[i]);
+        sim__add_copy(server, from->keys[i]);
 }
 
 void sim_save(sim_world *world)

@@ -2,6 +2,7 @@
  * The world: its clock, what is going to happen, randomness, and running it. For the simulator's
  * other parts and, through sim.h, for tests.
  */
+#include "sim_cluster.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"
@@ -94,13 +95,17 @@ sim_world *sim_create(uint64_t seed)
 
 void sim_set_version(sim_world *world, const char *version)
 {
-    gavel__format(world->version, sizeof world->version, "%s", version);
+    static const char name[] = "valkey ";
+    size_t skipped = strncmp(version, name, strlen(name)) == 0 ? strlen(name) : 0;
+    world->is_valkey = skipped > 0;
+    gavel__format(world->version, sizeof world->version, "%s", version + skipped);
 }
 
 bool sim__is_at_least(const sim_world *world, long major, long minor)
 {
     char *end;
-    long have_major = strtol(world->version, &end, 10);
+    const char *version = world->is_valkey ? SIM__VALKEY_COMPATIBILITY : world->version;
+    long have_major = strtol(version, &end, 10);
     long have_minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
     return have_major > major || (have_major == major && have_minor >= minor);
 }
@@ -129,6 +134,7 @@ void sim_destroy(sim_world *world)
     for (size_t i = 0; i < world->n_results; i++)
         free(world->results[i]);
     sim__sentinels_destroy(world);
+    sim__cluster_destroy(world);
     sim__servers_destroy(world);
     sim__journal_clear(world);
     destroy_actors(world);
