@@ -12,7 +12,7 @@
 #include "sim_replication.h"
 
 #include "core/commands.h"
-#include "core/slot.h"
+#include "base/slot.h"
 
 #define SIM__NOBODY UINT8_MAX
 
