@@ -49,16 +49,11 @@ void gavel__sentinels_finish(gavel__sentinels *sentinels)
     sentinels->n = 0;
 }
 
-static bool is_same_place(const gavel__place_name *a, const gavel__place_name *b)
-{
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 static gavel__sentinel *find_place(
     const gavel__sentinels *sentinels, const gavel__place_name *place)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
-        if (is_same_place(&sentinels->all[i].place, place))
+        if (gavel__place_is_same(&sentinels->all[i].place, place))
             return &sentinels->all[i];
     }
     return NULL;
@@ -170,19 +165,6 @@ static bool has_flag(gavel_bytes flags, gavel_bytes word)
     return false;
 }
 
-/* False: it is none. */
-static bool take_place(gavel_bytes host, int64_t port, gavel__place_name *ret_place)
-{
-    bool is_place = host.size > 0 && host.size < GAVEL__SENTINEL_HOST_SIZE &&
-                    memchr(host.data, '\0', host.size) == NULL && port > 0 && port <= 65535;
-    if (!is_place)
-        return false;
-    memcpy(ret_place->host, host.data, host.size);
-    ret_place->host[host.size] = '\0';
-    ret_place->port = (int)port;
-    return true;
-}
-
 static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
 {
     gavel_bytes flags = text_of(reply, "flags");
@@ -195,7 +177,7 @@ static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
     testimony->is_down =
         has_flag(flags, GAVEL_STR("s_down")) || has_flag(flags, GAVEL_STR("o_down"));
     testimony->vouches_us = testimony->asked_us - number_of(reply, "last-ping-sent") * 1000;
-    take_place(text_of(reply, "ip"), number_of(reply, "port"), &testimony->watched);
+    gavel__place_take(text_of(reply, "ip"), number_of(reply, "port"), &testimony->watched);
 }
 
 /* Not the place that MASTER has: with whoever leads a failover that is still the old one, when the
@@ -207,8 +189,8 @@ static void take_address(gavel__testimony *testimony, const gavel_reply *reply)
     if (reply->type == GAVEL_REPLY_ARRAY &&
         gavel_reply_text(gavel_reply_element(reply, 0), &host) &&
         gavel_reply_int(gavel_reply_element(reply, 1), &port))
-        take_place(host, port, &testimony->primary);
-    if (is_same_place(&testimony->primary, &testimony->watched))
+        gavel__place_take(host, port, &testimony->primary);
+    if (gavel__place_is_same(&testimony->primary, &testimony->watched))
         return;
     testimony->is_down = false;
     testimony->is_failing_over = false;
@@ -221,7 +203,7 @@ static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply
         gavel__place_name place;
         gavel_bytes id = text_of(other, "runid");
         if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE || find_id(sentinels, id) != NULL ||
-            !take_place(text_of(other, "ip"), number_of(other, "port"), &place))
+            !gavel__place_take(text_of(other, "ip"), number_of(other, "port"), &place))
             continue;
         gavel__sentinel *sentinel = add(sentinels, &place);
         if (sentinel == NULL)
@@ -298,7 +280,7 @@ static uint32_t majority(const gavel__sentinels *sentinels)
 static bool names(const gavel__sentinel *sentinel, const gavel__place_name *primary, uint64_t epoch)
 {
     return !sentinel->is_double && sentinel->has_testimony && sentinel->testimony.epoch >= epoch &&
-           is_same_place(&sentinel->testimony.primary, primary);
+           gavel__place_is_same(&sentinel->testimony.primary, primary);
 }
 
 /*
@@ -341,7 +323,7 @@ static void follow(gavel__sentinels *sentinels, const gavel__testimony *said, in
     sentinels->epoch = said->epoch;
     sentinels->named_us = said->asked_us;
     sentinels->raised_us = raised_us;
-    if (is_same_place(&sentinels->primary, &said->primary))
+    if (gavel__place_is_same(&sentinels->primary, &said->primary))
         return;
     sentinels->primary = said->primary;
     sentinels->generation++;

@@ -25,23 +25,16 @@
 #define GAVEL__SENTINEL_H
 
 #include "base/buffer.h"
+#include "topology/place.h"
 
 #include <gavel/outcome.h>
 #include <gavel/reply.h>
-
-/* What a name in the DNS can be, or a number, with its NUL. */
-#define GAVEL__SENTINEL_HOST_SIZE 256
 
 /* So many are asked. */
 #define GAVEL__SENTINELS_MAX 32
 
 /* As SENTINEL MYID answers. */
 #define GAVEL__SENTINEL_ID_SIZE 48
-
-typedef struct gavel__place_name {
-    char host[GAVEL__SENTINEL_HOST_SIZE]; /* "": none */
-    int port;
-} gavel__place_name;
 
 /* What a Sentinel has said of the service. */
 typedef struct gavel__testimony {
