@@ -1,0 +1,26 @@
+/*
+ * Redirects: what a node of a Cluster says of a slot that is not its own, or is about to leave it.
+ * Pure. Source: Redis Cluster specification, "MOVED Redirection" and "ASK redirection".
+ */
+#ifndef GAVEL__REDIRECT_H
+#define GAVEL__REDIRECT_H
+
+#include "base/slot.h"
+
+#include <stdbool.h>
+
+typedef struct gavel__redirect {
+    bool is_ask; /* ASK: there for the next question only; else MOVED: there from now on */
+    uint16_t slot;
+    gavel_bytes host; /* among the error's bytes; empty: the host of whoever has said so */
+    int port;
+} gavel__redirect;
+
+/* Whether an error reply is one: "MOVED 12000 10.0.0.7:7002", also "ASK 12000 :7002", "?:7002" and
+ * "2001:db8::7:7002". */
+bool gavel__redirect_read(gavel_bytes error, gavel__redirect *ret_redirect);
+
+/* Whether a node says by this host that it does not know its own: none, or "?". */
+bool gavel__redirect_is_unnamed(gavel_bytes host);
+
+#endif
