@@ -178,7 +178,7 @@ Test(rounds, those_that_only_read_strings_cost_one_command)
     crowd *self = begin((gavel_config){.max_links = 1});
     set_all(self, 4);
     for (int i = 0; i < 20; i++)
-        gavel_submit(self->rig.live.client,
+        self->jobs[i].ticket = gavel_submit(self->rig.live.client,
             &(gavel_transaction){.body = read_four,
                 .user = &self->jobs[i],
                 .reads = four_reads,
@@ -229,7 +229,7 @@ Test(rounds, a_user_without_mget_reads_on_as_ever)
     static const char *const rights[] = {"~*", "-mget", NULL};
     crowd *self = begin_as_user(rights);
     set_all(self, 4);
-    gavel_submit(self->rig.live.client,
+    self->jobs[0].ticket = gavel_submit(self->rig.live.client,
         &(gavel_transaction){.body = read_four,
             .user = &self->jobs[0],
             .reads = four_reads,
