@@ -40,11 +40,10 @@ static int64_t marker_ttl_us(const gavel_config *config)
     return (int64_t)config->marker_ttl_ms * 1000;
 }
 
-static void configure_links(gavel_client *client, const gavel_config *config)
+static gavel__link_config link_config(gavel_client *client, const gavel_config *config)
 {
-    client->link_config = (gavel__link_config){
+    return (gavel__link_config){
         .allocator = &client->allocator,
-        .address = &client->address,
         .tls = client->tls,
         .name = client->name,
         .dial = client->platform.dial,
@@ -147,16 +146,16 @@ static void wake_loop(void *waker)
     loop->ops->wake(loop);
 }
 
-static void configure_directory(gavel_client *client)
+static void configure_site(gavel_client *client, const gavel_config *config)
 {
-    client->directory = (gavel__directory){
-        .address = &client->address,
-        .look_up = client->platform.look_up,
-        .resolver = client->platform.user,
-        .wake = wake_loop,
-        .waker = client,
+    gavel__site base = {
+        .directory = {.look_up = client->platform.look_up,
+            .resolver = client->platform.user,
+            .wake = wake_loop,
+            .waker = client},
+        .link_config = link_config(client, config),
     };
-    gavel__directory_init(&client->directory);
+    gavel__site_init(&client->site, &base, &client->address);
 }
 
 static void configure_credentials(gavel_client *client, const gavel_config *config)
@@ -216,10 +215,9 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
     client->name = gavel__copy_string(allocator, config->name);
     if (client->key_prefix == NULL || client->name == NULL)
         return fail(ret_error, "no memory");
-    configure_directory(client);
+    configure_site(client, config);
     configure_credentials(client, config);
     configure_engine(client, config);
-    configure_links(client, config);
     gavel__loop_owner owner = {.on_turn = on_turn, .owner = client};
     if (client->platform.is_blocking) {
         owner.lock = lock;
@@ -254,8 +252,7 @@ static void destroy(gavel_client *client)
         gavel__connection_destroy(client->connections);
     gavel__peers_close(client, client->fork_generation != gavel__fork_generation());
     gavel__locks_finish(&client->locks);
-    gavel__directory_finish(
-        &client->directory, client->fork_generation != gavel__fork_generation());
+    gavel__site_finish(&client->site, client->fork_generation != gavel__fork_generation());
     gavel__credentials_finish(
         &client->credentials, client->fork_generation != gavel__fork_generation());
     if (client->loop != NULL)

@@ -9,11 +9,10 @@
 #define GAVEL__CLIENT_H
 
 #include "client/credentials.h"
-#include "client/directory.h"
 #include "client/platform.h"
+#include "client/site.h"
 #include "core/engine.h"
 #include "lock/locks.h"
-#include "redis/link.h"
 
 #include <pthread.h>
 
@@ -21,6 +20,7 @@
 typedef struct gavel__connection {
     struct gavel__connection *next;
     gavel_client *client;
+    gavel__site *site; /* borrowed: where its server is */
     gavel__link *link;
     gavel__lane *lane;
     gavel__watch watch;
@@ -63,15 +63,14 @@ struct gavel_client {
     gavel_allocator allocator;
     gavel__platform platform;
     gavel__address address;
-    gavel__tls *tls; /* NULL: without */
-    gavel__directory directory;
+    gavel__tls *tls;  /* NULL: without */
+    gavel__site site; /* at the address */
     gavel__credentials credentials;
     char *key_prefix;
     char *name;
     char holder[128]; /* who we are, in records of gates and locks */
     gavel_hooks hooks;
     gavel__log log;
-    gavel__link_config link_config;
     gavel__engine engine;
     gavel__connection *connections; /* the first one, or NULL */
     struct gavel__peers *peers;     /* the Sentinels; NULL: the server is where the URL says */

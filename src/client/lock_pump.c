@@ -38,20 +38,20 @@ void gavel__client_make_locks(gavel_client *client)
     if (client->has_locks)
         return;
     client->has_locks = true;
-    gavel__locks_init(&client->locks,
-        &(gavel__locks_config){
-            .allocator = &client->allocator,
-            .reply_allocator = client->engine.context.reply_allocator,
-            .questions = &client->engine.questions,
-            .key_prefix = client->key_prefix,
-            .holder = client->holder,
-            .read_clock = read_clock,
-            .clock = client,
-            .timeout_us =
-                client->link_config.connect_timeout_us + client->link_config.command_timeout_us,
-            .answer_us = client->link_config.command_timeout_us,
-            .seed = client->engine.config.seed ^ platform->entropy(platform->user),
-        });
+    gavel__locks_init(
+        &client->locks, &(gavel__locks_config){
+                            .allocator = &client->allocator,
+                            .reply_allocator = client->engine.context.reply_allocator,
+                            .questions = &client->engine.questions,
+                            .key_prefix = client->key_prefix,
+                            .holder = client->holder,
+                            .read_clock = read_clock,
+                            .clock = client,
+                            .timeout_us = client->site.link_config.connect_timeout_us +
+                                          client->site.link_config.command_timeout_us,
+                            .answer_us = client->site.link_config.command_timeout_us,
+                            .seed = client->engine.config.seed ^ platform->entropy(platform->user),
+                        });
 }
 
 /* ---- To the callers ------------------------------------------------------------------------ */

@@ -22,7 +22,7 @@ static void on_up(gavel__link *link, void *owner)
 {
     gavel__connection *connection = owner;
     connection->client->has_news = true;
-    gavel__directory_on_good(&connection->client->directory, &connection->route);
+    gavel__directory_on_good(&connection->site->directory, &connection->route);
     gavel__client_log_up(connection->client, connection->lane->index, gavel__link_remark(link));
     connection->lane->can_tell_fsync = gavel__link_can_tell_fsync(link);
     gavel__engine_on_link_up(
@@ -81,10 +81,9 @@ static void on_login(gavel__link *link, void *owner)
 /* Whether another of the server's endpoints is to be tried before the lane hears of a loss. */
 static bool goes_elsewhere(gavel__connection *connection, const gavel__link_loss *loss)
 {
-    gavel_client *client = connection->client;
     if (connection->lane->state != GAVEL__LANE_DIALLING || loss->is_final)
         return false;
-    return gavel__directory_on_failure(&client->directory, &connection->route);
+    return gavel__directory_on_failure(&connection->site->directory, &connection->route);
 }
 
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
@@ -137,7 +136,8 @@ static gavel__connection *make_connection(gavel_client *client, gavel__lane *lan
         .owner = connection,
         .on_closing = on_closing,
         .on_login = client->credentials.log_in != NULL ? on_login : NULL};
-    connection->link = gavel__link_create(&client->link_config, &events);
+    connection->site = &client->site;
+    connection->link = gavel__link_create(&connection->site->link_config, &events);
     if (connection->link == NULL) {
         gavel__free(&client->allocator, connection);
         return NULL;
@@ -166,10 +166,10 @@ void gavel__connection_destroy(gavel__connection *connection)
 
 static void tell_no_endpoint(gavel__connection *connection)
 {
-    const gavel_client *client = connection->client;
+    const gavel__site *site = connection->site;
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__format(
-        message, sizeof(message), "%s: %s", client->address.label, client->directory.message);
+    gavel__format(message, sizeof(message), "%s: %s", site->link_config.address->label,
+        site->directory.message);
     tell_loss(connection, &(gavel__loss){.message = message});
 }
 
@@ -180,7 +180,7 @@ static void go_on_dialling(gavel__connection *connection, int64_t now_us)
     if (!gavel__engine_is_trusted(&connection->client->engine, now_us))
         return;
     switch (gavel__directory_next(
-        &connection->client->directory, &connection->route, now_us, &endpoint)) {
+        &connection->site->directory, &connection->route, now_us, &endpoint)) {
     case GAVEL__DIRECTORY_ANSWER_LATER:
         break;
     case GAVEL__DIRECTORY_ANSWER_NONE:
@@ -197,7 +197,7 @@ static void dial(gavel__connection *connection, int64_t now_us)
 {
     connection->marker = gavel__engine_begin_dial(&connection->client->engine, connection->lane);
     connection->awaits_endpoint = true;
-    gavel__directory_begin(&connection->client->directory, &connection->route, now_us);
+    gavel__directory_begin(&connection->site->directory, &connection->route, now_us);
     go_on_dialling(connection, now_us);
 }
 
@@ -218,7 +218,7 @@ static void close_condemned(gavel__connection *connection)
     uint64_t n_sent = gavel__link_n_sent_bytes(connection->link);
     gavel__link_disconnect(connection->link);
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__format(message, sizeof(message), "%s: %s", connection->client->address.label,
+    gavel__format(message, sizeof(message), "%s: %s", connection->site->link_config.address->label,
         connection->lane->message);
     tell_loss(connection, &(gavel__loss){.n_sent = n_sent, .message = message});
 }

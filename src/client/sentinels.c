@@ -25,8 +25,8 @@ static bool move(gavel_client *client, int64_t now_us)
     client->address.host = host;
     client->address.port = primary->port;
     peers->generation = peers->known.generation;
-    gavel__directory_finish(&client->directory, false);
-    gavel__directory_init(&client->directory);
+    gavel__directory_finish(&client->site.directory, false);
+    gavel__directory_init(&client->site.directory);
     gavel__format(message, sizeof(message), "the primary is %s:%d now", host, primary->port);
     gavel__client_log(
         client, GAVEL_LOG_INFO, "%s (epoch %llu)", message, (unsigned long long)peers->known.epoch);
@@ -82,8 +82,8 @@ static void on_up(gavel__link *link, void *owner)
     self->n_failures = 0;
     self->is_dialling = false;
     self->peer->client->has_news = true;
-    gavel__directory_on_good(&self->peer->directory, &self->route);
-    gavel__client_log(self->peer->client, GAVEL_LOG_DEBUG, "%s: up", self->peer->address.label);
+    gavel__directory_on_good(&self->peer->site.directory, &self->route);
+    gavel__client_log(self->peer->client, GAVEL_LOG_DEBUG, "%s: up", self->peer->site.own.label);
     if (self->is_listener)
         subscribe(self, self->peer->client->now_us);
 }
@@ -144,7 +144,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     gavel__peer_link *self = owner;
     (void)link;
     if (self->is_dialling && !loss->is_final &&
-        gavel__directory_on_failure(&self->peer->directory, &self->route)) {
+        gavel__directory_on_failure(&self->peer->site.directory, &self->route)) {
         self->awaits_endpoint = true;
         self->peer->client->has_news = true;
         return;
@@ -166,13 +166,13 @@ static void go_on_dialling(gavel__peer_link *self, int64_t now_us)
 {
     gavel__endpoint endpoint;
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__directory *directory = &self->peer->directory;
+    gavel__directory *directory = &self->peer->site.directory;
     switch (gavel__directory_next(directory, &self->route, now_us, &endpoint)) {
     case GAVEL__DIRECTORY_ANSWER_LATER:
         break;
     case GAVEL__DIRECTORY_ANSWER_NONE:
         gavel__format(
-            message, sizeof(message), "%s: %s", self->peer->address.label, directory->message);
+            message, sizeof(message), "%s: %s", self->peer->site.own.label, directory->message);
         fail(self, message);
         break;
     case GAVEL__DIRECTORY_ANSWER_ENDPOINT:
@@ -186,7 +186,7 @@ static void dial(gavel__peer_link *self, int64_t now_us)
 {
     self->awaits_endpoint = true;
     self->is_dialling = true;
-    gavel__directory_begin(&self->peer->directory, &self->route, now_us);
+    gavel__directory_begin(&self->peer->site.directory, &self->route, now_us);
     go_on_dialling(self, now_us);
 }
 
@@ -307,28 +307,18 @@ bool gavel__peers_are_asked(const gavel_client *client)
 /* ---- Life ---------------------------------------------------------------------------------- */
 
 /* The Sentinel's login and place; all else is the client's. */
-static bool make_address(gavel__peer *peer)
+static bool open_site(gavel__peer *peer)
 {
     const gavel_client *client = peer->client;
     const gavel__place_name *place = &client->peers->known.all[peer->place].place;
-    const gavel__address *base = &client->address;
-    gavel__address *address = &peer->address;
-    size_t size = strlen(place->host) + 32;
-    *address = (gavel__address){
+    gavel__site_name name = {.label = "Sentinel ",
+        .host = place->host,
         .port = place->port,
-        .is_tls = base->is_tls,
-        .host = gavel__copy_string(&client->allocator, place->host),
-        .label = gavel__alloc(&client->allocator, size, 1),
-    };
-    if (base->sentinel_user != NULL)
-        address->user = gavel__copy_string(&client->allocator, base->sentinel_user);
-    if (base->sentinel_password != NULL)
-        address->password = gavel__copy_string(&client->allocator, base->sentinel_password);
-    if (address->label != NULL)
-        gavel__format(address->label, size, "Sentinel %s:%d", place->host, place->port);
-    return address->host != NULL && address->label != NULL &&
-           (address->user != NULL) == (base->sentinel_user != NULL) &&
-           (address->password != NULL) == (base->sentinel_password != NULL);
+        .user = client->address.sentinel_user,
+        .password = client->address.sentinel_password};
+    bool is_open = gavel__site_open(&peer->site, &client->site, &name);
+    peer->site.link_config.is_for_sentinel = true;
+    return is_open;
 }
 
 static bool make_link(gavel__peer_link *self, gavel__peer *peer, bool is_listener)
@@ -340,7 +330,7 @@ static bool make_link(gavel__peer_link *self, gavel__peer *peer, bool is_listene
         .on_closing = on_closing};
     *self = (gavel__peer_link){.peer = peer, .is_listener = is_listener};
     self->watch = (gavel__watch){.owner = self, .fd = -1};
-    self->link = gavel__link_create(&peer->link_config, &events);
+    self->link = gavel__link_create(&peer->site.link_config, &events);
     return self->link != NULL;
 }
 
@@ -349,8 +339,7 @@ static void destroy_peer(gavel__peer *peer, bool is_child)
     const gavel_allocator *allocator = &peer->client->allocator;
     gavel__link_destroy(peer->asker.link);
     gavel__link_destroy(peer->listener.link);
-    gavel__directory_finish(&peer->directory, is_child);
-    gavel__address_finish(&peer->address, allocator);
+    gavel__site_finish(&peer->site, is_child);
     gavel__free(allocator, peer);
 }
 
@@ -361,18 +350,8 @@ static gavel__peer *make_peer(gavel_client *client, uint32_t place)
         return NULL;
     peer->client = client;
     peer->place = place;
-    peer->link_config = client->link_config;
-    peer->link_config.address = &peer->address;
-    peer->link_config.is_for_sentinel = true;
-    bool is_made = make_address(peer);
-    peer->directory = (gavel__directory){.address = &peer->address,
-        .look_up = client->directory.look_up,
-        .resolver = client->directory.resolver,
-        .wake = client->directory.wake,
-        .waker = client->directory.waker};
-    if (is_made)
-        gavel__directory_init(&peer->directory);
-    if (is_made && make_link(&peer->asker, peer, false) && make_link(&peer->listener, peer, true))
+    if (open_site(peer) && make_link(&peer->asker, peer, false) &&
+        make_link(&peer->listener, peer, true))
         return peer;
     destroy_peer(peer, false);
     return NULL;

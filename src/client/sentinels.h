@@ -8,9 +8,8 @@
 #ifndef GAVEL__CLIENT_SENTINELS_H
 #define GAVEL__CLIENT_SENTINELS_H
 
-#include "client/directory.h"
+#include "client/site.h"
 #include "loop/loop.h"
-#include "redis/link.h"
 #include "topology/sentinel.h"
 
 struct gavel__peer;
@@ -32,9 +31,7 @@ typedef struct gavel__peer_link {
 typedef struct gavel__peer {
     gavel_client *client;
     uint32_t place; /* among those that topology knows */
-    gavel__address address;
-    gavel__link_config link_config;
-    gavel__directory directory;
+    gavel__site site;
     gavel__peer_link asker;
     gavel__peer_link listener;
 } gavel__peer;
