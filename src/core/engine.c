@@ -226,9 +226,13 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
     const char *fault = transaction->last_fault != NULL ? transaction->last_fault : "";
     bool is_body_slow = explain_time(transaction, passed, sizeof(passed));
     if (is_committing(transaction)) {
+        const char *lead = fault[0] != '\0' ? "; the last fault: " : "";
+        if (fault[0] == '\0' && !gavel__engine_is_trusted(engine, engine->advanced_us)) {
+            lead = "; ";
+            fault = engine->distrust;
+        }
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s%s before %s said what became of EXEC%s%s",
-            passed, is_body_slow ? "," : "", server, fault[0] != '\0' ? "; the last fault: " : "",
-            fault);
+            passed, is_body_slow ? "," : "", server, lead, fault);
     } else if (is_body_slow) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s", passed);
     } else if (fault[0] != '\0') {

@@ -58,6 +58,18 @@ Test(core_trust, the_deadline_says_why_nobody_was_believed)
     stage_close(&s);
 }
 
+Test(core_trust, the_deadline_of_a_doubt_says_so_too)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = adder;
+    read_and_commit(&s, &a);
+    trust(&s, 0);
+    advance(&s, 6000000);
+    ends_saying(&s, &a, GAVEL_UNKNOWN, "said what became of EXEC; nobody vouches");
+    stage_close(&s);
+}
+
 /* What the old primary acknowledges is lost; the new one tells whether it has it. */
 Test(core_trust, an_exec_that_is_answered_too_late_is_in_doubt)
 {
