@@ -1,6 +1,6 @@
 /*
- * The engine: see the header. Which round comes when is in schedule.c, what concerns links
- * in links.c.
+ * The engine: see the header. Which round comes when is in schedule.c, who is in it in
+ * draft.c, what concerns links in links.c.
  */
 #include "core/engine.h"
 

@@ -134,7 +134,7 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
-/* ---- Between engine.c, links.c, replies.c and schedule.c ------------------------------------ */
+/* ---- Between engine.c, links.c, replies.c, draft.c and schedule.c --------------------------- */
 
 /* Whether any link is up. */
 bool gavel__engine_has_link(const gavel__engine *engine);
@@ -147,6 +147,10 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane);
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
 void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
+
+/* A round for the lane, of those who can go, in order of arrival; behind the one that it has, if
+ * any. It is nowhere noted yet. NULL: none. */
+gavel__round *gavel__engine_collect(gavel__engine *engine, gavel__lane *lane, int64_t now_us);
 
 /* Until when a lane keeps its gates for one that waits for a round of another lane of ours. */
 int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__lane *lane);

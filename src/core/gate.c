@@ -152,6 +152,15 @@ size_t gavel__gates_of(gavel__gates *gates, gavel__transaction *transaction, int
     return n_gates;
 }
 
+bool gavel__gates_are_free(gavel__gate *const *gates, size_t n_gates)
+{
+    for (size_t i = 0; i < n_gates; i++) {
+        if (gates[i]->lane != NULL)
+            return false;
+    }
+    return true;
+}
+
 void gavel__gates_on_refusal(gavel__gates *gates, gavel_bytes error)
 {
     if (gavel__bytes_start_with(error, GAVEL_STR("NOPERM")) ||

@@ -102,6 +102,9 @@ static inline bool gavel__gate_is_up(const gavel__gate *gate, int64_t now_us)
 size_t gavel__gates_of(gavel__gates *gates, struct gavel__transaction *transaction, int64_t now_us,
     gavel__gate *ret_gates[GAVEL__PASS_MAX]);
 
+/* Whether no lane has any of the gates. */
+bool gavel__gates_are_free(gavel__gate *const *gates, size_t n_gates);
+
 /* The server refused a gate's command: if that is for good, this client does without gates. */
 void gavel__gates_on_refusal(gavel__gates *gates, gavel_bytes error);
 

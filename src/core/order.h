@@ -114,6 +114,24 @@ static inline gavel__transaction *gavel__order_first(
     return node != NULL ? gavel__of_turn(node) : NULL;
 }
 
+/* The one that came first, of two that may be NULL. */
+static inline gavel__transaction *gavel__order_elder(gavel__transaction *a, gavel__transaction *b)
+{
+    if (a == NULL || b == NULL)
+        return a != NULL ? a : b;
+    return a->sequence < b->sequence ? a : b;
+}
+
+/* Who goes first of those that pass through no gates, or NULL. */
+static inline gavel__transaction *gavel__order_first_racing(const gavel__order *order)
+{
+    gavel__transaction *writer = gavel__order_elder(gavel__order_first(order, GAVEL__READY_CALM),
+        gavel__order_first(order, GAVEL__READY_CONTENDED));
+    return gavel__order_elder(
+        writer, gavel__order_elder(gavel__order_first(order, GAVEL__READY_READERS),
+                    gavel__order_first(order, GAVEL__READY_BLIND)));
+}
+
 /* Whether any transaction is READY. */
 static inline bool gavel__order_has_ready(const gavel__order *order)
 {
