@@ -22,7 +22,8 @@
 test_server *tool_server(const server_options *options)
 {
     test_server *server = server_start(options);
-    setenv("GAVEL_URL", server_url(server), 1);
+    if (server != NULL)
+        setenv("GAVEL_URL", server_url(server), 1);
     return server;
 }
 

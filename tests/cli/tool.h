@@ -20,7 +20,7 @@ typedef struct tool {
     char errors[TOOL_TEXT_SIZE]; /* once it has ended */
 } tool;
 
-/* A server of the test's own, which the tool uses by default. */
+/* A server of the test's own, which the tool uses by default. NULL as server_start. */
 test_server *tool_server(const server_options *options);
 
 /* The path of the puppet: see puppet.c. */

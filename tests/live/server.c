@@ -139,9 +139,8 @@ static const char *program_name(void)
     return program != NULL && program[0] != '\0' ? program : "redis-server";
 }
 
-const char *const *server_debug_args(void)
+int server_program_major(void)
 {
-    static const char *const args[] = {"--enable-debug-command", "yes", NULL};
     char line[512];
     int major = 0;
     snprintf(line, sizeof(line), "'%s' --version", program_name());
@@ -151,7 +150,13 @@ const char *const *server_debug_args(void)
     const char *version = strstr(line, "v=");
     if (pclose(said) != 0 || version == NULL || sscanf(version, "v=%d", &major) != 1)
         give_up("not a version: %s", line);
-    return major >= 7 ? args : &args[2];
+    return major;
+}
+
+const char *const *server_debug_args(void)
+{
+    static const char *const args[] = {"--enable-debug-command", "yes", NULL};
+    return server_program_major() >= 7 ? args : &args[2];
 }
 
 static const char *config_path(const test_server *server, char *path, size_t size)
@@ -283,17 +288,37 @@ static void choose_port(test_server *server)
         server->has_tls ? "rediss" : "redis", server->port);
 }
 
-static void show_log(const test_server *server)
+static FILE *open_log(const test_server *server)
 {
     char path[sizeof(server->folder) + 8];
     snprintf(path, sizeof(path), "%s/log", server->folder);
     FILE *log = fopen(path, "r");
     if (log == NULL)
-        return;
+        give_up("%s: %s", path, strerror(errno));
+    return log;
+}
+
+static void show_log(const test_server *server)
+{
+    FILE *log = open_log(server);
     char line[512];
     while (fgets(line, sizeof(line), log) != NULL)
         fputs(line, stderr);
     fclose(log);
+}
+
+/* Whether it did not start because it was built without TLS: 6.2 does not know the option then,
+ * later ones do. */
+static bool lacks_tls(const test_server *server)
+{
+    FILE *log = open_log(server);
+    char line[512];
+    bool is_lacking = false;
+    while (fgets(line, sizeof(line), log) != NULL)
+        is_lacking = is_lacking || strstr(line, ">>> 'tls-port") != NULL ||
+                     strstr(line, "Failed finding TLS support") != NULL;
+    fclose(log);
+    return is_lacking;
 }
 
 /* ---- Starting and stopping ------------------------------------------------------------------ */
@@ -331,6 +356,10 @@ test_server *server_start(const server_options *options)
         spawn(server);
         if (wait_until_up(server))
             return server;
+        if (options->has_tls && lacks_tls(server)) {
+            server_stop(server);
+            return NULL;
+        }
         if (!options->has_tcp && !options->has_tls)
             break;
     }

@@ -30,8 +30,14 @@ typedef struct server_options {
     const char *const *args;
 } server_options;
 
-/* Starts a server and returns when it answers. `options` may be NULL, and is copied. */
+/* Starts a server and returns when it answers. `options` may be NULL, and is copied. NULL: has_tls,
+ * and this server was built without. */
 test_server *server_start(const server_options *options);
+
+/* The first number of the version of the program that is started: 6, though of a Valkey it is 7, 8
+ * or 9.
+ */
+int server_program_major(void);
 
 /* Arguments for a server that takes DEBUG: from 7.0 on it has to be told. */
 const char *const *server_debug_args(void);
