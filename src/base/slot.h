@@ -9,6 +9,11 @@
 
 #define GAVEL__N_SLOTS 16384
 
+/* Where a slot is, is said by the number of a node: below the first of these, or the second, if no
+ * node is known for it. */
+#define GAVEL__MAX_NODES 1024
+#define GAVEL__NO_NODE UINT16_MAX
+
 /* XMODEM: polynomial 0x1021, starting from 0, nothing reversed. */
 uint16_t gavel__crc16(gavel_bytes bytes);
 
