@@ -77,8 +77,8 @@ gavel__platform sim_platform(sim_world *world, bool is_blocking);
 /* Whether a blocking client's link can be waited for outside its loop. At first: no. */
 void sim_allow_wait(sim_world *world, bool is_allowed);
 
-/* Opens an attached client: of the service, if there are Sentinels. `config` may be NULL. What it
- * wants of chance comes from the seed. */
+/* Opens an attached client: of the service, or cluster, if there is one. `config` may be NULL. What
+ * it wants of chance comes from the seed. */
 gavel_client *sim_open(sim_world *world, const gavel_config *config);
 
 /* The same, by a URL: see sim_host_of. */
@@ -254,7 +254,16 @@ typedef struct sim_cluster {
  *
  * Each node has a slot map of its own, which may be old: see sim_believe. It answers as Redis 7.0
  * and 8 do, or as Valkey 9 does: see sim_set_version. sim_do is a client of the chosen server like
- * any other, and is sent elsewhere, too.
+ * any other, and is sent elsewhere, too; while writers have to wait, it gets an error.
+ *
+ *     sim_choose(world, 3);
+ *     sim_do(world, "CLUSTER FAILOVER");   server 3, a replica, takes the place of its primary
+ *     sim_choose(world, 1);
+ *     sim_restart(world, 5 * SIM_SECOND, true);   its replica does by itself, after 2.1 to 2.8 s
+ *
+ * Whoever has lost its slots follows the one that has them. A node takes the cluster to be down,
+ * and answers CLUSTERDOWN, while a slot has no owner that lives, while it reaches less than half of
+ * the primaries, and for two seconds after its start as a primary.
  */
 void sim_add_cluster(sim_world *world, const sim_cluster *cluster);
 
@@ -270,6 +279,27 @@ size_t sim_choose_by_key(sim_world *world, const char *key);
 
 /* Lets `server` believe that `owner` has the slot, until it hears of a later epoch. */
 void sim_believe(sim_world *world, size_t server, unsigned slot, size_t owner);
+
+/* How long it takes until another node hears of an owner that is new; at first 100 us to 20 ms. */
+void sim_set_gossip(sim_world *world, int64_t min_us, int64_t max_us);
+
+/* How a slot goes to another node. 0: what stands behind it. */
+typedef struct sim_move {
+    unsigned slot;
+    size_t to;        /* a primary, or who leads its shard by then */
+    bool is_atomic;   /* as Valkey 9 and Redis 8.4 do; else key by key, with ASK and TRYAGAIN */
+    int64_t key_us;   /* between two keys; 1 ms */
+    int64_t pause_us; /* an atomic one: how long the old owner makes writers wait; 5 ms */
+} sim_move;
+
+/*
+ * Begins to move the slot. It goes on through failovers and whatever else, when the two nodes can
+ * reach each other again; an atomic one that has met such a thing is given up, and begins anew.
+ */
+void sim_move_slot(sim_world *world, const sim_move *move);
+
+/* Of the moves that have begun, how many are not over. */
+size_t sim_n_moves(const sim_world *world);
 
 /* What stands for the host in CLUSTER SLOTS, MOVED and ASK. */
 typedef enum sim_endpoint {
@@ -518,7 +548,8 @@ typedef struct sim_counters {
     uint64_t n_served;          /* BLPOPs that have waited and got an element */
     uint64_t n_served_late;     /* those of them whose client had left: the element is lost */
     uint64_t n_restarts;
-    uint64_t n_failovers; /* replicas that Sentinels have promoted */
+    uint64_t n_failovers; /* replicas that have been promoted, by Sentinels or in a cluster */
+    uint64_t n_moves;     /* slots that have gone to another node */
     uint64_t n_evictions;
 } sim_counters;
 

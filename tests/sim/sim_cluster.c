@@ -12,6 +12,8 @@
 
 #define N_PRIMARIES 3
 #define NODE_TIMEOUT_MS 1500
+#define GOSSIP_MIN_US 100
+#define GOSSIP_MAX_US (20 * SIM_MILLISECOND)
 
 /* ---- Keys of commands ---------------------------------------------------------------------- */
 
@@ -76,6 +78,13 @@ void sim__set_open(sim__server *server, unsigned slot, bool is_importing, sim__s
 void sim__raise_epoch(sim__server *server)
 {
     server->node->epochs[server->number] = ++server->world->cluster->epoch;
+}
+
+void sim__take_slot(sim__server *server, unsigned slot)
+{
+    sim__raise_epoch(server);
+    sim__set_open(server, slot, false, NULL);
+    server->node->owners[slot] = (uint8_t)server->number;
 }
 
 const char *sim__endpoint_of(const sim__server *server)
@@ -277,7 +286,7 @@ static void record_key(sim__server *server, const sim__key *key)
     record(server, (gavel_bytes[]){GAVEL_STR("PEXPIRE"), key->name, left}, 3);
 }
 
-static void restore_key(sim__server *server, const sim__key *from)
+void sim__restore_key(sim__server *server, const sim__key *from)
 {
     sim__key *old = sim__find(server, 0, from->name);
     if (old != NULL)
@@ -292,14 +301,26 @@ static void restore_key(sim__server *server, const sim__key *from)
     sim__end_write(server);
 }
 
-void sim__move_key(sim__server *from, sim__server *to, sim__key *key)
+static void remove_key(sim__server *server, sim__key *key)
 {
     gavel_bytes name = sim__copy(key->name);
-    restore_key(to, key);
-    sim__record_removal(from, "DEL", 0, name);
-    sim__delete(from, key);
-    sim__touch(from, 0, name);
+    sim__record_removal(server, "DEL", 0, name);
+    sim__delete(server, key);
+    sim__touch(server, 0, name);
     sim__free_bytes(name);
+}
+
+void sim__drop_slot(sim__server *server, unsigned slot)
+{
+    for (sim__key *key; (key = sim__key_in_slot(server, slot, NULL)) != NULL;)
+        remove_key(server, key);
+    sim__end_write(server);
+}
+
+void sim__move_key(sim__server *from, sim__server *to, sim__key *key)
+{
+    sim__restore_key(to, key);
+    remove_key(from, key);
 }
 
 /* ---- For tests ----------------------------------------------------------------------------- */
@@ -334,6 +355,7 @@ void sim_add_cluster(sim_world *world, const sim_cluster *options)
     world->cluster->node_timeout_us = timeout_ms * SIM_MILLISECOND;
     world->cluster->serves_reads_when_down = wanted.serves_reads_when_down;
     world->cluster->epoch = n_primaries;
+    sim_set_gossip(world, GOSSIP_MIN_US, GOSSIP_MAX_US);
     while (world->n_servers < n_primaries)
         sim_add_server(world);
     for (size_t i = 0; i < n_primaries * wanted.n_replicas; i++)
@@ -341,11 +363,15 @@ void sim_add_cluster(sim_world *world, const sim_cluster *options)
     for (size_t i = 0; i < world->n_servers; i++) {
         create_node(world->servers[i]);
         divide_slots(world->servers[i], n_primaries);
+        world->servers[i]->node->shard = i % n_primaries;
     }
+    for (size_t i = 0; i < world->n_servers; i++)
+        sim__node_start(world->servers[i]);
 }
 
 void sim__cluster_destroy(sim_world *world)
 {
+    sim__moves_destroy(world);
     for (size_t i = 0; i < world->n_servers; i++) {
         sim__node *node = world->servers[i]->node;
         if (node == NULL)
@@ -419,4 +445,10 @@ void sim_believe(sim_world *world, size_t server, unsigned slot, size_t owner)
 void sim_set_endpoint(sim_world *world, sim_endpoint endpoint)
 {
     world->cluster->endpoint = endpoint;
+}
+
+void sim_set_gossip(sim_world *world, int64_t min_us, int64_t max_us)
+{
+    world->cluster->gossip_min_us = min_us;
+    world->cluster->gossip_max_us = max_us;
 }

@@ -25,7 +25,13 @@ typedef struct sim__open_slot {
     sim__server *other; /* where it comes from, or goes to */
 } sim__open_slot;
 
-/* What a server knows of its cluster. */
+/* A word of one node to another that is under way. */
+typedef struct sim__word {
+    sim__server *to;
+    sim__server *from;
+} sim__word;
+
+/* What a server knows of its cluster. Times are 0 for never. */
 typedef struct sim__node {
     char id[SIM__REPLID_SIZE];
     uint8_t owners[GAVEL__N_SLOTS];   /* servers' numbers, or SIM__NOBODY */
@@ -33,6 +39,17 @@ typedef struct sim__node {
     sim__open_slot *open;
     size_t n_open;
     bool is_down; /* it takes the cluster to be down */
+    size_t shard; /* whom it copies, or is copied by: the number of its first primary */
+    sim__word words[SIM_MAX_SERVERS];
+    int64_t answered_us[SIM_MAX_SERVERS]; /* when it last reached each node */
+    int64_t told_us[SIM_MAX_SERVERS];     /* when they last told each other all */
+    int64_t failed_us[SIM_MAX_SERVERS];   /* since when the node is agreed to be down */
+    int64_t started_us;
+    int64_t minority_us;     /* when it last was with the fewer primaries */
+    int64_t failover_us;     /* of a replica: when it tries to take its primary's place */
+    int64_t manual_us;       /* CLUSTER FAILOVER is given up then */
+    int64_t paused_until_us; /* writers wait */
+    bool is_ticking;
 } sim__node;
 
 /* What the nodes of a world have in common. */
@@ -41,6 +58,10 @@ typedef struct sim__cluster {
     uint64_t epoch; /* the highest so far */
     bool serves_reads_when_down;
     sim_endpoint endpoint;
+    int64_t gossip_min_us;
+    int64_t gossip_max_us;
+    struct sim__move **moves; /* all that have begun */
+    size_t n_moves;
 } sim__cluster;
 
 /* A command's keys by the library's own table; those that the table leaves out, too. */
@@ -62,10 +83,18 @@ sim__key *sim__key_in_slot(const sim__server *server, unsigned slot, const sim__
 /* The node gets an epoch above all others. */
 void sim__raise_epoch(sim__server *server);
 
+/* The slot is the node's, as it knows itself; with an epoch above all others. */
+void sim__take_slot(sim__server *server, unsigned slot);
+
+/* Deletes the keys of a slot that is another's now. */
+void sim__drop_slot(sim__server *server, unsigned slot);
+
 /* The host as clients are told it: NULL for a nil in CLUSTER SLOTS. */
 const char *sim__endpoint_of(const sim__server *server);
 
-/* Moves a key, in place of one of that name. Not inside a command of `to`. */
+/* Copies a key of another server, in place of one of that name; moves it. Not inside a command of
+ * the one that gets it. */
+void sim__restore_key(sim__server *server, const sim__key *from);
 void sim__move_key(sim__server *from, sim__server *to, sim__key *key);
 
 void sim__run_cluster(sim__call *call);
@@ -75,5 +104,39 @@ void sim__run_readwrite(sim__call *call);
 void sim__run_migrate(sim__call *call);
 
 void sim__cluster_destroy(sim_world *world);
+
+/* ---- The bus (sim_cluster_bus.c) ----------------------------------------------------------- */
+
+/* The node begins to look at the others. */
+void sim__node_start(sim__server *server);
+
+/* The process has died, is there again, or goes on behind a silence. */
+void sim__node_die(sim__server *server);
+void sim__node_rise(sim__server *server);
+
+/* Tells all others soon which slots it has. */
+void sim__announce(sim__server *server, int64_t min_us, int64_t max_us);
+
+/* The node hears which slots another one has; may become its replica. */
+void sim__hear(sim__server *server, sim__server *from);
+
+/* The same, as an event: `subject` is a sim__word. Nothing, if they cannot reach each other. */
+void sim__hear_word(sim_world *world, void *subject);
+
+/* Who leads the shard that the server is in; an old primary that does not know yet is none. */
+sim__server *sim__leader_of(const sim__server *server);
+
+/* CLUSTER FAILOVER, by a replica. */
+void sim__fail_over(sim__server *replica);
+
+/* Writers wait until then; 0: no more. */
+void sim__pause(sim__server *server, int64_t until_us);
+
+/* Whether the command has to wait, with all that its client has sent behind it. */
+bool sim__is_postponed(const sim__session *session, const sim__args *command);
+
+/* ---- Moves (sim_cluster_moves.c) ----------------------------------------------------------- */
+
+void sim__moves_destroy(sim_world *world);
 
 #endif

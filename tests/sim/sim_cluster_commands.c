@@ -161,10 +161,13 @@ static void assign_slot(sim__call *call, unsigned slot)
     }
     const sim__open_slot *open = sim__open_slot_of(server, slot);
     bool is_taken = open != NULL && open->is_importing && owner == server;
-    if (is_taken)
-        sim__raise_epoch(server);
-    if (is_taken || (open != NULL && !open->is_importing && !has_keys))
+    if (open != NULL && !open->is_importing && !has_keys)
         sim__set_open(server, slot, false, NULL);
+    if (is_taken) {
+        sim__take_slot(server, slot);
+        sim__announce(
+            server, call->world->cluster->gossip_min_us, call->world->cluster->gossip_max_us);
+    }
     node->owners[slot] = (uint8_t)owner->number;
     sim__reply_status(call->out, "OK");
 }
@@ -225,6 +228,20 @@ static void run_getkeysinslot(sim__call *call)
     }
 }
 
+static void run_failover(sim__call *call)
+{
+    sim__server *server = call->server;
+    if (server->primary == NULL)
+        sim__reply_error(call->out, "ERR You should send CLUSTER FAILOVER to a replica");
+    else if (!server->replication->is_linked)
+        sim__reply_error(
+            call->out, "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE");
+    else {
+        sim__fail_over(server);
+        sim__reply_status(call->out, "OK");
+    }
+}
+
 void sim__run_cluster(sim__call *call)
 {
     if (!is_node(call))
@@ -241,6 +258,8 @@ void sim__run_cluster(sim__call *call)
         run_getkeysinslot(call);
     else if (sim__arg_is(call, 1, "SETSLOT") && call->n_args >= 4)
         run_setslot(call);
+    else if (sim__arg_is(call, 1, "FAILOVER") && call->n_args == 2)
+        run_failover(call);
     else
         sim__reply_error(call->out, "ERR unknown subcommand '%.*s'. Try CLUSTER HELP.",
             (int)call->args[1].size, call->args[1].data);

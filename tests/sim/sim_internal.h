@@ -11,6 +11,7 @@
  *     sim_replication.c  primaries and replicas; sim_info.c: what they tell of that
  *     sim_sentinel.c     Sentinels; sim_sentinel_commands.c: what they answer
  *     sim_cluster.c      nodes of a cluster, and what they refuse because of slots
+ *     sim_cluster_bus.c  what they hear of each other; sim_cluster_moves.c: slots that move
  *     sim_cluster_commands.c   CLUSTER, ASKING, READONLY
  *     sim_faults.c       what goes wrong by itself, actors
  *     sim_servers.c      the servers of the world

@@ -8,7 +8,7 @@
  * A connection outlives its transport and its session, until the world ends: bytes taken from a
  * client that has gone may still arrive, as they do over TCP.
  */
-#include "sim_internal.h"
+#include "sim_cluster.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -206,13 +206,14 @@ static bool is_heard(const sim__session *session)
 }
 
 /* Runs the complete commands that have arrived, and stops when the server falls silent or the
- * client begins to wait. */
+ * client begins to wait, or has to. */
 static void run_arrived(sim__connection *connection, gavel__buffer *out)
 {
     sim__session *session = connection->session;
     size_t offset = 0;
     while (is_heard(session)) {
         gavel_bytes bytes = {connection->unserved.data, connection->unserved.size};
+        size_t begin = offset;
         sim__args command = {NULL, 0};
         const char *error = NULL;
         sim__parsed parsed = sim__parse(bytes, &offset, &command, &error);
@@ -223,9 +224,14 @@ static void run_arrived(sim__connection *connection, gavel__buffer *out)
             session->wants_close = true;
             break;
         }
-        if (command.n_args > 0)
+        bool is_postponed = command.n_args > 0 && sim__is_postponed(session, &command);
+        if (command.n_args > 0 && !is_postponed)
             sim__session_command(session, &command, out);
         free(command.args);
+        if (is_postponed) {
+            offset = begin;
+            break;
+        }
     }
     gavel__buffer_consume(&connection->unserved, offset);
 }

@@ -41,18 +41,19 @@ static void append(char url[URL_SIZE], const char *text)
     gavel__format(url + used, URL_SIZE - used, "%s", text);
 }
 
-/* Of all Sentinels, if there are any. */
+/* Of all Sentinels, or nodes of a cluster, if there are any. */
 static void find_url(const sim_world *world, char url[URL_SIZE])
 {
     char address[32];
     gavel__format(url, URL_SIZE, "redis://simulated");
     for (size_t i = 0, n = 0; i < world->n_servers; i++) {
         const sim__server *server = world->servers[i];
-        if (!sim__is_sentinel(server))
+        if (!sim__is_sentinel(server) && server->node == NULL)
             continue;
         gavel__format(address, sizeof address, "%s:%d", server->host, server->port);
         if (n++ == 0)
-            gavel__format(url, URL_SIZE, "redis+sentinel://");
+            gavel__format(
+                url, URL_SIZE, server->node != NULL ? "redis+cluster://" : "redis+sentinel://");
         else
             append(url, ",");
         append(url, address);

@@ -362,6 +362,8 @@ static bool is_refused(sim__call *call, const sim__args *args)
         error = "READONLY You can't write against a read only replica.";
     else if (call->session->channels.n_args > 0 && !is_for_subscribers(command))
         error = name_in_channels(call, text);
+    else if (call->session->number == 0 && sim__is_postponed(call->session, args))
+        error = "ERR writers have to wait";
     else if (call->session->number != 0)
         error = sim__take_refusal(call->world, command, call->session);
     if (error != NULL)

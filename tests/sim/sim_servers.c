@@ -2,6 +2,7 @@
  * The servers of a world: where they are, which one is meant, and what happens to a whole server or
  * machine. For tests, through sim.h, and for the simulator's other parts.
  */
+#include "sim_cluster.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"
@@ -127,6 +128,8 @@ static void end(sim__server *server, bool keeps_data)
         sim__load(server, &server->saved);
     if (sim__is_sentinel(server))
         sim__sentinel_die(server, keeps_data);
+    if (server->node != NULL)
+        sim__node_die(server);
 }
 
 static void die(sim_world *world, void *subject)
@@ -150,6 +153,8 @@ static void rise(sim_world *world, void *subject)
     sim__replication_rise(server);
     if (sim__is_sentinel(server))
         sim__sentinel_rise(server);
+    if (server->node != NULL)
+        sim__node_rise(server);
 }
 
 /* Comes as an event of its own, so that it never happens inside a command. */
