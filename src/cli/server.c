@@ -143,6 +143,12 @@ bool cli_server_open(cli_server *server, const cli_options *options)
             options->address.label);
         return false;
     }
+    if (options->address.kind == GAVEL__ADDRESS_CLUSTER) {
+        cli_say("%s: this command asks one server, and no Cluster: name a node of it, "
+                "redis://host:port",
+            options->address.label);
+        return false;
+    }
     if (!set_up_tls(server, options) || !create_link(server, options))
         return false;
     size_t n = find_endpoints(&options->address, endpoints);

@@ -298,6 +298,11 @@ static gavel_client *open_on(const gavel__platform *platform, const char *url,
     gavel__address address;
     if (!gavel__config_read(url, config, &address, &complete, ret_error))
         return NULL;
+    if (address.kind == GAVEL__ADDRESS_CLUSTER) {
+        gavel__address_finish(&address, &complete.allocator);
+        fail(ret_error, "a Cluster (redis+cluster://) cannot be opened yet");
+        return NULL;
+    }
     gavel__log log;
     if (!gavel__log_configure(&complete.hooks, &log, ret_error)) {
         gavel__address_finish(&address, &complete.allocator);

@@ -5,6 +5,7 @@
  *             ------login--- --endpoint-- -  -------options-------
  *     unix://user:password@/path?db=n&name=value
  *     redis+sentinel://login@endpoint,endpoint/service/db?sentinel_user=...
+ *     redis+cluster://login@endpoint,endpoint?name=value
  *
  * No error quotes any part of the URL: a password with a character that should have been encoded
  * can end up in what looks like a host or a port.
@@ -350,7 +351,8 @@ static bool parse_tcp(parse *p, gavel_bytes rest)
     if (!cut_frame(p, rest, &host, &database))
         return false;
     if (find_first(host, ',') < host.size)
-        return fail(p, "several hosts: Sentinels are at redis+sentinel://host,host/NAME");
+        return fail(p, "several hosts: Sentinels are at redis+sentinel://host,host/NAME, the "
+                       "nodes of a Cluster at redis+cluster://host,host");
     bool is_endpoint = parse_endpoint(p, host, &seed);
     p->address.host = seed.host;
     p->address.port = seed.port;
@@ -358,7 +360,7 @@ static bool parse_tcp(parse *p, gavel_bytes rest)
 }
 
 /* host[:port], joined by commas. */
-static bool parse_seeds(parse *p, gavel_bytes hosts)
+static bool parse_seeds(parse *p, gavel_bytes hosts, int default_port)
 {
     gavel__address *address = &p->address;
     address->seeds = gavel__alloc(p->allocator, GAVEL__SEEDS_MAX, sizeof(*address->seeds));
@@ -369,7 +371,7 @@ static bool parse_seeds(parse *p, gavel_bytes hosts)
         if (address->n_seeds == GAVEL__SEEDS_MAX)
             return fail(p, "there are more than 32 hosts");
         gavel__seed *seed = &address->seeds[address->n_seeds++];
-        *seed = (gavel__seed){.port = SENTINEL_PORT_DEFAULT};
+        *seed = (gavel__seed){.port = default_port};
         if (!parse_endpoint(p, before(hosts, end), seed))
             return false;
         has_more = end < hosts.size;
@@ -384,7 +386,7 @@ static bool parse_sentinel(parse *p, gavel_bytes rest)
     gavel_bytes hosts;
     gavel_bytes path;
     p->address.kind = GAVEL__ADDRESS_SENTINEL;
-    if (!cut_frame(p, rest, &hosts, &path) || !parse_seeds(p, hosts))
+    if (!cut_frame(p, rest, &hosts, &path) || !parse_seeds(p, hosts, SENTINEL_PORT_DEFAULT))
         return false;
     size_t slash = find_first(path, '/');
     gavel_bytes database = after(path, slash);
@@ -394,6 +396,19 @@ static bool parse_sentinel(parse *p, gavel_bytes rest)
     if (!decode(p, before(path, slash), &p->address.service))
         return false;
     return database.size == 0 || parse_database(p, database);
+}
+
+/* What follows redis+cluster:// or rediss+cluster://. */
+static bool parse_cluster(parse *p, gavel_bytes rest)
+{
+    gavel_bytes hosts;
+    gavel_bytes database;
+    p->address.kind = GAVEL__ADDRESS_CLUSTER;
+    if (!cut_frame(p, rest, &hosts, &database) || !parse_seeds(p, hosts, PORT_DEFAULT))
+        return false;
+    if (database.size > 0 && !parse_database(p, database))
+        return false;
+    return p->address.database == 0 || fail(p, "a Cluster has no database but 0");
 }
 
 /* What follows unix://. */
@@ -419,35 +434,39 @@ static bool parse_unix(parse *p, gavel_bytes rest)
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
-static bool cut_prefix(gavel_bytes *text, gavel_bytes prefix)
+static bool cut_prefix(gavel_bytes *text, const char *prefix)
 {
-    if (!gavel__bytes_start_with(*text, prefix))
+    size_t size = strlen(prefix);
+    if (!gavel__bytes_start_with(*text, (gavel_bytes){prefix, size}))
         return false;
-    *text = (gavel_bytes){text->data + prefix.size, text->size - prefix.size};
+    *text = (gavel_bytes){text->data + size, text->size - size};
     return true;
 }
 
 static bool parse_url(parse *p, gavel_bytes url)
 {
+    static const struct {
+        const char *prefix;
+        bool is_tls;
+        bool (*parse_rest)(parse *p, gavel_bytes rest);
+    } forms[] = {{"redis://", false, parse_tcp}, {"rediss://", true, parse_tcp},
+        {"unix://", false, parse_unix}, {"redis+sentinel://", false, parse_sentinel},
+        {"redis-sentinel://", false, parse_sentinel}, {"rediss+sentinel://", true, parse_sentinel},
+        {"rediss-sentinel://", true, parse_sentinel}, {"redis+cluster://", false, parse_cluster},
+        {"redis-cluster://", false, parse_cluster}, {"rediss+cluster://", true, parse_cluster},
+        {"rediss-cluster://", true, parse_cluster}};
     for (size_t i = 0; i < url.size; i++) {
         if ((unsigned char)url.data[i] <= ' ' || url.data[i] == 127)
             return fail(p, "it holds a blank or a control character, which must be percent-coded");
     }
-    if (cut_prefix(&url, GAVEL_STR("redis://")))
-        return parse_tcp(p, url);
-    if (cut_prefix(&url, GAVEL_STR("unix://")))
-        return parse_unix(p, url);
-    if (cut_prefix(&url, GAVEL_STR("redis+sentinel://")) ||
-        cut_prefix(&url, GAVEL_STR("redis-sentinel://")))
-        return parse_sentinel(p, url);
-    p->address.is_tls = true;
-    if (cut_prefix(&url, GAVEL_STR("rediss+sentinel://")) ||
-        cut_prefix(&url, GAVEL_STR("rediss-sentinel://")))
-        return parse_sentinel(p, url);
-    if (!cut_prefix(&url, GAVEL_STR("rediss://")))
-        return fail(p, "it must begin with redis://, rediss://, unix://, redis+sentinel:// or "
-                       "rediss+sentinel://");
-    return parse_tcp(p, url);
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (!cut_prefix(&url, forms[i].prefix))
+            continue;
+        p->address.is_tls = forms[i].is_tls;
+        return forms[i].parse_rest(p, url);
+    }
+    return fail(p, "it must begin with redis://, rediss://, unix://, or redis or rediss and "
+                   "+sentinel:// or +cluster://");
 }
 
 /* The room that a label takes: each byte of a path or name becomes at most four; scheme, port and
@@ -504,6 +523,8 @@ static const char *scheme_of(const gavel__address *address)
         return "unix";
     if (address->kind == GAVEL__ADDRESS_SENTINEL)
         return address->is_tls ? "rediss+sentinel" : "redis+sentinel";
+    if (address->kind == GAVEL__ADDRESS_CLUSTER)
+        return address->is_tls ? "rediss+cluster" : "redis+cluster";
     return address->is_tls ? "rediss" : "redis";
 }
 

@@ -15,7 +15,7 @@ typedef struct gavel__url_option {
 /* The most options of a URL. */
 #define GAVEL__URL_OPTIONS_MAX 32
 
-/* A host to be asked where the server is. */
+/* A host to be asked where the server is, or which servers there are. */
 typedef struct gavel__seed {
     char *host;
     int port;
@@ -25,24 +25,26 @@ typedef struct gavel__seed {
 #define GAVEL__SEEDS_MAX 32
 
 typedef enum gavel__address_kind {
-    GAVEL__ADDRESS_SERVER,  /* the server itself, at host or path */
-    GAVEL__ADDRESS_SENTINEL /* the primary of `service`, as the Sentinels at `seeds` know it */
+    GAVEL__ADDRESS_SERVER,   /* the server itself, at host or path */
+    GAVEL__ADDRESS_SENTINEL, /* the primary of `service`, as the Sentinels at `seeds` know it */
+    GAVEL__ADDRESS_CLUSTER   /* the Cluster that the nodes at `seeds` are of */
 } gavel__address_kind;
 
 typedef struct gavel__address {
     gavel__address_kind kind;
-    char *host;     /* NULL for a unix socket; SENTINEL: the primary's, NULL at first */
+    char *host;     /* NULL for a unix socket, CLUSTER; SENTINEL: the primary's, NULL at first */
     char *path;     /* NULL for TCP */
     char *user;     /* NULL: the default user */
     char *password; /* NULL: none. A secret: never logged, never in a message */
     char *label;    /* for people: scheme, host and port or path, database; no user, no password */
     int port;       /* TCP */
-    int database;   /* SELECTed unless it is 0 */
+    int database;   /* SELECTed unless it is 0; CLUSTER: always 0 */
     bool is_tls;
-    /* SENTINEL only. */
-    char *service;
+    /* SENTINEL and CLUSTER. */
     gavel__seed *seeds; /* one at least */
     size_t n_seeds;
+    /* SENTINEL only. */
+    char *service;
     char *sentinel_user;     /* NULL: the default user */
     char *sentinel_password; /* NULL: none. A secret, too */
     /* Those that do not belong to the address, each name once, for whoever knows them: the client's

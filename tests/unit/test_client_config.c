@@ -292,6 +292,8 @@ Test(client_config, contradictions_about_tls_name_both)
         {"rediss://h?server_name=", {.name = "a"}, {"server_name", "no host's name"}},
         {"rediss://h?server_name=a%0Ab", {.name = "a"}, {"server_name", "no host's name"}},
         {"rediss://h", {.server_name = long_name}, {"server_name", "no host's name"}},
+        {"rediss+sentinel://h/m", {.name = "a"}, {"server_name", "all servers show"}},
+        {"rediss+cluster://h", {.name = "a"}, {"server_name", "all nodes show"}},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         reading self;
@@ -300,6 +302,30 @@ Test(client_config, contradictions_about_tls_name_both)
             cr_expect(strstr(self.error.message, cases[i].words[j]) != NULL, "%s: %s", cases[i].url,
                 self.error.message);
     }
+}
+
+Test(client_config, a_clusters_url_is_read_as_a_servers)
+{
+    reading self;
+    cr_assert(read_url(&self, "redis+cluster://u@h,i:7?name=x&max_links=3", NULL));
+    cr_expect_eq(self.address.kind, GAVEL__ADDRESS_CLUSTER);
+    cr_expect_str_eq(self.config.name, "x");
+    cr_expect_eq(self.config.max_links, 3);
+    finish(&self);
+    cr_assert(read_url(&self, "rediss+cluster://h?server_name=n", NULL));
+    cr_expect_str_eq(gavel__config_tls(&self.config, &self.address).server_name, "n");
+    finish(&self);
+    cr_assert(read_url(&self, "rediss+cluster://h?insecure=yes", NULL));
+    cr_expect_str_eq(gavel__config_tls(&self.config, &self.address).server_name, "h");
+    finish(&self);
+    cr_expect_not(read_url(&self, "redis+cluster://h?without_sentinels=yes", NULL));
+}
+
+Test(client_config, a_cluster_cannot_be_opened_yet)
+{
+    gavel_error error = {{0}};
+    cr_expect_null(gavel_open("redis+cluster://h", NULL, &error));
+    cr_expect(strstr(error.message, "redis+cluster://") != NULL, "%s", error.message);
 }
 
 Test(client_config, a_default_deadline_is_within_the_markers_life)

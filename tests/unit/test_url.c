@@ -78,6 +78,24 @@ static const struct {
         "b", 2, true},
 };
 
+/* Without a port a node is where a single server is. */
+static const struct {
+    const char *url;
+    const char *label;
+    const char *last_host;
+    int last_port;
+    size_t n_seeds;
+    bool is_tls;
+} good_clusters[] = {
+    {"redis+cluster://a", "redis+cluster://a:6379", "a", 6379, 1, false},
+    {"redis-cluster://a/", "redis+cluster://a:6379", "a", 6379, 1, false},
+    {"redis+cluster://a,b:7/0", "redis+cluster://a:6379,b:7", "b", 7, 2, false},
+    {"rediss+cluster://u:p@a:1,[::1]:2,c?db=0", "rediss+cluster://a:1,[::1]:2,c:6379", "c", 6379, 3,
+        true},
+    {"rediss-cluster://:p@[2001:db8::7]", "rediss+cluster://[2001:db8::7]:6379", "2001:db8::7",
+        6379, 1, true},
+};
+
 static void expect_text(const char *url, const char *got, const char *wanted)
 {
     if (wanted == NULL)
@@ -123,6 +141,36 @@ Test(url, good_forms_of_sentinels)
     }
 }
 
+Test(url, good_forms_of_clusters)
+{
+    for (size_t i = 0; i < sizeof(good_clusters) / sizeof(good_clusters[0]); i++) {
+        const char *url = good_clusters[i].url;
+        gavel__address address;
+        cr_assert(parse(url, &address), "%s", url);
+        cr_expect(address.kind == GAVEL__ADDRESS_CLUSTER, "%s", url);
+        expect_text(url, address.host, NULL);
+        expect_text(url, address.service, NULL);
+        expect_text(url, address.label, good_clusters[i].label);
+        cr_assert(address.n_seeds == good_clusters[i].n_seeds, "%s", url);
+        const gavel__seed *last = &address.seeds[address.n_seeds - 1];
+        expect_text(url, last->host, good_clusters[i].last_host);
+        cr_expect(last->port == good_clusters[i].last_port, "%s", url);
+        cr_expect(address.is_tls == good_clusters[i].is_tls, "%s", url);
+        gavel__address_finish(&address, &gavel__system_allocator);
+    }
+}
+
+Test(url, a_cluster_has_the_login_and_the_options_of_a_server)
+{
+    gavel__address address;
+    cr_assert(parse("redis+cluster://u:p%40@a,b?name=x&deadline_ms=7", &address));
+    cr_expect_str_eq(address.user, "u");
+    cr_expect_str_eq(address.password, "p@");
+    cr_expect_eq(address.n_options, 2);
+    cr_expect_eq(address.database, 0);
+    gavel__address_finish(&address, &gavel__system_allocator);
+}
+
 Test(url, sentinels_have_a_login_of_their_own)
 {
     gavel__address address;
@@ -154,7 +202,23 @@ static const char *const bad_urls[] = {
     "redis+sentinel://a/m%00",
     "redis+sentinel://a/m?sentinel_user=a&sentinel_user=b",
     "redis://a?sentinel_user=a",
-    "rediss-cluster://a",
+    "redis+cluster://",
+    "redis+cluster:///0",
+    "redis+cluster://a,",
+    "redis+cluster://,a",
+    "redis+cluster://a,,b",
+    "redis+cluster://a:0",
+    "redis+cluster://a,b:x",
+    "redis+cluster://a,[::1",
+    "redis+cluster://::1",
+    "redis+cluster://a/1",
+    "redis+cluster://a?db=1",
+    "redis+cluster://a/m",
+    "redis+cluster://a/0/0",
+    "redis+cluster://a?sentinel_user=u",
+    "redis+cluster://@a",
+    "redis+clusters://a",
+    "redis+cluster:/a",
     "",
     "h",
     "h:6379",
@@ -285,6 +349,13 @@ Test(url, mistakes_are_told_with_what_to_do)
         {"redis://a,b", "redis+sentinel://host,host/NAME"},
         {"redis+sentinel://a,b", "redis+sentinel://host,host/NAME"},
         {"redis://a?sentinel_password=x", "for redis+sentinel:// only"},
+        {"redis://a,b", "redis+cluster://host,host"},
+        {"redis+cluster://a/3", "a Cluster has no database but 0"},
+        {"redis+cluster://a?db=3", "a Cluster has no database but 0"},
+        {"redis+cluster://a/0?db=3", "differ"},
+        {"redis+cluster://a/m", "the database is not a number"},
+        {"redis+cluster://a?sentinel_user=u", "for redis+sentinel:// only"},
+        {"cluster://a", "+sentinel:// or +cluster://"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         gavel__address address;
@@ -371,6 +442,8 @@ Test(url, messages_hold_no_secret)
         "redis://h?sentinel_password=SECRET",
         "redis+sentinel://u:SECRET@a,b",
         "redis+sentinel://a/m?sentinel_password=SECRET%",
+        "redis+cluster://u:SECRET@a/1",
+        "redis+cluster://u:SECRET@a,,b",
         "redis+sentinel://a/m?sentinel_password=SECRET&sentinel_password=SECRET",
     };
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
@@ -442,8 +515,8 @@ Test(url, a_password_that_was_taken_for_an_option_is_wiped)
 Test(url, every_allocation_may_fail)
 {
     static const char *const urls[] = {
-        "redis://u:p@h:7/1", "redis://[::1]", "unix:///a?db=1&x=2&y=3"};
-    for (size_t i = 0; i < 3; i++) {
+        "redis://u:p@h:7/1", "redis://[::1]", "unix:///a?db=1&x=2&y=3", "redis+cluster://p@a,b"};
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         bool is_good = false;
         for (size_t n = 0; !is_good; n++) {
             cr_assert_lt(n, 10);
