@@ -317,7 +317,7 @@ static bool open_site(gavel__peer *peer)
         .user = client->address.sentinel_user,
         .password = client->address.sentinel_password};
     bool is_open = gavel__site_open(&peer->site, &client->site, &name);
-    peer->site.link_config.is_for_sentinel = true;
+    peer->site.link_config.kind = GAVEL__LINK_TO_SENTINEL;
     return is_open;
 }
 

@@ -92,14 +92,13 @@ static void write_marker(
 void gavel__handshake_write(gavel__handshake *handshake, const gavel__link_config *config,
     gavel_bytes marker, gavel__buffer *out)
 {
-    *handshake = (gavel__handshake){.login = handshake->login,
-        .has_no_hello = handshake->has_no_hello,
-        .is_for_sentinel = config->is_for_sentinel};
+    *handshake = (gavel__handshake){
+        .login = handshake->login, .has_no_hello = handshake->has_no_hello, .kind = config->kind};
     if (handshake->has_no_hello)
         write_without_hello(handshake, config, out);
     else
         write_hello(handshake, config, out);
-    if (config->is_for_sentinel)
+    if (config->kind == GAVEL__LINK_TO_SENTINEL)
         return;
     if (config->address->database != 0)
         write_select(handshake, config->address->database, out);
@@ -341,18 +340,15 @@ typedef struct self_portrait {
     gavel_bytes role;
 } self_portrait;
 
-static bool check_server(
-    const gavel__handshake *handshake, const self_portrait *server, gavel__link_loss *ret_loss)
+/* A server by itself, which takes writes. */
+static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss)
 {
     gavel_bytes mode = server->mode;
     gavel_bytes role = server->role;
-    if (handshake->is_for_sentinel)
-        return gavel__bytes_equal(mode, GAVEL_STR("sentinel")) ||
-               refuse(ret_loss, false, "this is no Sentinel");
-    if (!check_version(server->version, ret_loss))
-        return false;
     if (gavel__bytes_equal(mode, GAVEL_STR("cluster")))
-        return refuse(ret_loss, true, "this is Redis Cluster, which gavel does not support yet");
+        return refuse(ret_loss, true,
+            "this is a node of a Redis Cluster: "
+            "redis+cluster://host,host goes to all of them");
     if (gavel__bytes_equal(mode, GAVEL_STR("sentinel")))
         return refuse(ret_loss, true,
             "this is a Sentinel, which keeps no data: "
@@ -361,6 +357,20 @@ static bool check_server(
         gavel__bytes_equal(role, GAVEL_STR("slave")))
         return refuse(ret_loss, false, "this is a replica, which takes no writes");
     return true;
+}
+
+static bool check_portrait(
+    const gavel__handshake *handshake, const self_portrait *server, gavel__link_loss *ret_loss)
+{
+    if (handshake->kind == GAVEL__LINK_TO_SENTINEL)
+        return gavel__bytes_equal(server->mode, GAVEL_STR("sentinel")) ||
+               refuse(ret_loss, false, "this is no Sentinel");
+    if (!check_version(server->version, ret_loss))
+        return false;
+    if (handshake->kind == GAVEL__LINK_TO_NODE)
+        return gavel__bytes_equal(server->mode, GAVEL_STR("cluster")) ||
+               refuse(ret_loss, true, "this is no node of a Redis Cluster: redis:// is for it");
+    return check_server(server, ret_loss);
 }
 
 static bool check_hello(
@@ -373,7 +383,7 @@ static bool check_hello(
         .role = find_field(reply, GAVEL_STR("role"))};
     bool is_redis = gavel__bytes_equal(find_field(reply, GAVEL_STR("server")), GAVEL_STR("redis"));
     handshake->can_tell_fsync = can_tell_fsync(is_redis, server.version);
-    return check_server(handshake, &server, ret_loss);
+    return check_portrait(handshake, &server, ret_loss);
 }
 
 /* The text of INFO's line that begins so; none where there is no such line. */
@@ -401,7 +411,7 @@ static bool check_info(
         .role = find_line(reply->text, GAVEL_STR("role:"))};
     bool is_redis = find_line(reply->text, GAVEL_STR("valkey_version:")).size == 0;
     handshake->can_tell_fsync = can_tell_fsync(is_redis, server.version);
-    return check_server(handshake, &server, ret_loss);
+    return check_portrait(handshake, &server, ret_loss);
 }
 
 static bool check_exec(

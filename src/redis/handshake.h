@@ -43,7 +43,7 @@ typedef struct gavel__handshake {
     gavel__handshake_login login; /* borrowed */
     gavel__handshake_step steps[GAVEL__HANDSHAKE_EXEC + 1];
     bool has_no_hello; /* to be written without it */
-    bool is_for_sentinel;
+    gavel__link_kind kind;
     size_t n_steps;
     size_t i_step;
     size_t n_writes;       /* in the transaction */

@@ -54,6 +54,13 @@ typedef struct gavel__link_events {
     void (*on_login)(gavel__link *link, void *owner);
 } gavel__link_events;
 
+/* What a link leads to; nothing else will do. */
+typedef enum gavel__link_kind {
+    GAVEL__LINK_TO_SERVER,
+    GAVEL__LINK_TO_SENTINEL, /* which keeps no data */
+    GAVEL__LINK_TO_NODE      /* of a Cluster, of whatever role: each tells who serves a slot */
+} gavel__link_kind;
+
 typedef struct gavel__link_config {
     const gavel_allocator *allocator; /* borrowed, as all of these */
     const gavel__address *address;
@@ -65,7 +72,7 @@ typedef struct gavel__link_config {
     int64_t command_timeout_us;
     int64_t marker_ttl_us; /* 0: no marker */
     size_t max_reply_bytes;
-    bool is_for_sentinel; /* which keeps no data, and no other server will do */
+    gavel__link_kind kind;
 } gavel__link_config;
 
 typedef struct gavel__link_counters {

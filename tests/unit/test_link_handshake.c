@@ -63,7 +63,7 @@ Test(link_handshake, a_login_of_half)
 
 Test(link_handshake, a_sentinel_is_only_greeted)
 {
-    it.config.is_for_sentinel = true;
+    it.config.kind = GAVEL__LINK_TO_SENTINEL;
     it.address.database = 3;
     cr_assert(create());
     connect_link(GAVEL_STR("m"));
@@ -75,12 +75,35 @@ Test(link_handshake, a_sentinel_is_only_greeted)
 
 Test(link_handshake, what_is_no_sentinel_is_not_asked)
 {
-    it.config.is_for_sentinel = true;
+    it.config.kind = GAVEL__LINK_TO_SENTINEL;
     cr_assert(create());
     connect_link(GAVEL_STR(""));
     say(HELLO);
     be_readable();
     cr_expect(has(seen.loss.message, "this is no Sentinel"), "%s", seen.loss.message);
+}
+
+Test(link_handshake, a_node_of_a_cluster_is_one_of_whatever_role)
+{
+    it.config.kind = GAVEL__LINK_TO_NODE;
+    it.address.database = 0;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO_REPLY("$5\r\n7.0.0\r\n", "$7\r\ncluster\r\n", "$7\r\nreplica\r\n") PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+}
+
+Test(link_handshake, what_is_no_node_is_not_spoken_to)
+{
+    it.config.kind = GAVEL__LINK_TO_NODE;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO);
+    be_readable();
+    cr_expect(
+        has(seen.loss.message, "this is no node of a Redis Cluster"), "%s", seen.loss.message);
+    cr_expect(seen.loss.is_final);
 }
 
 /* Both halves of a marker are needed: its key and a time to live. */
@@ -141,7 +164,7 @@ static const refusal refusals[] = {
     {"*0\r\n", true, "the server does not tell its version", ""},
     {"+OK\r\n", false, "the reply to HELLO is not an array", ""},
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$7\r\ncluster\r\n", "$6\r\nmaster\r\n"), true,
-        "this is Redis Cluster, which gavel does not support yet", ""},
+        "this is a node of a Redis Cluster: redis+cluster://host,host goes to all of them", ""},
     {HELLO_REPLY("$5\r\n7.2.0\r\n", "$8\r\nsentinel\r\n", "$-1\r\n"), true,
         "this is a Sentinel, which keeps no data: redis+sentinel://host,host/NAME goes to its "
         "primary",
@@ -579,7 +602,7 @@ static const refusal refusals_without_hello[] = {
     {"+OK\r\n+OK\r\n$20\r\nredis_versio:6.2.55\n\r\n", true, "the server does not tell its version",
         ""},
     {"+OK\r\n+OK\r\n$38\r\nredis_version:7.0.1\nredis_mode:cluster\r\n", true,
-        "this is Redis Cluster, which gavel does not support yet", ""},
+        "this is a node of a Redis Cluster: redis+cluster://host,host goes to all of them", ""},
     {"+OK\r\n+OK\r\n$30\r\nrole:slave\nredis_version:7.0.1\r\n", false,
         "this is a replica, which takes no writes", ""},
     {"+OK\r\n+OK\r\n:1\r\n", false, "the reply to INFO is not a text", ""},
