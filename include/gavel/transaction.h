@@ -41,6 +41,11 @@ typedef struct gavel_read {
  * commits in one round trip; in two, where its link is new or the link's last round has read, but
  * for has_no_markers. A key appears in `keys` at most once, and so does a read in `reads`; a key
  * may have several reads, and be in `keys` too.
+ *
+ * In a Cluster all keys of a transaction lie in one slot: those that it declares, reads, writes, or
+ * names in commands. Otherwise it is INVALID, at once or when the body comes to the key, and the
+ * message names two of them. A common hash tag puts them there: the slot is that of what stands
+ * between the first { and the next }, so that "user:{7}:cart" and "user:{7}:mail" share one.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */

@@ -14,6 +14,9 @@
 #define GAVEL__MAX_NODES 1024
 #define GAVEL__NO_NODE UINT16_MAX
 
+/* For a slot that is not known, or where there are none. */
+#define GAVEL__NO_SLOT UINT16_MAX
+
 /* XMODEM: polynomial 0x1021, starting from 0, nothing reversed. */
 uint16_t gavel__crc16(gavel_bytes bytes);
 

@@ -34,6 +34,7 @@ struct gavel_tx {
     bool is_deferred;
     gavel__key *busy;     /* deferred until the rounds that have this key are done; or NULL */
     bool has_seen_others; /* read what an earlier body of the round wrote */
+    gavel_bytes slot_key; /* the first key that it wrote, where no other says its slot */
     gavel_status status;
     int abort_code;
     char message[GAVEL_MESSAGE_SIZE];

@@ -24,6 +24,13 @@ static gavel_found await(gavel_tx *tx, gavel__added added, gavel_bytes subject)
         gavel__body_poison_naming(
             tx, GAVEL_INVALID, "reads more than 512 keys; the first one too many is", subject);
         return GAVEL_FAILED;
+    case GAVEL__ADDED_OTHER_SLOT:
+        tx->wants_more = false;
+        if (tx->transaction->why != NULL)
+            gavel__body_poison(tx, GAVEL_INVALID, tx->transaction->why);
+        else
+            gavel__body_poison_no_memory(tx);
+        return GAVEL_FAILED;
     case GAVEL__ADDED_NO_MEMORY:
         tx->wants_more = false;
         gavel__body_poison_no_memory(tx);

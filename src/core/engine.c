@@ -53,6 +53,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->limits.min_replicas = config->min_replicas;
     engine->limits.durable_ms = config->durable_ms;
     engine->limits.needs_fsync = config->needs_fsync;
+    engine->limits.is_cluster = config->is_cluster;
     engine->limits.key_prefix = gavel_str(config->key_prefix);
     engine->limits.default_deadline_ms = config->default_deadline_ms;
     /* A doubt is settled by the deadline, and the marker must live until then. */

@@ -35,6 +35,7 @@ typedef struct gavel__engine_config {
     uint32_t min_replicas;        /* likewise */
     uint32_t durable_ms;          /* likewise */
     bool needs_fsync;             /* of all transactions */
+    bool is_cluster;              /* its keys are parted into slots */
     int64_t wait_slice_us;        /* for how long WAIT may block at most */
     gavel__round_limits round_limits;
     const gavel_allocator *reply_allocator; /* NULL: allocator. See context.h */

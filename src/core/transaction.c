@@ -52,6 +52,35 @@ gavel__key *gavel__transaction_held_key(const gavel__transaction *transaction, g
     return i < transaction->n_keys ? transaction->holds[i].key : NULL;
 }
 
+void gavel__transaction_tell_slots(
+    gavel_bytes key, gavel_bytes other, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    char names[2][40];
+    gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
+        "keys \"%s\" and \"%s\" are in slots %u and %u; a transaction has one slot: "
+        "give them a common {tag}",
+        gavel__printable(key, names[0], sizeof(names[0])),
+        gavel__printable(other, names[1], sizeof(names[1])), (unsigned)gavel__slot_of(key),
+        (unsigned)gavel__slot_of(other));
+}
+
+/* Whether the key lies where the others do. The first one says where. */
+static bool is_in_slot(gavel__transaction *transaction, gavel_bytes key)
+{
+    if (!transaction->is_in_cluster)
+        return true;
+    uint16_t slot = gavel__slot_of(key);
+    if (!transaction->is_slot_sure)
+        transaction->slot = slot;
+    transaction->is_slot_sure = true;
+    if (transaction->slot == slot)
+        return true;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__transaction_tell_slots(transaction->keys[0], key, message);
+    gavel__transaction_note(transaction, &transaction->why, message);
+    return false;
+}
+
 /* A key to be watched, whose bytes are in the arena already, unless it is known. */
 static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key)
 {
@@ -61,6 +90,8 @@ static gavel__added add_own_key(gavel__transaction *transaction, gavel_bytes key
     assert(transaction->n_keys == 0 || !gavel__line_has(&transaction->holds[0].node));
     if (transaction->n_keys == GAVEL_MAX_KEYS)
         return GAVEL__ADDED_TOO_MANY;
+    if (!is_in_slot(transaction, key))
+        return GAVEL__ADDED_OTHER_SLOT;
     size_t capacity = transaction->keys_capacity;
     gavel_bytes *keys = with_room(
         &transaction->arena, transaction->keys, transaction->n_keys, &capacity, sizeof(*keys));
@@ -147,7 +178,7 @@ gavel__added gavel__transaction_add_read(
         return GAVEL__ADDED_NO_MEMORY;
     for (size_t i = 0; i < command->n_keys; i++) {
         gavel__added added = add_own_key(transaction, gavel__command_key(&read.command, i));
-        if (added == GAVEL__ADDED_TOO_MANY || added == GAVEL__ADDED_NO_MEMORY)
+        if (added != GAVEL__ADDED_NEW && added != GAVEL__ADDED_KNOWN)
             return added;
     }
     reads[transaction->n_reads++] = read;
@@ -229,6 +260,11 @@ static bool accept(gavel__transaction *transaction, gavel__added added, gavel_by
         return refuse_naming(transaction, "declared twice", key);
     case GAVEL__ADDED_TOO_MANY:
         return refuse_naming(transaction, "more than 512 keys; the first one too many is", key);
+    case GAVEL__ADDED_OTHER_SLOT:
+        if (transaction->why != NULL)
+            return refuse(transaction, transaction->why);
+        gavel__transaction_settle(transaction, GAVEL_NOT_SENT, "no memory");
+        return false;
     case GAVEL__ADDED_NO_MEMORY:
         gavel__transaction_settle(transaction, GAVEL_NOT_SENT, "no memory");
         return false;
@@ -426,6 +462,8 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->needs_fsync =
         (request->needs_fsync || limits->needs_fsync) && !request->is_read_only;
     transaction->durable_ms = request->durable_ms > 0 ? request->durable_ms : limits->durable_ms;
+    transaction->is_in_cluster = limits->is_cluster;
+    transaction->slot = GAVEL__NO_SLOT;
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;

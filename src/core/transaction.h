@@ -32,6 +32,7 @@
 #include "base/buffer.h"
 #include "base/line.h"
 #include "base/list.h"
+#include "base/slot.h"
 #include "core/commands.h"
 #include "core/keys.h"
 
@@ -110,12 +111,15 @@ typedef struct gavel__transaction {
     uint32_t n_retries;    /* of its conflicts, those that were its body's RETRY */
     bool is_read_only;
     bool keep_replies;
-    bool is_alone;     /* runs in a round of its own: as asked for, or to find out whose command
-                          is refused */
-    bool has_paused;   /* has waited for its keys' pauses: now it runs */
-    bool wants_fresh;  /* not in a round that has read before it came */
-    bool is_cancelled; /* no further attempt */
-    bool is_doubtful;  /* an EXEC of it may still arrive: only its id can tell; see doubt.c */
+    bool is_alone;      /* runs in a round of its own: as asked for, or to find out whose command
+                           is refused */
+    bool has_paused;    /* has waited for its keys' pauses: now it runs */
+    bool wants_fresh;   /* not in a round that has read before it came */
+    bool is_cancelled;  /* no further attempt */
+    bool is_doubtful;   /* an EXEC of it may still arrive: only its id can tell; see doubt.c */
+    bool is_in_cluster; /* all its keys have to lie in one slot */
+    bool is_slot_sure;  /* that of keys which are declared or read; else of what was written last */
+    uint16_t slot;      /* which one that is; GAVEL__NO_SLOT: not known, or none is needed */
 
     gavel__arena arena; /* of all that is copied below */
     gavel_bytes *keys;  /* watched, each once: declared, read (in the read's `encoded`), the id's */
@@ -153,6 +157,7 @@ typedef struct gavel__limits {
     uint32_t min_replicas;          /* likewise */
     uint32_t durable_ms;            /* likewise */
     bool needs_fsync;               /* of all */
+    bool is_cluster;                /* its keys are parted into slots */
     int64_t max_deadline_us; /* 0: none; else so that a doubt is settled while the marker lives */
 } gavel__limits;
 
@@ -175,6 +180,7 @@ typedef enum gavel__added {
     GAVEL__ADDED_NEW,
     GAVEL__ADDED_KNOWN,
     GAVEL__ADDED_TOO_MANY,
+    GAVEL__ADDED_OTHER_SLOT, /* than its other keys: `why` names two of them */
     GAVEL__ADDED_NO_MEMORY
 } gavel__added;
 
@@ -193,6 +199,10 @@ void gavel__transaction_drop_questions(gavel__transaction *transaction);
 /* Likewise those whose command gavel does not know: the next server may have another opinion of it.
  * The body asks for them again. */
 void gavel__transaction_drop_unknown(gavel__transaction *transaction);
+
+/* Says that these two keys lie in different slots, and what helps. */
+void gavel__transaction_tell_slots(
+    gavel_bytes key, gavel_bytes other, char ret_message[GAVEL_MESSAGE_SIZE]);
 
 bool gavel__transaction_has_key(const gavel__transaction *transaction, gavel_bytes key);
 

@@ -45,6 +45,7 @@ void stage_open(stage *s, const stage_config *config)
         .max_replica_links = config->n_replica_lanes,
         .default_deadline_ms = 5000,
         .durable_ms = 1000,
+        .is_cluster = config->is_cluster,
         .wait_slice_us = 100000,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
         .policy = {.max_width = config->max_width > 0 ? config->max_width : 64},

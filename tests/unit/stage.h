@@ -31,6 +31,7 @@ enum {
 typedef struct stage_config {
     bool has_markers;
     bool keeps_ledger;
+    bool is_cluster;
     bool has_no_prefetch;     /* no credit for reads behind EXEC, until a conflict gives it back */
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */

@@ -1,0 +1,204 @@
+/*
+ * Slots: in a Cluster all keys of a transaction lie in one. Others are refused: where they are
+ * declared, or when the body comes to them.
+ */
+#include "stage.h"
+
+#include <criterion/criterion.h>
+
+static const stage_config cluster = {.is_cluster = true, .has_no_prefetch = true};
+
+static const char a_and_b[] = "keys \"a\" and \"b\" are in slots 15495 and 3300; a transaction has "
+                              "one slot: give them a common {tag}";
+
+/* ---- Declared ------------------------------------------------------------------------------ */
+
+Test(core_slots, keys_of_two_slots_are_refused_at_once)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.keys = "a b", .plays = "SET a 1"};
+    enter(&s, &a);
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    cr_assert_eq(a.n_runs, 0);
+    stage_close(&s);
+}
+
+Test(core_slots, so_are_a_key_and_a_read)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.keys = "a", .reads = "x{a} b", .plays = "SET a 1"};
+    enter(&s, &a);
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+/* The message names the key that is elsewhere, not the command's first one. */
+Test(core_slots, so_is_a_command_whose_keys_are_apart)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    gavel_bytes args[] = {GAVEL_STR("MGET"), GAVEL_STR("a"), GAVEL_STR("{a}2"), GAVEL_STR("b")};
+    gavel_command mget = {.args = args, .n_args = 4};
+    gavel_read read = {.command = &mget};
+    actor a = {.plays = "COMMIT", .request = {.reads = &read, .n_reads = 1}};
+    enter(&s, &a);
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+Test(core_slots, a_common_tag_makes_it_one)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.keys = "x{t}", .reads = "y{t}", .plays = "ADD y{t} 1; SET {t}z 1"};
+    enter(&s, &a);
+    cr_assert_eq(a.transaction->slot, gavel__slot_of(GAVEL_STR("t")));
+    cr_assert(a.transaction->is_slot_sure);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH x{t} y{t} / GET y{t}");
+    says(&s, 0, "OK, \"1\"");
+    hears(&s, 0, "MULTI / MSET y{t} 2 {t}z 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, one_server_has_none)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.has_no_prefetch = true});
+    actor a = {.keys = "a b", .plays = "SET c 1"};
+    enter(&s, &a);
+    cr_assert_eq(a.transaction->slot, GAVEL__NO_SLOT);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a b");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET c 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    cr_assert_eq(a.transaction->slot, GAVEL__NO_SLOT);
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* ---- In the body --------------------------------------------------------------------------- */
+
+Test(core_slots, a_body_that_reads_a_key_of_another_slot_has_made_a_mistake)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "a", .plays = "GET a; GET b; SET a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+Test(core_slots, and_one_that_writes_such_a_key)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "a", .plays = "ADD a 1; SET b 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+Test(core_slots, and_one_that_deletes_it_among_others)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "DELS a {a}2 b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+Test(core_slots, and_one_whose_command_writes_two)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "WRITE RENAME a b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+/* The slot of one that has declared nothing is that of what it reads first. */
+Test(core_slots, what_is_read_first_says_which_slot_it_is)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "GET a; SET b 1"};
+    enter(&s, &a);
+    cr_assert_eq(a.transaction->slot, GAVEL__NO_SLOT);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    cr_assert_eq(a.transaction->slot, 15495);
+    cr_assert(a.transaction->is_slot_sure);
+    says(&s, 0, "OK, \"1\"");
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+/* It was written before it was known where the transaction lies: the next run tells. */
+Test(core_slots, a_key_that_was_written_before_one_was_read_is_found_out)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "SET b 1; GET a"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    cr_assert_eq(a.n_runs, 2);
+    stage_close(&s);
+}
+
+/* Each run of a body that only writes may go elsewhere. */
+Test(core_slots, what_is_written_first_says_so_for_one_run)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "SET a 1; SET {a}2 1; RETRY | SET b 1; SET {b}2 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears_nothing(&s, 0);
+    cr_assert_eq(a.transaction->slot, 15495);
+    cr_assert_not(a.transaction->is_slot_sure);
+    sleeps(&s);
+    hears(&s, 0, "MULTI / MSET b 1 {b}2 1 / EXEC");
+    cr_assert_eq(a.transaction->slot, 3300);
+    cr_assert_not(a.transaction->is_slot_sure);
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+Test(core_slots, without_memory_for_the_words_it_is_not_sent)
+{
+    for (size_t n_left = 0; n_left < 40; n_left++) {
+        stage s;
+        stage_open(
+            &s, &(stage_config){.is_cluster = true, .has_any_memory = true, .n_left = n_left});
+        actor a = {.keys = "a b", .plays = "SET a 1"};
+        if (enter(&s, &a)) {
+            stage_collect(&s);
+            cr_assert(a.is_told);
+            cr_assert(a.outcome.status == GAVEL_INVALID || a.outcome.status == GAVEL_NOT_SENT,
+                "%zu", n_left);
+        }
+        stage_close(&s);
+    }
+}
