@@ -145,7 +145,8 @@ GAVEL_EXPORT gavel_found gavel_ttl_ms(gavel_tx *tx, gavel_bytes key, int64_t *re
 /*
  * The server's clock when this attempt's values were read (TIME), in microseconds since 1970: one
  * clock for all who use the server. Nothing watches it. Not declared, it costs what any read does;
- * to declare it: the command TIME.
+ * to declare it: the command TIME. In a Cluster it is that of the server that has the keys, so one
+ * has to be declared, or to be read or written before; else INVALID.
  */
 GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
 
@@ -161,7 +162,8 @@ GAVEL_EXPORT gavel_found gavel_server_time_us(gavel_tx *tx, int64_t *ret_us);
  * (PUBLISH, EVAL; not EVAL_RO), or concerns the connection or the server. Likewise one that reads
  * keys that it does not name (KEYS, SCAN, DBSIZE, RANDOMKEY, INFO, SORT with BY or GET patterns):
  * they could not be watched. An is_read_only transaction may use these: it is a snapshot, and
- * watches nothing. A command that gavel does not know is judged by what the server says of it, if
+ * watches nothing; but not in a Cluster those without any key, since each server would tell of its
+ * own part only. A command that gavel does not know is judged by what the server says of it, if
  * anything; see gavel_command. What scripts read is watched only as far as it is among their keys.
  *
  * What reads and writes at once is two calls: to pop, a query of LINDEX, and gavel_write of LPOP.

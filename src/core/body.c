@@ -37,6 +37,41 @@ void gavel__body_poison_no_memory(gavel_tx *tx)
     gavel__body_poison(tx, GAVEL_NOT_SENT, "no memory");
 }
 
+/* ---- Slots --------------------------------------------------------------------------------- */
+
+bool gavel__body_takes_slot(gavel_tx *tx, gavel_bytes key)
+{
+    gavel__transaction *transaction = tx->transaction;
+    uint16_t slot = gavel__slot_of(key);
+    if (!transaction->is_slot_sure && tx->slot_key.data == NULL) {
+        if (!gavel__arena_copy(tx->stage->arena, key, &tx->slot_key)) {
+            gavel__body_poison_no_memory(tx);
+            return false;
+        }
+        transaction->slot = slot;
+    }
+    if (slot == transaction->slot)
+        return true;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel_bytes first = transaction->is_slot_sure ? transaction->keys[0] : tx->slot_key;
+    gavel__transaction_tell_slots(first, key, message);
+    gavel__body_poison(tx, GAVEL_INVALID, message);
+    return false;
+}
+
+static bool has_slot(const gavel_tx *tx)
+{
+    return !tx->transaction->is_in_cluster || tx->transaction->is_slot_sure ||
+           tx->slot_key.data != NULL;
+}
+
+bool gavel__body_has_place(gavel_tx *tx, gavel_bytes name)
+{
+    if (!has_slot(tx))
+        gavel__body_poison_naming(tx, GAVEL_INVALID, gavel__transaction_no_place, name);
+    return !tx->is_poisoned;
+}
+
 /* ---- Texts --------------------------------------------------------------------------------- */
 
 /* Prints into the attempt's memory; `size` is the bytes' number and a NUL. NULL: no memory. */
@@ -133,10 +168,16 @@ gavel__fate gavel__body_run(
     const gavel__stage *stage, gavel__transaction *transaction, gavel_tx *tx)
 {
     *tx = (gavel_tx){.stage = stage, .transaction = transaction};
+    size_t n_requests = stage->writes->n_requests;
     transaction->next_read = 0;
     transaction->outcome.result_size = 0;
     gavel__guard_enter();
     gavel_verdict verdict = transaction->body(tx, transaction->user);
     gavel__guard_leave();
-    return judge(tx, verdict);
+    gavel__fate fate = judge(tx, verdict);
+    bool has_written = stage->writes->n_requests > n_requests;
+    if (fate != GAVEL__FATE_COMMIT || !has_written || has_slot(tx))
+        return fate;
+    gavel__body_poison(tx, GAVEL_INVALID, gavel__transaction_no_place);
+    return GAVEL__FATE_POISONED;
 }

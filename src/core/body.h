@@ -34,7 +34,7 @@ struct gavel_tx {
     bool is_deferred;
     gavel__key *busy;     /* deferred until the rounds that have this key are done; or NULL */
     bool has_seen_others; /* read what an earlier body of the round wrote */
-    gavel_bytes slot_key; /* the first key that it wrote, where no other says its slot */
+    gavel_bytes slot_key; /* what this run wrote first, where nothing else says the slot */
     gavel_status status;
     int abort_code;
     char message[GAVEL_MESSAGE_SIZE];
@@ -55,6 +55,17 @@ void gavel__body_poison_naming(
     struct gavel_tx *tx, gavel_status status, const char *what, gavel_bytes name);
 
 void gavel__body_poison_no_memory(struct gavel_tx *tx);
+
+/*
+ * In a Cluster: whether this key lies where the transaction's others do; else the attempt is
+ * poisoned. Where none is declared or read, what a run comes to first says where, and the next run
+ * may come to something else.
+ */
+bool gavel__body_takes_slot(struct gavel_tx *tx, gavel_bytes key);
+
+/* Whether it is known on which server of a Cluster a command without keys is to run; else the
+ * attempt is poisoned. */
+bool gavel__body_has_place(struct gavel_tx *tx, gavel_bytes name);
 
 /*
  * Finds the keys of a command. FOUND: *ret_command is set; NOT_YET: gavel does not know it, and the

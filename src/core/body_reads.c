@@ -42,6 +42,8 @@ static gavel_found await(gavel_tx *tx, gavel__added added, gavel_bytes subject)
 /* Not fetched: it will be. */
 static gavel_found request(gavel_tx *tx, const gavel__command *command)
 {
+    if (command->n_keys == 0 && !gavel__body_has_place(tx, command->args[0]))
+        return GAVEL_FAILED;
     gavel__added added = gavel__transaction_add_read(tx->transaction, command, tx->stage->scratch);
     return await(tx, added, gavel__command_subject(command));
 }
@@ -440,6 +442,21 @@ static const gavel__write *write_in_the_way(gavel_tx *tx, const gavel__command *
     return NULL;
 }
 
+/* Who is to be asked what it does: where the keys are that it is said to have. */
+static bool find_place(gavel_tx *tx, const gavel_command *command, gavel__command_use use)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__command described;
+    gavel__purpose purpose = {.use = use};
+    if (gavel__command_resolve(command, &purpose, &described, message) != GAVEL__RESOLVED)
+        gavel__body_poison(tx, GAVEL_INVALID, message);
+    else if (described.n_keys > 0)
+        (void)gavel__body_takes_slot(tx, gavel__command_key(&described, 0));
+    else
+        (void)gavel__body_has_place(tx, command->args[0]);
+    return !tx->is_poisoned;
+}
+
 /* Takes what the server has said of a command, if it was asked; else it is. */
 static gavel_found ask(gavel_tx *tx, const gavel_command *command)
 {
@@ -463,9 +480,12 @@ gavel_found gavel__body_resolve(
     gavel_tx *tx, const gavel_command *command, gavel__command_use use, gavel__command *ret_command)
 {
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__purpose purpose = {use, tx->stage->lore};
+    bool is_cluster = tx->transaction->is_in_cluster;
+    gavel__purpose purpose = {use, tx->stage->lore, is_cluster};
     gavel__resolution resolution = gavel__command_resolve(command, &purpose, ret_command, message);
     if (resolution == GAVEL__UNASKED) {
+        if (is_cluster && !find_place(tx, command, use))
+            return GAVEL_FAILED;
         gavel_found found = ask(tx, command);
         if (found != GAVEL_FOUND)
             return found;

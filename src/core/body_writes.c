@@ -34,23 +34,6 @@ static gavel__key *contended_key(gavel_tx *tx, gavel__key *key)
     return NULL;
 }
 
-/* Whether the key lies where the transaction's others do. Where none is declared or read, what a
- * run writes first says where; the next run may have it elsewhere. */
-static bool is_in_slot(gavel_tx *tx, gavel_bytes name)
-{
-    gavel__transaction *transaction = tx->transaction;
-    uint16_t slot = gavel__slot_of(name);
-    if (!transaction->is_slot_sure && tx->slot_key.data == NULL)
-        transaction->slot = slot;
-    if (slot == transaction->slot)
-        return true;
-    char message[GAVEL_MESSAGE_SIZE];
-    gavel_bytes first = transaction->is_slot_sure ? transaction->keys[0] : tx->slot_key;
-    gavel__transaction_tell_slots(first, name, message);
-    gavel__body_poison(tx, GAVEL_INVALID, message);
-    return false;
-}
-
 /* The key to be written, or NULL: the attempt is poisoned, or will be run again anyway, since the
  * key was wished for in this very run, or others' rounds are to be done first. */
 static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
@@ -69,13 +52,11 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     gavel__key *key = gavel__transaction_held_key(transaction, name);
     if (key != NULL || gavel__transaction_has_key(transaction, name))
         return key;
-    if (transaction->is_in_cluster && !is_in_slot(tx, name))
+    if (transaction->is_in_cluster && !gavel__body_takes_slot(tx, name))
         return NULL;
     key = gavel__writes_key(tx->stage->writes, name); /* neither read nor declared */
     if (key == NULL)
         gavel__body_poison_no_memory(tx);
-    else if (tx->slot_key.data == NULL)
-        tx->slot_key = key->node.key;
     if (key == NULL || !gavel__heat_is_known(&key->heat)) /* mostly */
         return key;
     return contended_key(tx, key);

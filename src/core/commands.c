@@ -157,8 +157,9 @@ static bool contradict(const gavel_command *said, const gavel__command *known, c
 /* ---- Uses ---------------------------------------------------------------------------------- */
 
 /* Why a command that does this may not be used so; NULL: it may. */
-static const char *objection(unsigned does, gavel__command_use use)
+static const char *objection(unsigned does, bool has_keys, const gavel__purpose *purpose)
 {
+    gavel__command_use use = purpose->use;
     if (does & GAVEL__KNOWN_STEERS)
         return "is no command for a body: it steers the connection, the transaction or the server";
     if (use == GAVEL__USE_WRITE)
@@ -171,6 +172,8 @@ static const char *objection(unsigned does, gavel__command_use use)
         return "blocks, and a query must not";
     if ((does & GAVEL__KNOWN_READS) == 0)
         return "takes effect, and a query would let it do so at once: use gavel_write";
+    if (purpose->is_cluster && !has_keys && (does & GAVEL__KNOWN_READS_UNNAMED))
+        return "tells of one server only, and in a Cluster that is not all";
     if (use == GAVEL__USE_READ && (does & GAVEL__KNOWN_READS_UNNAMED))
         return "reads keys that it does not name, so they cannot be watched: for a transaction "
                "that "
@@ -187,14 +190,15 @@ static bool refuse_use(
     return false;
 }
 
-static bool resolve_known(const gavel__known *known, gavel__command_use use,
+static bool resolve_known(const gavel__known *known, const gavel__purpose *purpose,
     gavel__command *resolved, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     const char *fault = NULL;
     unsigned does = gavel__known_resolve(known, resolved, &fault);
     if (fault != NULL)
         return refuse(ret_message, fault, resolved->args[0]);
-    const char *why = use != GAVEL__USE_LOCKED ? objection(does, use) : NULL;
+    bool has_keys = resolved->n_keys > 0;
+    const char *why = purpose->use != GAVEL__USE_LOCKED ? objection(does, has_keys, purpose) : NULL;
     return why == NULL || refuse_use(ret_message, why, resolved->args[0]);
 }
 
@@ -267,13 +271,13 @@ static bool covers(const gavel__command *described, const gavel__command *named)
 
 /* The server need not name all keys, so more may be described; then they are what it reads and
  * writes. */
-static bool suits(const gavel__told *told, gavel__command_use use, const gavel__command *described,
-    char ret_message[GAVEL_MESSAGE_SIZE])
+static bool suits(const gavel__told *told, const gavel__purpose *purpose,
+    const gavel__command *described, char ret_message[GAVEL_MESSAGE_SIZE])
 {
     unsigned does = told->row.does;
     if (described->n_keys > 0)
         does &= ~(unsigned)(GAVEL__KNOWN_READS_UNNAMED | GAVEL__KNOWN_WRITES_UNNAMED);
-    const char *why = objection(does, use);
+    const char *why = objection(does, described->n_keys > 0, purpose);
     return why == NULL || refuse_use(ret_message, why, described->args[0]);
 }
 
@@ -305,7 +309,7 @@ static gavel__resolution resolve_unknown(const gavel_command *command,
         refuse(ret_message, "too few arguments for the command's keys", command->args[0]);
     if (is_good && told != NULL && told->is_there &&
         (told->row.does & GAVEL__KNOWN_HAS_SUBCOMMANDS) == 0)
-        is_good = suits(told, purpose->use, resolved, ret_message) &&
+        is_good = suits(told, purpose, resolved, ret_message) &&
                   agrees(command, told, resolved, ret_message);
     return is_good ? GAVEL__RESOLVED : GAVEL__REFUSED;
 }
@@ -340,7 +344,7 @@ gavel__resolution gavel__command_resolve(const gavel_command *command,
     gavel__resolution resolution = GAVEL__RESOLVED;
     if (known == NULL)
         resolution = resolve_unknown(command, purpose, &resolved, ret_message);
-    else if (!resolve_known(known, purpose->use, &resolved, ret_message) ||
+    else if (!resolve_known(known, purpose, &resolved, ret_message) ||
              !(is_described_well(command, &resolved) ||
                  contradict(command, &resolved, "", ret_message)))
         resolution = GAVEL__REFUSED;

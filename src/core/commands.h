@@ -82,6 +82,7 @@ struct gavel__lore;
 typedef struct gavel__purpose {
     gavel__command_use use;
     const struct gavel__lore *lore; /* borrowed; NULL: what the server says is not asked for */
+    bool is_cluster;                /* each server has a part of the keys */
 } gavel__purpose;
 
 typedef enum gavel__resolution {

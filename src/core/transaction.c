@@ -64,6 +64,9 @@ void gavel__transaction_tell_slots(
         (unsigned)gavel__slot_of(other));
 }
 
+const char gavel__transaction_no_place[] =
+    "no key says to which of the Cluster's servers this is to go: declare one";
+
 /* Whether the key lies where the others do. The first one says where. */
 static bool is_in_slot(gavel__transaction *transaction, gavel_bytes key)
 {
@@ -350,8 +353,8 @@ static bool add_command_read(gavel__transaction *transaction, const gavel_read *
 {
     gavel__command command;
     char message[GAVEL_MESSAGE_SIZE];
-    gavel__purpose purpose = {
-        transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ, limits->lore};
+    gavel__purpose purpose = {transaction->is_read_only ? GAVEL__USE_SNAPSHOT : GAVEL__USE_READ,
+        limits->lore, limits->is_cluster};
     gavel__resolution resolution =
         gavel__command_resolve(read->command, &purpose, &command, message);
     bool is_unasked = resolution == GAVEL__UNASKED;
@@ -375,6 +378,15 @@ static bool add_declared_read(gavel__transaction *transaction, const gavel_read 
         return refuse(transaction, "a read's " GAVEL__UNCLEAN_ROOM);
     return read->command != NULL ? add_command_read(transaction, read, limits, scratch)
                                  : add_value_read(transaction, read, scratch);
+}
+
+/* Whether all that is declared can be asked of somebody. */
+static bool has_place(gavel__transaction *transaction)
+{
+    if (!transaction->is_in_cluster || transaction->is_slot_sure || transaction->n_reads == 0)
+        return true;
+    return refuse_naming(
+        transaction, gavel__transaction_no_place, transaction->reads[0].command.args[0]);
 }
 
 /* After nothing but the id: whatever else they ask for, all who bear it meet there. False: no
@@ -474,7 +486,7 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
         if (!add_declared_read(transaction, &request->reads[i], limits, scratch))
             return false;
     }
-    return add_id(transaction, request, limits, scratch);
+    return has_place(transaction) && add_id(transaction, request, limits, scratch);
 }
 
 void gavel__transaction_note(gavel__transaction *transaction, char **note, const char *message)

@@ -200,6 +200,10 @@ void gavel__transaction_drop_questions(gavel__transaction *transaction);
  * The body asks for them again. */
 void gavel__transaction_drop_unknown(gavel__transaction *transaction);
 
+/* Where no key says on which server of a Cluster something is to run; the command's name follows.
+ */
+extern const char gavel__transaction_no_place[];
+
 /* Says that these two keys lie in different slots, and what helps. */
 void gavel__transaction_tell_slots(
     gavel_bytes key, gavel_bytes other, char ret_message[GAVEL_MESSAGE_SIZE]);

@@ -76,7 +76,7 @@ static bool resolve(line *self, const char *words, gavel__command_use use)
         self->args[n++] = gavel_str(word);
     self->command.args = self->args;
     self->command.n_args = n;
-    gavel__purpose purpose = {use, self->lore};
+    gavel__purpose purpose = {.use = use, .lore = self->lore};
     return gavel__command_resolve(&self->command, &purpose, &self->resolved, self->message) ==
            GAVEL__RESOLVED;
 }

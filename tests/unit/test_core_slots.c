@@ -8,6 +8,9 @@
 
 static const stage_config cluster = {.is_cluster = true, .has_no_prefetch = true};
 
+/* What the server says of a command that gavel does not know. */
+#define WRITES "[[\"mod.take\", :2, [write], :1, :1, :1, [@write]]]"
+
 static const char a_and_b[] = "keys \"a\" and \"b\" are in slots 15495 and 3300; a transaction has "
                               "one slot: give them a common {tag}";
 
@@ -181,6 +184,176 @@ Test(core_slots, what_is_written_first_says_so_for_one_run)
     cr_assert_not(a.transaction->is_slot_sure);
     says(&s, 0, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* ---- Without a key ------------------------------------------------------------------------- */
+
+static const char no_key[] = "no key says to which of the Cluster's servers this is to go: declare "
+                             "one";
+
+Test(core_slots, the_time_is_that_of_the_server_that_has_the_keys)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "a", .plays = "GET a; TIME; SET a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    hears(&s, 0, "UNWATCH / WATCH a / GET a / TIME");
+    says(&s, 0, "OK, OK, \"1\", [\"1\", \"2\"]");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, without_a_key_there_is_no_time_to_be_declared)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    gavel_bytes args[] = {GAVEL_STR("TIME")};
+    gavel_command time = {.args = args, .n_args = 1};
+    gavel_read read = {.command = &time};
+    actor a = {.plays = "TIME; SET a 1", .request = {.reads = &read, .n_reads = 1}};
+    enter(&s, &a);
+    ends_saying(&s, &a, GAVEL_INVALID, no_key);
+    cr_assert_eq(a.n_runs, 0);
+    stage_close(&s);
+}
+
+Test(core_slots, nor_to_be_asked_for)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "TIME; SET a 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    ends_saying(&s, &a, GAVEL_INVALID, no_key);
+    stage_close(&s);
+}
+
+Test(core_slots, but_once_a_key_was_written_it_can_be)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "SET a 1; TIME"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "TIME");
+    cr_assert_eq(a.transaction->slot, 15495);
+    says(&s, 0, "[\"1\", \"2\"]");
+    hears(&s, 0, "MULTI / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, what_is_published_goes_along)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "PUBLISH news a; SET a 1"};
+    actor b = {.plays = "PUBLISH news b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "MULTI / PUBLISH news a / SET a 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [:0, OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    enter(&s, &b);
+    ends_saying(&s, &b, GAVEL_INVALID, no_key);
+    stage_close(&s);
+}
+
+/* What writes nothing and reads nothing rests on no server. */
+Test(core_slots, a_body_that_only_decides_needs_no_key)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "ABORT 3"};
+    actor b = {.plays = "COMMIT"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    ends(&s, &a, GAVEL_ABORTED);
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* In a snapshot of a single server they are whole. */
+Test(core_slots, commands_that_tell_of_all_keys_are_refused)
+{
+    static const char *const commands[] = {
+        "QUERY KEYS *", "QUERY SCAN 0", "QUERY DBSIZE", "QUERY RANDOMKEY"};
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        stage s;
+        stage_open(&s, &cluster);
+        actor a = {.keys = "a", .plays = commands[i], .request = {.is_read_only = true}};
+        enter(&s, &a);
+        link_up(&s, 0);
+        ends_saying(&s, &a, GAVEL_INVALID, "tells of one server only, and in a Cluster that is");
+        stage_close(&s);
+    }
+}
+
+Test(core_slots, and_so_they_are_where_they_are_declared)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    gavel_bytes args[] = {GAVEL_STR("DBSIZE")};
+    gavel_command size = {.args = args, .n_args = 1};
+    gavel_read read = {.command = &size};
+    actor a = {.keys = "a",
+        .plays = "COMMIT",
+        .request = {.reads = &read, .n_reads = 1, .is_read_only = true}};
+    enter(&s, &a);
+    ends_saying(&s, &a, GAVEL_INVALID, "\"DBSIZE\" tells of one server only");
+    stage_close(&s);
+}
+
+/* ---- Commands that gavel does not know ----------------------------------------------------- */
+
+/* The server is asked that has the key which is described. */
+Test(core_slots, the_keys_that_are_described_say_who_is_asked)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "CALL 1 MOD.TAKE a"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "COMMAND INFO MOD.TAKE");
+    cr_assert_eq(a.transaction->slot, 15495);
+    says(&s, 0, WRITES);
+    hears(&s, 0, "MULTI / MOD.TAKE a / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, described_keys_of_two_slots_are_refused)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "a", .plays = "GET a; CALL 1 MOD.TAKE b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    says(&s, 0, "OK, \"1\"");
+    cr_assert_str_eq(ends(&s, &a, GAVEL_INVALID)->message, a_and_b);
+    stage_close(&s);
+}
+
+Test(core_slots, one_without_keys_alone_is_refused)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    gavel_bytes args[] = {GAVEL_STR("FT.STATE")};
+    gavel_command state = {.args = args, .n_args = 1, .n_keys = GAVEL_NO_KEYS};
+    gavel_read read = {.command = &state};
+    actor a = {.plays = "COMMIT", .request = {.reads = &read, .n_reads = 1, .is_read_only = true}};
+    enter(&s, &a);
+    ends_saying(&s, &a, GAVEL_INVALID, no_key);
     stage_close(&s);
 }
 
