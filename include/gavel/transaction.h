@@ -69,11 +69,12 @@ typedef struct gavel_transaction {
      * however far apart (within id_ttl_ms, a day); the second is told COMMITTED with is_duplicate
      * and the first one's result. data NULL: none. 1 to GAVEL_ID_MAX bytes; not with
      * is_read_only. Nothing but its bytes counts: with other keys, declared or not, and another
-     * body it is the same id. An id is for one server, database and key_prefix.
-     * It is read like a key, so a body that reads nothing commits in two round trips with it.
-     * An id that was not committed (ABORTED, say) is free: who comes again runs. With an id ABORTED
-     * costs the round trips of a commit: it makes sure that nothing submitted before, and told
-     * UNKNOWN, takes effect later.
+     * body it is the same id. An id is for one server, database and key_prefix; in a Cluster for
+     * the slot of the keys, of which one has to be declared: the same id with keys of another slot
+     * is another one. It is read like a key, so a body that reads nothing commits in two round
+     * trips with it. An id that was not committed (ABORTED, say) is free: who comes again runs.
+     * With an id ABORTED costs the round trips of a commit: it makes sure that nothing submitted
+     * before, and told UNKNOWN, takes effect later.
      */
     gavel_bytes id;
     /* What the id stands for, a hash of the request say: the same id with another digest is

@@ -109,6 +109,15 @@ gavel_bytes gavel__name_of(
     return (gavel_bytes){storage, (size_t)(end - storage)};
 }
 
+gavel_bytes gavel__name_of_id(gavel_bytes prefix, gavel_bytes id, uint16_t slot, char *storage)
+{
+    if (slot == GAVEL__NO_SLOT || slot == gavel__slot_of(id))
+        return gavel__name_of(GAVEL__NAME_ID, prefix, id, storage);
+    char *end = put_tag(put_head(storage, prefix, kind_text(GAVEL__NAME_ID)), slot);
+    end = put(end, id);
+    return (gavel_bytes){storage, (size_t)(end - storage)};
+}
+
 gavel_bytes gavel__name_of_marker(gavel_bytes prefix, uint16_t slot, const uint64_t identity[2],
     uint64_t n, char storage[GAVEL__MARKER_SIZE])
 {

@@ -1,8 +1,8 @@
 /*
  * Names: of all the keys that gavel itself writes. Each lies in the Cluster slot of the data it
- * belongs to, on every kind of server, so that one EXEC or one script can touch both; but for that
- * of an id, which is data of its own, and the same for all who bear it. Pure, and nothing is
- * allocated.
+ * belongs to, on every kind of server, so that one EXEC or one script can touch both. An id is data
+ * of its own: only in a Cluster its record has to follow the transaction's keys. Pure, and nothing
+ * is allocated.
  *
  * A name is the prefix, its kind ("gate:"), and a rest that says for which key it is:
  *
@@ -43,6 +43,10 @@ gavel_bytes gavel__name_of(
 /* The key for which a name of this kind is; points into the name. False: it is none. */
 bool gavel__name_parse(
     gavel__name_kind kind, gavel_bytes prefix, gavel_bytes name, gavel_bytes *ret_key);
+
+/* The same for an id whose record is to lie in this slot: by its own name, if that does, or else
+ * {T}id, where T is the slot's tag. GAVEL__NO_SLOT: by its own name. */
+gavel_bytes gavel__name_of_id(gavel_bytes prefix, gavel_bytes id, uint16_t slot, char *storage);
 
 #define GAVEL__MARKER_SIZE 128
 

@@ -389,14 +389,14 @@ static bool has_place(gavel__transaction *transaction)
         transaction, gavel__transaction_no_place, transaction->reads[0].command.args[0]);
 }
 
-/* After nothing but the id: whatever else they ask for, all who bear it meet there. False: no
- * memory. */
+/* After nothing but the id: whatever else they ask for, all who bear it meet there; in a Cluster
+ * all whose keys are in one slot. False: no memory. */
 static bool name_id(gavel__transaction *transaction, gavel_bytes id, gavel_bytes key_prefix)
 {
     char *storage = gavel__arena_alloc(&transaction->arena, id.size + GAVEL__NAME_ROOM, 1);
     if (storage == NULL)
         return false;
-    transaction->id_key = gavel__name_of(GAVEL__NAME_ID, key_prefix, id, storage);
+    transaction->id_key = gavel__name_of_id(key_prefix, id, transaction->slot, storage);
     return true;
 }
 
@@ -413,6 +413,9 @@ static bool add_id(gavel__transaction *transaction, const gavel_transaction *req
         return refuse(transaction, "a digest has at most 64 bytes");
     if (transaction->is_read_only)
         return refuse(transaction, "a read-only transaction has nothing to keep under an id");
+    if (transaction->is_in_cluster && !transaction->is_slot_sure)
+        return refuse(
+            transaction, "in a Cluster an id needs a declared key: its record lies there");
     if (!name_id(transaction, request->id, limits->key_prefix) ||
         (request->digest.data != NULL &&
             !gavel__arena_copy(&transaction->arena, request->digest, &transaction->digest)))

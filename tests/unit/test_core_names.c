@@ -127,6 +127,19 @@ Test(core_names, markers_lie_in_the_slot_that_they_are_for)
         gavel__bytes_equal(marker, GAVEL_STR("g:m:{fjl`}:00000000000000010000000000000abc:10")));
 }
 
+/* By its own name, where that lies there. */
+Test(core_names, an_id_lies_in_the_slot_of_the_keys)
+{
+    char storage[16 + GAVEL__NAME_ROOM];
+    uint16_t a = gavel__slot_of(GAVEL_STR("a"));
+    cr_expect(gavel__bytes_equal(
+        gavel__name_of_id(prefix, GAVEL_STR("p{a}1"), a, storage), GAVEL_STR("g:id:p{a}1")));
+    cr_expect(gavel__bytes_equal(
+        gavel__name_of_id(prefix, GAVEL_STR("x"), GAVEL__NO_SLOT, storage), GAVEL_STR("g:id:{x}")));
+    cr_expect(gavel__bytes_equal(
+        gavel__name_of_id(prefix, GAVEL_STR("x"), 0, storage), GAVEL_STR("g:id:{fjl`}x")));
+}
+
 Test(core_names, the_longest_have_room)
 {
     char long_prefix[GAVEL__PREFIX_MAX];
@@ -173,6 +186,21 @@ static void check_key(gavel_bytes key)
     cr_assert(gavel__bytes_equal(read, key), "%.*s", (int)key.size, key.data);
 }
 
+/* As an id that is to lie in the slot of other keys it does, and that name is no other id's. */
+static void check_id(gavel_bytes id)
+{
+    static const char *const keys[] = {"", "a}", "b"};
+    for (size_t i = 0; i < 3 && id.size > 0; i++) {
+        char storage[64 + GAVEL__NAME_ROOM];
+        uint16_t slot = gavel__slot_of(gavel_str(keys[i]));
+        gavel_bytes name = gavel__name_of_id(prefix, id, slot, storage);
+        cr_assert_eq(gavel__slot_of(name), slot, "%.*s", (int)id.size, id.data);
+        gavel_bytes read = {NULL, 0};
+        if (gavel__name_parse(GAVEL__NAME_ID, prefix, name, &read) && read.size > 0)
+            cr_assert(gavel__bytes_equal(read, id), "%.*s", (int)id.size, id.data);
+    }
+}
+
 /* As the rest of a name, the text is none, or the name of the key that is read from it. */
 static void check_text(gavel_bytes text)
 {
@@ -189,6 +217,7 @@ static void check_text(gavel_bytes text)
 static void check_all(char *text, size_t size, size_t n_left)
 {
     check_key((gavel_bytes){text, size});
+    check_id((gavel_bytes){text, size});
     check_text((gavel_bytes){text, size});
     for (size_t i = 0; i < N_TOKENS && n_left > 0; i++) {
         size_t token_size = strlen(tokens[i]);

@@ -357,6 +357,37 @@ Test(core_slots, one_without_keys_alone_is_refused)
     stage_close(&s);
 }
 
+/* ---- Ids ----------------------------------------------------------------------------------- */
+
+/* One EXEC writes both. */
+Test(core_slots, the_record_of_an_id_lies_with_the_keys)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "{fjl`}k", .id = "x", .plays = "ADD {fjl`}k 1"};
+    enter(&s, &a);
+    cr_assert_eq(a.transaction->slot, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH {fjl`}k g:id:{fjl`}x / GET {fjl`}k / GET g:id:{fjl`}x");
+    says(&s, 0, "OK, \"1\", nil");
+    hears(&s, 0, "MULTI / SET {fjl`}k 2 / SET g:id:{fjl`}x g1\\x00 PX 86400000 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* What the body comes to might be another slot's with each submission: it would be no id. */
+Test(core_slots, an_id_needs_a_declared_key)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.id = "x", .plays = "SET a 1"};
+    enter(&s, &a);
+    ends_saying(&s, &a, GAVEL_INVALID, "in a Cluster an id needs a declared key");
+    cr_assert_eq(a.n_runs, 0);
+    stage_close(&s);
+}
+
 /* ---- Memory -------------------------------------------------------------------------------- */
 
 Test(core_slots, without_memory_for_the_words_it_is_not_sent)
