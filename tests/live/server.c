@@ -405,6 +405,11 @@ int server_port(const test_server *server)
     return atoi(server->port);
 }
 
+bool server_is_running(const test_server *server)
+{
+    return server->pid != 0;
+}
+
 void server_kill(test_server *server)
 {
     redisFree(server->peek);

@@ -54,6 +54,9 @@ const char *server_tcp_url(const test_server *server);
 const char *server_path(const test_server *server);
 int server_port(const test_server *server);
 
+/* Whether it was started, and not killed since. */
+bool server_is_running(const test_server *server);
+
 /* ---- What can happen to a server ------------------------------------------------------------ */
 
 /* Ends it at once, with all its data and links. It is gone when this returns. */
