@@ -294,7 +294,8 @@ static void tell_no_memory(gavel_client *client, gavel__lane *lane, int64_t now_
 
 static void serve_links(gavel_client *client, int64_t now_us)
 {
-    for (gavel__lane *lane = client->engine.lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = gavel__nodes_first_lane(&client->engine.nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
         bool is_wanted = lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us;
         if (lane->connection == NULL && is_wanted && make_connection(client, lane) == NULL)
             tell_no_memory(client, lane, now_us);

@@ -307,10 +307,12 @@ void gavel__engine_check(const gavel__engine *engine)
 {
     assert(!engine->queue.keys.is_running);
     check_transactions(engine);
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+    for (const gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane))
         check_lane(lane);
     const gavel__list *doubts = &engine->doubts.open;
     for (const gavel__list *node = doubts->next; node != doubts; node = node->next)
         check_doubt(GAVEL__CONTAINER(node, gavel__doubt, node));
-    check_durability(&engine->durability);
+    for (const gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        check_durability(node->durability);
 }

@@ -3,6 +3,7 @@
  * member what its share of them came to.
  */
 #include "core/identity.h"
+#include "core/node.h"
 #include "core/outcome.h"
 #include "core/round.h"
 
@@ -149,7 +150,7 @@ static void settle_written(
         .number = round->committing.number,
         .page = round->marker->page};
     if (has_effects && commit.number > 0)
-        gavel__durability_tell(round->rounds->durability, member, &commit, now_us);
+        gavel__durability_tell(round->lane->node->durability, member, &commit, now_us);
     else
         gavel__queue_settle(round->rounds->queue, member, status, message, now_us);
 }

@@ -174,7 +174,7 @@ static void settle_committed(gavel__doubt *doubt, int64_t now_us)
             continue;
         }
         if (gavel__transaction_has_effects(member))
-            gavel__durability_tell(doubt->doubts->durability, member, &commit, now_us);
+            gavel__durability_tell(doubt->durability, member, &commit, now_us);
         else
             gavel__queue_settle(queue, member, GAVEL_COMMITTED, commit.message, now_us);
     }

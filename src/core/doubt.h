@@ -41,7 +41,6 @@ typedef struct gavel__doubts {
     gavel__context *context;
     gavel__queue *queue;
     gavel__questions *questions;
-    gavel__durability *durability; /* set by the engine */
     int64_t marker_ttl_us;
     gavel__list open;
     gavel__list idle;
@@ -59,7 +58,8 @@ typedef struct gavel__doubt {
     gavel__doubt_state state;
     gavel__question question;
     gavel__list members;
-    gavel__key **claims; /* keys that nobody is to touch until it is settled */
+    gavel__durability *durability; /* borrowed: of the node whose link was lost */
+    gavel__key **claims;           /* keys that nobody is to touch until it is settled */
     size_t n_claims;
     size_t claims_capacity;
     uint64_t number;                 /* what EXEC would have written to the marker; 0: nothing */

@@ -44,7 +44,7 @@ static bool is_blind(const gavel__transaction *transaction)
 static bool counts_lines(const gavel__engine *engine)
 {
     static const uint32_t min_links = 4;
-    return engine->queue.order.n_with_several == 0 && engine->lanes.n_links >= min_links &&
+    return engine->queue.order.n_with_several == 0 && engine->config.max_links >= min_links &&
            engine->queue.n_open >= 4 * min_share;
 }
 

@@ -234,11 +234,11 @@ static void explain(
             text, size, "it is not known to be on the disks of the server and %u replicas", n);
 }
 
-void gavel__durability_end(
-    gavel__durability *durability, gavel__transaction *transaction, const char *why, int64_t now_us)
+void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us)
 {
     const gavel__replicating *replicating = transaction->replicating;
     const gavel__wish *wish = replicating->wish;
+    gavel__durability *durability = wish->durability;
     gavel_outcome *outcome = &transaction->outcome;
     const char *before = outcome->message;
     const char *separator = before[0] != '\0' ? "; " : "";
@@ -321,8 +321,7 @@ static void judge_members(gavel__replicating *replicating, bool is_enough, int64
 static void give_up(gavel__replicating *replicating, const char *why, int64_t now_us)
 {
     while (!gavel__list_is_empty(&replicating->members))
-        gavel__durability_end(replicating->wish->durability,
-            gavel__member_of(replicating->members.next), why, now_us);
+        gavel__durability_end(gavel__member_of(replicating->members.next), why, now_us);
 }
 
 /* Connections without members are for others. */

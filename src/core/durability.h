@@ -131,8 +131,7 @@ void gavel__durability_tell(gavel__durability *durability, gavel__transaction *t
     const gavel__commit *commit, int64_t now_us);
 
 /* One of those held ends now: NOT_DURABLE, or UNKNOWN; why, for people. */
-void gavel__durability_end(gavel__durability *durability, gavel__transaction *transaction,
-    const char *why, int64_t now_us);
+void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us);
 
 /* The server may be another one than that which made the commits, or have lost some. */
 void gavel__durability_leave(gavel__durability *durability);

@@ -10,15 +10,32 @@
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
+static void init_node(gavel__engine *engine, gavel__engine_node *node)
+{
+    const gavel__engine_config *config = &engine->config;
+    gavel__node_init(&node->base, config->server,
+        &(gavel__lanes){.allocator = config->allocator,
+            .n_links = config->max_links,
+            .max_passing = config->max_gate_links,
+            .max_blocking = config->max_waiting_links,
+            .max_for_replicas = config->max_replica_links});
+    gavel__durability_init(&node->durability, &engine->queue, &node->base.questions,
+        &(gavel__durability_config){.key_prefix = gavel_str(config->key_prefix),
+            .identity = config->identity,
+            .slice_us = config->wait_slice_us});
+    node->base.durability = &node->durability;
+}
+
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
 {
+    gavel__questions *questions = &engine->only.base.questions;
     *engine = (gavel__engine){.config = *config, .trusted_until_us = GAVEL__NEVER};
     gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
     engine->context.reply_allocator =
         config->reply_allocator != NULL ? config->reply_allocator : config->allocator;
     gavel__queue_init(&engine->queue, &engine->context);
     engine->config.gates.context = &engine->context;
-    engine->config.gates.questions = &engine->questions;
+    engine->config.gates.questions = questions;
     engine->config.gates.key_prefix = config->key_prefix;
     /* Where programs are given the same seed, their owners differ all the same. */
     engine->config.gates.seed =
@@ -33,23 +50,14 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
-    gavel__questions_init(&engine->questions);
-    gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
+    gavel__doubts_init(&engine->doubts, &engine->queue, questions, config->marker_ttl_us);
     engine->rounds.doubts = &engine->doubts;
     gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
     engine->rounds.lore = &engine->lore;
     engine->limits.lore = &engine->lore;
     engine->config.ledger.marker_ttl_us = config->marker_ttl_us;
-    gavel__ledger_init(
-        &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
+    gavel__ledger_init(&engine->ledger, &engine->context, questions, &engine->config.ledger);
     engine->rounds.ledger = &engine->ledger;
-    gavel__durability_config durability_config = {.key_prefix = gavel_str(config->key_prefix),
-        .identity = config->identity,
-        .slice_us = config->wait_slice_us};
-    gavel__durability_init(
-        &engine->durability, &engine->queue, &engine->questions, &durability_config);
-    engine->rounds.durability = &engine->durability;
-    engine->doubts.durability = &engine->durability;
     engine->limits.min_replicas = config->min_replicas;
     engine->limits.durable_ms = config->durable_ms;
     engine->limits.needs_fsync = config->needs_fsync;
@@ -59,27 +67,25 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     /* A doubt is settled by the deadline, and the marker must live until then. */
     engine->limits.max_deadline_us = config->marker_ttl_us / 2;
     gavel__pool_init(&engine->pool, config->allocator);
-    engine->lanes = (gavel__lanes){.allocator = config->allocator,
-        .n_links = config->max_links,
-        .max_passing = config->max_gate_links,
-        .max_blocking = config->max_waiting_links,
-        .max_for_replicas = config->max_replica_links};
+    engine->nodes.first = engine->nodes.only = &engine->only.base;
+    init_node(engine, &engine->only);
 }
 
 void gavel__engine_finish(gavel__engine *engine)
 {
     assert(engine->queue.n_open == 0);
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
         if (lane->next != NULL)
             gavel__round_dissolve(lane->next, 0);
         if (lane->round != NULL)
             gavel__round_dissolve(lane->round, 0);
         gavel__pass_end(lane);
     }
-    gavel__lanes_finish(&engine->lanes);
+    gavel__node_finish(engine->nodes.only);
     gavel__rounds_finish(&engine->rounds);
     gavel__doubts_finish(&engine->doubts);
-    gavel__durability_finish(&engine->durability);
+    gavel__durability_finish(engine->nodes.only->durability);
     gavel__ledger_finish(&engine->ledger);
     gavel__gates_finish(&engine->gates);
     gavel__lore_finish(&engine->lore);
@@ -161,7 +167,7 @@ static void end_now(gavel__engine *engine, gavel__transaction *transaction, gave
     const char *message, int64_t now_us)
 {
     if (transaction->state == GAVEL__TX_REPLICATING) {
-        gavel__durability_end(&engine->durability, transaction, message, now_us);
+        gavel__durability_end(transaction, message, now_us);
         return;
     }
     if (is_committing(transaction)) {
@@ -208,9 +214,9 @@ static bool explain_time(const gavel__transaction *transaction, char *text, size
 }
 
 /* Why there is no link yet, as far as that is known. */
-static const char *explain_dials(const gavel__engine *engine)
+static const char *explain_dials(const gavel__node *node)
 {
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_DIALLING && lane->awaits_login)
             return ": log_in has not answered";
     }
@@ -223,7 +229,8 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
 {
     char conflicts[GAVEL_MESSAGE_SIZE];
     char passed[96];
-    const char *server = engine->config.server;
+    const gavel__node *node = engine->nodes.only;
+    const char *server = node->label;
     const char *fault = transaction->last_fault != NULL ? transaction->last_fault : "";
     bool is_body_slow = explain_time(transaction, passed, sizeof(passed));
     if (is_committing(transaction)) {
@@ -240,9 +247,9 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; the last fault: %s", passed, fault);
     } else if (!gavel__engine_is_trusted(engine, engine->advanced_us)) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; %s", passed, engine->distrust);
-    } else if (!gavel__engine_has_link(engine)) {
+    } else if (!gavel__node_has_link(node)) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s%s", passed,
-            server, explain_dials(engine));
+            server, explain_dials(node));
     } else if (transaction->outcome.n_conflicts > 0) {
         gavel__queue_explain_conflicts(transaction, conflicts);
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s: %s", passed, conflicts);
@@ -269,8 +276,7 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
     gavel__transaction *transaction;
     while ((transaction = gavel__queue_next_due(&engine->queue, now_us)) != NULL) {
         if (transaction->state == GAVEL__TX_REPLICATING)
-            gavel__durability_end(
-                &engine->durability, transaction, "durable_ms have passed", now_us);
+            gavel__durability_end(transaction, "durable_ms have passed", now_us);
         else if (now_us >= transaction->deadline_us)
             on_deadline(engine, transaction, now_us);
         else
@@ -281,9 +287,9 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
 /* ---- Gates --------------------------------------------------------------------------------- */
 
 /* Whoever waits too long for a gate sees whether its holder is dead. */
-static void probe_gates(gavel__engine *engine, int64_t now_us)
+static void probe_gates(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following)
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following)
         gavel__pass_probe(lane, &engine->gates, now_us);
 }
 
@@ -291,7 +297,8 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
 {
     if (gavel__gates_is_empty(&engine->gates))
         return false;
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (const gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
         bool is_idle = lane->round == NULL || lane->round->phase == GAVEL__ROUND_PREFETCHED;
         if (lane->pass.state == GAVEL__PASS_HELD && is_idle && !lane->pass.is_kept &&
             !lane->is_condemned)
@@ -302,13 +309,24 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine)
 
 /* ---- Advancing ------------------------------------------------------------------------------ */
 
-static void serve_questions(gavel__engine *engine, int64_t now_us)
+static void serve_questions(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
     static const int64_t n_slow_round_trips = 8;
     int64_t slow_us = n_slow_round_trips * (int64_t)engine->policy.round_trip_us;
-    engine->questions.slow_us =
-        slow_us > GAVEL__QUESTION_SLOW_US ? slow_us : GAVEL__QUESTION_SLOW_US;
-    gavel__questions_serve(&engine->questions, &engine->lanes, now_us);
+    node->questions.slow_us = slow_us > GAVEL__QUESTION_SLOW_US ? slow_us : GAVEL__QUESTION_SLOW_US;
+    gavel__questions_serve(&node->questions, &node->lanes, now_us);
+}
+
+static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_us)
+{
+    gavel__durability_advance(node->durability, now_us);
+    if (gavel__engine_is_trusted(engine, now_us)) {
+        gavel__engine_schedule(engine, node, now_us);
+        probe_gates(engine, node, now_us);
+        if (gavel__questions_has_pending(&node->questions))
+            serve_questions(engine, node, now_us);
+    }
+    gavel__engine_want_links(engine, node, now_us);
 }
 
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
@@ -317,14 +335,8 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     run_timers(engine, now_us);
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__ledger_advance(&engine->ledger, now_us);
-    gavel__durability_advance(&engine->durability, now_us);
-    if (gavel__engine_is_trusted(engine, now_us)) {
-        gavel__engine_schedule(engine, now_us);
-        probe_gates(engine, now_us);
-        if (gavel__questions_has_pending(&engine->questions))
-            serve_questions(engine, now_us);
-    }
-    gavel__engine_want_links(engine, now_us);
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        advance_node(engine, node, now_us);
 }
 
 /* ---- Another server in its place ----------------------------------------------------------- */
@@ -337,14 +349,16 @@ void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *ot
 
 void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us)
 {
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
         lane->n_failures = 0;
         if (lane->dial_us > now_us)
             lane->dial_us = now_us;
         if (lane->state == GAVEL__LANE_UP && !lane->is_condemned)
             gavel__lane_condemn(lane, message);
     }
-    gavel__durability_leave(&engine->durability);
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        gavel__durability_leave(node->durability);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         if (transaction != NULL && transaction->state == GAVEL__TX_PAUSED &&
@@ -369,25 +383,32 @@ static int64_t lane_due_us(const gavel__engine *engine, const gavel__lane *lane)
     return earlier(due_us, gavel__round_let_go_us(lane->round));
 }
 
-int64_t gavel__engine_due_us(const gavel__engine *engine)
+static int64_t node_due_us(const gavel__engine *engine, const gavel__node *node)
 {
-    int64_t due_us = earlier(
-        gavel__doubts_due_us(&engine->doubts), gavel__durability_due_us(&engine->durability));
-    due_us = earlier(due_us, gavel__ledger_due_us(&engine->ledger));
-    const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
-    if (first != NULL)
-        due_us = earlier(due_us, (int64_t)first->order);
-    if (engine->make_lane_us > engine->advanced_us)
-        due_us = earlier(due_us, engine->make_lane_us);
+    int64_t due_us = gavel__durability_due_us(node->durability);
+    if (node->make_lane_us > engine->advanced_us)
+        due_us = earlier(due_us, node->make_lane_us);
     /* Nothing is scheduled or asked while the server is not believed: then it would stay due. */
     bool is_trusted = gavel__engine_is_trusted(engine, engine->advanced_us);
     if (is_trusted)
-        due_us = earlier(due_us, gavel__engine_sort_us(engine));
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+        due_us = earlier(due_us, gavel__engine_sort_us(engine, node));
+    for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED)
             due_us = earlier(due_us, lane->dial_us);
         if (is_trusted)
             due_us = earlier(due_us, lane_due_us(engine, lane));
     }
+    return due_us;
+}
+
+int64_t gavel__engine_due_us(const gavel__engine *engine)
+{
+    int64_t due_us =
+        earlier(gavel__doubts_due_us(&engine->doubts), gavel__ledger_due_us(&engine->ledger));
+    const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
+    if (first != NULL)
+        due_us = earlier(due_us, (int64_t)first->order);
+    for (const gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        due_us = earlier(due_us, node_due_us(engine, node));
     return due_us;
 }

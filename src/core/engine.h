@@ -12,8 +12,8 @@
 #include "base/heap.h"
 #include "core/lore.h"
 #include "core/loss.h"
+#include "core/node.h"
 #include "core/pool.h"
-#include "core/question.h"
 #include "core/round.h"
 
 /* Of an engine. */
@@ -46,6 +46,12 @@ typedef struct gavel__engine_config {
     uint64_t identity[2];        /* unique among all clients of the server: names the markers */
 } gavel__engine_config;
 
+/* A node, with what core holds for it above the nodes. */
+typedef struct gavel__engine_node {
+    gavel__node base;
+    gavel__durability durability;
+} gavel__engine_node;
+
 typedef struct gavel__engine {
     gavel__engine_config config;
     gavel__context context;
@@ -54,18 +60,14 @@ typedef struct gavel__engine {
     gavel__queue queue;
     gavel__gates gates;
     gavel__rounds rounds;
-    gavel__questions questions;
+    gavel__nodes nodes;
+    gavel__engine_node only; /* the one that there is */
     gavel__lore lore;
-    gavel__lanes lanes;
-    int64_t make_lane_us; /* there was no memory for one: not again before */
     gavel__doubts doubts;
     gavel__ledger ledger;
-    gavel__durability durability;
-    uint64_t n_markers;       /* named so far */
-    int64_t sorted_us;        /* when all were looked at that wait for gates */
-    bool has_gates_to_pass;   /* one of these, not the first, could pass on one more lane */
-    int64_t advanced_us;      /* when gavel__engine_advance was last called */
-    int64_t trusted_until_us; /* until then the server may be believed; GAVEL__NEVER */
+    uint64_t n_markers;                /* named so far */
+    int64_t advanced_us;               /* when gavel__engine_advance was last called */
+    int64_t trusted_until_us;          /* until then the server may be believed; GAVEL__NEVER */
     char distrust[GAVEL_MESSAGE_SIZE]; /* why no longer, for people */
     gavel__pool pool;
 } gavel__engine;
@@ -137,17 +139,14 @@ int64_t gavel__engine_due_us(const gavel__engine *engine);
 
 /* ---- Between engine.c, links.c, replies.c, draft.c and schedule.c --------------------------- */
 
-/* Whether any link is up. */
-bool gavel__engine_has_link(const gavel__engine *engine);
-
 /* One more link of each kind, if there is work that no link takes and none is on its way. */
-void gavel__engine_want_links(gavel__engine *engine, int64_t now_us);
+void gavel__engine_want_links(gavel__engine *engine, gavel__node *node, int64_t now_us);
 
 /* Whether somebody is ready whom one more lane of this kind could serve. */
-bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane);
+bool gavel__engine_has_ready(gavel__engine *engine, gavel__node *node, bool is_waiting_lane);
 
 /* Gives free lanes their rounds, and those that are about to commit what comes behind. */
-void gavel__engine_schedule(gavel__engine *engine, int64_t now_us);
+void gavel__engine_schedule(gavel__engine *engine, gavel__node *node, int64_t now_us);
 
 /* A round for the lane, of those who can go, in order of arrival; behind the one that it has, if
  * any. It is nowhere noted yet. NULL: none. */
@@ -160,7 +159,7 @@ int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__la
 int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *lane);
 
 /* When to look again at those who wait for gates; GAVEL__NEVER. */
-int64_t gavel__engine_sort_us(const gavel__engine *engine);
+int64_t gavel__engine_sort_us(const gavel__engine *engine, const gavel__node *node);
 
 /* Hands off the gates that the lane holds: nobody here wants them any more, or others have waited
  * long enough. */

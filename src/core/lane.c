@@ -34,6 +34,7 @@ gavel__lane *gavel__lanes_make(gavel__lanes *lanes, uint32_t index)
     gavel__lane *lane = gavel__alloc(lanes->allocator, 1, sizeof(*lane));
     if (lane == NULL)
         return NULL;
+    lane->node = lanes->node;
     lane->index = index;
     lane->inflight.allocator = lanes->allocator;
     lane->is_waiting_lane = index >= lanes->n_links;

@@ -47,7 +47,10 @@ typedef enum gavel__guard {
     GAVEL__GUARD_STANDS
 } gavel__guard;
 
+struct gavel__node;
+
 typedef struct gavel__lane {
+    struct gavel__node *node;      /* whose it is */
     struct gavel__lane *following; /* the next one by index that there is, or NULL */
     uint32_t index;                /* its place for good: links first, then waiting links */
     gavel__lane_state state;
@@ -96,6 +99,7 @@ typedef struct gavel__lanes {
     uint32_t max_blocking;            /* and for questions that block */
     uint32_t max_for_replicas;        /* and for those of these that wait for replicas */
     gavel__lane *first;               /* by index */
+    struct gavel__node *node;         /* whose they are */
 } gavel__lanes;
 
 /* The lane at this index, or NULL: it was never wanted. */

@@ -13,26 +13,6 @@ static const int64_t no_memory_pause_us = 20000;
 
 /* ---- Up and down --------------------------------------------------------------------------- */
 
-bool gavel__engine_has_link(const gavel__engine *engine)
-{
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP)
-            return true;
-    }
-    return false;
-}
-
-/* Whether the server answers, as far as is known. A link that stands in a queue of the server's
- * says nothing either way. */
-static bool is_reachable(const gavel__engine *engine)
-{
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP && !gavel__lane_is_blocked(lane))
-            return true;
-    }
-    return false;
-}
-
 gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
@@ -63,7 +43,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->guard = GAVEL__GUARD_NONE;
     gavel__marker_end(&lane->marker);
     lane->named_after = 0;
-    engine->questions.trouble[0] = '\0';
+    lane->node->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
     gavel__ledger_on_link_up(&engine->ledger);
@@ -134,19 +114,10 @@ static int64_t redial_pause_us(gavel__engine *engine, gavel__lane *lane, bool wa
     return gavel__backoff_fault_us(lane->n_failures, &engine->context.random);
 }
 
-/* Whether a lane is up that passes through gates, or could. */
-static bool has_gate_lane(const gavel__engine *engine)
-{
-    for (const gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->is_waiting_lane && lane->state == GAVEL__LANE_UP && lane->blocking == NULL)
-            return true;
-    }
-    return false;
-}
-
 void gavel__engine_on_link_down(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
 {
+    gavel__node *node = lane->node;
     bool was_up = lane->state == GAVEL__LANE_UP;
     bool was_retired = lane->is_retired;
     int64_t dialled_us = lane->dial_us;
@@ -163,9 +134,9 @@ void gavel__engine_on_link_down(
     lose_rounds(lane, loss, now_us);
     gavel__page_leave(lane->marker.page);
     lane->marker.page = NULL;
-    if (!was_retired && !is_reachable(engine)) {
-        engine->questions.n_failed_dials += !was_up;
-        gavel__questions_on_unreachable(&engine->questions, loss, now_us);
+    if (!was_retired && !gavel__node_is_reachable(node)) {
+        node->questions.n_failed_dials += !was_up;
+        gavel__questions_on_unreachable(&node->questions, loss, now_us);
     }
     gavel__questions_on_link_down(&lane->inflight, loss, now_us);
     lane->inflight.has_failed = false;
@@ -174,21 +145,21 @@ void gavel__engine_on_link_down(
     if (was_up) {
         gavel__ledger_audit(&engine->ledger);
         if (!was_retired)
-            gavel__durability_leave(&engine->durability);
+            gavel__durability_leave(node->durability);
     }
-    if (!was_up && !is_reachable(engine))
+    if (!was_up && !gavel__node_is_reachable(node))
         on_unreachable(engine, loss, dialled_us, now_us);
-    else if (!was_up && lane->is_waiting_lane && !has_gate_lane(engine))
+    else if (!was_up && lane->is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
 }
 
 /* ---- Wanting one ---------------------------------------------------------------------------- */
 
 /* Whether there is work for one more lane of this kind. */
-static bool has_work_for(gavel__engine *engine, bool is_waiting_lane)
+static bool has_work_for(gavel__engine *engine, gavel__node *node, bool is_waiting_lane)
 {
-    return gavel__engine_has_ready(engine, is_waiting_lane) ||
-           gavel__questions_want_lane(&engine->questions, &engine->lanes, is_waiting_lane);
+    return gavel__engine_has_ready(engine, node, is_waiting_lane) ||
+           gavel__questions_want_lane(&node->questions, &node->lanes, is_waiting_lane);
 }
 
 /* The place of one that is down, unless one of its kind is on its way; or that behind the last. */
@@ -209,33 +180,35 @@ static uint32_t place_to_dial(const gavel__lanes *lanes, bool is_waiting_lane)
 }
 
 /* There is no memory for a lane: without any, it is as if the server could not be reached. */
-static void on_no_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_us)
+static void on_no_lane(
+    gavel__engine *engine, gavel__node *node, bool is_waiting_lane, int64_t now_us)
 {
-    engine->make_lane_us = now_us + no_memory_pause_us;
-    if (is_waiting_lane && !has_gate_lane(engine))
+    node->make_lane_us = now_us + no_memory_pause_us;
+    if (is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
-    if (!is_waiting_lane && !is_reachable(engine))
+    if (!is_waiting_lane && !gavel__node_is_reachable(node))
         on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
 }
 
 /* Whether anything has found no lane. */
-static bool has_waiting_work(const gavel__engine *engine)
+static bool has_waiting_work(const gavel__engine *engine, const gavel__node *node)
 {
     return gavel__order_has_ready(&engine->queue.order) ||
-           gavel__questions_has_pending(&engine->questions);
+           gavel__questions_has_pending(&node->questions);
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
-static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_us)
+static void want_lane(
+    gavel__engine *engine, gavel__node *node, bool is_waiting_lane, int64_t now_us)
 {
-    if (!has_work_for(engine, is_waiting_lane))
+    if (!has_work_for(engine, node, is_waiting_lane))
         return;
-    uint32_t place = place_to_dial(&engine->lanes, is_waiting_lane);
-    if (place == gavel__lanes_max(&engine->lanes) || now_us < engine->make_lane_us)
+    uint32_t place = place_to_dial(&node->lanes, is_waiting_lane);
+    if (place == gavel__lanes_max(&node->lanes) || now_us < node->make_lane_us)
         return;
-    gavel__lane *lane = gavel__lanes_make(&engine->lanes, place);
+    gavel__lane *lane = gavel__lanes_make(&node->lanes, place);
     if (lane == NULL) {
-        on_no_lane(engine, is_waiting_lane, now_us);
+        on_no_lane(engine, node, is_waiting_lane, now_us);
         return;
     }
     gavel__lane_set_state(lane, GAVEL__LANE_WANTED);
@@ -243,10 +216,10 @@ static void want_lane(gavel__engine *engine, bool is_waiting_lane, int64_t now_u
         lane->dial_us = now_us;
 }
 
-void gavel__engine_want_links(gavel__engine *engine, int64_t now_us)
+void gavel__engine_want_links(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    if (!has_waiting_work(engine)) /* mostly, and quickly */
+    if (!has_waiting_work(engine, node)) /* mostly, and quickly */
         return;
-    want_lane(engine, false, now_us);
-    want_lane(engine, true, now_us);
+    want_lane(engine, node, false, now_us);
+    want_lane(engine, node, true, now_us);
 }

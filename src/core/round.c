@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "core/commands.h"
+#include "core/node.h"
 
 #include <assert.h>
 #include <string.h>
@@ -184,6 +185,7 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     doubt->number = round->committing.number;
     doubt->first_number = marker->first_number;
     doubt->page = marker->page;
+    doubt->durability = round->lane->node->durability;
     gavel__page_pin(doubt->page);
     memcpy(doubt->marker, marker->text, marker->size);
     doubt->marker_size = marker->size;

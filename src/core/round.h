@@ -81,7 +81,6 @@ typedef struct gavel__rounds {
     gavel__doubts *doubts;
     struct gavel__lore *lore;
     gavel__ledger *ledger;
-    gavel__durability *durability;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
     int64_t marker_ttl_us; /* 0: no markers */

@@ -165,7 +165,7 @@ static void fill_gate_lane(gavel__engine *engine, gavel__lane *lane, int64_t now
 {
     if (lane->state != GAVEL__LANE_UP || lane->is_condemned || lane->blocking != NULL)
         return;
-    if (!gavel__lane_is_passing(lane) && !gavel__lanes_may_pass(&engine->lanes))
+    if (!gavel__lane_is_passing(lane) && !gavel__lanes_may_pass(&lane->node->lanes))
         return;
     if (gavel__pass_blocked_on(lane) != NULL) {
         leave_queue(engine, lane, now_us);
@@ -233,10 +233,10 @@ static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
  * would wait for lanes behind others whose gates are still up, or taken. */
 static const int64_t sort_after_us = 50000;
 
-int64_t gavel__engine_sort_us(const gavel__engine *engine)
+int64_t gavel__engine_sort_us(const gavel__engine *engine, const gavel__node *node)
 {
     bool is_needed = !gavel__line_is_empty(&engine->queue.order.ready[GAVEL__READY_GATED]);
-    return is_needed ? engine->sorted_us + sort_after_us : GAVEL__NEVER;
+    return is_needed ? node->sorted_us + sort_after_us : GAVEL__NEVER;
 }
 
 /* Whether no lane has any of the gates that it has to pass. */
@@ -247,16 +247,16 @@ static bool has_free_gates(gavel__engine *engine, gavel__transaction *transactio
     return gavel__gates_are_free(gates, n_gates);
 }
 
-static void sort_gated(gavel__engine *engine, int64_t now_us)
+static void sort_gated(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
     gavel__order *order = &engine->queue.order;
     gavel__line *gated = &order->ready[GAVEL__READY_GATED];
     while (sort_first(engine, GAVEL__READY_GATED))
         ;
-    if (now_us < gavel__engine_sort_us(engine))
+    if (now_us < gavel__engine_sort_us(engine, node))
         return;
-    engine->sorted_us = now_us;
-    engine->has_gates_to_pass = false;
+    node->sorted_us = now_us;
+    node->has_gates_to_pass = false;
     gavel__line still_gated = {.first = NULL};
     for (gavel__transaction *first;
          (first = gavel__order_first(order, GAVEL__READY_GATED)) != NULL;) {
@@ -265,13 +265,13 @@ static void sort_gated(gavel__engine *engine, int64_t now_us)
         bool is_behind = !gavel__line_is_empty(&still_gated);
         gavel__order_move(first, &still_gated);
         if (is_behind && has_free_gates(engine, first))
-            engine->has_gates_to_pass = true;
+            node->has_gates_to_pass = true;
     }
-    for (gavel__line_node *node; (node = gavel__line_first(&still_gated)) != NULL;)
-        gavel__order_move(gavel__of_turn(node), gated);
+    for (gavel__line_node *turn; (turn = gavel__line_first(&still_gated)) != NULL;)
+        gavel__order_move(gavel__of_turn(turn), gated);
 }
 
-bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
+bool gavel__engine_has_ready(gavel__engine *engine, gavel__node *node, bool is_waiting_lane)
 {
     const gavel__order *order = &engine->queue.order;
     if (!is_waiting_lane) {
@@ -280,10 +280,10 @@ bool gavel__engine_has_ready(gavel__engine *engine, bool is_waiting_lane)
         return gavel__order_first_racing(order) != NULL;
     }
     gavel__transaction *first = gavel__order_first(order, GAVEL__READY_GATED);
-    if (first == NULL || !gavel__lanes_may_pass(&engine->lanes))
+    if (first == NULL || !gavel__lanes_may_pass(&node->lanes))
         return false;
-    bool has_work = engine->has_gates_to_pass || has_free_gates(engine, first);
-    engine->has_gates_to_pass = false; /* one lane, until they are looked at again */
+    bool has_work = node->has_gates_to_pass || has_free_gates(engine, first);
+    node->has_gates_to_pass = false; /* one lane, until they are looked at again */
     return has_work;
 }
 
@@ -331,10 +331,10 @@ static void set_late(gavel__engine *engine, gavel__round *round, int64_t now_us)
     }
 }
 
-static void find_late(gavel__engine *engine, int64_t now_us)
+static void find_late(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
     int64_t after_us = late_after_us(engine);
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (!may_be_late(lane) || now_us - lane->silent_us < after_us)
             continue;
         set_late(engine, lane->round, now_us);
@@ -350,21 +350,21 @@ static void save_marker(gavel__engine *engine, gavel__lane *lane, int64_t now_us
         gavel__rounds_save_marker(&engine->rounds, lane, &lane->marker, now_us);
 }
 
-void gavel__engine_schedule(gavel__engine *engine, int64_t now_us)
+void gavel__engine_schedule(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    sort_gated(engine, now_us);
-    find_late(engine, now_us);
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    sort_gated(engine, node, now_us);
+    find_late(engine, node, now_us);
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (gavel__pass_blocked_on(lane) != NULL)
             gavel__round_let_go(lane->round, now_us);
     }
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->is_waiting_lane)
             fill_gate_lane(engine, lane, now_us);
         else
             fill_lane(engine, lane, now_us);
     }
-    for (gavel__lane *lane = engine->lanes.first; lane != NULL; lane = lane->following) {
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         follow_up(engine, lane, now_us);
         save_marker(engine, lane, now_us);
     }

@@ -340,8 +340,8 @@ void crowd_judge(const crowd *c)
 
 static bool holds(const gavel_client *client, gavel_bytes key, int64_t now_us)
 {
-    for (const gavel__lane *lane = client->engine.lanes.first; lane != NULL;
-         lane = lane->following) {
+    for (const gavel__lane *lane = gavel__nodes_first_lane(&client->engine.nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
         const gavel__pass *pass = &lane->pass;
         if (pass->state != GAVEL__PASS_HELD || pass->is_handed_off ||
             now_us - pass->granted_us >= CROWD_LEASE_US)

@@ -198,8 +198,8 @@ void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line)
 gavel__lane *lane_of(const stage *s, uint32_t place)
 {
     static gavel__lane down; /* and stays so */
-    cr_assert_lt(place, gavel__lanes_max(&s->engine.lanes));
-    gavel__lane *lane = gavel__lanes_find(&s->engine.lanes, place);
+    cr_assert_lt(place, gavel__lanes_max(&s->engine.nodes.only->lanes));
+    gavel__lane *lane = gavel__lanes_find(&s->engine.nodes.only->lanes, place);
     return lane != NULL ? lane : &down;
 }
 

@@ -320,7 +320,7 @@ Test(core_durability, a_commit_that_was_undone_before_it_was_told_runs_again)
     hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
     says(&s, 1, "OK, :1, \"n0\""); /* a replica has SET, and nobody has the commit */
     is_in(&s, &a, GAVEL__TX_PAUSED);
-    cr_assert_eq(s.engine.durability.n_members, 0);
+    cr_assert_eq(s.engine.nodes.only->durability->n_members, 0);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "SET m2 n2 PX 900000 / WATCH a m2 / GET a");

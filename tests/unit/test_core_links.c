@@ -265,11 +265,11 @@ Test(core_links, an_engine_that_has_not_dialled_holds_no_lane)
 {
     stage s;
     stage_open(&s, &(stage_config){.n_lanes = 2});
-    cr_assert_null(s.engine.lanes.first);
+    cr_assert_null(s.engine.nodes.only->lanes.first);
     actor a = {.reads = "a", .plays = "ADD a 1"};
     enter(&s, &a);
     link_up(&s, 0);
-    cr_assert_null(s.engine.lanes.first->following);
+    cr_assert_null(s.engine.nodes.only->lanes.first->following);
     stage_close(&s);
 }
 

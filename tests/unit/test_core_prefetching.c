@@ -285,7 +285,7 @@ Test(core_prefetching, who_waits_for_its_keys_reads_behind_the_retry)
     enter(&s, &c);
     hears(&s, 0, "WATCH a b / GET a / GET b");
     is_in(&s, &c, GAVEL__TX_PARKED);
-    cr_assert_null(gavel__lanes_find(&s.engine.lanes, 1), "it needs no other link");
+    cr_assert_null(gavel__lanes_find(&s.engine.nodes.only->lanes, 1), "it needs no other link");
     says(&s, 0, "OK, \"1\", \"5\"");
     hears(&s, 0, "MULTI / MSET a 2 b 6 / EXEC / WATCH b / GET b");
     says(&s, 0, "OK, QUEUED, [OK], OK, \"6\"");

@@ -1,0 +1,43 @@
+/*
+ * Nodes: see the header.
+ */
+#include "core/node.h"
+
+void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *lanes)
+{
+    *node = (gavel__node){.label = label, .lanes = *lanes};
+    node->lanes.node = node;
+    gavel__questions_init(&node->questions);
+}
+
+void gavel__node_finish(gavel__node *node)
+{
+    gavel__lanes_finish(&node->lanes);
+}
+
+bool gavel__node_has_link(const gavel__node *node)
+{
+    for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == GAVEL__LANE_UP)
+            return true;
+    }
+    return false;
+}
+
+bool gavel__node_is_reachable(const gavel__node *node)
+{
+    for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == GAVEL__LANE_UP && !gavel__lane_is_blocked(lane))
+            return true;
+    }
+    return false;
+}
+
+bool gavel__node_has_gate_lane(const gavel__node *node)
+{
+    for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->is_waiting_lane && lane->state == GAVEL__LANE_UP && lane->blocking == NULL)
+            return true;
+    }
+    return false;
+}

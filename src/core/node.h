@@ -1,0 +1,64 @@
+/*
+ * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, and the
+ * questions that wait for one. There is one, unless the engine speaks to a Cluster.
+ */
+#ifndef GAVEL__NODE_H
+#define GAVEL__NODE_H
+
+#include "core/lane.h"
+#include "core/question.h"
+
+struct gavel__durability;
+
+typedef struct gavel__node {
+    struct gavel__node *following; /* the next one by index, or NULL */
+    uint32_t index;                /* its place for good */
+    const char *label;             /* borrowed; its address, for messages */
+    gavel__lanes lanes;
+    gavel__questions questions;
+    struct gavel__durability *durability; /* borrowed: of what was committed there */
+    int64_t make_lane_us;                 /* there was no memory for a lane: not again before */
+    int64_t sorted_us;                    /* when all were looked at that wait for gates */
+    bool has_gates_to_pass; /* one of these, not the first, could pass on one more lane */
+} gavel__node;
+
+typedef struct gavel__nodes {
+    gavel__node *first; /* by index */
+    gavel__node *only;  /* that is all of them */
+} gavel__nodes;
+
+/* `lanes`: how many of each kind there can be. Costs nothing to finish before there is a lane. */
+void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *lanes);
+
+/* Frees its lanes; nothing may be under way. */
+void gavel__node_finish(gavel__node *node);
+
+/* All lanes of all nodes, one after another; NULL behind the last. */
+static inline gavel__lane *gavel__node_lane_from(const gavel__node *node)
+{
+    while (node != NULL && node->lanes.first == NULL)
+        node = node->following;
+    return node != NULL ? node->lanes.first : NULL;
+}
+
+static inline gavel__lane *gavel__nodes_first_lane(const gavel__nodes *nodes)
+{
+    return gavel__node_lane_from(nodes->first);
+}
+
+static inline gavel__lane *gavel__nodes_next_lane(const gavel__lane *lane)
+{
+    return lane->following != NULL ? lane->following : gavel__node_lane_from(lane->node->following);
+}
+
+/* Whether the server answers, as far as is known. A link that stands in a queue of the server's
+ * says nothing either way. */
+bool gavel__node_is_reachable(const gavel__node *node);
+
+/* Whether any of its links is up. */
+bool gavel__node_has_link(const gavel__node *node);
+
+/* Whether a lane is up that passes through gates, or could. */
+bool gavel__node_has_gate_lane(const gavel__node *node);
+
+#endif
