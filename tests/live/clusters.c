@@ -332,24 +332,31 @@ static void await_owner(live_cluster *cluster, int slot, size_t owner)
     }
 }
 
-/* A request is lost now and then, when the primary has not been one for long: then it is asked
- * again, each time after twice as long. */
-static void ask_for_failover(live_cluster *cluster, size_t replica)
+/* A primary takes a request for a failover only of those whom it knows to follow it. */
+static bool knows_replica(live_cluster *cluster, size_t primary, size_t replica)
 {
-    for (int i = 0, next = 0; clusters_primary_of(cluster, replica) != replica; i++) {
-        if (i == next) {
-            freeReplyObject(ask(cluster, replica, "CLUSTER FAILOVER"));
-            next = 2 * next + 100;
-        }
-        take_a_breath();
-    }
+    char line[64];
+    snprintf(line, sizeof(line), "CLUSTER REPLICAS %s", cluster->ids[primary]);
+    redisReply *lines = ask(cluster, primary, line);
+    bool is_known = false;
+    for (size_t i = 0; i < lines->elements; i++)
+        is_known = is_known || strstr(lines->element[i]->str, cluster->ids[replica]) != NULL;
+    freeReplyObject(lines);
+    return is_known;
 }
 
 size_t clusters_fail_over(live_cluster *cluster, size_t primary)
 {
     size_t replica = replica_of(cluster, primary);
     int slot = slot_of_node(cluster, primary);
-    ask_for_failover(cluster, replica);
+    while (!knows_replica(cluster, primary, replica))
+        take_a_breath();
+    /* It is given up after five seconds. */
+    for (int i = 0; clusters_primary_of(cluster, replica) != replica; i++) {
+        if (i % 1000 == 0)
+            freeReplyObject(ask(cluster, replica, "CLUSTER FAILOVER"));
+        take_a_breath();
+    }
     await_owner(cluster, slot, replica);
     while (clusters_primary_of(cluster, primary) != replica)
         take_a_breath();
