@@ -141,6 +141,25 @@ GAVEL_EXPORT void gavel_login_use(gavel_login *login, const char *user, const ch
  */
 typedef const char *gavel_log_in(gavel_login *login, void *user);
 
+/* ---- Servers that are elsewhere than they say ---------------------------------------------- */
+
+/* Where a server is. */
+typedef struct gavel_address {
+    char host[256]; /* a name, or a number; IPv6 without brackets; ends in a NUL */
+    int port;       /* from 1 to 65535 */
+} gavel_address;
+
+/*
+ * For servers behind NAT, a tunnel or the network of containers: they name one another by addresses
+ * that do not lead there from here. Is handed such an address, and writes over it the one to be
+ * dialled; one that is good as it is it leaves alone. Asked of the primary that Sentinels name, and
+ * of other Sentinels than those in the URL. What is no address counts as unchanged.
+ *
+ * It runs in the thread that is inside gavel, again and again for the same address, and should give
+ * the same answer, at once: a name that it returns is looked up by gavel. It must not call gavel.
+ */
+typedef void gavel_map_address(gavel_address *address, void *user);
+
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
 /* Zero means the default, which stands beside the field. */
@@ -205,9 +224,11 @@ typedef struct gavel_config {
     /* 0: none. Of transactions that name none; as theirs, GAVEL_ALL_REPLICAS too. What asks for
      * replicas is up to 4 more connections; it needs markers. */
     uint32_t min_replicas;
-    uint32_t durable_ms;   /* 0: 1000. Likewise */
-    bool needs_fsync;      /* false. true: of all transactions */
-    uint64_t reserved[14]; /* zero; see gavel/gavel.h */
+    uint32_t durable_ms;            /* 0: 1000. Likewise */
+    bool needs_fsync;               /* false. true: of all transactions */
+    gavel_map_address *map_address; /* NULL: servers are where others say that they are */
+    void *map_address_user;         /* its `user` */
+    uint64_t reserved[12];          /* zero; see gavel/gavel.h */
 } gavel_config;
 
 #define GAVEL_ERROR_SIZE 512

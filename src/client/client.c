@@ -153,6 +153,7 @@ static void configure_site(gavel_client *client, const gavel_config *config)
             .resolver = client->platform.user,
             .wake = wake_loop,
             .waker = client},
+        .mapping = {.map_address = config->map_address, .user = config->map_address_user},
         .link_config = link_config(client, config),
     };
     gavel__site_init(&client->site, &base, &client->address);

@@ -12,22 +12,36 @@
 
 /* ---- What they say ------------------------------------------------------------------------- */
 
+/* Where the primary is now, for people; and where it is dialled, if that is elsewhere. */
+static void print_primary(const gavel__place_name *primary, const gavel_address *dialled,
+    char message[GAVEL_MESSAGE_SIZE])
+{
+    gavel__format(
+        message, GAVEL_MESSAGE_SIZE, "the primary is %s:%d now", primary->host, primary->port);
+    size_t used = strlen(message);
+    if (primary->port != dialled->port || strcmp(primary->host, dialled->host) != 0)
+        gavel__format(
+            message + used, GAVEL_MESSAGE_SIZE - used, ", at %s:%d", dialled->host, dialled->port);
+}
+
 /* The client's links are to be made anew, to where the primary is now. False: no memory. */
 static bool move(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
     const gavel__place_name *primary = &peers->known.primary;
     char message[GAVEL_MESSAGE_SIZE];
-    char *host = gavel__copy_string(&client->allocator, primary->host);
+    gavel_address dialled;
+    gavel__site_map(&client->site.mapping, primary->host, primary->port, &dialled);
+    char *host = gavel__copy_string(&client->allocator, dialled.host);
     if (host == NULL)
         return false; /* tried again by the next turn: the generation is the old one's still */
     gavel__free(&client->allocator, client->address.host);
     client->address.host = host;
-    client->address.port = primary->port;
+    client->address.port = dialled.port;
     peers->generation = peers->known.generation;
     gavel__directory_finish(&client->site.directory, false);
     gavel__directory_init(&client->site.directory);
-    gavel__format(message, sizeof(message), "the primary is %s:%d now", host, primary->port);
+    print_primary(primary, &dialled, message);
     gavel__client_log(
         client, GAVEL_LOG_INFO, "%s (epoch %llu)", message, (unsigned long long)peers->known.epoch);
     gavel__engine_leave(&client->engine, message, now_us);
@@ -314,6 +328,7 @@ static bool open_site(gavel__peer *peer)
     gavel__site_name name = {.label = "Sentinel ",
         .host = place->host,
         .port = place->port,
+        .is_told = peer->place >= client->peers->n_seeds,
         .user = client->address.sentinel_user,
         .password = client->address.sentinel_password};
     bool is_open = gavel__site_open(&peer->site, &client->site, &name);
@@ -370,6 +385,7 @@ bool gavel__peers_open(gavel_client *client, bool may_go_without)
         if (!gavel__sentinels_add(&peers->known, address->seeds[i].host, address->seeds[i].port))
             return false;
     }
+    peers->n_seeds = peers->known.n;
     gavel__engine_trust(&client->engine, INT64_MIN, "the Sentinels have not answered yet");
     return make_peers(client);
 }

@@ -40,6 +40,7 @@ typedef struct gavel__peers {
     gavel__sentinels known;
     gavel__peer *all[GAVEL__SENTINELS_MAX]; /* by place; as many as were made so far */
     uint32_t n;
+    uint32_t n_seeds;    /* the first of those that are known: the URL's */
     uint64_t generation; /* of the primary that the client's links go to */
 } gavel__peers;
 

@@ -4,11 +4,13 @@
 #include "client/site.h"
 
 #include "base/text.h"
+#include "core/guard.h"
 
 #include <string.h>
 
 void gavel__site_init(gavel__site *site, const gavel__site *base, const gavel__address *address)
 {
+    site->mapping = base->mapping;
     site->link_config = base->link_config;
     site->link_config.address = address;
     site->directory = (gavel__directory){.address = address,
@@ -19,6 +21,28 @@ void gavel__site_init(gavel__site *site, const gavel__site *base, const gavel__a
     gavel__directory_init(&site->directory);
 }
 
+/* A host that may be looked up, and a port. */
+static bool is_address(const gavel_address *address)
+{
+    const char *end = memchr(address->host, '\0', sizeof(address->host));
+    return end != NULL && end != address->host && address->port > 0 && address->port <= 65535;
+}
+
+void gavel__site_map(
+    const gavel__mapping *mapping, const char *host, int port, gavel_address *ret_address)
+{
+    gavel_address mapped = {.port = port};
+    gavel__format(mapped.host, sizeof(mapped.host), "%s", host);
+    *ret_address = mapped;
+    if (mapping->map_address == NULL)
+        return;
+    gavel__guard_enter();
+    mapping->map_address(&mapped, mapping->user);
+    gavel__guard_leave();
+    if (is_address(&mapped))
+        *ret_address = mapped;
+}
+
 /* Of a string that may be NULL. False: no memory. */
 static bool copy(const gavel_allocator *allocator, const char *string, char **ret_copy)
 {
@@ -27,13 +51,17 @@ static bool copy(const gavel_allocator *allocator, const char *string, char **re
 }
 
 static bool make_address(
-    gavel__address *address, const gavel_allocator *allocator, const gavel__site_name *name)
+    gavel__address *address, const gavel__site *base, const gavel__site_name *name)
 {
+    static const gavel__mapping no_mapping;
+    gavel_address place;
+    const gavel_allocator *allocator = base->link_config.allocator;
     size_t size = strlen(name->label) + strlen(name->host) + 32;
-    bool is_copied = copy(allocator, name->host, &address->host);
+    gavel__site_map(name->is_told ? &base->mapping : &no_mapping, name->host, name->port, &place);
+    bool is_copied = copy(allocator, place.host, &address->host);
     is_copied &= copy(allocator, name->user, &address->user);
     is_copied &= copy(allocator, name->password, &address->password);
-    address->port = name->port;
+    address->port = place.port;
     address->label = gavel__alloc(allocator, size, 1);
     if (address->label != NULL)
         gavel__format(address->label, size, "%s%s:%d", name->label, name->host, name->port);
@@ -44,7 +72,7 @@ bool gavel__site_open(gavel__site *site, const gavel__site *base, const gavel__s
 {
     *site = (gavel__site){.own = {.is_tls = base->link_config.address->is_tls}};
     site->link_config.allocator = base->link_config.allocator; /* for gavel__site_finish */
-    if (!make_address(&site->own, base->link_config.allocator, name))
+    if (!make_address(&site->own, base, name))
         return false;
     gavel__site_init(site, base, &site->own);
     return true;

@@ -9,7 +9,14 @@
 #include "client/directory.h"
 #include "redis/link.h"
 
+/* The program's, of addresses. */
+typedef struct gavel__mapping {
+    gavel_map_address *map_address; /* NULL: none */
+    void *user;
+} gavel__mapping;
+
 typedef struct gavel__site {
+    gavel__mapping mapping;
     gavel__address own; /* of a site that is not the URL's */
     gavel__directory directory;
     gavel__link_config link_config; /* its address is `own`, or the URL's */
@@ -20,6 +27,7 @@ typedef struct gavel__site_name {
     const char *label; /* what it is, for people: "Sentinel "; the place is added */
     const char *host;
     int port;
+    bool is_told;         /* by another server: it is dialled where the mapping says */
     const char *user;     /* NULL: the default user */
     const char *password; /* NULL: none */
 } gavel__site_name;
@@ -29,6 +37,10 @@ void gavel__site_init(gavel__site *site, const gavel__site *base, const gavel__a
 
 /* Like `base`, but elsewhere. False: no memory; it is to be finished all the same. */
 bool gavel__site_open(gavel__site *site, const gavel__site *base, const gavel__site_name *name);
+
+/* Where to dial a server that is said to be there, by what the program says. */
+void gavel__site_map(
+    const gavel__mapping *mapping, const char *host, int port, gavel_address *ret_address);
 
 /* Takes a zeroed site. In a child process: as gavel__directory_finish. */
 void gavel__site_finish(gavel__site *site, bool is_child);

@@ -1,11 +1,12 @@
 /*
- * The server's name on the simulator: resolvers that take long or fail, and hosts with several
- * addresses.
+ * The server's name on the simulator: resolvers that take long or fail, hosts with several
+ * addresses, and programs that know better where a server is.
  */
 #include "sim.h"
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static const sim_host one_that_serves[] = {SIM_HOST_SERVES};
@@ -276,6 +277,72 @@ Test(sim_hosts, when_all_have_failed_the_name_is_looked_up_anew)
     cr_expect_eq(sim_n_look_ups(world), (uint64_t)events.n_down + 1);
     cr_expect_eq(sim_n_dials(world, 0), (uint64_t)events.n_down);
     cr_expect_eq(sim_n_dials(world, 1), (uint64_t)events.n_down);
+    gavel_close(client);
+    sim_destroy(world);
+}
+
+/* ---- Servers that are elsewhere than they say ----------------------------------------------- */
+
+/* What a program was asked, and what it has made of the primary's address. */
+typedef struct network {
+    char asked[16][sizeof(((gavel_address *)NULL)->host) + 16];
+    size_t n_asked;
+    char told[GAVEL_MESSAGE_SIZE]; /* by the log, of the primary */
+} network;
+
+static void translate(gavel_address *address, void *user)
+{
+    network *self = user;
+    cr_assert_lt(self->n_asked, 16);
+    snprintf(
+        self->asked[self->n_asked++], sizeof self->asked[0], "%s:%d", address->host, address->port);
+    if (strcmp(address->host, "10.0.1.1") != 0)
+        return;
+    strcpy(address->host, "tunnel.example");
+    address->port = 7;
+}
+
+static void note_primary(gavel_log_level level, const char *line, void *user)
+{
+    const char *words = strstr(line, "the primary is");
+    (void)level;
+    if (words != NULL)
+        snprintf(((network *)user)->told, GAVEL_MESSAGE_SIZE, "%s", words);
+}
+
+static size_t n_times_asked(const network *self, const char *address)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < self->n_asked; i++)
+        n += strcmp(self->asked[i], address) == 0;
+    return n;
+}
+
+/* The world's only name leads to the first server, which the Sentinels call 10.0.1.1. */
+Test(sim_hosts, what_sentinels_name_is_dialled_where_the_program_says)
+{
+    network self = {.n_asked = 0};
+    sim_world *world = sim_create(1);
+    cr_assert_eq(sim_add_sentinels(world, NULL), 3);
+    gavel_client *client = sim_open_url(world, "redis+sentinel://10.0.1.4:26379/mymaster",
+        &(gavel_config){.map_address = translate,
+            .map_address_user = &self,
+            .hooks = {.on_log = note_primary, .user = &self}});
+    run(world, client, 20000, GAVEL_COMMITTED);
+    cr_expect_geq(sim_n_dials(world, 0), 1);
+    cr_expect(
+        strstr(self.told, "is 10.0.1.1:6379 now, at tunnel.example:7 (") != NULL, "%s", self.told);
+    cr_expect_eq(n_times_asked(&self, "10.0.1.1:6379"), 1);
+    cr_expect_eq(n_times_asked(&self, "10.0.1.5:26379"), 1, "learnt from the first one");
+    cr_expect_eq(n_times_asked(&self, "10.0.1.6:26379"), 1);
+    cr_expect_eq(self.n_asked, 3, "the URL's is right already");
+    uint64_t n_dials = sim_n_dials(world, 0);
+    sim_choose(world, 3);
+    sim_do(world, "SENTINEL FAILOVER mymaster");
+    sim_run_for(world, 20 * SIM_SECOND);
+    run(world, client, 20000, GAVEL_COMMITTED);
+    cr_expect_eq(sim_n_dials(world, 0), n_dials, "the new one is where it says");
+    cr_expect(strstr(self.told, "at tunnel") == NULL, "%s", self.told);
     gavel_close(client);
     sim_destroy(world);
 }

@@ -111,7 +111,7 @@ Test(client_config, sums_do_not_overflow)
 
 Test(client_config, what_was_made_for_a_newer_version_is_refused)
 {
-    expect_refused(&(gavel_config){.reserved = {[13] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
+    expect_refused(&(gavel_config){.reserved = {[11] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
     expect_refused(&(gavel_config){.hooks.reserved = {1}}, "config: " GAVEL__UNCLEAN_ROOM);
 }
 
