@@ -42,7 +42,7 @@ void gavel__client_make_locks(gavel_client *client)
         &client->locks, &(gavel__locks_config){
                             .allocator = &client->allocator,
                             .reply_allocator = client->engine.context.reply_allocator,
-                            .questions = &client->engine.nodes.only->questions,
+                            .questions = &client->engine.questions,
                             .key_prefix = client->key_prefix,
                             .holder = client->holder,
                             .read_clock = read_clock,

@@ -19,7 +19,7 @@ static void init_node(gavel__engine *engine, gavel__engine_node *node)
             .max_passing = config->max_gate_links,
             .max_blocking = config->max_waiting_links,
             .max_for_replicas = config->max_replica_links});
-    gavel__durability_init(&node->durability, &engine->queue, &node->base.questions,
+    gavel__durability_init(&node->durability, &engine->queue, &engine->questions,
         &(gavel__durability_config){.key_prefix = gavel_str(config->key_prefix),
             .identity = config->identity,
             .slice_us = config->wait_slice_us});
@@ -28,14 +28,13 @@ static void init_node(gavel__engine *engine, gavel__engine_node *node)
 
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
 {
-    gavel__questions *questions = &engine->only.base.questions;
     *engine = (gavel__engine){.config = *config, .trusted_until_us = GAVEL__NEVER};
     gavel__context_init(&engine->context, config->allocator, &config->hooks, config->seed);
     engine->context.reply_allocator =
         config->reply_allocator != NULL ? config->reply_allocator : config->allocator;
     gavel__queue_init(&engine->queue, &engine->context);
     engine->config.gates.context = &engine->context;
-    engine->config.gates.questions = questions;
+    engine->config.gates.questions = &engine->questions;
     engine->config.gates.key_prefix = config->key_prefix;
     /* Where programs are given the same seed, their owners differ all the same. */
     engine->config.gates.seed =
@@ -50,13 +49,15 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
-    gavel__doubts_init(&engine->doubts, &engine->queue, questions, config->marker_ttl_us);
+    gavel__questions_init(&engine->questions);
+    gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
     engine->rounds.doubts = &engine->doubts;
     gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
     engine->rounds.lore = &engine->lore;
     engine->limits.lore = &engine->lore;
     engine->config.ledger.marker_ttl_us = config->marker_ttl_us;
-    gavel__ledger_init(&engine->ledger, &engine->context, questions, &engine->config.ledger);
+    gavel__ledger_init(
+        &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
     engine->rounds.ledger = &engine->ledger;
     engine->limits.min_replicas = config->min_replicas;
     engine->limits.durable_ms = config->durable_ms;
@@ -313,8 +314,9 @@ static void serve_questions(gavel__engine *engine, gavel__node *node, int64_t no
 {
     static const int64_t n_slow_round_trips = 8;
     int64_t slow_us = n_slow_round_trips * (int64_t)engine->policy.round_trip_us;
-    node->questions.slow_us = slow_us > GAVEL__QUESTION_SLOW_US ? slow_us : GAVEL__QUESTION_SLOW_US;
-    gavel__questions_serve(&node->questions, &node->lanes, now_us);
+    engine->questions.slow_us =
+        slow_us > GAVEL__QUESTION_SLOW_US ? slow_us : GAVEL__QUESTION_SLOW_US;
+    gavel__questions_serve(&engine->questions, node, now_us);
 }
 
 static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_us)
@@ -323,7 +325,7 @@ static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_u
     if (gavel__engine_is_trusted(engine, now_us)) {
         gavel__engine_schedule(engine, node, now_us);
         probe_gates(engine, node, now_us);
-        if (gavel__questions_has_pending(&node->questions))
+        if (gavel__questions_has_pending(&engine->questions))
             serve_questions(engine, node, now_us);
     }
     gavel__engine_want_links(engine, node, now_us);

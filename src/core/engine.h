@@ -14,6 +14,7 @@
 #include "core/loss.h"
 #include "core/node.h"
 #include "core/pool.h"
+#include "core/question.h"
 #include "core/round.h"
 
 /* Of an engine. */
@@ -60,6 +61,7 @@ typedef struct gavel__engine {
     gavel__queue queue;
     gavel__gates gates;
     gavel__rounds rounds;
+    gavel__questions questions;
     gavel__nodes nodes;
     gavel__engine_node only; /* the one that there is */
     gavel__lore lore;

@@ -43,7 +43,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->guard = GAVEL__GUARD_NONE;
     gavel__marker_end(&lane->marker);
     lane->named_after = 0;
-    lane->node->questions.trouble[0] = '\0';
+    engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
     gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
     gavel__ledger_on_link_up(&engine->ledger);
@@ -135,8 +135,8 @@ void gavel__engine_on_link_down(
     gavel__page_leave(lane->marker.page);
     lane->marker.page = NULL;
     if (!was_retired && !gavel__node_is_reachable(node)) {
-        node->questions.n_failed_dials += !was_up;
-        gavel__questions_on_unreachable(&node->questions, loss, now_us);
+        engine->questions.n_failed_dials += !was_up;
+        gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
     }
     gavel__questions_on_link_down(&lane->inflight, loss, now_us);
     lane->inflight.has_failed = false;
@@ -159,7 +159,7 @@ void gavel__engine_on_link_down(
 static bool has_work_for(gavel__engine *engine, gavel__node *node, bool is_waiting_lane)
 {
     return gavel__engine_has_ready(engine, node, is_waiting_lane) ||
-           gavel__questions_want_lane(&node->questions, &node->lanes, is_waiting_lane);
+           gavel__questions_want_lane(&engine->questions, node, is_waiting_lane);
 }
 
 /* The place of one that is down, unless one of its kind is on its way; or that behind the last. */
@@ -191,10 +191,10 @@ static void on_no_lane(
 }
 
 /* Whether anything has found no lane. */
-static bool has_waiting_work(const gavel__engine *engine, const gavel__node *node)
+static bool has_waiting_work(const gavel__engine *engine)
 {
     return gavel__order_has_ready(&engine->queue.order) ||
-           gavel__questions_has_pending(&node->questions);
+           gavel__questions_has_pending(&engine->questions);
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
@@ -218,7 +218,7 @@ static void want_lane(
 
 void gavel__engine_want_links(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    if (!has_waiting_work(engine, node)) /* mostly, and quickly */
+    if (!has_waiting_work(engine)) /* mostly, and quickly */
         return;
     want_lane(engine, node, false, now_us);
     want_lane(engine, node, true, now_us);

@@ -7,7 +7,6 @@ void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *
 {
     *node = (gavel__node){.label = label, .lanes = *lanes};
     node->lanes.node = node;
-    gavel__questions_init(&node->questions);
 }
 
 void gavel__node_finish(gavel__node *node)

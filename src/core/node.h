@@ -1,12 +1,11 @@
 /*
- * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, and the
- * questions that wait for one. There is one, unless the engine speaks to a Cluster.
+ * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, for one.
+ * There is one node, unless the engine speaks to a Cluster.
  */
 #ifndef GAVEL__NODE_H
 #define GAVEL__NODE_H
 
 #include "core/lane.h"
-#include "core/question.h"
 
 struct gavel__durability;
 
@@ -14,8 +13,8 @@ typedef struct gavel__node {
     struct gavel__node *following; /* the next one by index, or NULL */
     uint32_t index;                /* its place for good */
     const char *label;             /* borrowed; its address, for messages */
+    const uint16_t *node_of; /* borrowed: who serves each slot; NULL: this one, and no other */
     gavel__lanes lanes;
-    gavel__questions questions;
     struct gavel__durability *durability; /* borrowed: of what was committed there */
     int64_t make_lane_us;                 /* there was no memory for a lane: not again before */
     int64_t sorted_us;                    /* when all were looked at that wait for gates */

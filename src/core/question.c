@@ -1,10 +1,10 @@
 /*
  * Questions: see the header.
  */
-#include "core/lane.h"
 #include "core/question.h"
 
 #include "base/text.h"
+#include "core/node.h"
 #include "core/server_error.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@
 
 void gavel__question_init(gavel__question *question, const gavel__question_ops *ops)
 {
-    *question = (gavel__question){.ops = ops};
+    *question = (gavel__question){.ops = ops, .at_node = GAVEL__NO_NODE};
     gavel__list_init(&question->node);
 }
 
@@ -88,6 +88,24 @@ void gavel__questions_init(gavel__questions *questions)
     gavel__list_init(&questions->pending);
     gavel__list_init(&questions->pending_blocking);
     gavel__list_init(&questions->pending_for_replicas);
+}
+
+static bool is_for(const gavel__question *question, const gavel__node *node)
+{
+    if (node->node_of == NULL)
+        return true;
+    uint16_t wanted =
+        question->at_node != GAVEL__NO_NODE ? question->at_node : node->node_of[question->slot];
+    return wanted == node->index;
+}
+
+static bool has_one_for(const gavel__list *pending, const gavel__node *node)
+{
+    for (const gavel__list *at = pending->next; at != pending; at = at->next) {
+        if (is_for(GAVEL__CONTAINER(at, const gavel__question, node), node))
+            return true;
+    }
+    return false;
 }
 
 /* Whether one is better than the other, or than none. */
@@ -204,44 +222,48 @@ static void serve(gavel__questions *questions, gavel__question *question, const 
         write(question, lane, now_us);
 }
 
-static void serve_blocking(gavel__list *pending, const gavel__lanes *lanes, int64_t now_us)
+static void serve_blocking(gavel__list *pending, const gavel__node *node, int64_t now_us)
 {
-    while (!gavel__list_is_empty(pending)) {
-        gavel__question *question = GAVEL__CONTAINER(pending->next, gavel__question, node);
-        gavel__lane *lane = find_spare_lane(lanes, question);
+    gavel__list *next;
+    for (gavel__list *at = pending->next; at != pending; at = next) {
+        gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
+        next = at->next;
+        if (!is_for(question, node))
+            continue;
+        gavel__lane *lane = find_spare_lane(&node->lanes, question);
         if (lane == NULL)
             return;
         write(question, lane, now_us);
     }
 }
 
-void gavel__questions_serve(gavel__questions *questions, const gavel__lanes *lanes, int64_t now_us)
+void gavel__questions_serve(gavel__questions *questions, const gavel__node *node, int64_t now_us)
 {
     gavel__list *next;
     bool is_over = false; /* there is no lane for those that may go anywhere */
-    for (gavel__list *node = questions->pending.next; node != &questions->pending; node = next) {
-        gavel__question *question = GAVEL__CONTAINER(node, gavel__question, node);
-        next = node->next;
-        if (is_over && may_go_anywhere(question))
+    for (gavel__list *at = questions->pending.next; at != &questions->pending; at = next) {
+        gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
+        next = at->next;
+        if (!is_for(question, node) || (is_over && may_go_anywhere(question)))
             continue;
-        serve(questions, question, lanes, now_us);
+        serve(questions, question, &node->lanes, now_us);
         is_over =
             is_over || (question->state == GAVEL__QUESTION_PENDING && may_go_anywhere(question));
     }
-    serve_blocking(&questions->pending_for_replicas, lanes, now_us);
-    serve_blocking(&questions->pending_blocking, lanes, now_us);
+    serve_blocking(&questions->pending_for_replicas, node, now_us);
+    serve_blocking(&questions->pending_blocking, node, now_us);
 }
 
 /* Whatever could be asked was, when they were served. */
 bool gavel__questions_want_lane(
-    const gavel__questions *questions, const gavel__lanes *lanes, bool is_blocking)
+    const gavel__questions *questions, const gavel__node *node, bool is_blocking)
 {
     if (is_blocking)
-        return (!gavel__list_is_empty(&questions->pending_blocking) &&
-                   gavel__lanes_may_block(lanes, false)) ||
-               (!gavel__list_is_empty(&questions->pending_for_replicas) &&
-                   gavel__lanes_may_block(lanes, true));
-    return !gavel__list_is_empty(&questions->pending);
+        return (has_one_for(&questions->pending_blocking, node) &&
+                   gavel__lanes_may_block(&node->lanes, false)) ||
+               (has_one_for(&questions->pending_for_replicas, node) &&
+                   gavel__lanes_may_block(&node->lanes, true));
+    return has_one_for(&questions->pending, node);
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */
@@ -288,17 +310,29 @@ void gavel__questions_on_link_down(
     }
 }
 
+static void take_those_for(gavel__list *pending, const gavel__node *node, gavel__list *taken)
+{
+    gavel__list *next;
+    for (gavel__list *at = pending->next; at != pending; at = next) {
+        next = at->next;
+        if (!is_for(GAVEL__CONTAINER(at, gavel__question, node), node))
+            continue;
+        gavel__list_remove(at);
+        gavel__list_append(taken, at);
+    }
+}
+
 void gavel__questions_on_unreachable(
-    gavel__questions *questions, const gavel__loss *loss, int64_t now_us)
+    gavel__questions *questions, const gavel__node *node, const gavel__loss *loss, int64_t now_us)
 {
     gavel__format(questions->trouble, sizeof(questions->trouble), "%s", loss->message);
     if (!loss->is_final)
         return;
     gavel__list hopeless; /* they may be asked again from inside */
     gavel__list_init(&hopeless);
-    gavel__list_append_all(&hopeless, &questions->pending);
-    gavel__list_append_all(&hopeless, &questions->pending_blocking);
-    gavel__list_append_all(&hopeless, &questions->pending_for_replicas);
+    take_those_for(&questions->pending, node, &hopeless);
+    take_those_for(&questions->pending_blocking, node, &hopeless);
+    take_those_for(&questions->pending_for_replicas, node, &hopeless);
     while (!gavel__list_is_empty(&hopeless)) {
         gavel__question *question = GAVEL__CONTAINER(hopeless.next, gavel__question, node);
         set_state(question, GAVEL__QUESTION_IDLE);

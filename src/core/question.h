@@ -29,6 +29,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "base/slot.h"
 #include "core/inflight.h"
 #include "core/loss.h"
 
@@ -36,7 +37,7 @@
 #include <gavel/reply.h>
 
 struct gavel__lane;
-struct gavel__lanes;
+struct gavel__node;
 
 typedef struct gavel__question gavel__question;
 
@@ -77,9 +78,12 @@ struct gavel__question {
     gavel__list node; /* PENDING: among those */
     const gavel__question_ops *ops;
     gavel__question_state state;
-    bool is_blocking;              /* to be set before it is asked */
-    bool is_for_replicas;          /* likewise: blocking, but not for long */
-    gavel__strand *strand;         /* borrowed; likewise. NULL, or blocking: in no order */
+    bool is_blocking;      /* to be set before it is asked */
+    bool is_for_replicas;  /* likewise: blocking, but not for long */
+    gavel__strand *strand; /* borrowed; likewise. NULL, or blocking: in no order */
+    /* Of a Cluster: it goes to whatever node serves this slot, or to this node. Likewise. */
+    uint16_t slot;
+    uint16_t at_node;              /* GAVEL__NO_NODE: by the slot */
     struct gavel__lane *lane;      /* ASKED: where */
     struct gavel__lane *last_lane; /* blocking: where it was asked last; NULL: nowhere yet */
     size_t n_replies;              /* ASKED: all in all */
@@ -127,14 +131,14 @@ void gavel__strand_cut(gavel__strand *strand);
 
 void gavel__questions_init(gavel__questions *questions);
 
-/* Writes what is pending, as far as there are lanes. */
+/* Writes what is pending, as far as the node has lanes. */
 void gavel__questions_serve(
-    gavel__questions *questions, const struct gavel__lanes *lanes, int64_t now_us);
+    gavel__questions *questions, const struct gavel__node *node, int64_t now_us);
 
 /* After they were served: whether a question waits for a lane, and none is up that could take it;
  * one that blocks, for a waiting lane. */
 bool gavel__questions_want_lane(
-    const gavel__questions *questions, const struct gavel__lanes *lanes, bool is_blocking);
+    const gavel__questions *questions, const struct gavel__node *node, bool is_blocking);
 
 /* A reply to a question. With the last one its lane closes, if one of them said that it is of no
  * use: READONLY, say. */
@@ -144,8 +148,8 @@ void gavel__question_on_reply(gavel__question *question, const gavel_reply *repl
 void gavel__questions_on_link_down(
     gavel__inflight *inflight, const gavel__loss *loss, int64_t now_us);
 
-/* No link is up, and the last try to connect one came to this. */
-void gavel__questions_on_unreachable(
-    gavel__questions *questions, const gavel__loss *loss, int64_t now_us);
+/* The node has no link that is up, and the last try to connect one came to this. */
+void gavel__questions_on_unreachable(gavel__questions *questions, const struct gavel__node *node,
+    const gavel__loss *loss, int64_t now_us);
 
 #endif

@@ -92,7 +92,7 @@ void asks(stage *s, asker *a)
 {
     if (a->questions == NULL)
         gavel__list_init(&a->question.node);
-    a->questions = &s->engine.nodes.only->questions;
+    a->questions = &s->engine.questions;
     gavel__question_ask(a->questions, &a->question);
     advance(s, 0);
 }

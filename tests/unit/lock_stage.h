@@ -7,7 +7,7 @@
 
 #include "faulty_memory.h"
 
-#include "core/lane.h"
+#include "core/node.h"
 #include "lock/check.h"
 
 #include <criterion/criterion.h>
@@ -31,7 +31,7 @@ typedef struct lock_stage {
     gavel__locks locks;
     gavel__questions questions;
     gavel__lane lane[3]; /* 0 is an ordinary one, the others are waiting lanes */
-    gavel__lanes lanes;
+    gavel__node node;
     faulty_memory memory;
     gavel_allocator allocator;
     gavel__buffer out[3]; /* what was written to each lane */
@@ -67,7 +67,7 @@ static inline void stage_begin(lock_stage *stage, size_t n_allocations)
     *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
     stage->allocator = faulty_allocator(&stage->memory);
     gavel__questions_init(&stage->questions);
-    stage->lanes = (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane};
+    stage->node.lanes = (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane};
     for (size_t i = 0; i < 3; i++) {
         gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
         stage_clear_lane(stage, i);
@@ -96,8 +96,8 @@ static inline void stage_end(lock_stage *stage)
 /* One more of a kind, if there is one that is DOWN. */
 static inline void stage_want_lanes(lock_stage *stage)
 {
-    bool is_wanted[3] = {gavel__questions_want_lane(&stage->questions, &stage->lanes, false)};
-    bool is_waiting = gavel__questions_want_lane(&stage->questions, &stage->lanes, true);
+    bool is_wanted[3] = {gavel__questions_want_lane(&stage->questions, &stage->node, false)};
+    bool is_waiting = gavel__questions_want_lane(&stage->questions, &stage->node, true);
     is_wanted[1] = is_waiting && stage->lane[1].state == GAVEL__LANE_DOWN;
     is_wanted[2] = is_waiting && stage->lane[1].state == GAVEL__LANE_UP;
     for (size_t i = 0; i < 3; i++) {
@@ -110,7 +110,7 @@ static inline void stage_want_lanes(lock_stage *stage)
 static inline void stage_settle(lock_stage *stage)
 {
     gavel__locks_advance(&stage->locks, stage->now_us);
-    gavel__questions_serve(&stage->questions, &stage->lanes, stage_engine_now_us);
+    gavel__questions_serve(&stage->questions, &stage->node, stage_engine_now_us);
     stage_want_lanes(stage);
     gavel__locks_check(&stage->locks);
     while (gavel__locks_take_lost(&stage->locks) != NULL)
@@ -172,7 +172,7 @@ static inline void stage_lose(lock_stage *stage, size_t i, const gavel__loss *lo
         is_reachable = is_reachable || stage->lane[k].state == GAVEL__LANE_UP;
     if (!is_reachable) {
         stage->questions.n_failed_dials += !was_up;
-        gavel__questions_on_unreachable(&stage->questions, loss, stage_engine_now_us);
+        gavel__questions_on_unreachable(&stage->questions, &stage->node, loss, stage_engine_now_us);
     }
     gavel__questions_on_link_down(&lost, loss, stage_engine_now_us);
     gavel__free(&gavel__system_allocator, lost.ring);
@@ -242,7 +242,7 @@ static inline void stage_stall(lock_stage *stage)
     stage->lane[1].state = GAVEL__LANE_WANTED;
     stage_up(stage, 1);
     stage->lane[1].is_waiting_lane = false;
-    stage->lanes.n_links = 2;
+    stage->node.lanes.n_links = 2;
 }
 
 /* Up to a grant, in one go; the control lane is up. */
