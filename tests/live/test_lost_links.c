@@ -129,8 +129,8 @@ Test(lost_links, idle_for_too_long_without_markers)
 
 #define BIG_SIZE ((size_t)1 << 20)
 
-/* EXEC's reply holds a large string, of the key "big". Not by GET: Redis 8.6 sends the value itself,
- * and does not count it as kept. */
+/* EXEC's reply holds a large string, of the key "big". Not by GET: Redis 8.6 sends the value
+ * itself, and does not count it as kept. */
 static gavel_verdict add_and_fetch(gavel_tx *tx, void *user)
 {
     live_counter counter = {.n_runs = 0};
