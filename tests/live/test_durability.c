@@ -235,6 +235,9 @@ static gavel_outcome fail_over(bool is_cut_off)
     begin_calling(&self);
     while (server_int(old, "GET", "n", NULL) < 2)
         take_a_breath();
+    /* GET may be answered before it goes to the replicas, but then it goes before another command.
+     */
+    server_do(old, "PING", NULL);
     server_kill(old);
     server_resume(rig.servers[1]);
     server_resume(rig.servers[2]);
