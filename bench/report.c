@@ -124,10 +124,26 @@ static void read_server(redisContext *context, struct environment *environment)
     snprintf(environment->persistence, sizeof(environment->persistence), "%s", names[which]);
 }
 
+/* Valkey also tells which Redis it is like. */
+static bool read_version(redisContext *context, char *ret_version, size_t size)
+{
+    char number[32];
+    const char *name = "Valkey";
+    if (!server_read_info(context, "server", "valkey_version:", number, sizeof(number)))
+        return false;
+    if (number[0] == '?') {
+        name = "Redis";
+        if (!server_read_info(context, "server", "redis_version:", number, sizeof(number)))
+            return false;
+    }
+    snprintf(ret_version, size, "%s %s", name, number);
+    return true;
+}
+
 bool environment_read(redisContext *context, const char *url, struct environment *ret_environment)
 {
     struct environment read = {.n_cores = sysconf(_SC_NPROCESSORS_ONLN)};
-    if (!server_read_info(context, "server", "redis_version:", read.redis, sizeof(read.redis)))
+    if (!read_version(context, read.server, sizeof(read.server)))
         return false;
     snprintf(read.gavel, sizeof(read.gavel), "%s", gavel_version());
     snprintf(read.hiredis, sizeof(read.hiredis), "%d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR,
@@ -145,8 +161,8 @@ bool environment_read(redisContext *context, const char *url, struct environment
 
 void environment_print(const struct environment *environment)
 {
-    printf("gavel %s, redis-server %s on a %s socket, hiredis %s, libev %s\n", environment->gavel,
-        environment->redis, environment->socket, environment->hiredis, environment->libev);
+    printf("gavel %s, %s on a %s socket, hiredis %s, libev %s\n", environment->gavel,
+        environment->server, environment->socket, environment->hiredis, environment->libev);
     printf("%ld cores, %s, compiler %s, load %s\n", environment->n_cores, environment->kernel,
         environment->compiler, environment->load);
     printf("client on processors %s, server on %s, persistence %s\n", environment->client_cpus,
@@ -157,7 +173,7 @@ void environment_write(const struct environment *environment, struct json *json,
 {
     json_open(json, key, '{');
     json_text(json, "gavel", environment->gavel);
-    json_text(json, "redis", environment->redis);
+    json_text(json, "server", environment->server);
     json_text(json, "hiredis", environment->hiredis);
     json_text(json, "libev", environment->libev);
     json_text(json, "compiler", environment->compiler);

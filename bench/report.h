@@ -29,7 +29,7 @@ void json_count(struct json *json, const char *key, uint64_t count);
 
 struct environment {
     char gavel[32];
-    char redis[32];
+    char server[64]; /* as "Redis 7.0.15" */
     char hiredis[32];
     char libev[32];
     char compiler[64];
