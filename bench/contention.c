@@ -16,9 +16,9 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char all_policies[] =
-    "textbook,watch,jitter,lock,lock-fifo,evalsha,evalsha-pipelined,incr,gavel,gavel-optimistic,"
-    "gavel-gated";
+static const char all_policies[] = "textbook,watch,jitter,lock,lock-fifo,ifeq,ifeq-jitter,ifeq-"
+                                   "pipelined,evalsha,evalsha-pipelined,"
+                                   "incr,gavel,gavel-optimistic,gavel-gated";
 
 struct options {
     const char *url;
@@ -116,12 +116,7 @@ static bool make_plan(struct program *program)
     }
     program->plan.scenarios = program->scenarios;
     program->plan.n_repeats = options->n_repeats;
-    if (!(options->sweep != NULL ? plan_all(program) : plan_one(program)))
-        return false;
-    for (size_t s = 0; s < program->plan.n_scenarios; s++)
-        program->n_runs += program->scenarios[s].n_policies * options->n_repeats;
-    program->plan.runs = calloc(program->n_runs, sizeof(struct run));
-    return program->plan.runs != NULL;
+    return options->sweep != NULL ? plan_all(program) : plan_one(program);
 }
 
 /* ---- All runs -------------------------------------------------------------------------------- */
@@ -154,6 +149,19 @@ static bool run_one(struct program *program, size_t s, size_t repeat, size_t p)
         fprintf(stderr, "%s on %s: %llu violations\n", name, scenario->load.workload->name,
             (unsigned long long)run->n_violations);
     return true;
+}
+
+/* What the server can do. False: nothing, or no memory. */
+static bool open_runs(struct program *program)
+{
+    struct plan *plan = &program->plan;
+    plan_leave_out_unknown(plan, program->bench.peek);
+    for (size_t s = 0; s < plan->n_scenarios; s++)
+        program->n_runs += plan->scenarios[s].n_policies * plan->n_repeats;
+    if (program->n_runs == 0)
+        return false;
+    plan->runs = calloc(program->n_runs, sizeof(struct run));
+    return plan->runs != NULL;
 }
 
 /* False: a run broke. Violations are in the runs. */
@@ -211,7 +219,7 @@ static bool measure(struct program *program)
     program->bench.peek = server_connect(program->bench.url);
     if (program->bench.peek == NULL ||
         !environment_read(program->bench.peek, program->bench.url, &program->environment) ||
-        !run_all(program))
+        !open_runs(program) || !run_all(program))
         return false;
     environment_print(&program->environment);
     printf("%zu runs of %.2f s each, interleaved\n", program->plan.n_repeats,

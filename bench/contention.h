@@ -84,6 +84,9 @@ bool names_have(const char *names, const char *name);
  * False: there is no such policy, or none is left. */
 bool scenario_set_policies(struct scenario *scenario, const char *names);
 
+/* Takes out the policies whose commands the server does not have, and tells of each. */
+void plan_leave_out_unknown(struct plan *plan, redisContext *server);
+
 /* Puts the sweep of that name, of at most CONTENTION_MAX_SCENARIOS, into the plan's scenarios, and
  * its goals. False: there is none. */
 #define CONTENTION_MAX_SCENARIOS 16

@@ -14,6 +14,9 @@ static const struct policy *const policies[] = {
     &policy_lock_fifo,
     &policy_evalsha,
     &policy_evalsha_pipelined,
+    &policy_ifeq,
+    &policy_ifeq_jitter,
+    &policy_ifeq_pipelined,
     &policy_incr,
     &policy_gavel,
     &policy_gavel_optimistic,
@@ -67,6 +70,37 @@ bool scenario_set_policies(struct scenario *scenario, const char *names)
             return false;
     }
     return scenario->n_policies > 0;
+}
+
+static bool is_there(const struct scenario *scenario, const struct policy *policy)
+{
+    for (size_t i = 0; i < scenario->n_policies; i++)
+        if (scenario->policies[i] == policy)
+            return true;
+    return false;
+}
+
+static void leave_out(struct scenario *scenario, const struct policy *policy)
+{
+    size_t n_left = 0;
+    for (size_t i = 0; i < scenario->n_policies; i++)
+        if (scenario->policies[i] != policy)
+            scenario->policies[n_left++] = scenario->policies[i];
+    scenario->n_policies = n_left;
+}
+
+void plan_leave_out_unknown(struct plan *plan, redisContext *server)
+{
+    for (size_t i = 0; i < COUNT_OF(policies); i++) {
+        bool is_wanted = false;
+        for (size_t s = 0; s < plan->n_scenarios; s++)
+            is_wanted = is_wanted || is_there(&plan->scenarios[s], policies[i]);
+        if (!is_wanted || policies[i]->is_known == NULL || policies[i]->is_known(server))
+            continue;
+        fprintf(stderr, "%s is not known to this server, and is left out\n", policies[i]->name);
+        for (size_t s = 0; s < plan->n_scenarios; s++)
+            leave_out(&plan->scenarios[s], policies[i]);
+    }
 }
 
 struct run *plan_run(const struct plan *plan, size_t scenario, size_t repeat, size_t policy)

@@ -120,6 +120,7 @@ struct policy {
     const char *name;
     size_t n_wires; /* that all callers of a loop share; 0: one for each caller */
     bool (*can_run)(const struct load *load); /* NULL: everything */
+    bool (*is_known)(redisContext *server);   /* NULL: to every server */
     const char *(*script)(
         const struct stage *stage); /* NULL: needs none; else loaded as crew->sha */
 
@@ -144,6 +145,9 @@ extern const struct policy policy_lock;
 extern const struct policy policy_lock_fifo;
 extern const struct policy policy_evalsha;
 extern const struct policy policy_evalsha_pipelined;
+extern const struct policy policy_ifeq;
+extern const struct policy policy_ifeq_jitter;
+extern const struct policy policy_ifeq_pipelined;
 extern const struct policy policy_incr;
 extern const struct policy policy_gavel;
 extern const struct policy policy_gavel_optimistic;
