@@ -202,3 +202,112 @@ Test(slots_asking, errors_do_not_make_a_storm)
     }
     cr_expect_leq(n_asked, 250, "%d", n_asked);
 }
+
+/* ---- Anything ------------------------------------------------------------------------------- */
+
+/* What holds whatever is said. */
+static void check(void)
+{
+    size_t n_there = 0;
+    size_t n_slots[GAVEL__MAX_NODES] = {0};
+    for (size_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
+        uint16_t node = slots.node_of[slot];
+        cr_assert(node == GAVEL__NO_NODE || node < slots.n_nodes);
+        if (node != GAVEL__NO_NODE)
+            n_slots[node]++;
+    }
+    for (uint16_t i = 0; i < slots.n_nodes; i++) {
+        const gavel__slots_node *node = slots.nodes[i];
+        bool is_there = node->place.host[0] != '\0';
+        n_there += is_there;
+        cr_assert_eq(node->n_slots, n_slots[i]);
+        cr_assert(is_there || (node->n_slots == 0 && !node->is_listed && !node->is_seed));
+        cr_assert(node->primary == GAVEL__NO_NODE ||
+                  (node->primary != i && node->is_listed &&
+                      slots.nodes[node->primary]->place.host[0] != '\0'));
+    }
+    cr_assert_eq(slots.by_name.n_nodes, n_there);
+}
+
+static int64_t draw(int64_t below)
+{
+    return (int64_t)gavel__random_below(&randomness, (uint64_t)below);
+}
+
+static gavel_reply draw_node(void)
+{
+    static const char *const hosts[] = {"h", "i", "", "?", "a b", "::1"};
+    gavel_reply host = draw(30) == 0 ? nil : string(hosts[draw(20) == 0 ? draw(6) : draw(2)]);
+    return draw(100) == 0 ? integer(draw(9))
+                          : node_at(host, 7000 + draw(draw(50) == 0 ? 70000 : 9));
+}
+
+static gavel_reply draw_range(int64_t first, int64_t last)
+{
+    size_t n = 3 + (size_t)draw(3);
+    gavel_reply *elements = take_parts(n);
+    elements[0] = integer(draw(300) == 0 ? draw(20000) - 2000 : first);
+    elements[1] = integer(draw(300) == 0 ? draw(20000) - 2000 : last);
+    for (size_t i = 2; i < n; i++)
+        elements[i] = draw_node();
+    return array(elements, draw(100) == 0 ? (size_t)draw(3) : n);
+}
+
+/* Ranges with gaps, in one answer of a few something that cannot be. */
+static gavel_reply draw_answer(void)
+{
+    gavel_reply *ranges = take_parts(64);
+    size_t n = 0;
+    for (int64_t first = draw(100); first < GAVEL__N_SLOTS && n < 64; n++) {
+        int64_t last = first + draw(4000);
+        ranges[n] = draw_range(first, last < GAVEL__N_SLOTS ? last : GAVEL__N_SLOTS - 1);
+        first = last + 1 + (draw(3) == 0 ? draw(100) : 0);
+    }
+    return draw(20) == 0 ? nil : array(ranges, n);
+}
+
+static void draw_redirect(void)
+{
+    gavel_bytes hosts[] = {GAVEL_STR("h"), GAVEL_STR("j"), GAVEL_STR(""), GAVEL_STR("a b")};
+    gavel__redirect said = {.is_ask = draw(2) == 0,
+        .slot = (uint16_t)draw(GAVEL__N_SLOTS),
+        .host = hosts[draw(4)],
+        .port = 7000 + (int)draw(12)};
+    uint16_t node = gavel__slots_on_redirect(&slots, &said, "here", now);
+    if (node != GAVEL__NO_NODE && !said.is_ask)
+        cr_assert_eq(slots.node_of[said.slot], node);
+}
+
+Test(slots_asking, whatever_is_said_the_map_is_whole)
+{
+    uint16_t asked = GAVEL__NO_NODE;
+    for (int i = 0; i < 4000; i++) {
+        now += draw(draw(10) == 0 ? 20 * SECOND : SECOND);
+        gavel__slots_advance(&slots, now);
+        if (asked == GAVEL__NO_NODE)
+            asked = gavel__slots_begin(&slots, now);
+        n_parts = 0;
+        switch (asked != GAVEL__NO_NODE ? draw(4) : 2 + draw(2)) {
+        case 0:
+            gavel__slots_on_loss(&slots, asked, "lost", now);
+            asked = GAVEL__NO_NODE;
+            break;
+        case 1:
+            gavel__slots_ask(&slots, &out, now);
+            gavel__buffer_clear(&out);
+            hand(draw_answer());
+            asked = GAVEL__NO_NODE;
+            break;
+        case 2:
+            draw_redirect();
+            break;
+        default:
+            gavel__slots_urge(&slots, now);
+            break;
+        }
+        check();
+        cr_assert_eq(slots.asked, asked);
+    }
+    cr_expect(slots.n_answers > 100 && slots.answer > slots.n_answers + 100, "%d of %d",
+        (int)slots.n_answers, (int)slots.answer);
+}
