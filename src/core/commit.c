@@ -26,9 +26,38 @@ static void write_marker(gavel__round *round)
     round->context->stats.n_marker_commands++;
 }
 
+/*
+ * In a Cluster, where slots move key by key, WATCH does not guard a key that is not there: once it
+ * is created where the slot goes to, EXEC would succeed here. But a node runs no EXEC with a
+ * command on a key that it has not, while the slot leaves it, or that is elsewhere by now. So each
+ * key that was watched is named by some command.
+ */
+static void write_names(gavel__round *round)
+{
+    gavel__buffer *out = round->lane->out;
+    size_t n = 0;
+    for (size_t i = 0; i < round->n_claims; i++)
+        n += round->claims[i]->last_write == 0;
+    if (n == 0)
+        return;
+    gavel__resp_begin(out, 1 + n);
+    gavel__resp_arg(out, GAVEL_STR("EXISTS"));
+    for (size_t i = 0; i < round->n_claims; i++) {
+        if (round->claims[i]->last_write == 0)
+            gavel__resp_arg(out, round->claims[i]->node.key);
+    }
+    round->committing.has_names = true;
+}
+
+/* Where the marker's reply stands, if it is counted up: behind those to the writes. */
+static size_t marker_place(const gavel__round *round)
+{
+    return round->writes.n_places + round->committing.has_names;
+}
+
 static size_t n_queued_commands(const gavel__round *round)
 {
-    return round->writes.n_places + (round->committing.number > 0 ? 1 : 0) +
+    return marker_place(round) + (round->committing.number > 0 ? 1 : 0) +
            round->committing.n_hand_off;
 }
 
@@ -51,6 +80,8 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
     gavel__writes_compose(
         &round->writes, gavel__policy_take_shortcut(round->policy, GAVEL__SHORTCUT_MSET), out);
+    if (round->rounds->is_cluster)
+        write_names(round);
     if (round->n_kept == 0)
         gavel__writes_end_run(&round->writes);
     round->n_kept = 0;
@@ -66,7 +97,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     /* Those that hand off have counted themselves. */
     lane->n_new_replies += 2 + n_queued_commands(round) - round->committing.n_hand_off;
     gavel__lane_end_watch(lane);
-    stats->n_commands += 2 + round->writes.n_places + round->committing.n_hand_off;
+    stats->n_commands += 2 + marker_place(round) + round->committing.n_hand_off;
     stats->n_rounds++;
     stats->n_round_trips++;
     gavel__lane_end_write(lane, size_before, now_us);
@@ -191,7 +222,7 @@ static void check_marker(gavel__round *round, const gavel_reply *reply)
     if (round->committing.number == 0)
         return;
     marker->number = round->committing.number;
-    const gavel_reply *value = &reply->elements[round->writes.n_places];
+    const gavel_reply *value = &reply->elements[marker_place(round)];
     if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
         marker->is_lost = true;
     if (!marker->is_lost)
@@ -301,7 +332,9 @@ static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, 
 
 static void note_refused_write(gavel__round *round, size_t place, const gavel_reply *reply)
 {
-    gavel__round_note_refusal(round, reply, "a write was refused");
+    bool is_of_names = round->committing.has_names && place == round->writes.n_places;
+    gavel__round_note_refusal(round, reply,
+        is_of_names ? "EXISTS of the keys that are watched was refused" : "a write was refused");
     if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
         return;
     if (place >= n_queued_commands(round) - round->committing.n_hand_off) {

@@ -83,6 +83,7 @@ typedef struct gavel__rounds {
     gavel__ledger *ledger;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
+    bool is_cluster;       /* its keys are parted into slots, and these may move */
     int64_t marker_ttl_us; /* 0: no markers */
     int64_t id_ttl_ms;
     gavel__round_limits limits;
@@ -102,6 +103,7 @@ typedef struct gavel__committing {
     bool has_bare_writes;  /* MULTI was refused and a write was not: it ran by itself */
     bool is_gate_refused;  /* a command for a gate was refused */
     bool is_merge_refused; /* an MSET was refused: for whose sake cannot be said */
+    bool has_names;        /* EXISTS follows the writes, of keys that they do not name */
     size_t n_hand_off;     /* commands that hand gates on */
     size_t n_bytes;        /* up to the end of EXEC */
     size_t n_queued;       /* answers to queueing seen */

@@ -62,8 +62,8 @@ Test(core_slots, a_common_tag_makes_it_one)
     link_up(&s, 0);
     hears(&s, 0, "WATCH x{t} y{t} / GET y{t}");
     says(&s, 0, "OK, \"1\"");
-    hears(&s, 0, "MULTI / MSET y{t} 2 {t}z 1 / EXEC");
-    says(&s, 0, "OK, QUEUED, [OK]");
+    hears(&s, 0, "MULTI / MSET y{t} 2 {t}z 1 / EXISTS x{t} / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
@@ -385,6 +385,109 @@ Test(core_slots, an_id_needs_a_declared_key)
     enter(&s, &a);
     ends_saying(&s, &a, GAVEL_INVALID, "in a Cluster an id needs a declared key");
     cr_assert_eq(a.n_runs, 0);
+    stage_close(&s);
+}
+
+/* ---- What is watched is named -------------------------------------------------------------- */
+
+/* A watch of what is not there guards nothing while its slot moves. */
+Test(core_slots, exec_names_each_key_that_is_watched)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.keys = "{t}a", .reads = "{t}b {t}c", .plays = "ADD {t}b 1; GET {t}c"};
+    actor b = {.keys = "{t}d", .plays = "WRITE RPUSH {t}d x"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH {t}a {t}b {t}c {t}d / GET {t}b / GET {t}c");
+    says(&s, 0, "OK, \"1\", nil");
+    hears(&s, 0, "MULTI / SET {t}b 2 / RPUSH {t}d x / EXISTS {t}a {t}c / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, [OK, :7, :0]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, so_does_one_that_only_proves_what_was_read)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "{t}a {t}b", .plays = "GET {t}a; GET {t}b; ABORT 3"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH {t}a {t}b / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, nil, nil");
+    hears(&s, 0, "MULTI / EXISTS {t}a {t}b / EXEC");
+    says(&s, 0, "OK, QUEUED, nil");
+    hears(&s, 0, "WATCH {t}a {t}b / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, nil, \"1\"");
+    hears(&s, 0, "MULTI / EXISTS {t}a {t}b / EXEC");
+    says(&s, 0, "OK, QUEUED, [:1]");
+    cr_assert_eq(ends(&s, &a, GAVEL_ABORTED)->abort_code, 3);
+    stage_close(&s);
+}
+
+/* The replies to the writes are found in front of it. */
+Test(core_slots, the_replies_are_those_to_the_writes)
+{
+    stage s;
+    stage_open(
+        &s, &(stage_config){.is_cluster = true, .has_markers = true, .has_no_prefetch = true});
+    actor a = {.keys = "{t}a",
+        .plays = "WRITE LPUSH {t}b x; WRITE LPUSH {t}b y",
+        .request = {.keep_replies = true}};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH {t}a m0");
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / LPUSH {t}b x / LPUSH {t}b y / EXISTS {t}a / INCR m0 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, QUEUED, [:1, :2, :0, :n0+1]");
+    const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
+    cr_assert_eq(outcome->n_replies, 2);
+    cr_assert_eq(outcome->replies[0].integer, 1);
+    cr_assert_eq(outcome->replies[1].integer, 2);
+    stage_close(&s);
+}
+
+/* The key is not where its slot is about to leave. */
+Test(core_slots, a_key_that_may_be_elsewhere_by_now_is_waited_for)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "{t}a {t}b", .plays = "ADD {t}a 1; GET {t}b"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH {t}a {t}b / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, \"1\", nil");
+    hears(&s, 0, "MULTI / SET {t}a 2 / EXISTS {t}b / EXEC");
+    says(&s, 0,
+        "OK, QUEUED, -TRYAGAIN Multiple keys request during rehashing of slot, "
+        "-EXECABORT Transaction discarded because of previous errors.");
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    sleeps(&s);
+    hears(&s, 0, "WATCH {t}a {t}b / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, \"1\", \"5\"");
+    hears(&s, 0, "MULTI / SET {t}a 2 / EXISTS {t}b / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :1]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_slots, a_login_without_exists_is_told_so)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.keys = "a", .plays = "SET {a}b 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a");
+    says(&s, 0, "OK");
+    hears(&s, 0, "MULTI / SET {a}b 1 / EXISTS a / EXEC");
+    says(&s, 0,
+        "OK, QUEUED, -NOPERM User x has no permissions to run the 'exists' command, "
+        "-EXECABORT Transaction discarded because of previous errors.");
+    ends_saying(&s, &a, GAVEL_REJECTED, "EXISTS of the keys that are watched was refused: NOPERM");
     stage_close(&s);
 }
 
