@@ -17,13 +17,34 @@
 /*
  * INCR of the link's marker: what it then holds is the round's number, for others to read should
  * our EXEC's reply be lost. Cheaper for the server than a SET with a time to live each time.
+ *
+ * In a Cluster a link may outlive its server's being replaced, and coming back with older data; to
+ * count on from there would say that this EXEC was not made. So it is set, if it is there, and says
+ * what it was.
  */
 static void write_marker(gavel__round *round)
 {
+    gavel__buffer *out = round->lane->out;
+    gavel_bytes name = gavel__marker_name(round->marker);
+    char number[GAVEL__INT_SIZE];
     round->committing.number = round->marker->number + 1;
-    gavel_bytes args[] = {GAVEL_STR("INCR"), gavel__marker_name(round->marker)};
-    gavel__resp_command(round->lane->out, args, 2);
     round->context->stats.n_marker_commands++;
+    if (!round->rounds->is_cluster) {
+        gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("INCR"), name}, 2);
+        return;
+    }
+    gavel_bytes args[] = {GAVEL_STR("SET"), name,
+        gavel__format_int((int64_t)round->committing.number, number), GAVEL_STR("XX"),
+        GAVEL_STR("KEEPTTL"), GAVEL_STR("GET")};
+    gavel__resp_command(out, args, sizeof(args) / sizeof(args[0]));
+}
+
+/* A round that writes nothing is in no doubt. In a Cluster its marker makes it one that only the
+ * primary runs, and only while it belongs to the majority. */
+static bool wants_marker(const gavel__round *round)
+{
+    return gavel__marker_is_on(round->marker) &&
+           (round->writes.n_requests > 0 || round->rounds->is_cluster);
 }
 
 /*
@@ -85,7 +106,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
     if (round->n_kept == 0)
         gavel__writes_end_run(&round->writes);
     round->n_kept = 0;
-    if (gavel__marker_is_on(round->marker) && round->writes.n_requests > 0)
+    if (wants_marker(round))
         write_marker(round);
     gavel__round_write_hand_off(round, now_us);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("EXEC")}, 1);
@@ -214,17 +235,41 @@ static void settle_members(gavel__round *round, const gavel_reply *reply, int64_
     }
 }
 
-/* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing, and it
- * has no time to live. */
-static void check_marker(gavel__round *round, const gavel_reply *reply)
+/* What the marker held before this EXEC, by the reply to its command. False: it was not there. */
+static bool read_marker(const gavel__round *round, const gavel_reply *reply, int64_t *ret_number)
+{
+    if (!round->rounds->is_cluster) {
+        *ret_number = reply->integer - 1;
+        return reply->type == GAVEL_REPLY_INTEGER;
+    }
+    return reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, ret_number);
+}
+
+/* The server has gone back to an older state of its data, and this link has outlived it: what it
+ * holds now is no witness any more. */
+static void tell_fallen(gavel__round *round, int64_t number, int64_t now_us)
 {
     gavel__marker *marker = round->marker;
+    gavel__page_on_fallen(marker->page, (uint64_t)number);
+    gavel__durability_on_fallen(
+        round->lane->node->durability, gavel__marker_name(marker), (uint64_t)number, now_us);
+}
+
+/* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing, and it
+ * has no time to live. */
+static void check_marker(gavel__round *round, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__marker *marker = round->marker;
+    int64_t before = 0;
     if (round->committing.number == 0)
         return;
-    marker->number = round->committing.number;
-    const gavel_reply *value = &reply->elements[marker_place(round)];
-    if (value->type != GAVEL_REPLY_INTEGER || value->integer != (int64_t)round->committing.number)
+    bool is_there = read_marker(round, &reply->elements[marker_place(round)], &before);
+    bool is_ours = round->rounds->is_cluster && is_there && before >= (int64_t)marker->first_number;
+    if (is_ours && before < (int64_t)marker->number)
+        tell_fallen(round, before, now_us);
+    if (!is_there || before != (int64_t)marker->number)
         marker->is_lost = true;
+    marker->number = round->committing.number;
     if (!marker->is_lost)
         return;
     marker->is_planted = false;
@@ -238,7 +283,7 @@ static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int
         if (gavel__heat_is_known(&round->claims[i]->heat))
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
-    check_marker(round, reply);
+    check_marker(round, reply, now_us);
     if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);

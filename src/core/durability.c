@@ -288,6 +288,36 @@ static void run_again(
         "the server had lost the commit before enough replicas had it", now_us);
 }
 
+static void undo(gavel__replicating *replicating, uint64_t number, int64_t now_us)
+{
+    for (gavel__list *node = replicating->members.next; node != &replicating->members;) {
+        gavel__transaction *member = gavel__member_of(node);
+        node = node->next;
+        if (member->commit_number > number)
+            run_again(replicating->wish->durability, member, now_us);
+    }
+}
+
+static void undo_those_of(gavel__list *list, gavel_bytes marker, uint64_t number, int64_t now_us)
+{
+    for (gavel__list *node = list->next; node != list; node = node->next) {
+        gavel__replicating *there = GAVEL__CONTAINER(node, gavel__replicating, node);
+        if (gavel__bytes_equal((gavel_bytes){there->marker, there->marker_size}, marker))
+            undo(there, number, now_us);
+    }
+}
+
+void gavel__durability_on_fallen(
+    gavel__durability *durability, gavel_bytes marker, uint64_t number, int64_t now_us)
+{
+    for (size_t i = 0; durability->n_members > 0 && i < GAVEL__N_WISHES; i++) {
+        if (durability->wishes[i] == NULL)
+            continue;
+        undo_those_of(&durability->wishes[i]->asked, marker, number, now_us);
+        undo_those_of(&durability->wishes[i]->next, marker, number, now_us);
+    }
+}
+
 /* ---- Judging ------------------------------------------------------------------------------- */
 
 /* Whether what the marker holds tells of each of the rounds whether it is in the data. */

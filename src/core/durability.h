@@ -133,6 +133,11 @@ void gavel__durability_tell(gavel__durability *durability, gavel__transaction *t
 /* One of those held ends now: NOT_DURABLE, or UNKNOWN; why, for people. */
 void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us);
 
+/* A connection's marker was seen to hold this number, less than it did: who committed in later
+ * rounds runs again. */
+void gavel__durability_on_fallen(
+    gavel__durability *durability, gavel_bytes marker, uint64_t number, int64_t now_us);
+
 /* The server may be another one than that which made the commits, or have lost some. */
 void gavel__durability_leave(gavel__durability *durability);
 

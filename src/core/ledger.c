@@ -242,6 +242,23 @@ static void on_number(gavel__page *page, uint64_t number)
         judge(page, rounds < UINT32_MAX ? (uint32_t)rounds : UINT32_MAX);
 }
 
+void gavel__page_on_fallen(gavel__page *page, uint64_t number)
+{
+    if (page == NULL)
+        return;
+    gavel__list *pages = &page->ledger->pages;
+    gavel__list *next;
+    for (gavel__list *node = pages->next; node != pages; node = next) {
+        gavel__page *other = page_at(node);
+        next = node->next;
+        if (!gavel__bytes_equal(marker_of(other), marker_of(page)))
+            continue;
+        other->asked = other->last;
+        on_number(other, number);
+        drop_if_over(other);
+    }
+}
+
 /* ---- Asking -------------------------------------------------------------------------------- */
 
 static void set_due(gavel__page *page, bool is_due, int64_t ask_us)

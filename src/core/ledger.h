@@ -112,6 +112,10 @@ gavel__page *gavel__ledger_turn(
 void gavel__page_pin(gavel__page *page);
 void gavel__page_leave(gavel__page *page);
 
+/* The marker was seen to hold this number, less than it did: what was entered of later rounds is
+ * lost. Takes NULL. */
+void gavel__page_on_fallen(gavel__page *page, uint64_t number);
+
 /* The marker was seen to be gone. Takes NULL. */
 void gavel__page_on_marker_gone(gavel__page *page);
 

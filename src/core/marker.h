@@ -1,7 +1,7 @@
 /*
- * Markers: the small key of a connection that each of its commits counts up, so that a reply which
- * was lost can be asked for (see doubt.h), and a commit that the server has lost be told
- * (ledger.h).
+ * Markers: the small key of a connection that each of its commits counts up, or in a Cluster sets,
+ * so that a reply which was lost can be asked for (see doubt.h), and a commit that the server has
+ * lost be told (ledger.h).
  *
  * Over a connection's life its numbers only rise: what the marker holds in any copy of the data
  * says of each of its rounds whether it is in there. Each planting leaps ahead, further than rounds

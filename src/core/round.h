@@ -117,7 +117,7 @@ typedef struct gavel__round {
     gavel__context *context; /* the rounds', as the policy */
     gavel__policy *policy;
     gavel__lane *lane;
-    gavel__marker *marker; /* that its EXEC counts up; the lane's */
+    gavel__marker *marker; /* that its EXEC counts up, or sets; the lane's */
     gavel__round_phase phase;
     bool is_snapshot;
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */

@@ -320,15 +320,21 @@ static void put_arg(listing *l, gavel_bytes arg)
     put(l, printable);
 }
 
-/* What a marker is planted with is drawn at random: noted, and written as "n" and the dial. */
+/* What a marker is planted with is drawn at random: noted, and written as "n" and the dial. What it
+ * is set to by an EXEC is written as that and the rounds since. */
 static void put_marker_value(stage *s, listing *l, gavel_bytes marker, gavel_bytes value)
 {
     int64_t number = 0;
     size_t dial = dial_of(marker);
     cr_assert(gavel__parse_int(value, &number));
-    s->numbers[dial] = (uint64_t)number;
     char text[32];
-    gavel__format(text, sizeof(text), "n%zu", dial);
+    uint64_t n_rounds = (uint64_t)number - s->numbers[dial];
+    if (n_rounds > 0 && n_rounds < 1000) {
+        gavel__format(text, sizeof(text), "n%zu+%u", dial, (unsigned)n_rounds);
+    } else {
+        s->numbers[dial] = (uint64_t)number;
+        gavel__format(text, sizeof(text), "n%zu", dial);
+    }
     put(l, text);
 }
 

@@ -441,8 +441,9 @@ Test(core_slots, the_replies_are_those_to_the_writes)
     link_up(&s, 0);
     hears(&s, 0, "SET m0 n0 PX 900000 / WATCH {t}a m0");
     says(&s, 0, "OK, OK");
-    hears(&s, 0, "MULTI / LPUSH {t}b x / LPUSH {t}b y / EXISTS {t}a / INCR m0 / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, QUEUED, [:1, :2, :0, :n0+1]");
+    hears(&s, 0,
+        "MULTI / LPUSH {t}b x / LPUSH {t}b y / EXISTS {t}a / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, QUEUED, QUEUED, [:1, :2, :0, \"n0\"]");
     const gavel_outcome *outcome = ends(&s, &a, GAVEL_COMMITTED);
     cr_assert_eq(outcome->n_replies, 2);
     cr_assert_eq(outcome->replies[0].integer, 1);

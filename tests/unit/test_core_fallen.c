@@ -1,0 +1,220 @@
+/*
+ * Markers in a Cluster: a link may outlive that its server is replaced, and comes back with what
+ * the other one had. So each EXEC sets the marker, and is told what it was. The test is the server.
+ */
+#include "stage.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static const stage_config cluster = {
+    .is_cluster = true, .has_markers = true, .has_no_prefetch = true, .keeps_ledger = true};
+
+static const stage_config with_replicas = {
+    .is_cluster = true, .has_markers = true, .has_no_prefetch = true, .n_replica_lanes = 1};
+
+static void send_first(stage *s, actor *a)
+{
+    a->keys = "a";
+    a->plays = "SET a 1";
+    enter(s, a);
+    link_up(s, 0);
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH a m0");
+    says(s, 0, "OK, OK");
+    hears(s, 0, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+}
+
+/* The n-th one on link 0, from 2 on. */
+static void send_next(stage *s, actor *a, unsigned n)
+{
+    char exec[80];
+    a->keys = "a";
+    a->plays = "SET a 1";
+    enter(s, a);
+    hears(s, 0, "WATCH a m0");
+    says(s, 0, "OK");
+    snprintf(exec, sizeof(exec), "MULTI / SET a 1 / SET m0 n0+%u XX KEEPTTL GET / EXEC", n);
+    hears(s, 0, exec);
+}
+
+/* Three are told. */
+static void commit_three(stage *s, actor a[3])
+{
+    static const char *const replies[] = {"OK, QUEUED, QUEUED, [OK, \"n0\"]",
+        "OK, QUEUED, QUEUED, [OK, \"n0+1\"]", "OK, QUEUED, QUEUED, [OK, \"n0+2\"]"};
+    for (unsigned i = 0; i < 3; i++) {
+        a[i] = (actor){.id = NULL};
+        if (i == 0)
+            send_first(s, &a[i]);
+        else
+            send_next(s, &a[i], i + 1);
+        says(s, 0, replies[i]);
+        ends(s, &a[i], GAVEL_COMMITTED);
+    }
+}
+
+/* ---- A lost reply -------------------------------------------------------------------------- */
+
+/* It says so whatever the marker was before: counted up from an older number, it would say that it
+ * was not made, and it would be made twice. */
+Test(core_fallen, what_the_marker_is_set_to_tells_of_a_lost_reply)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a[3];
+    actor d = {.id = NULL};
+    commit_three(&s, a);
+    send_next(&s, &d, 4);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / GET m0");
+    says(&s, 0, ":1, \"n0+4\", \"n0+4\"");
+    cr_assert(ends(&s, &d, GAVEL_COMMITTED)->is_from_marker);
+    cr_assert_eq(s.n_lost, 0);
+    stage_close(&s);
+}
+
+Test(core_fallen, an_older_number_says_that_it_was_not_made)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a[3];
+    actor d = {.id = NULL};
+    commit_three(&s, a);
+    send_next(&s, &d, 4);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / GET m0");
+    says(&s, 0, ":1, \"n0+1\", \"n0+1\"");
+    is_in(&s, &d, GAVEL__TX_PAUSED);
+    cr_assert_eq(s.n_lost, 2);
+    cr_assert_eq(s.lost[0], a[1].ticket);
+    cr_assert_eq(s.lost[1], a[2].ticket);
+    stage_close(&s);
+}
+
+/* ---- What it was --------------------------------------------------------------------------- */
+
+/* The commit is made, and those between are lost. The next one has a number of another planting. */
+Test(core_fallen, what_was_told_and_is_gone_is_told_as_lost)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a[3];
+    actor d = {.id = NULL};
+    commit_three(&s, a);
+    send_next(&s, &d, 4);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0+1\"]");
+    ends(&s, &d, GAVEL_COMMITTED);
+    cr_assert_eq(s.n_lost, 2);
+    cr_assert_eq(s.lost[0], a[1].ticket);
+    cr_assert_eq(s.lost[1], a[2].ticket);
+    hears(&s, 0, "SET m0 n0 PX 900000");
+    says(&s, 0, "OK");
+
+    /* Once, and never more: nor is the one lost that was made then. */
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "GET m0");
+    says(&s, 0, "\"n0\"");
+    cr_assert_eq(s.n_lost, 2);
+    stage_close(&s);
+}
+
+/* It was evicted, say: nothing is known of those before. */
+Test(core_fallen, a_marker_that_is_not_there_is_planted_anew)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a[3];
+    actor d = {.id = NULL};
+    commit_three(&s, a);
+    send_next(&s, &d, 4);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, nil]");
+    ends(&s, &d, GAVEL_COMMITTED);
+    cr_assert_eq(s.n_lost, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000");
+    stage_close(&s);
+}
+
+/* Somebody has written there by hand, or what it holds is of no planting of ours. */
+Test(core_fallen, what_cannot_have_been_there_tells_nothing)
+{
+    static const char *const values[] = {"\"7\"", "\"n0-1\"", "\"n0+9\"", "\"x\"", ":1",
+        "-WRONGTYPE Operation against a key holding the wrong kind of value"};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        stage s;
+        stage_open(&s, &cluster);
+        actor a[3];
+        actor d = {.id = NULL};
+        char reply[128];
+        commit_three(&s, a);
+        send_next(&s, &d, 4);
+        snprintf(reply, sizeof(reply), "OK, QUEUED, QUEUED, [OK, %s]", values[i]);
+        says(&s, 0, reply);
+        ends(&s, &d, GAVEL_COMMITTED);
+        cr_assert_eq(s.n_lost, 0, "%s", values[i]);
+        hears(&s, 0, "SET m0 n0 PX 900000");
+        stage_close(&s);
+    }
+}
+
+/* ---- Proofs -------------------------------------------------------------------------------- */
+
+/* A server that is cut off may go on to answer reads: it does not set a marker. */
+Test(core_fallen, an_end_that_writes_nothing_is_proved_where_writes_are_made)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "{t}a {t}b", .plays = "GET {t}a; GET {t}b; ABORT 3"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, OK, \"1\", nil");
+    hears(&s, 0, "MULTI / EXISTS {t}a {t}b / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [:1, \"n0\"]");
+    ends(&s, &a, GAVEL_ABORTED);
+    stage_close(&s);
+}
+
+/* Nobody need ask what became of it. */
+Test(core_fallen, such_a_one_is_in_no_doubt)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.reads = "{t}a {t}b", .plays = "GET {t}a; GET {t}b; ABORT 3"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b");
+    says(&s, 0, "OK, OK, \"1\", nil");
+    hears(&s, 0, "MULTI / EXISTS {t}a {t}b / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    link_down(&s, 0);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    stage_close(&s);
+}
+
+/* ---- Those who wait for replicas ------------------------------------------------------------ */
+
+Test(core_fallen, who_was_not_told_yet_runs_again)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.request = {.min_replicas = 1}};
+    actor b = {.request = {.min_replicas = 1}};
+    actor c = {.id = NULL};
+    send_first(&s, &a);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    send_next(&s, &b, 2);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0+1\"]");
+    is_in(&s, &b, GAVEL__TX_REPLICATING);
+    send_next(&s, &c, 3);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    ends(&s, &c, GAVEL_COMMITTED);
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
+    cr_assert_eq(a.transaction->outcome.n_attempts, 1);
+    stage_close(&s);
+}
