@@ -195,7 +195,7 @@ static bool can_go(const gavel__transaction *transaction)
 static bool is_among_ready(const gavel__order *order, const gavel__transaction *transaction)
 {
     for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
-        if (transaction->turn_line == &order->ready[i])
+        if (transaction->turn_line == &order->turns->lines[i])
             return true;
     }
     return false;

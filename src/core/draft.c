@@ -147,8 +147,8 @@ static void offer_keys(gavel__engine *engine, gavel__draft *draft, int64_t now_u
 /* Who goes first of all that the lane could take now, or NULL. */
 static gavel__transaction *next_for(const gavel__engine *engine, const gavel__draft *draft)
 {
-    const gavel__order *order = &engine->queue.order;
     const gavel__lane *lane = draft->lane;
+    const gavel__turns *turns = &lane->node->turns;
     gavel__transaction *next = NULL;
     bool is_snapshot = draft->round != NULL && draft->round->is_snapshot;
     gavel__line_node *node = gavel__line_first(&draft->candidates.line);
@@ -157,12 +157,12 @@ static gavel__transaction *next_for(const gavel__engine *engine, const gavel__dr
     if (lane->is_waiting_lane) /* whoever wants no more than gates that it has is a candidate */
         return lane->pass.n_gates > 0
                    ? next
-                   : gavel__order_elder(next, gavel__order_first(order, GAVEL__READY_GATED));
+                   : gavel__order_elder(next, gavel__turns_first(turns, GAVEL__READY_GATED));
     if (has_its_share(engine, draft))
         return next;
     if (draft->round != NULL)
-        return gavel__order_elder(next, gavel__order_first(order, draft->kind));
-    return gavel__order_elder(next, gavel__order_first_racing(order));
+        return gavel__order_elder(next, gavel__turns_first(turns, draft->kind));
+    return gavel__order_elder(next, gavel__turns_first_racing(turns));
 }
 
 /* Not for this round, it has turned out: gates have been put up, or are up no more, or others of
@@ -176,7 +176,7 @@ static void pass_over(gavel__engine *engine, gavel__draft *draft, gavel__transac
     else if (kind == GAVEL__READY_GATED && draft->lane->is_waiting_lane)
         gavel__order_move(transaction, &draft->passed_over);
     else
-        gavel__order_move(transaction, &order->ready[kind]);
+        gavel__order_move(transaction, &draft->lane->node->turns.lines[kind]);
 }
 
 /* Whether one of its keys pauses: then it waits for that, unless it has done so. */
@@ -257,7 +257,8 @@ static void put_back(gavel__engine *engine, gavel__draft *draft)
     for (gavel__line_node *node; (node = gavel__line_first(&draft->candidates.line)) != NULL;)
         gavel__order_drop(order, gavel__of_turn(node), engine->advanced_us);
     for (gavel__line_node *node; (node = gavel__line_first(&draft->passed_over)) != NULL;)
-        gavel__order_move(gavel__of_turn(node), &order->ready[GAVEL__READY_GATED]);
+        gavel__order_move(
+            gavel__of_turn(node), &draft->lane->node->turns.lines[GAVEL__READY_GATED]);
 }
 
 gavel__round *gavel__engine_collect(gavel__engine *engine, gavel__lane *lane, int64_t now_us)

@@ -44,6 +44,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__policy_init(&engine->policy, &config->policy);
     gavel__rounds_init(&engine->rounds, &engine->queue);
     engine->queue.order.gates = &engine->gates;
+    engine->queue.order.turns = &engine->only.base.turns;
     engine->rounds.gates = &engine->gates;
     engine->rounds.policy = &engine->policy;
     engine->rounds.is_cluster = config->is_cluster;
@@ -394,7 +395,7 @@ static int64_t node_due_us(const gavel__engine *engine, const gavel__node *node)
     /* Nothing is scheduled or asked while the server is not believed: then it would stay due. */
     bool is_trusted = gavel__engine_is_trusted(engine, engine->advanced_us);
     if (is_trusted)
-        due_us = earlier(due_us, gavel__engine_sort_us(engine, node));
+        due_us = earlier(due_us, gavel__engine_sort_us(node));
     for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->state == GAVEL__LANE_WANTED)
             due_us = earlier(due_us, lane->dial_us);

@@ -161,7 +161,7 @@ int64_t gavel__engine_keep_until_us(const gavel__engine *engine, const gavel__la
 int64_t gavel__engine_late_us(const gavel__engine *engine, const gavel__lane *lane);
 
 /* When to look again at those who wait for gates; GAVEL__NEVER. */
-int64_t gavel__engine_sort_us(const gavel__engine *engine, const gavel__node *node);
+int64_t gavel__engine_sort_us(const gavel__node *node);
 
 /* Hands off the gates that the lane holds: nobody here wants them any more, or others have waited
  * long enough. */

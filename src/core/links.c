@@ -191,10 +191,9 @@ static void on_no_lane(
 }
 
 /* Whether anything has found no lane. */
-static bool has_waiting_work(const gavel__engine *engine)
+static bool has_waiting_work(const gavel__engine *engine, const gavel__node *node)
 {
-    return gavel__order_has_ready(&engine->queue.order) ||
-           gavel__questions_has_pending(&engine->questions);
+    return gavel__turns_are_there(&node->turns) || gavel__questions_has_pending(&engine->questions);
 }
 
 /* One more link, if there is work that no link takes and none is on its way. */
@@ -218,7 +217,7 @@ static void want_lane(
 
 void gavel__engine_want_links(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    if (!has_waiting_work(engine)) /* mostly, and quickly */
+    if (!has_waiting_work(engine, node)) /* mostly, and quickly */
         return;
     want_lane(engine, node, false, now_us);
     want_lane(engine, node, true, now_us);

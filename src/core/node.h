@@ -1,11 +1,12 @@
 /*
- * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, for one.
- * There is one node, unless the engine speaks to a Cluster.
+ * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, and the
+ * transactions that are ready for one. There is one node, unless the engine speaks to a Cluster.
  */
 #ifndef GAVEL__NODE_H
 #define GAVEL__NODE_H
 
 #include "core/lane.h"
+#include "core/turns.h"
 
 struct gavel__durability;
 
@@ -15,6 +16,7 @@ typedef struct gavel__node {
     const char *label;             /* borrowed; its address, for messages */
     const uint16_t *node_of; /* borrowed: who serves each slot; NULL: this one, and no other */
     gavel__lanes lanes;
+    gavel__turns turns;                   /* of those who are ready */
     struct gavel__durability *durability; /* borrowed: of what was committed there */
     int64_t make_lane_us;                 /* there was no memory for a lane: not again before */
     int64_t sorted_us;                    /* when all were looked at that wait for gates */

@@ -277,7 +277,7 @@ static gavel__ready_kind kind_of(
 
 static void make_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    enter_turn(&order->ready[kind_of(order, transaction, now_us)], transaction);
+    enter_turn(&order->turns->lines[kind_of(order, transaction, now_us)], transaction);
     gavel__transaction_set_state(transaction, GAVEL__TX_READY);
 }
 
@@ -474,7 +474,7 @@ void gavel__order_drop(gavel__order *order, gavel__transaction *transaction, int
 {
     leave_turn(transaction);
     if (transaction->state == GAVEL__TX_READY)
-        enter_turn(&order->ready[kind_of(order, transaction, now_us)], transaction);
+        enter_turn(&order->turns->lines[kind_of(order, transaction, now_us)], transaction);
     else if (can_go(transaction, NULL))
         make_ready(order, transaction, now_us);
     else

@@ -24,16 +24,7 @@
 
 #include "core/gate.h"
 #include "core/transaction.h"
-
-/* Who is ready, by what takes them. */
-typedef enum gavel__ready_kind {
-    GAVEL__READY_READERS,   /* snapshot rounds */
-    GAVEL__READY_BLIND,     /* rounds that claim nothing and read nothing, as far as is known */
-    GAVEL__READY_CALM,      /* rounds that pass through no gate, on keys that nobody else writes */
-    GAVEL__READY_CONTENDED, /* such rounds on keys that others write as well */
-    GAVEL__READY_GATED,     /* rounds that pass through gates */
-    GAVEL__N_READY_KINDS
-} gavel__ready_kind;
+#include "core/turns.h"
 
 /* How many younger ones overtake a transaction at most, by its stepping aside, in all. */
 enum { GAVEL__MAX_OVERTAKEN = 64 };
@@ -41,8 +32,8 @@ enum { GAVEL__MAX_OVERTAKEN = 64 };
 typedef struct gavel__order {
     gavel__keys *keys;
     gavel__gates *gates;
-    gavel__line ready[GAVEL__N_READY_KINDS];
-    gavel__list looks; /* keys whose first one is to be looked at */
+    gavel__turns *turns; /* of those who are ready; set by the engine */
+    gavel__list looks;   /* keys whose first one is to be looked at */
     bool is_looking;
     bool has_blocked;      /* ever: where all want one key, nobody is ever kept from others */
     size_t n_with_several; /* transactions under way that want several keys, but for their id's */
@@ -107,10 +98,10 @@ static inline gavel__transaction *gavel__of_turn(gavel__line_node *node)
 }
 
 /* The READY one that goes first, or NULL. */
-static inline gavel__transaction *gavel__order_first(
-    const gavel__order *order, gavel__ready_kind kind)
+static inline gavel__transaction *gavel__turns_first(
+    const gavel__turns *turns, gavel__ready_kind kind)
 {
-    gavel__line_node *node = gavel__line_first(&order->ready[kind]);
+    gavel__line_node *node = gavel__line_first(&turns->lines[kind]);
     return node != NULL ? gavel__of_turn(node) : NULL;
 }
 
@@ -123,23 +114,13 @@ static inline gavel__transaction *gavel__order_elder(gavel__transaction *a, gave
 }
 
 /* Who goes first of those that pass through no gates, or NULL. */
-static inline gavel__transaction *gavel__order_first_racing(const gavel__order *order)
+static inline gavel__transaction *gavel__turns_first_racing(const gavel__turns *turns)
 {
-    gavel__transaction *writer = gavel__order_elder(gavel__order_first(order, GAVEL__READY_CALM),
-        gavel__order_first(order, GAVEL__READY_CONTENDED));
+    gavel__transaction *writer = gavel__order_elder(gavel__turns_first(turns, GAVEL__READY_CALM),
+        gavel__turns_first(turns, GAVEL__READY_CONTENDED));
     return gavel__order_elder(
-        writer, gavel__order_elder(gavel__order_first(order, GAVEL__READY_READERS),
-                    gavel__order_first(order, GAVEL__READY_BLIND)));
-}
-
-/* Whether any transaction is READY. */
-static inline bool gavel__order_has_ready(const gavel__order *order)
-{
-    for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
-        if (!gavel__line_is_empty(&order->ready[i]))
-            return true;
-    }
-    return false;
+        writer, gavel__order_elder(gavel__turns_first(turns, GAVEL__READY_READERS),
+                    gavel__turns_first(turns, GAVEL__READY_BLIND)));
 }
 
 /* From the line of turns that it stands in to another. */

@@ -14,12 +14,12 @@ static bool can_be_joined(const gavel__engine *engine, const gavel__round *round
 }
 
 /* Who is next in the queue, of those that the lane could take. */
-static gavel__transaction *next_to_join(const gavel__engine *engine, const gavel__lane *lane)
+static gavel__transaction *next_to_join(const gavel__lane *lane)
 {
-    const gavel__order *order = &engine->queue.order;
+    const gavel__turns *turns = &lane->node->turns;
     if (lane->is_waiting_lane)
-        return gavel__order_first(order, GAVEL__READY_GATED);
-    return gavel__order_first_racing(order);
+        return gavel__turns_first(turns, GAVEL__READY_GATED);
+    return gavel__turns_first_racing(turns);
 }
 
 /* The round that stands on a lane is for those who are next in the queue, or for nobody. */
@@ -27,12 +27,12 @@ static void offer_prefetched(gavel__engine *engine, gavel__lane *lane, int64_t n
 {
     gavel__round *round = lane->round;
     if (round == NULL || round->phase != GAVEL__ROUND_PREFETCHED || lane->is_condemned ||
-        !gavel__order_has_ready(&engine->queue.order))
+        !gavel__turns_are_there(&lane->node->turns))
         return;
     uint32_t n_members = 0;
     for (gavel__transaction *next;
          n_members < gavel__policy_width(&engine->policy, round->is_contended) &&
-         can_be_joined(engine, round) && (next = next_to_join(engine, lane)) != NULL &&
+         can_be_joined(engine, round) && (next = next_to_join(lane)) != NULL &&
          gavel__round_join(round, next, now_us);)
         n_members++;
     if (n_members > 0)
@@ -55,7 +55,7 @@ void gavel__engine_hand_off(gavel__engine *engine, gavel__lane *lane, int64_t no
 static void fill_lane(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     offer_prefetched(engine, lane, now_us);
-    while (gavel__lane_is_free(lane) && gavel__order_has_ready(&engine->queue.order)) {
+    while (gavel__lane_is_free(lane) && gavel__turns_are_there(&lane->node->turns)) {
         gavel__round *round = gavel__engine_collect(engine, lane, now_us);
         if (round == NULL)
             return;
@@ -184,7 +184,7 @@ static void fill_gate_lane(gavel__engine *engine, gavel__lane *lane, int64_t now
  * reads nothing send its EXEC at once, where there are such rounds. */
 static void prepare_next(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    bool is_blind = gavel__order_first(&engine->queue.order, GAVEL__READY_BLIND) != NULL ||
+    bool is_blind = gavel__turns_first(&lane->node->turns, GAVEL__READY_BLIND) != NULL ||
                     lane->round->n_claims == 0;
     if (!is_blind) {
         gavel__round_prefetch(lane->round, now_us);
@@ -215,17 +215,16 @@ static void follow_up(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 
 /* Whether the first of these is for rounds of the other kind by now, since gates have been put up,
  * or are up no more; then it is among those. */
-static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
+static bool sort_first(gavel__engine *engine, gavel__turns *turns, gavel__ready_kind kind)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
-    gavel__order *order = &engine->queue.order;
-    gavel__transaction *first = gavel__order_first(order, kind);
+    gavel__transaction *first = gavel__turns_first(turns, kind);
     if (first == NULL)
         return false;
     size_t n_gates = gavel__gates_of(&engine->gates, first, engine->advanced_us, gates);
     gavel__ready_kind right = gavel__order_kind(first, n_gates > 0, engine->advanced_us);
     if (right != kind)
-        gavel__order_move(first, &order->ready[right]);
+        gavel__order_move(first, &turns->lines[right]);
     return right != kind;
 }
 
@@ -233,9 +232,9 @@ static bool sort_first(gavel__engine *engine, gavel__ready_kind kind)
  * would wait for lanes behind others whose gates are still up, or taken. */
 static const int64_t sort_after_us = 50000;
 
-int64_t gavel__engine_sort_us(const gavel__engine *engine, const gavel__node *node)
+int64_t gavel__engine_sort_us(const gavel__node *node)
 {
-    bool is_needed = !gavel__line_is_empty(&engine->queue.order.ready[GAVEL__READY_GATED]);
+    bool is_needed = !gavel__line_is_empty(&node->turns.lines[GAVEL__READY_GATED]);
     return is_needed ? node->sorted_us + sort_after_us : GAVEL__NEVER;
 }
 
@@ -249,18 +248,18 @@ static bool has_free_gates(gavel__engine *engine, gavel__transaction *transactio
 
 static void sort_gated(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
-    gavel__order *order = &engine->queue.order;
-    gavel__line *gated = &order->ready[GAVEL__READY_GATED];
-    while (sort_first(engine, GAVEL__READY_GATED))
+    gavel__turns *turns = &node->turns;
+    gavel__line *gated = &turns->lines[GAVEL__READY_GATED];
+    while (sort_first(engine, turns, GAVEL__READY_GATED))
         ;
-    if (now_us < gavel__engine_sort_us(engine, node))
+    if (now_us < gavel__engine_sort_us(node))
         return;
     node->sorted_us = now_us;
     node->has_gates_to_pass = false;
     gavel__line still_gated = {.first = NULL};
     for (gavel__transaction *first;
-         (first = gavel__order_first(order, GAVEL__READY_GATED)) != NULL;) {
-        if (sort_first(engine, GAVEL__READY_GATED))
+         (first = gavel__turns_first(turns, GAVEL__READY_GATED)) != NULL;) {
+        if (sort_first(engine, turns, GAVEL__READY_GATED))
             continue;
         bool is_behind = !gavel__line_is_empty(&still_gated);
         gavel__order_move(first, &still_gated);
@@ -273,13 +272,14 @@ static void sort_gated(gavel__engine *engine, gavel__node *node, int64_t now_us)
 
 bool gavel__engine_has_ready(gavel__engine *engine, gavel__node *node, bool is_waiting_lane)
 {
-    const gavel__order *order = &engine->queue.order;
+    gavel__turns *turns = &node->turns;
     if (!is_waiting_lane) {
-        while (sort_first(engine, GAVEL__READY_CALM) || sort_first(engine, GAVEL__READY_CONTENDED))
+        while (sort_first(engine, turns, GAVEL__READY_CALM) ||
+               sort_first(engine, turns, GAVEL__READY_CONTENDED))
             ;
-        return gavel__order_first_racing(order) != NULL;
+        return gavel__turns_first_racing(turns) != NULL;
     }
-    gavel__transaction *first = gavel__order_first(order, GAVEL__READY_GATED);
+    gavel__transaction *first = gavel__turns_first(turns, GAVEL__READY_GATED);
     if (first == NULL || !gavel__lanes_may_pass(&node->lanes))
         return false;
     bool has_work = node->has_gates_to_pass || has_free_gates(engine, first);
