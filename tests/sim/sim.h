@@ -294,7 +294,8 @@ typedef struct sim_move {
 
 /*
  * Begins to move the slot. It goes on through failovers and whatever else, when the two nodes can
- * reach each other again; an atomic one that has met such a thing is given up, and begins anew.
+ * reach each other again; an atomic one that has met such a thing is given up, and begins anew. One
+ * of a slot that moves already waits for that.
  */
 void sim_move_slot(sim_world *world, const sim_move *move);
 
@@ -360,8 +361,10 @@ typedef struct sim_faults {
     int64_t restart_max_us;    /* 0: 100 ms. How long it is away */
     uint32_t forget_per_mille; /* of restarts: without its data */
     /* With Sentinels: the primary is killed or stopped for some seconds, parted from the others
-     * with some of the Sentinels, or a Sentinel is told to replace it. */
+     * with some of the Sentinels, or a Sentinel is told to replace it. In a cluster: one of the
+     * primaries, likewise. */
     int64_t failover_every_us;
+    int64_t move_every_us;    /* in a cluster: a slot with keys, as a rule, begins to move */
     int64_t evict_every_us;   /* a random key goes */
     const char *evict_prefix; /* of those keys, borrowed; NULL: any */
 } sim_faults;
@@ -457,7 +460,8 @@ void sim_set_login(sim_world *world, const char *user, const char *password);
 gavel_bytes sim_do(sim_world *world, const char *line);
 gavel_bytes sim_do_args(sim_world *world, const gavel_bytes *args, size_t n_args);
 
-/* Runs `line` (copied) at random times, on average every mean_us. */
+/* Runs `line` (copied) at random times, on average every mean_us; in a cluster where its first key
+ * is, if writers need not wait there. */
 void sim_add_writer(sim_world *world, int64_t mean_us, const char *line);
 
 /* Calls `act` at random times, on average every mean_us. */

@@ -9,8 +9,8 @@
  * BLPOP is run later, when the server is through with all clients that it had found ready together
  * with the pushing one.
  */
+#include "sim_cluster.h"
 #include "sim_commands.h"
-#include "sim_replication.h"
 
 #include "base/text.h"
 
@@ -198,8 +198,28 @@ void sim__serve_waiting(sim__server *server)
     sim__journal_call_hook(server->world);
 }
 
+void sim__redirect_waiting(sim__server *server)
+{
+    char text[SIM__REDIRECTION_SIZE];
+    for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
+        sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
+        if (session->wait != SIM__BLOCKED || session->wanted.is_set)
+            continue;
+        const char *error = sim__redirection_of_waiting(session, text);
+        if (error == NULL)
+            continue;
+        sim__reply_error(&session->answer, "%s", error);
+        let_go(session, false);
+    }
+    sim__journal_call_hook(server->world);
+}
+
 void sim__end_waits(sim__server *server)
 {
+    if (server->node != NULL && server->world->is_valkey) {
+        sim__redirect_waiting(server);
+        return;
+    }
     for (gavel__list *node = server->sessions.next; node != &server->sessions; node = node->next) {
         sim__session *session = GAVEL__CONTAINER(node, sim__session, node);
         if (session->wait != SIM__BLOCKED)

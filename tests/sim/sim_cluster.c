@@ -75,16 +75,13 @@ void sim__set_open(sim__server *server, unsigned slot, bool is_importing, sim__s
     *found = (sim__open_slot){(uint16_t)slot, is_importing, other};
 }
 
-void sim__raise_epoch(sim__server *server)
-{
-    server->node->epochs[server->number] = ++server->world->cluster->epoch;
-}
-
 void sim__take_slot(sim__server *server, unsigned slot)
 {
-    sim__raise_epoch(server);
+    sim__node *node = server->node;
     sim__set_open(server, slot, false, NULL);
-    server->node->owners[slot] = (uint8_t)server->number;
+    node->owners[slot] = (uint8_t)server->number;
+    node->since[slot] = ++server->world->cluster->epoch;
+    node->epoch = node->since[slot];
 }
 
 const char *sim__endpoint_of(const sim__server *server)
@@ -224,6 +221,22 @@ const char *sim__redirection(const sim__call *call, char text[SIM__REDIRECTION_S
     return say_other("MOVED", keys.slot, owner, text);
 }
 
+const char *sim__redirection_of_waiting(
+    const sim__session *session, char text[SIM__REDIRECTION_SIZE])
+{
+    const sim__server *server = session->server;
+    asked keys = {0};
+    add_keys(server, &session->waiting, &keys);
+    const sim__server *owner = owner_of(server, keys.slot);
+    const sim__open_slot *open = sim__open_slot_of(server, keys.slot);
+    if (server->node->is_down)
+        return "CLUSTERDOWN The cluster is down";
+    if (owner == server || (open != NULL && open->is_importing))
+        return NULL;
+    return owner != NULL ? say_other("MOVED", keys.slot, owner, text)
+                         : "CLUSTERDOWN Hash slot not served";
+}
+
 /* ---- Moving keys --------------------------------------------------------------------------- */
 
 sim__key *sim__key_in_slot(const sim__server *server, unsigned slot, const sim__key *before)
@@ -329,6 +342,7 @@ static void create_node(sim__server *server)
 {
     server->node = sim__alloc(1, sizeof *server->node);
     memset(server->node->owners, SIM__NOBODY, sizeof server->node->owners);
+    server->node->handed_slot = SIM_N_SLOTS;
     sim__draw_id(server->world, server->node->id);
 }
 
@@ -340,8 +354,6 @@ static void divide_slots(sim__server *server, size_t n_primaries)
         size_t part = slot / n_each;
         node->owners[slot] = (uint8_t)(part < n_primaries ? part : n_primaries - 1);
     }
-    for (size_t i = 0; i < n_primaries; i++)
-        node->epochs[i] = i + 1;
 }
 
 void sim_add_cluster(sim_world *world, const sim_cluster *options)
@@ -354,7 +366,6 @@ void sim_add_cluster(sim_world *world, const sim_cluster *options)
     world->cluster = sim__alloc(1, sizeof *world->cluster);
     world->cluster->node_timeout_us = timeout_ms * SIM_MILLISECOND;
     world->cluster->serves_reads_when_down = wanted.serves_reads_when_down;
-    world->cluster->epoch = n_primaries;
     sim_set_gossip(world, GOSSIP_MIN_US, GOSSIP_MAX_US);
     while (world->n_servers < n_primaries)
         sim_add_server(world);
@@ -404,13 +415,13 @@ unsigned sim_slot_of(const char *key)
 size_t sim_owner_of(const sim_world *world, unsigned slot)
 {
     size_t owner = SIM_MAX_SERVERS;
-    uint64_t epoch = 0;
+    uint32_t since = 0;
     check_slot(world, slot);
     for (size_t i = 0; i < world->n_servers; i++) {
         const sim__node *node = node_at(world, i);
-        if (node->owners[slot] == i && node->epochs[i] > epoch) {
+        if (node->owners[slot] == i && (owner == SIM_MAX_SERVERS || node->since[slot] > since)) {
             owner = i;
-            epoch = node->epochs[i];
+            since = node->since[slot];
         }
     }
     return owner;

@@ -3,8 +3,9 @@
  * simulator's other parts. Source: Redis 7.0 and Valkey 9, getNodeByQuery in cluster.c, and what
  * was measured on them.
  *
- * A node's map says who owns each slot, by which configuration epoch. It changes by CLUSTER SETSLOT
- * on that node, and when it hears of an owner with a higher epoch.
+ * A node's map says who owns each slot, and by which epoch. It changes by CLUSTER SETSLOT on that
+ * node, and when it hears of an owner with a higher epoch. (Real nodes compare epochs of owners,
+ * not of slots, and may go on to believe an old one when an owner gets another slot meanwhile.)
  */
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
@@ -34,8 +35,9 @@ typedef struct sim__word {
 /* What a server knows of its cluster. Times are 0 for never. */
 typedef struct sim__node {
     char id[SIM__REPLID_SIZE];
-    uint8_t owners[GAVEL__N_SLOTS];   /* servers' numbers, or SIM__NOBODY */
-    uint64_t epochs[SIM_MAX_SERVERS]; /* the last that it has heard of, of each node */
+    uint8_t owners[GAVEL__N_SLOTS]; /* servers' numbers, or SIM__NOBODY */
+    uint32_t since[GAVEL__N_SLOTS]; /* by which epoch */
+    uint32_t epoch;                 /* its own */
     sim__open_slot *open;
     size_t n_open;
     bool is_down; /* it takes the cluster to be down */
@@ -49,13 +51,14 @@ typedef struct sim__node {
     int64_t failover_us;     /* of a replica: when it tries to take its primary's place */
     int64_t manual_us;       /* CLUSTER FAILOVER is given up then */
     int64_t paused_until_us; /* writers wait */
+    unsigned handed_slot;    /* that another one has, which it does not know; or none */
     bool is_ticking;
 } sim__node;
 
 /* What the nodes of a world have in common. */
 typedef struct sim__cluster {
     int64_t node_timeout_us;
-    uint64_t epoch; /* the highest so far */
+    uint32_t epoch; /* the highest so far */
     bool serves_reads_when_down;
     sim_endpoint endpoint;
     int64_t gossip_min_us;
@@ -71,6 +74,10 @@ gavel__command sim__keys_of(const sim__args *command);
  * `text`; NULL: none. */
 const char *sim__redirection(const sim__call *call, char text[SIM__REDIRECTION_SIZE]);
 
+/* The error that ends a BLPOP that waits for what will not come here any more; NULL: none. */
+const char *sim__redirection_of_waiting(
+    const sim__session *session, char text[SIM__REDIRECTION_SIZE]);
+
 /* NULL: it is not moving there. */
 sim__open_slot *sim__open_slot_of(const sim__server *server, unsigned slot);
 
@@ -79,9 +86,6 @@ void sim__set_open(sim__server *server, unsigned slot, bool is_importing, sim__s
 
 /* The first key of that slot, behind `before` in order (NULL: of all); NULL: there is none. */
 sim__key *sim__key_in_slot(const sim__server *server, unsigned slot, const sim__key *before);
-
-/* The node gets an epoch above all others. */
-void sim__raise_epoch(sim__server *server);
 
 /* The slot is the node's, as it knows itself; with an epoch above all others. */
 void sim__take_slot(sim__server *server, unsigned slot);

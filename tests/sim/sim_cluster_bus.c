@@ -49,7 +49,7 @@ sim__server *sim__leader_of(const sim__server *server)
     for (size_t i = 0; i < world->n_servers; i++) {
         sim__server *other = world->servers[i];
         if (other->primary == NULL && other->node->shard == server->node->shard &&
-            (found == NULL || other->node->epochs[i] > found->node->epochs[found->number]))
+            (found == NULL || other->node->epoch > found->node->epoch))
             found = other;
     }
     return found;
@@ -103,14 +103,14 @@ void sim__hear(sim__server *server, sim__server *from)
     sim__node *node = server->node;
     const sim__node *told = from->node;
     size_t mine = server->primary != NULL ? server->primary->number : server->number;
-    uint64_t epoch = told->epochs[from->number];
     bool has_lost = false;
-    if (epoch > node->epochs[from->number])
-        node->epochs[from->number] = epoch;
+    bool was_handed = false;
     for (unsigned slot = 0; from->primary == NULL && slot < SIM_N_SLOTS; slot++) {
         uint8_t owner = node->owners[slot];
-        if (told->owners[slot] != from->number || owner == from->number ||
-            (owner != SIM__NOBODY && node->epochs[owner] >= epoch))
+        if (told->owners[slot] != from->number || told->since[slot] <= node->since[slot])
+            continue;
+        node->since[slot] = told->since[slot];
+        if (owner == from->number)
             continue;
         node->owners[slot] = (uint8_t)from->number;
         sim__open_slot *open = sim__open_slot_of(server, slot);
@@ -119,12 +119,13 @@ void sim__hear(sim__server *server, sim__server *from)
         else
             sim__set_open(server, slot, false, NULL);
         has_lost |= owner == mine;
+        was_handed |= slot == node->handed_slot;
         if (owner == server->number)
             sim__drop_slot(server, slot);
     }
     if (has_lost && !owns_slots(node, mine) && server != from)
         follow(server, from);
-    else if (has_lost)
+    else if (was_handed)
         sim__pause(server, 0);
 }
 
@@ -162,6 +163,7 @@ void sim__pause(sim__server *server, int64_t until_us)
     sim__node *node = server->node;
     bool was_paused = node->paused_until_us > server->world->now_us;
     node->paused_until_us = until_us;
+    node->handed_slot = SIM_N_SLOTS;
     if (was_paused || until_us > server->world->now_us)
         sim__schedule(server->world, until_us, end_pause, server);
 }
@@ -184,10 +186,10 @@ static void learn_from(sim__server *replica, const sim__server *voter)
     for (size_t slot = 0; slot < SIM_N_SLOTS; slot++) {
         uint8_t owner = voter->node->owners[slot];
         if (node->owners[slot] != old || owner == old || owner == SIM__NOBODY ||
-            voter->node->epochs[owner] <= node->epochs[old])
+            voter->node->since[slot] <= node->since[slot])
             continue;
         node->owners[slot] = owner;
-        node->epochs[owner] = voter->node->epochs[owner];
+        node->since[slot] = voter->node->since[slot];
     }
 }
 
@@ -221,10 +223,12 @@ static void take_over(sim__server *server)
     sim_world *world = server->world;
     sim__node *node = server->node;
     sim__server *old = server->primary;
-    sim__raise_epoch(server);
+    node->epoch = ++world->cluster->epoch;
     for (size_t slot = 0; slot < SIM_N_SLOTS; slot++) {
-        if (node->owners[slot] == old->number)
-            node->owners[slot] = (uint8_t)server->number;
+        if (node->owners[slot] != old->number)
+            continue;
+        node->owners[slot] = (uint8_t)server->number;
+        node->since[slot] = node->epoch;
     }
     take_open_slots(server, old);
     sim__lead(server);
@@ -425,6 +429,7 @@ static void tick(sim_world *world, void *subject)
     }
     mind_primary(server);
     judge(server);
+    sim__redirect_waiting(server);
     schedule_tick(server, world->now_us + sim__between(&world->topology, TICK_MIN_US, TICK_MAX_US));
 }
 
@@ -443,6 +448,7 @@ void sim__node_start(sim__server *server)
 void sim__node_die(sim__server *server)
 {
     server->node->paused_until_us = 0;
+    server->node->handed_slot = SIM_N_SLOTS;
     server->node->manual_us = 0;
     server->node->failover_us = 0;
 }

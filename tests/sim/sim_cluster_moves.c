@@ -104,6 +104,7 @@ static void hand_over(sim__move *move)
 {
     copy_slot(move);
     sim__pause(move->from, SIM_FOR_EVER);
+    move->from->node->handed_slot = move->wanted.slot;
     assign(move);
 }
 
@@ -122,14 +123,27 @@ static bool find_nodes(sim__move *move)
         move->stage = OPENING;
     move->from = from;
     move->to = to;
-    return sim__reaches(from, to) && sim__reaches(to, from) && from->primary == NULL;
+    bool is_unaware = from != to && to->node->owners[move->wanted.slot] == to->number;
+    return sim__reaches(from, to) && sim__reaches(to, from) && from->primary == NULL && !is_unaware;
+}
+
+/* Whether the slot is being moved already. */
+static bool has_to_queue(const sim__move *move)
+{
+    const sim__cluster *cluster = move->world->cluster;
+    for (size_t i = 0; cluster->moves[i] != move; i++) {
+        const sim__move *earlier = cluster->moves[i];
+        if (earlier->stage != OVER && earlier->wanted.slot == move->wanted.slot)
+            return true;
+    }
+    return false;
 }
 
 static void step(sim_world *world, void *subject)
 {
     sim__move *move = subject;
     int64_t key_us = move->wanted.key_us;
-    if (!find_nodes(move)) {
+    if (has_to_queue(move) || !find_nodes(move)) {
         move->stage = OPENING;
         schedule(move, RETRY_US);
         return;

@@ -2,6 +2,7 @@
  * What goes wrong, and who else is there: faults by chance and at chosen places, writers and other
  * actors. For tests, through sim.h, and for the network and the server, which ask here.
  */
+#include "sim_cluster.h"
 #include "sim_sentinel.h"
 
 #include "base/text.h"
@@ -72,9 +73,23 @@ void sim_add_actor(sim_world *world, int64_t mean_us, sim_act *act, void *user)
     add_actor(world, mean_us, act, user);
 }
 
+/* The first key stands behind the command's name. */
+static void choose_for_line(sim_world *world, const char *line)
+{
+    char key[128];
+    const char *word = line + strcspn(line, " ");
+    word += strspn(word, " ");
+    gavel__format(key, sizeof key, "%.*s", (int)strcspn(word, " "), word);
+    sim_choose_by_key(world, key);
+}
+
 static void write_line(sim_world *world, void *user)
 {
+    size_t before = world->meant->number;
+    if (world->cluster != NULL)
+        choose_for_line(world, user);
     sim_do(world, user);
+    sim_choose(world, before);
 }
 
 void sim_add_writer(sim_world *world, int64_t mean_us, const char *line)
@@ -333,12 +348,43 @@ static void ask_for_failover(sim_world *world)
         sim_do_args(world, words, 3);
 }
 
+/* By a replica, if there is one. */
+static void ask_for_cluster_failover(sim_world *world)
+{
+    const sim__server *primary = world->meant;
+    for (size_t i = 0; i < world->n_servers; i++) {
+        const sim__server *replica = world->servers[i];
+        if (replica->primary != primary || sim__is_down(replica) || sim__is_silent(replica))
+            continue;
+        sim_choose(world, i);
+        sim_do(world, "CLUSTER FAILOVER");
+        return;
+    }
+}
+
+static sim_machines draw_others(sim_world *world)
+{
+    if (world->cluster == NULL)
+        return draw_sentinels(world);
+    sim_machines clients = gavel__random_next(&world->actors_random) & SIM_ALL_CLIENTS;
+    return sim__chance(&world->actors_random, 500) ? clients : 0;
+}
+
+/* A node that has slots, or takes itself to have some; else any. */
+static size_t draw_primary(sim_world *world)
+{
+    unsigned slot = (unsigned)gavel__random_below(&world->actors_random, SIM_N_SLOTS);
+    size_t owner = sim_owner_of(world, slot);
+    return owner != SIM_MAX_SERVERS ? owner : 0;
+}
+
 static void fail_over(sim_world *world, void *user)
 {
     (void)user;
-    size_t before = sim_choose(world, sim_primary(world));
+    bool is_cluster = world->cluster != NULL;
+    size_t before = sim_choose(world, is_cluster ? draw_primary(world) : sim_primary(world));
     int64_t us = sim__between(&world->actors_random, SIM_SECOND, 6 * SIM_SECOND);
-    sim_machines some = SIM_MACHINE(world->meant->number) | draw_sentinels(world);
+    sim_machines some = SIM_MACHINE(world->meant->number) | draw_others(world);
     switch (gavel__random_below(&world->actors_random, 4)) {
     case 0:
         sim_restart(world, us, true);
@@ -350,10 +396,35 @@ static void fail_over(sim_world *world, void *user)
         sim_partition(world, some, SIM_ALL_SERVERS & ~some, us);
         break;
     default:
-        ask_for_failover(world);
+        if (is_cluster)
+            ask_for_cluster_failover(world);
+        else
+            ask_for_failover(world);
         break;
     }
     sim_choose(world, before);
+}
+
+/* Mostly one that has keys. */
+static unsigned draw_slot(sim_world *world)
+{
+    const sim__server *server =
+        world->servers[gavel__random_below(&world->actors_random, world->n_servers)];
+    uint64_t drawn = gavel__random_next(&world->actors_random);
+    if (server->store.n_keys == 0)
+        return (unsigned)(drawn % SIM_N_SLOTS);
+    return gavel__slot_of(server->store.keys[drawn % server->store.n_keys]->name);
+}
+
+static void begin_move(sim_world *world, void *user)
+{
+    gavel__random *random = &world->actors_random;
+    (void)user;
+    sim_move_slot(world, &(sim_move){.slot = draw_slot(world),
+                             .to = (size_t)gavel__random_below(random, world->n_servers),
+                             .is_atomic = sim__chance(random, 500),
+                             .key_us = sim__between(random, 100, 20 * SIM_MILLISECOND),
+                             .pause_us = sim__between(random, 100, 50 * SIM_MILLISECOND)});
 }
 
 static void evict(sim_world *world, void *user)
@@ -394,8 +465,10 @@ void sim_set_faults(sim_world *world, const sim_faults *faults)
     stop_actors(world, true);
     add_fault(world, world->faults.silence_every_us, fall_silent);
     add_fault(world, world->faults.restart_every_us, restart);
-    if (world->service != NULL)
+    if (world->service != NULL || world->cluster != NULL)
         add_fault(world, world->faults.failover_every_us, fail_over);
+    if (world->cluster != NULL)
+        add_fault(world, world->faults.move_every_us, begin_move);
     add_fault(world, world->faults.evict_every_us, evict);
 }
 
@@ -422,5 +495,9 @@ sim_faults sim_draw_faults(sim_world *world)
     faults.restart_every_us = (int64_t)draw_rate(random, 4) * SIM_SECOND;
     if (world->service != NULL)
         faults.failover_every_us = (int64_t)draw_rate(random, 30) * SIM_SECOND;
+    if (world->cluster != NULL) {
+        faults.failover_every_us = (int64_t)draw_rate(random, 30) * SIM_SECOND;
+        faults.move_every_us = (int64_t)draw_rate(random, 20) * 100 * SIM_MILLISECOND;
+    }
     return faults;
 }

@@ -114,6 +114,12 @@ int64_t sim__now_ms(const sim__server *server);
 /* The key, or NULL. One that has expired is deleted first, and touched. */
 sim__key *sim__find(sim__server *server, int db, gavel_bytes name);
 
+/* The same, but leaves it there, though it be past its time. */
+sim__key *sim__peek(const sim__server *server, int db, gavel_bytes name);
+
+/* Whether they have the same name, value and time to live. */
+bool sim__is_same_key(const sim__key *a, const sim__key *b);
+
 /* Whether the key is there and past its time; leaves it there. */
 bool sim__is_expired(const sim__server *server, int db, gavel_bytes name);
 bool sim__is_present(const sim__server *server, int db, gavel_bytes name);
@@ -286,8 +292,12 @@ void sim__block(sim__call *call, int64_t until_ms);
 /* Answers those whose WAIT is over. */
 void sim__serve_waiting(sim__server *server);
 
-/* The server becomes a replica: whoever waits is told so, and its link closed. */
+/* The server becomes a replica: whoever waits is told so, and its link closed. A Valkey in a
+ * cluster sends those in BLPOP elsewhere, and leaves the others alone. */
 void sim__end_waits(sim__server *server);
+
+/* A node of a cluster sends those in BLPOP elsewhere whose slot it has lost. */
+void sim__redirect_waiting(sim__server *server);
 
 void sim__run_blpop(sim__call *call);
 /* Whether it has what it waits for; says how far it is. (sim_wait.c) */

@@ -287,12 +287,30 @@ static void touch_all(sim__server *server)
         sim__touch(server, server->store.keys[i]->db, server->store.keys[i]->name);
 }
 
-static void copy_data(sim__server *server, const sim__server *from)
+/* Keys of the one that the other has not, or not like that. */
+static void touch_differing(sim__server *touched, const sim__server *one, const sim__server *other)
 {
-    touch_all(server);
+    for (size_t i = 0; i < one->store.n_keys; i++) {
+        const sim__key *key = one->store.keys[i];
+        const sim__key *found = sim__peek(other, key->db, key->name);
+        if (found == NULL || !sim__is_same_key(key, found))
+            sim__touch(touched, key->db, key->name);
+    }
+}
+
+/* Where only what it lacks is sent, all else stays untouched. */
+static void copy_data(sim__server *server, const sim__server *from, bool is_partial)
+{
+    if (is_partial) {
+        touch_differing(server, server, from);
+        touch_differing(server, from, server);
+    } else {
+        touch_all(server);
+    }
     sim__delete_all(server);
     sim__load(server, &from->store);
-    touch_all(server);
+    if (!is_partial)
+        touch_all(server);
 }
 
 /* Whether what the replica lacks could be sent: then it knows of the history before as well. */
@@ -302,10 +320,16 @@ static bool is_same_history(const sim__replication *replica, const sim__replicat
            replica->offset < primary->second_offset;
 }
 
+static bool is_behind(const sim__replication *replica, const sim__replication *primary)
+{
+    return strcmp(replica->replid, primary->replid) == 0 && replica->offset <= primary->offset;
+}
+
 static void link_up(sim__server *replica)
 {
     sim__replication *replication = replica->replication;
     const sim__replication *primary = replica->primary->replication;
+    bool is_partial = is_same_history(replication, primary) || is_behind(replication, primary);
     if (strcmp(replication->replid, primary->replid) != 0) {
         forget_second(replication);
         if (is_same_history(replication, primary)) {
@@ -315,7 +339,7 @@ static void link_up(sim__server *replica)
         memcpy(replication->replid, primary->replid, SIM__REPLID_SIZE);
     }
     drop_arrivals(replication);
-    copy_data(replica, replica->primary);
+    copy_data(replica, replica->primary, is_partial);
     replication->offset = primary->offset;
     replication->acked_offset = primary->offset;
     replication->fsynced_offset = 0;

@@ -46,7 +46,7 @@ static size_t place_of(const sim__store *store, int db, gavel_bytes name, bool *
     return low;
 }
 
-static sim__key *peek(const sim__server *server, int db, gavel_bytes name)
+sim__key *sim__peek(const sim__server *server, int db, gavel_bytes name)
 {
     bool is_there;
     size_t place = place_of(&server->store, db, name, &is_there);
@@ -60,18 +60,18 @@ static bool is_past(const sim__server *server, const sim__key *key)
 
 bool sim__is_present(const sim__server *server, int db, gavel_bytes name)
 {
-    return peek(server, db, name) != NULL;
+    return sim__peek(server, db, name) != NULL;
 }
 
 bool sim__is_expired(const sim__server *server, int db, gavel_bytes name)
 {
-    const sim__key *key = peek(server, db, name);
+    const sim__key *key = sim__peek(server, db, name);
     return key != NULL && is_past(server, key);
 }
 
 sim__key *sim__find(sim__server *server, int db, gavel_bytes name)
 {
-    sim__key *key = peek(server, db, name);
+    sim__key *key = sim__peek(server, db, name);
     if (key == NULL || !is_past(server, key) || server->applying_ms != 0)
         return key;
     if (server->primary != NULL)
@@ -218,7 +218,7 @@ void sim__forget_saved(sim__server *server)
 /* Leaves an expired key where it is: looking must not change the run. */
 static const sim__key *look(sim_world *world, gavel_bytes name, sim__type type)
 {
-    const sim__key *key = peek(world->meant, 0, name);
+    const sim__key *key = sim__peek(world->meant, 0, name);
     if (key == NULL || is_past(world->meant, key))
         return NULL;
     if (key->type != type)
@@ -283,7 +283,7 @@ static bool is_same_item(const sim__item *a, const sim__item *b)
            a->score == b->score;
 }
 
-static bool is_same_key(const sim__key *a, const sim__key *b)
+bool sim__is_same_key(const sim__key *a, const sim__key *b)
 {
     bool is_same = a->db == b->db && a->type == b->type && a->expires_at_ms == b->expires_at_ms &&
                    a->n_items == b->n_items && gavel__bytes_equal(a->name, b->name) &&
@@ -299,7 +299,7 @@ bool sim_is_same_data(const sim_world *world, size_t one, size_t other)
     const sim__store *b = &sim__server_at(world, other)->store;
     bool is_same = a->n_keys == b->n_keys;
     for (size_t i = 0; is_same && i < a->n_keys; i++)
-        is_same = is_same_key(a->keys[i], b->keys[i]);
+        is_same = sim__is_same_key(a->keys[i], b->keys[i]);
     return is_same;
 }
 

@@ -202,6 +202,57 @@ Test(sim_cluster_moves, writers_wait_for_the_hand_over)
     end(&r);
 }
 
+/* ---- Those who wait ------------------------------------------------------------------------ */
+
+static void expect_elsewhere(const char *version, const char *expected)
+{
+    sim_world *world = sim_create(1);
+    sim_set_version(world, version);
+    sim_add_cluster(world, &(sim_cluster){.n_replicas = 1});
+    sim_raw popping = open_raw(world, A);
+    sim_raw waiting = open_raw(world, A);
+    sim_raw_send(&popping, "BLPOP {t}q 0");
+    sim_raw_send(&waiting, "SET {t}k 1\nWAIT 5 1000\nPING");
+    HEAR(&popping, "");
+    HEAR(&waiting, OK);
+    sim_choose(world, REPLICA);
+    DO(world, "CLUSTER FAILOVER", OK);
+    sim_run_for(world, 50 * SIM_MILLISECOND);
+    HEAR(&popping, expected);
+    cr_expect_eq(popping.is_broken, expected[1] == 'U');
+    if (popping.is_broken) {
+        HEAR(&waiting, expected);
+        cr_expect(waiting.is_broken);
+    } else {
+        HEAR(&waiting, "");
+        sim_run_for(world, 1200 * SIM_MILLISECOND);
+        HEAR(&waiting, ":0\r\n+PONG\r\n");
+    }
+    sim_raw_close(&popping);
+    sim_raw_close(&waiting);
+    sim_destroy(world);
+}
+
+Test(sim_cluster_moves, a_failover_ends_waits)
+{
+    expect_elsewhere("7.0.15",
+        "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+        "replica?)\r\n");
+    expect_elsewhere("valkey 9.1.2", MOVED_TO_REPLICA);
+}
+
+Test(sim_cluster_moves, who_waits_for_a_list_is_sent_behind_it)
+{
+    rig r = begin(1);
+    sim_raw_send(&r.a, "BLPOP {t}q 0");
+    HEAR(&r.a, "");
+    sim_move_slot(r.world, &(sim_move){.slot = SLOT, .to = B, .is_atomic = true});
+    cr_assert(sim_run_until(r.world, is_settled, NULL, SIM_SECOND));
+    sim_run_for(r.world, 200 * SIM_MILLISECOND);
+    HEAR(&r.a, MOVED_TO_B);
+    end(&r);
+}
+
 /* ---- Failovers by hand --------------------------------------------------------------------- */
 
 static bool is_led_by_replica(sim_world *world, void *user)
@@ -368,4 +419,95 @@ Test(sim_cluster_moves, without_a_shard_the_cluster_is_down)
         sim_raw_close(&b);
         sim_destroy(world);
     }
+}
+
+/* ---- A client that goes where it is sent --------------------------------------------------- */
+
+#define N_COUNTERS 8
+#define N_COUNTED 1500
+
+typedef struct walker {
+    sim_world *world;
+    sim_raw raws[6];
+    bool is_open[6];
+    size_t at;
+    bool is_asking;
+} walker;
+
+static const char *ask_one(walker *w, const char *line)
+{
+    char lines[128];
+    sim_raw *raw = &w->raws[w->at];
+    if (!w->is_open[w->at])
+        *raw = open_raw(w->world, w->at);
+    w->is_open[w->at] = true;
+    snprintf(lines, sizeof lines, "%s%s", w->is_asking ? "ASKING\n" : "", line);
+    sim_raw_send(raw, lines);
+    const char *reply = "";
+    for (int i = 0; *reply == '\0' || strcmp(reply, OK) == 0; i++) {
+        cr_assert_lt(i, 10000, "%s is not answered", line);
+        reply = sim_raw_take(raw, SIM_MILLISECOND);
+    }
+    if (w->is_asking && strncmp(reply, OK, strlen(OK)) == 0)
+        reply += strlen(OK);
+    return reply;
+}
+
+static void count_once(walker *w, const char *line)
+{
+    for (int i = 0; i < 10000; i++) {
+        int slot, machine;
+        char word[8];
+        const char *reply = ask_one(w, line);
+        w->is_asking = false;
+        if (*reply == ':')
+            return;
+        if (sscanf(reply, "-%7s %d 10.0.1.%d:6379", word, &slot, &machine) != 3)
+            continue;
+        w->at = (size_t)machine - 1;
+        w->is_asking = strcmp(word, "ASK") == 0;
+    }
+    cr_assert_fail("%s never came through", line);
+}
+
+static void walk(uint64_t seed)
+{
+    walker w = {.world = sim_create(seed)};
+    int counts[N_COUNTERS] = {0};
+    if (sim_random(w.world, 2) == 0)
+        sim_set_version(w.world, "valkey 9.1.2");
+    sim_add_cluster(w.world, &(sim_cluster){.n_replicas = 1});
+    sim_set_faults(w.world, &(sim_faults){.move_every_us = 30 * SIM_MILLISECOND});
+    for (int i = 0; i < N_COUNTED; i++) {
+        char line[64];
+        size_t counter = (size_t)sim_random(w.world, N_COUNTERS);
+        if (i % 100 == 0) {
+            sim_choose(w.world, 3 + (size_t)sim_random(w.world, 3));
+            sim_do(w.world, "CLUSTER FAILOVER");
+        }
+        snprintf(line, sizeof line, "INCR {t}%d", (int)counter);
+        count_once(&w, line);
+        counts[counter]++;
+    }
+    sim_set_faults(w.world, NULL);
+    cr_assert(sim_run_until(w.world, is_settled, NULL, 100 * SIM_SECOND));
+    for (int i = 0; i < N_COUNTERS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "{t}%d", i);
+        sim_choose_by_key(w.world, key);
+        cr_assert_eq(sim_get_int(w.world, key), counts[i], "seed %d, %s", (int)seed, key);
+    }
+    cr_expect_gt(sim_get_counters(w.world)->n_moves, 10);
+    cr_expect_gt(sim_get_counters(w.world)->n_failovers, 0);
+    for (size_t i = 0; i < 6; i++) {
+        if (w.is_open[i])
+            sim_raw_close(&w.raws[i]);
+    }
+    sim_destroy(w.world);
+}
+
+Test(sim_cluster_moves, nothing_is_lost_by_moves_and_failovers_by_hand)
+{
+    for (uint64_t seed = 0; seed < 20; seed++)
+        walk(seed);
 }
