@@ -27,6 +27,19 @@ static void begin_servers(live_sentinels *rig)
         rig->servers[i] = server_start(&(server_options){.has_tcp = true, .args = args});
 }
 
+/* Before a Sentinel has asked a replica itself, it promotes it on no account. */
+static bool have_told_of_themselves(const redisReply *replicas)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < replicas->elements; i++) {
+        const redisReply *fields = replicas->element[i];
+        for (size_t j = 0; j + 1 < fields->elements; j += 2)
+            n += strcmp(fields->element[j]->str, "master-link-status") == 0 &&
+                 strcmp(fields->element[j + 1]->str, "ok") == 0;
+    }
+    return n == SENTINELS_N_SERVERS - 1;
+}
+
 static bool all_see_all(live_sentinels *rig)
 {
     bool is_seen = true;
@@ -39,7 +52,8 @@ static bool all_see_all(live_sentinels *rig)
         redisReply *others = server_command(rig->all[i], "SENTINEL", "SENTINELS", "main", NULL);
         redisReply *replicas = server_command(rig->all[i], "SENTINEL", "REPLICAS", "main", NULL);
         is_seen = is_seen && others->elements == SENTINELS_N - 1 &&
-                  replicas->elements == SENTINELS_N_SERVERS - 1;
+                  replicas->elements == SENTINELS_N_SERVERS - 1 &&
+                  have_told_of_themselves(replicas);
         freeReplyObject(others);
         freeReplyObject(replicas);
     }
@@ -52,7 +66,7 @@ void sentinels_begin_with_password(live_sentinels *rig, const char *password)
     begin_servers(rig);
     snprintf(config, sizeof(config),
         "sentinel monitor main 127.0.0.1 %d 2\n"
-        "sentinel down-after-milliseconds main 1000\n"
+        "sentinel down-after-milliseconds main 2000\n"
         "sentinel failover-timeout main 10000\n",
         server_port(rig->servers[0]));
     if (password != NULL)

@@ -1,6 +1,6 @@
 /*
- * A primary, two replicas and three Sentinels for a test, gone when it ends. Down-after is a
- * second, so a failover takes two to four.
+ * A primary, two replicas and three Sentinels for a test, gone when it ends. Down-after is two
+ * seconds, which nobody is silent for on a busy machine, so a failover takes three to five.
  */
 #ifndef TEST_LIVE_SENTINELS_H
 #define TEST_LIVE_SENTINELS_H
@@ -15,7 +15,8 @@ typedef struct live_sentinels {
     char url[128]; /* of the primary, by the first two Sentinels */
 } live_sentinels;
 
-/* Returns when every Sentinel knows all the others, and both replicas follow. */
+/* Returns when every Sentinel knows all the others, and both replicas follow and have told it so.
+ */
 void sentinels_begin(live_sentinels *rig);
 
 /* The same, with a password that the Sentinels ask for. */

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define MAX_ARGS 64
-#define START_TRIES 5
+#define START_TRIES 20 /* of five ports one is too high for a cluster's node, or more */
 #define START_TIMEOUT_MS 20000
 #define PEEK_TIMEOUT_S 10
 
