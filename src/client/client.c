@@ -389,6 +389,7 @@ static int64_t boot_time_us(void *user)
 gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_error *ret_error)
 {
     char holder[128];
+    bool is_to_be_read = config != NULL && gavel__config_is_clean(config); /* else it is refused */
     gavel__platform platform = {
         .create_loop = create_real_loop,
         .dial = gavel__dial_socket,
@@ -397,10 +398,10 @@ gavel_client *gavel_open(const char *url, const gavel_config *config, gavel_erro
         .wall_us = system_wall_us,
         .holder = holder,
         .lease_now_us = boot_time_us,
-        .user = config != NULL ? config->loop : NULL,
+        .user = is_to_be_read ? config->loop : NULL,
     };
     name_holder(holder, sizeof(holder));
-    platform.is_polled = config != NULL && config->is_polled;
+    platform.is_polled = is_to_be_read && config->is_polled;
     if (platform.is_polled)
         platform.create_loop = create_polled_loop;
     platform.is_blocking = platform.user == NULL && !platform.is_polled;

@@ -270,10 +270,9 @@ static bool check_words(const gavel_config *config, gavel_error *ret_error)
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
-static bool has_clean_room(const gavel_config *config, gavel_error *ret_error)
+bool gavel__config_is_clean(const gavel_config *config)
 {
-    bool is_clean = GAVEL__HAS_CLEAN_ROOM(config) && GAVEL__HAS_CLEAN_ROOM(&config->hooks);
-    return is_clean || fail(ret_error, GAVEL__UNCLEAN_ROOM);
+    return GAVEL__HAS_CLEAN_ROOM(config) && GAVEL__HAS_CLEAN_ROOM(&config->hooks);
 }
 
 bool gavel__config_complete(
@@ -281,8 +280,8 @@ bool gavel__config_complete(
 {
     static const gavel_config nothing;
     gavel_config complete = config != NULL ? *config : nothing;
-    if (!has_clean_room(&complete, ret_error))
-        return false;
+    if (!gavel__config_is_clean(&complete))
+        return fail(ret_error, GAVEL__UNCLEAN_ROOM);
     for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
         if (!complete_field(&complete, field, ret_error))
             return false;
@@ -323,6 +322,9 @@ static bool fail_login_option(const char *name, gavel_error *ret_error)
     return false;
 }
 
+/* Those that the address takes itself; with the table's they are all. */
+#define FIRST_OPTIONS "db, sentinel_user, sentinel_password"
+
 static bool fail_unknown(const char *name, gavel_error *ret_error)
 {
     char *text = ret_error->message;
@@ -330,9 +332,9 @@ static bool fail_unknown(const char *name, gavel_error *ret_error)
     if (strcmp(name, "password") == 0 || strcmp(name, "user") == 0 || strcmp(name, "username") == 0)
         return fail_login_option(name, ret_error);
     if (is_option_name(name))
-        gavel__format(text, size, "bad URL: there is no option %s; there are db", name);
+        gavel__format(text, size, "bad URL: there is no option %s; there are " FIRST_OPTIONS, name);
     else
-        gavel__format(text, size, "bad URL: an option is unknown; there are db");
+        gavel__format(text, size, "bad URL: an option is unknown; there are " FIRST_OPTIONS);
     for (const gavel__config_field *field = gavel__config_fields; field->name != NULL; field++) {
         size_t used = strlen(text);
         if (field->option != NULL)
@@ -439,11 +441,27 @@ static bool take_option(
     return false;
 }
 
+/* Then it is one that is known: the first of them was taken. */
+static bool is_named_before(const gavel__address *address, const gavel__url_option *option)
+{
+    for (const gavel__url_option *other = address->options; other < option; other++) {
+        if (strcmp(other->name, option->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool take_options(
     gavel_config *config, const gavel__address *address, gavel_error *ret_error)
 {
     for (size_t i = 0; i < address->n_options; i++) {
-        if (!take_option(config, &address->options[i], ret_error))
+        const gavel__url_option *option = &address->options[i];
+        if (is_named_before(address, option)) {
+            gavel__format(ret_error->message, sizeof(ret_error->message),
+                "bad URL: the option %s is there twice", option->name);
+            return false;
+        }
+        if (!take_option(config, option, ret_error))
             return false;
     }
     return true;
@@ -520,8 +538,8 @@ bool gavel__config_read(const char *url, const gavel_config *config, gavel__addr
         asked.allocator.resize != NULL ? &asked.allocator : &gavel__system_allocator;
     gavel__address address;
     /* Before the allocator, too, is used. */
-    if (!has_clean_room(&asked, ret_error))
-        return false;
+    if (!gavel__config_is_clean(&asked))
+        return fail(ret_error, GAVEL__UNCLEAN_ROOM);
     if (!gavel__address_parse(
             url != NULL ? url : gavel__url_default(), allocator, &address, ret_error)) {
         name_environment(url, ret_error);

@@ -40,6 +40,10 @@ typedef struct gavel__config_field {
 /* Ended by one whose name is NULL. */
 extern const gavel__config_field gavel__config_fields[];
 
+/* Whether its room is zero. If it is not, it may never have been zeroed: nothing else in it is to
+ * be looked at. */
+bool gavel__config_is_clean(const gavel_config *config);
+
 /*
  * A copy of the configuration (NULL: all defaults) in which nothing is left to be its default, but
  * for the seed; its strings are the program's, or constants. False, with the reason, if an option

@@ -63,8 +63,7 @@ bool gavel__log_configure(gavel_hooks *hooks, gavel__log *ret_log, gavel_error *
 /* The hooks of a configuration that is not sound are none. */
 static gavel_hooks hooks_of(const gavel_config *config)
 {
-    bool are_sound =
-        config != NULL && GAVEL__HAS_CLEAN_ROOM(config) && GAVEL__HAS_CLEAN_ROOM(&config->hooks);
+    bool are_sound = config != NULL && gavel__config_is_clean(config);
     return are_sound ? config->hooks : (gavel_hooks){.on_log = NULL};
 }
 

@@ -228,15 +228,6 @@ static bool parse_endpoint(parse *p, gavel_bytes endpoint, gavel__seed *seed)
 
 /* ---- Options ------------------------------------------------------------------------------- */
 
-static bool has_option(const gavel__address *address, const char *name)
-{
-    for (size_t i = 0; i < address->n_options; i++) {
-        if (strcmp(address->options[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* One more, for the one who knows it. */
 static bool add_option(parse *p, gavel_bytes name, gavel_bytes value)
 {
@@ -250,21 +241,21 @@ static bool add_option(parse *p, gavel_bytes name, gavel_bytes value)
         return fail(p, "out of memory");
     if (!decode(p, name, &option.name))
         return false;
-    bool is_repeated = has_option(address, option.name);
-    if (is_repeated || !decode(p, value, &option.value)) {
+    if (!decode(p, value, &option.value)) {
         gavel__free(p->allocator, option.name);
-        return is_repeated ? fail(p, "an option is there twice") : false;
+        return false;
     }
     address->options[address->n_options++] = option;
     return true;
 }
 
-static bool parse_sentinel_option(parse *p, gavel_bytes value, char **place)
+static bool parse_sentinel_option(
+    parse *p, gavel_bytes value, char **place, const char *is_repeated)
 {
     if (p->address.kind != GAVEL__ADDRESS_SENTINEL)
         return fail(p, "sentinel_user and sentinel_password are for redis+sentinel:// only");
     if (*place != NULL)
-        return fail(p, "an option is there twice");
+        return fail(p, is_repeated);
     return decode(p, value, place);
 }
 
@@ -278,9 +269,11 @@ static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
     if (find_first(name, '%') < name.size)
         return fail(p, "an option's name is written without percent codes: only its value has any");
     if (gavel__bytes_equal(name, GAVEL_STR("sentinel_user")))
-        return parse_sentinel_option(p, value, &p->address.sentinel_user);
+        return parse_sentinel_option(
+            p, value, &p->address.sentinel_user, "the option sentinel_user is there twice");
     if (gavel__bytes_equal(name, GAVEL_STR("sentinel_password")))
-        return parse_sentinel_option(p, value, &p->address.sentinel_password);
+        return parse_sentinel_option(
+            p, value, &p->address.sentinel_password, "the option sentinel_password is there twice");
     if (!gavel__bytes_equal(name, GAVEL_STR("db")))
         return add_option(p, name, value);
     if (*has_db)
@@ -339,6 +332,9 @@ static bool cut_frame(parse *p, gavel_bytes rest, gavel_bytes *ret_hosts, gavel_
     size_t at = find_last(authority, '@');
     *ret_path = after(rest, slash);
     *ret_hosts = at < authority.size ? after(authority, at) : authority;
+    if (p->address.kind != GAVEL__ADDRESS_SERVER && find_first(authority, '@') < at)
+        return fail(p, "a login stands once, in front of all hosts (a Sentinel's own is the option "
+                       "sentinel_password); in a user or password @ is written as %40");
     return at == authority.size || parse_login(p, before(authority, at));
 }
 

@@ -47,8 +47,8 @@ typedef struct gavel__address {
     char *service;
     char *sentinel_user;     /* NULL: the default user */
     char *sentinel_password; /* NULL: none. A secret, too */
-    /* Those that do not belong to the address, each name once, for whoever knows them: the client's
-     * configuration. */
+    /* Those that do not belong to the address, as they stand there, for whoever knows them: the
+     * client's configuration. */
     gavel__url_option *options;
     size_t n_options;
 } gavel__address;
@@ -59,7 +59,7 @@ const char *gavel__url_default(void);
 
 /*
  * Parses the URL forms of gavel_open, strictly: an unknown scheme or part, an option without a
- * value or named twice, a bad percent code, a NUL, a port or database out of range are errors, told
+ * value, a bad percent code, a NUL, a port or database out of range are errors, told
  * in *ret_error without the password. Of the options only db, sentinel_user and sentinel_password
  * are looked at. The strings of *ret_address are allocated; gavel__address_finish frees them.
  */

@@ -201,10 +201,14 @@ Test(client_config, bad_options_are_told)
         {"min_replicas=17", "min_replicas takes a number from 1 to 16, or all"},
         {"mode=fast", "mode is one of adaptive, optimistic, gated"},
         {"dedline_ms=5",
-            "there is no option dedline_ms; there are db, name, key_prefix, mode, deadline_ms, "
-            "min_replicas, durable_ms, connect_timeout_ms, command_timeout_ms, max_links"},
+            "there is no option dedline_ms; there are db, sentinel_user, sentinel_password, name, "
+            "key_prefix, mode, deadline_ms, min_replicas, durable_ms, connect_timeout_ms, "
+            "command_timeout_ms, max_links"},
+        {"connect_timeout_ms=1&key_prefix=a&connect_timeout_ms=2",
+            "bad URL: the option connect_timeout_ms is there twice"},
+        {"SECRET=5&SECRET=5", "an option is unknown"},
         {"without_sentinels=yes", "the URL does not begin with redis+sentinel://"},
-        {"SECRET=5", "an option is unknown; there are db, name"},
+        {"SECRET=5", "an option is unknown; there are db, sentinel_user"},
         {"password=SECRET", "there is no option password; a login stands in front: redis://user:"},
         {"marker_ttl_ms=900000", "there is no option marker_ttl_ms"},
         {"key_prefix=%7b", "key_prefix holds a brace"},
