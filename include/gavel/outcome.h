@@ -40,7 +40,8 @@ extern "C" {
     X(REJECTED, "REJECTED", "the server refused; nothing was written")                             \
     X(UNKNOWN, "UNKNOWN", "the writes were sent and the answer was lost; they may have happened")  \
     X(COMMITTED_NOT_DURABLE, "COMMITTED_NOT_DURABLE",                                              \
-        "all took effect, but too few replicas have it in time; a failover may undo it")
+        "all writes took effect, but too few replicas have them in time; a failover may undo "     \
+        "them")
 
 typedef enum gavel_status {
 #define GAVEL_STATUS_CODE(code, name, meaning) GAVEL_##code,

@@ -279,7 +279,10 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
     gavel__transaction *transaction;
     while ((transaction = gavel__queue_next_due(&engine->queue, now_us)) != NULL) {
         if (transaction->state == GAVEL__TX_REPLICATING)
-            gavel__durability_end(transaction, "durable_ms have passed", now_us);
+            gavel__durability_end(transaction,
+                now_us < transaction->deadline_us ? "durable_ms have passed"
+                                                  : "the deadline has passed",
+                now_us);
         else if (now_us >= transaction->deadline_us)
             on_deadline(engine, transaction, now_us);
         else

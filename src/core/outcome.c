@@ -82,10 +82,12 @@ const char *gavel_outcome_text(const gavel_outcome *outcome, char *text, size_t 
         move_on(&end);
     }
     add(&end, ": ", gavel_status_meaning(outcome->status));
-    if (outcome->is_duplicate)
+    bool is_plain_duplicate = outcome->is_duplicate && outcome->status == GAVEL_COMMITTED;
+    if (is_plain_duplicate)
         add(&end, ", earlier and under the same id", "");
-    /* Why the body aborted is in the code, and a duplicate's message says what stands here. */
-    if (outcome->message[0] != '\0' && outcome->status != GAVEL_ABORTED && !outcome->is_duplicate)
+    /* Why the body aborted is in the code, and a duplicate's message says what stands here, unless
+     * something was amiss. */
+    if (outcome->message[0] != '\0' && outcome->status != GAVEL_ABORTED && !is_plain_duplicate)
         add(&end, ": ", outcome->message);
     add_counts(&end, outcome);
     return text;

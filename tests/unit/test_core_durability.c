@@ -145,7 +145,7 @@ Test(core_durability, the_deadline_bounds_the_time_and_durable_ms_sets_it)
     advance(&s, 2999999);
     is_in(&s, &a, GAVEL__TX_REPLICATING);
     advance(&s, 1);
-    ends(&s, &a, GAVEL_COMMITTED_NOT_DURABLE);
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "the deadline has passed");
     stage_close(&s);
 }
 
