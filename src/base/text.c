@@ -145,3 +145,10 @@ const char *gavel__printable(gavel_bytes bytes, char *text, size_t size)
     text[n] = '\0';
     return text;
 }
+
+const char *gavel__format_place(char *text, size_t size, const char *host, int port)
+{
+    bool is_ipv6 = strchr(host, ':') != NULL;
+    gavel__format(text, size, "%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+    return text;
+}

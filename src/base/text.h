@@ -38,4 +38,7 @@ void gavel__format(char *text, size_t size, const char *format, ...)
  */
 const char *gavel__printable(gavel_bytes bytes, char *text, size_t size);
 
+/* "host:port", as in a URL: an IPv6 address stands in brackets. Returns `text`. */
+const char *gavel__format_place(char *text, size_t size, const char *host, int port);
+
 #endif

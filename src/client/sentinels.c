@@ -16,12 +16,13 @@
 static void print_primary(const gavel__place_name *primary, const gavel_address *dialled,
     char message[GAVEL_MESSAGE_SIZE])
 {
-    gavel__format(
-        message, GAVEL_MESSAGE_SIZE, "the primary is %s:%d now", primary->host, primary->port);
+    char place[GAVEL__PLACE_TEXT_SIZE];
+    gavel__format(message, GAVEL_MESSAGE_SIZE, "the primary is %s now",
+        gavel__format_place(place, sizeof(place), primary->host, primary->port));
     size_t used = strlen(message);
     if (primary->port != dialled->port || strcmp(primary->host, dialled->host) != 0)
-        gavel__format(
-            message + used, GAVEL_MESSAGE_SIZE - used, ", at %s:%d", dialled->host, dialled->port);
+        gavel__format(message + used, GAVEL_MESSAGE_SIZE - used, ", at %s",
+            gavel__format_place(place, sizeof(place), dialled->host, dialled->port));
 }
 
 /* The client's links are to be made anew, to where the primary is now. False: no memory. */
@@ -66,6 +67,20 @@ static bool tell_engine(gavel_client *client, int64_t now_us)
     return has_moved;
 }
 
+/* Why a Sentinel is of no use, and that it is again: once each. */
+static void log_trouble(gavel__peer *peer)
+{
+    const gavel__sentinel *sentinel = &peer->client->peers->known.all[peer->place];
+    bool is_in_trouble = sentinel->trouble[0] != '\0';
+    if (sentinel->n_awaited > 0 || is_in_trouble == peer->is_in_trouble)
+        return;
+    peer->is_in_trouble = is_in_trouble;
+    if (is_in_trouble)
+        gavel__client_log(peer->client, GAVEL_LOG_WARNING, "%s", sentinel->trouble);
+    else
+        gavel__client_log(peer->client, GAVEL_LOG_INFO, "%s answers now", peer->site.own.label);
+}
+
 /* ---- Their links --------------------------------------------------------------------------- */
 
 static void ask(gavel__peer_link *self, int64_t now_us)
@@ -97,7 +112,6 @@ static void on_up(gavel__link *link, void *owner)
     self->is_dialling = false;
     self->peer->client->has_news = true;
     gavel__directory_on_good(&self->peer->site.directory, &self->route);
-    gavel__client_log(self->peer->client, GAVEL_LOG_DEBUG, "%s: up", self->peer->site.own.label);
     if (self->is_listener)
         subscribe(self, self->peer->client->now_us);
 }
@@ -117,6 +131,7 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     client->has_news = true;
     if (!self->is_listener) {
         gavel__sentinels_on_reply(known, self->peer->place, reply, client->now_us);
+        log_trouble(self->peer);
         return;
     }
     if (!is_message(reply))
@@ -147,10 +162,10 @@ static void fail(gavel__peer_link *self, const char *message)
     self->dial_us =
         client->now_us + gavel__backoff_fault_us(self->n_failures, &client->engine.context.random);
     client->has_news = true;
-    if (self->n_failures == 1)
-        gavel__client_log(client, GAVEL_LOG_INFO, "%s", message);
-    if (!self->is_listener)
-        gavel__sentinels_on_loss(&client->peers->known, self->peer->place, message, client->now_us);
+    if (self->is_listener)
+        return;
+    gavel__sentinels_on_loss(&client->peers->known, self->peer->place, message, client->now_us);
+    log_trouble(self->peer);
 }
 
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)

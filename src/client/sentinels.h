@@ -30,7 +30,8 @@ typedef struct gavel__peer_link {
 /* A Sentinel. */
 typedef struct gavel__peer {
     gavel_client *client;
-    uint32_t place; /* among those that topology knows */
+    uint32_t place;     /* among those that topology knows */
+    bool is_in_trouble; /* as far as the log has told */
     gavel__site site;
     gavel__peer_link asker;
     gavel__peer_link listener;

@@ -56,15 +56,18 @@ static bool make_address(
     static const gavel__mapping no_mapping;
     gavel_address place;
     const gavel_allocator *allocator = base->link_config.allocator;
-    size_t size = strlen(name->label) + strlen(name->host) + 32;
+    size_t label_size = strlen(name->label);
+    size_t size = label_size + strlen(name->host) + 32;
     gavel__site_map(name->is_told ? &base->mapping : &no_mapping, name->host, name->port, &place);
     bool is_copied = copy(allocator, place.host, &address->host);
     is_copied &= copy(allocator, name->user, &address->user);
     is_copied &= copy(allocator, name->password, &address->password);
     address->port = place.port;
     address->label = gavel__alloc(allocator, size, 1);
-    if (address->label != NULL)
-        gavel__format(address->label, size, "%s%s:%d", name->label, name->host, name->port);
+    if (address->label != NULL) {
+        strcpy(address->label, name->label);
+        gavel__format_place(address->label + label_size, size - label_size, name->host, name->port);
+    }
     return is_copied && address->label != NULL;
 }
 

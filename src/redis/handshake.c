@@ -211,6 +211,8 @@ static const char *advice(
     if ((is_missing || is_wrong) && !has_password(handshake)) {
         if (handshake->login.may_change)
             return " without a password (log_in has named none)";
+        if (handshake->kind == GAVEL__LINK_TO_SENTINEL)
+            return " without a password (?sentinel_password= in the URL)";
         return is_missing
                    ? " without a password (redis://:password@host, unix://:password@/path)"
                    : " of a user without a password (redis://:password@host has a password alone)";
@@ -364,7 +366,7 @@ static bool check_portrait(
 {
     if (handshake->kind == GAVEL__LINK_TO_SENTINEL)
         return gavel__bytes_equal(server->mode, GAVEL_STR("sentinel")) ||
-               refuse(ret_loss, false, "this is no Sentinel");
+               refuse(ret_loss, false, "this is no Sentinel; those are mostly at port 26379");
     if (!check_version(server->version, ret_loss))
         return false;
     if (handshake->kind == GAVEL__LINK_TO_NODE)

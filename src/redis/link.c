@@ -119,7 +119,7 @@ static void print_place(const gavel__link *link, char *place, size_t size)
     const gavel__address *address = link->config.address;
     gavel__endpoint_print(&link->endpoint, number);
     if (address->kind == GAVEL__ADDRESS_SENTINEL)
-        gavel__format(place, size, "%s:%d", number, address->port);
+        gavel__format_place(place, size, number, address->port);
     else if (address->host == NULL || strcmp(number, address->host) == 0)
         gavel__format(place, size, "%s", "");
     else

@@ -485,9 +485,7 @@ static size_t label_room(const gavel__address *address)
 static void append_host(char *label, size_t size, const char *host, int port)
 {
     size_t used = strlen(label);
-    bool is_ipv6 = strchr(host, ':') != NULL;
-    gavel__format(
-        label + used, size - used, "%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+    gavel__format_place(label + used, size - used, host, port);
 }
 
 static void append_printable(char *label, size_t size, const char *text)

@@ -11,6 +11,9 @@
 /* What a name in the DNS can be, or a number, with its NUL. */
 #define GAVEL__PLACE_HOST_SIZE 256
 
+/* Room for what gavel__format_place makes of one. */
+#define GAVEL__PLACE_TEXT_SIZE (GAVEL__PLACE_HOST_SIZE + 8)
+
 typedef struct gavel__place_name {
     char host[GAVEL__PLACE_HOST_SIZE]; /* "": none */
     int port;

@@ -442,19 +442,25 @@ static int64_t pause_us(const gavel__sentinels *sentinels, int64_t now_us)
     return quarter_us < calm_pause_us ? quarter_us : calm_pause_us;
 }
 
-static void explain_answer(gavel__sentinel *sentinel, const gavel_reply *reply)
+/* Why it names no primary, of its answer to MASTER. */
+static void explain_answer(
+    const gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply)
 {
-    char words[96] = "it does not say where the primary is";
+    char place[GAVEL__PLACE_TEXT_SIZE];
+    char service[64];
+    char words[96] = "it does not say where that is";
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__printable(reply->text, words, sizeof(words));
-    if (sentinel->incoming.primary.host[0] == '\0' && sentinel->trouble[0] == '\0')
-        gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", words);
+    gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "Sentinel %s, asked for \"%s\": %s",
+        gavel__format_place(place, sizeof(place), sentinel->place.host, sentinel->place.port),
+        gavel__printable(gavel_str(sentinels->service), service, sizeof(service)), words);
 }
 
 static void conclude(gavel__sentinels *sentinels, gavel__sentinel *sentinel, int64_t now_us)
 {
     sentinel->n_awaited = 0;
-    sentinel->has_testimony = sentinel->incoming.primary.host[0] != '\0';
+    sentinel->has_testimony =
+        sentinel->incoming.primary.host[0] != '\0' && sentinel->incoming.watched.host[0] != '\0';
     sentinel->testimony = sentinel->incoming;
     if (sentinel->has_testimony)
         sentinel->trouble[0] = '\0';
@@ -470,10 +476,8 @@ void gavel__sentinels_on_reply(
     assert(sentinel->i_awaited < sentinel->n_awaited);
     bool is_master = sentinel->awaited[sentinel->i_awaited] == ASKED_MASTER;
     take(sentinels, sentinel, reply);
-    if (is_master) {
-        sentinel->trouble[0] = '\0';
-        explain_answer(sentinel, reply);
-    }
+    if (is_master)
+        explain_answer(sentinels, sentinel, reply);
     if (++sentinel->i_awaited == sentinel->n_awaited)
         conclude(sentinels, sentinel, now_us);
 }
@@ -534,7 +538,7 @@ int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_u
 static const char *find_trouble(const gavel__sentinels *sentinels)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
-        if (sentinels->all[i].trouble[0] != '\0')
+        if (!sentinels->all[i].is_double && sentinels->all[i].trouble[0] != '\0')
             return sentinels->all[i].trouble;
     }
     return "they have not answered yet";
@@ -543,6 +547,7 @@ static const char *find_trouble(const gavel__sentinels *sentinels)
 void gavel__sentinels_explain(
     const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE])
 {
+    char place[GAVEL__PLACE_TEXT_SIZE];
     uint32_t n_needed = majority(sentinels);
     uint32_t n = count_answers(sentinels, now_us);
     if (n == 0)
@@ -550,12 +555,13 @@ void gavel__sentinels_explain(
             find_trouble(sentinels));
     else if (n < n_needed)
         gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "%u Sentinels answer, and %u are needed to believe a primary: %s", (unsigned)n,
+            "of the Sentinels %u answer, and %u are needed to believe a primary: %s", (unsigned)n,
             (unsigned)n_needed, find_trouble(sentinels));
     else if (sentinels->generation == 0)
         gavel__format(message, GAVEL_MESSAGE_SIZE, "the Sentinels name different primaries");
     else
         gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "the Sentinels take the primary %s:%d to be down, or to be replaced",
-            sentinels->primary.host, sentinels->primary.port);
+            "the Sentinels take the primary %s to be down, or to be replaced",
+            gavel__format_place(
+                place, sizeof(place), sentinels->primary.host, sentinels->primary.port));
 }

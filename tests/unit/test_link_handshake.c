@@ -282,6 +282,13 @@ Test(link_handshake, a_password_that_is_missing)
     expect_refusal(&missing, "");
     it.address.user = user;
     expect_refusal(&misplaced, "");
+    static const refusal sentinels = {"-NOAUTH x\r\n", true,
+        "the server refused the login (HELLO) without a password (?sentinel_password= in the "
+        "URL): NOAUTH x",
+        "NOAUTH x"};
+    it.address.user = NULL;
+    it.config.kind = GAVEL__LINK_TO_SENTINEL;
+    expect_refusal(&sentinels, "");
 }
 
 Test(link_handshake, a_password_that_is_refused_to_the_default_user)

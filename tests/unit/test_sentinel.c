@@ -382,6 +382,21 @@ Test(sentinel, one_that_another_has_named_is_not_its_own_double)
     cr_expect_not(sentinels.all[1].is_double);
 }
 
+/* Without its epoch and flags an address says too little. */
+Test(sentinel, one_that_may_not_be_asked_for_all_says_nothing)
+{
+    for (uint32_t i = 0; i < N; i++) {
+        sentinels.all[i].ask_us = now;
+        gavel__sentinels_ask(&sentinels, i, &out, now);
+        hand_id(i);
+        hand(i, (gavel_reply){.type = GAVEL_REPLY_ERROR, .text = GAVEL_STR("NOPERM no")});
+        hand_address(i, 7);
+        hand_others(i);
+    }
+    cr_expect_eq(sentinels.generation, 0);
+    cr_expect_str_eq(sentinels.all[0].trouble, "Sentinel s:1, asked for \"m\": NOPERM no");
+}
+
 /* ---- For people ---------------------------------------------------------------------------- */
 
 static const char *explanation(void)
@@ -397,10 +412,12 @@ Test(sentinel, it_is_told_why_there_is_no_primary)
     cr_expect_not_null(strstr(explanation(), "Connection refused"));
     for (uint32_t i = 0; i < N; i++)
         answer(i, (words){.port = 0});
-    cr_expect_not_null(strstr(explanation(), "No such master"), "%s", explanation());
+    cr_expect_not_null(
+        strstr(explanation(), "Sentinel s:1, asked for \"m\": ERR No such master with that name"),
+        "%s", explanation());
     answer(0, (words){.port = 7});
     cr_expect_not_null(
-        strstr(explanation(), "1 Sentinels answer, and 2 are needed"), "%s", explanation());
+        strstr(explanation(), "of the Sentinels 1 answer, and 2 are needed"), "%s", explanation());
     answer(1, (words){.port = 8});
     cr_expect_not_null(strstr(explanation(), "different primaries"), "%s", explanation());
     all_answer((words){.port = 7, .flags = "master,s_down"});
