@@ -67,7 +67,7 @@ typedef struct gavel_event {
     uint32_t link;       /* which link, from 0 */
     void *user;          /* the transaction's; NULL for an event of a link, and LOST */
     gavel_ticket ticket; /* the transaction's, as in its outcome; 0 for an event of a link */
-    uint32_t n_attempts; /* the transaction's, so far */
+    uint32_t n_attempts; /* the transaction's, so far; LOST: 0 */
     gavel_status status; /* OUTCOME only */
     const char *message; /* never NULL; valid during the call; holds no secret */
 } gavel_event;
@@ -263,15 +263,16 @@ typedef struct gavel_error {
  *     min_replicas, durable_ms                   as there; a number of replicas, or all
  *     needs_fsync                                as there: yes or no
  *     without_sentinels                          its may_go_without_sentinels: yes or no
- *     sentinel_user, sentinel_password           the login at Sentinels; behind redis+sentinel://
- * only
+ *     sentinel_user, sentinel_password           the login at the Sentinels, for redis+sentinel://;
+ *                                                what stands in front is the server's
  *
  * With Sentinels (also written redis-sentinel://) the server is the primary that they know by NAME,
  * wherever it is. The hosts are some of them, one at least, at port 26379 unless it is named; the
  * others are learnt. A failover costs time: what was under way is tried again at the new primary,
  * or asked for there. A primary is believed only while a majority of the Sentinels vouches for it
- * (docs/design.md, Sentinels). With rediss, Sentinels and servers show certificates for the one
- * name in server_name, which must be set.
+ * (docs/design.md, Sentinels). That there is no such NAME, or that they refuse the login, the log
+ * tells at once, and a transaction at its deadline. With rediss, Sentinels and servers show
+ * certificates for the one name in server_name, which must be set.
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
  * sets otherwise, or a login that does. User, password, path and the values of options are

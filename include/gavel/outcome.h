@@ -40,8 +40,7 @@ extern "C" {
     X(REJECTED, "REJECTED", "the server refused; nothing was written")                             \
     X(UNKNOWN, "UNKNOWN", "the writes were sent and the answer was lost; they may have happened")  \
     X(COMMITTED_NOT_DURABLE, "COMMITTED_NOT_DURABLE",                                              \
-        "all writes took effect, but too few replicas have them in time; a failover may undo "     \
-        "them")
+        "all writes took effect, but too few replicas or disks have them in time")
 
 typedef enum gavel_status {
 #define GAVEL_STATUS_CODE(code, name, meaning) GAVEL_##code,

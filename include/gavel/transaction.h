@@ -89,12 +89,16 @@ typedef struct gavel_transaction {
      * but for all replicas: docs/semantics.md, Replicas.
      */
     uint32_t min_replicas;
-    uint32_t durable_ms; /* 0: the client's, 1000. From EXEC's reply on, within the deadline */
+    /* 0: the client's, 1000. From EXEC's reply on, within the deadline. If the server is lost
+     * meanwhile, and no other has taken its place by then: UNKNOWN. So who would rather wait for
+     * that says more than a failover takes. */
+    uint32_t durable_ms;
     /*
      * Told when it is in the append-only file on the server's disk, and on those of min_replicas;
-     * likewise. With appendfsync everysec that takes a second, with a replica two: name more than
-     * these in durable_ms. Only with Redis from 8.0 on: what others answer to WAITAOF is not to be
-     * believed, and the transaction is REJECTED. false: the client's.
+     * if not within durable_ms: COMMITTED_NOT_DURABLE. With appendfsync everysec that takes a
+     * second, with a replica two: name more than these in durable_ms. Only with Redis from 8.0 on:
+     * what others answer to WAITAOF is not to be believed, and the transaction is REJECTED. false:
+     * the client's.
      */
     bool needs_fsync;
     uint64_t reserved[6]; /* zero; see gavel/gavel.h */

@@ -48,6 +48,8 @@ static const char common_help[] =
     "                   redis://[user[:password]@]host[:port][/db]\n"
     "                   rediss://... the same over TLS\n"
     "                   unix://[user[:password]@]/path/of/socket\n"
+    "                   redis+sentinel://[user[:password]@]host[:port][,...]/NAME[/db]\n"
+    "                   (gavel lock only): the primary that Sentinels know by NAME\n"
     "                   each may end in ?option=value&...: see gavel(1)\n"
     "  --prefix TEXT    of gavel's keys; default gavel:. In a URL: key_prefix\n"
     "For rediss://, with what each is called in a URL and in gavel_config:\n"

@@ -230,8 +230,9 @@ static void explain(
     else if (n == 0)
         gavel__format(text, size, "it is not known to be on the disk");
     else
-        gavel__format(
-            text, size, "it is not known to be on the disks of the server and %u replicas", n);
+        gavel__format(text, size,
+            "it is not known to be on the disks of the server and of %u replica%s", n,
+            n == 1 ? "" : "s");
 }
 
 void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us)

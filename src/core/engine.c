@@ -352,6 +352,10 @@ void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *ot
 {
     engine->trusted_until_us = until_us;
     gavel__format(engine->distrust, sizeof(engine->distrust), "%s", otherwise);
+    gavel__node *node = engine->nodes.only;
+    if (until_us == INT64_MIN && !gavel__node_has_link(node))
+        gavel__format(
+            engine->questions.trouble, sizeof(engine->questions.trouble), "%s", otherwise);
 }
 
 void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us)

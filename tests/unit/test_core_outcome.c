@@ -39,8 +39,8 @@ Test(core_outcome, what_was_out_of_the_ordinary)
     expect_text(&(gavel_outcome){.status = GAVEL_COMMITTED_NOT_DURABLE,
                     .is_duplicate = true,
                     .message = "committed before, under the same id; 1 of 2 replicas have it"},
-        "COMMITTED_NOT_DURABLE: all writes took effect, but too few replicas have them in time; a "
-        "failover may undo them: committed before, under the same id; 1 of 2 replicas have it");
+        "COMMITTED_NOT_DURABLE: all writes took effect, but too few replicas or disks have them "
+        "in time: committed before, under the same id; 1 of 2 replicas have it");
     expect_text(&(gavel_outcome){.status = GAVEL_COMMITTED, .n_attempts = 3, .n_conflicts = 2},
         "COMMITTED: all writes took effect, as one step; 3 attempts, 2 conflicts");
     expect_text(&(gavel_outcome){.status = GAVEL_NOT_SENT, .n_faults = 1, .message = "h: refused"},

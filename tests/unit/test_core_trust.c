@@ -58,6 +58,20 @@ Test(core_trust, the_deadline_says_why_nobody_was_believed)
     stage_close(&s);
 }
 
+Test(core_trust, who_has_only_a_question_hears_it_as_well)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = adder;
+    gavel__engine_trust(&s.engine, INT64_MIN, "nobody knows of one");
+    cr_expect_str_eq(s.engine.questions.trouble, "nobody knows of one");
+    enter(&s, &a);
+    link_up(&s, 0);
+    gavel__engine_trust(&s.engine, INT64_MIN, "nobody knows of one");
+    cr_expect_str_eq(s.engine.questions.trouble, "");
+    stage_close(&s);
+}
+
 Test(core_trust, the_deadline_of_a_doubt_says_so_too)
 {
     stage s;
