@@ -40,7 +40,7 @@ static const char *name_of(store_answer answer)
 static void say_lost(gavel_lock *lock, gavel_lock_reason reason, void *user)
 {
     const char *who = user;
-    printf("%s   is told: the lock %" PRIu64 " is lost, %s\n", who, gavel_lock_fence(lock),
+    printf("%s   is told: the lock %" PRId64 " is lost, %s\n", who, gavel_lock_fence(lock),
         gavel_lock_reason_name(reason));
     fflush(stdout);
 }
@@ -54,7 +54,7 @@ static gavel_lock *take(gavel_client *client, const char *who)
                                                             .on_lost = say_lost,
                                                             .user = (void *)(uintptr_t)who,
                                                         });
-    printf("%s   takes the lock: %s, number %" PRIu64 "%s%s\n", who,
+    printf("%s   takes the lock: %s, number %" PRId64 "%s%s\n", who,
         gavel_lock_status_name(got.status), got.fence, got.message[0] != '\0' ? ": " : "",
         got.message);
     fflush(stdout);
@@ -64,7 +64,7 @@ static gavel_lock *take(gavel_client *client, const char *who)
 static store_answer write_as(const char *who, const char *path, const gavel_lock *lock)
 {
     store_answer answer = store_write(path, gavel_lock_fence(lock), who);
-    printf("%s   writes with number %" PRIu64 ": %s%s%s\n", who, gavel_lock_fence(lock),
+    printf("%s   writes with number %" PRId64 ": %s%s%s\n", who, gavel_lock_fence(lock),
         name_of(answer), answer == STORE_FAILED ? ": " : "",
         answer == STORE_FAILED ? strerror(errno) : "");
     fflush(stdout);
@@ -124,10 +124,10 @@ static int act(const char *url, const char *path)
     printf("ann   goes on\n");
     fflush(stdout);
     int answer = end_of(ann);
-    uint64_t fence = 0;
+    int64_t fence = 0;
     char text[STORE_TEXT_MAX + 1] = "";
     store_read(path, &fence, text);
-    printf("store holds \"%s\" with number %" PRIu64 "\n", text, fence);
+    printf("store holds \"%s\" with number %" PRId64 "\n", text, fence);
     bool is_safe = bob == STORE_WRITTEN && answer == STORE_REFUSED && strcmp(text, "bob") == 0;
     printf("%s\n", is_safe ? "The late write was refused." : "NOT SAFE");
     return is_safe ? 0 : 1;

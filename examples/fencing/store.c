@@ -21,11 +21,11 @@ static ssize_t read_line(int file, char line[LINE_MAX_SIZE + 1])
     return size;
 }
 
-static bool parse(const char *line, uint64_t *ret_fence, const char **ret_text)
+static bool parse(const char *line, int64_t *ret_fence, const char **ret_text)
 {
     char *end = NULL;
     errno = 0;
-    uint64_t fence = strtoumax(line, &end, 10);
+    int64_t fence = strtoimax(line, &end, 10);
     if (errno != 0 || end == line || *end != ' ')
         return false;
     *ret_fence = fence;
@@ -33,10 +33,10 @@ static bool parse(const char *line, uint64_t *ret_fence, const char **ret_text)
     return true;
 }
 
-static store_answer write_locked(int file, uint64_t fence, const char *text)
+static store_answer write_locked(int file, int64_t fence, const char *text)
 {
     char line[LINE_MAX_SIZE + 1];
-    uint64_t seen = 0;
+    int64_t seen = 0;
     const char *ignored;
     ssize_t size = read_line(file, line);
     if (size < 0)
@@ -47,13 +47,13 @@ static store_answer write_locked(int file, uint64_t fence, const char *text)
     }
     if (fence < seen)
         return STORE_REFUSED;
-    int length = snprintf(line, sizeof(line), "%" PRIu64 " %.*s", fence, STORE_TEXT_MAX, text);
+    int length = snprintf(line, sizeof(line), "%" PRId64 " %.*s", fence, STORE_TEXT_MAX, text);
     if (pwrite(file, line, (size_t)length, 0) != length || ftruncate(file, length) != 0)
         return STORE_FAILED;
     return STORE_WRITTEN;
 }
 
-store_answer store_write(const char *path, uint64_t fence, const char *text)
+store_answer store_write(const char *path, int64_t fence, const char *text)
 {
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0)
@@ -67,7 +67,7 @@ store_answer store_write(const char *path, uint64_t fence, const char *text)
     return answer;
 }
 
-bool store_read(const char *path, uint64_t *ret_fence, char ret_text[STORE_TEXT_MAX + 1])
+bool store_read(const char *path, int64_t *ret_fence, char ret_text[STORE_TEXT_MAX + 1])
 {
     char line[LINE_MAX_SIZE + 1];
     const char *text;

@@ -14,9 +14,9 @@ typedef enum store_answer { STORE_WRITTEN, STORE_REFUSED, STORE_FAILED } store_a
 /* Writes a text of at most STORE_TEXT_MAX bytes, unless a later grant has written already. Any
  * process; the check and the write are one step. FAILED sets errno. */
 #define STORE_TEXT_MAX 200
-store_answer store_write(const char *path, uint64_t fence, const char *text);
+store_answer store_write(const char *path, int64_t fence, const char *text);
 
 /* Reads what was written last; false, with errno set, if there is nothing. */
-bool store_read(const char *path, uint64_t *ret_fence, char ret_text[STORE_TEXT_MAX + 1]);
+bool store_read(const char *path, int64_t *ret_fence, char ret_text[STORE_TEXT_MAX + 1]);
 
 #endif

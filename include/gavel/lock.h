@@ -97,7 +97,7 @@ typedef struct gavel_lock_outcome {
     gavel_lock_status status;
     gavel_lock_reason reason; /* LOST: why; else GAVEL_LOCK_NOT_LOST */
     gavel_lock *lock;         /* acquire, HELD: the handle, for gavel_lock_release; else NULL */
-    uint64_t fence;           /* of the grant; 0: there was none */
+    int64_t fence;            /* of the grant; 0: there was none */
     int64_t elapsed_us;       /* from the call to the outcome, in microseconds */
     const gavel_reply *reply; /* guarded command with keep_reply, HELD: the command's; else NULL */
     char message[GAVEL_MESSAGE_SIZE]; /* why, for people; may be "" */
@@ -206,7 +206,7 @@ GAVEL_EXPORT int64_t gavel_lock_remaining_ms(const gavel_lock *lock);
  * the server has lost its data, as long as its clock does not go back. Any thread, also in
  * callbacks; 0 for NULL.
  */
-GAVEL_EXPORT uint64_t gavel_lock_fence(const gavel_lock *lock);
+GAVEL_EXPORT int64_t gavel_lock_fence(const gavel_lock *lock);
 
 /*
  * Renews the lease now, and from now on with `lease_ms` (0: as before; else 100 to 86400000). A

@@ -181,7 +181,7 @@ public:
     /* For the calls of C; the release is this object's. */
     gavel_lock *get() const noexcept { return got_.lock; }
 
-    std::uint64_t fence() const noexcept { return gavel_lock_fence(got_.lock); }
+    std::int64_t fence() const noexcept { return gavel_lock_fence(got_.lock); }
     std::int64_t remaining_ms() const noexcept { return gavel_lock_remaining_ms(got_.lock); }
 
     /* As gavel_lock_extend, on a blocking client. */

@@ -283,7 +283,7 @@ static void watch_signals(job *self, size_t i, size_t i_end)
 static bool start_command(job *self)
 {
     char fence[GAVEL__INT_SIZE];
-    snprintf(fence, sizeof(fence), "%" PRIu64, gavel_lock_fence(self->lock));
+    snprintf(fence, sizeof(fence), "%" PRId64, gavel_lock_fence(self->lock));
     watch_signals(self, I_FIRST_HARMLESS, N_PASSED_ON);
     ev_signal_start(self->loop, &self->on_child);
     self->caught[self->n_caught++] = SIGCHLD;

@@ -118,7 +118,7 @@ static gavel_lock_outcome run(gavel_lock *lock, begin_op *begin, const void *wha
         return waiter.outcome;
     }
     gavel_client *client = client_of(lock);
-    uint64_t fence = lock->fence;
+    int64_t fence = lock->fence;
     enter(client);
     gavel__lock_caller caller = {.waiter = &waiter};
     if (client->is_closing)
@@ -247,7 +247,7 @@ int64_t gavel_lock_remaining_ms(const gavel_lock *lock)
     return remaining_us > 0 ? remaining_us / 1000 : 0;
 }
 
-uint64_t gavel_lock_fence(const gavel_lock *lock)
+int64_t gavel_lock_fence(const gavel_lock *lock)
 {
     return lock != NULL ? lock->fence : 0;
 }

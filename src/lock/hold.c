@@ -56,7 +56,7 @@ static void set_state(gavel_lock *lock, gavel__lock_state state)
     lock->state = state;
 }
 
-void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us)
+void gavel__lock_hold(gavel_lock *lock, int64_t fence, int64_t sent_us)
 {
     assert(gavel__list_is_empty(&lock->line_node));
     lock->fence = fence;

@@ -217,7 +217,7 @@ static void condemn_wait(gavel__lock_line *line)
     gavel__lane_condemn(line->wait.lane, message);
 }
 
-static void grant(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
+static void grant(gavel_lock *lock, int64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
     gavel__lock_line_leave(lock, true, now_us);
@@ -228,7 +228,7 @@ static void grant(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now
 }
 
 /* The grant may be of an earlier asking, and we may be late in hearing of it. */
-static void on_granted(gavel_lock *lock, uint64_t fence, int64_t sent_us, int64_t now_us)
+static void on_granted(gavel_lock *lock, int64_t fence, int64_t sent_us, int64_t now_us)
 {
     gavel__lock_op *op = &lock->acquire;
     bool is_late = now_us >= gavel__lock_end_of_lease(sent_us, lock->lease_ms);

@@ -110,7 +110,7 @@ void gavel__lock_abandon(gavel_lock *lock, int64_t now_us);
 /* ---- hold.c: from the grant to the end ----------------------------------------------------- */
 
 /* WAITING, in no line any more, becomes GRANTED, with a lease that was asked for at that time. */
-void gavel__lock_hold(gavel_lock *lock, uint64_t fence, int64_t sent_us);
+void gavel__lock_hold(gavel_lock *lock, int64_t fence, int64_t sent_us);
 
 void gavel__lock_lose(gavel_lock *lock, gavel_lock_reason reason, int64_t now_us);
 

@@ -172,7 +172,7 @@ static gavel__lock_answer read_grant(const gavel_reply *reply)
     if (reply->elements[1].type != GAVEL_REPLY_STRING ||
         !gavel__parse_int(reply->elements[1].text, &fence) || fence <= 0)
         return nonsense();
-    return (gavel__lock_answer){.verdict = GAVEL__LOCK_VERDICT_OURS, .fence = (uint64_t)fence};
+    return (gavel__lock_answer){.verdict = GAVEL__LOCK_VERDICT_OURS, .fence = fence};
 }
 
 gavel__lock_answer gavel__lock_read_take(const gavel_reply *reply)

@@ -79,7 +79,7 @@ typedef enum gavel__lock_verdict {
 
 typedef struct gavel__lock_answer {
     gavel__lock_verdict verdict;
-    uint64_t fence;       /* take: of the grant */
+    int64_t fence;        /* take: of the grant */
     int64_t remaining_ms; /* take, not ours: of the record that there is */
     gavel_bytes text;     /* FOREIGN: the record; ERROR: the server's words. As the reply lives */
     const gavel_reply *reply; /* do: the command's */

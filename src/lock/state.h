@@ -113,7 +113,7 @@ struct gavel_lock {
     bool is_fixed;
     gavel_lock_lost *on_lost;
     void *user;
-    uint64_t fence;
+    int64_t fence;
     int64_t renew_us;                 /* GRANTED: when to renew */
     _Atomic int64_t good_until_us;    /* GRANTED: held for certain until then; else 0 */
     bool is_lingering;                /* the server may hold it for us though we are done with it */

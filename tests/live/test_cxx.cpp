@@ -227,7 +227,7 @@ Test(cxx, a_lock_ends_with_its_block)
 {
     rig here;
     gavel::client other = gavel::client::open(server_url(here.server));
-    std::uint64_t fence = 0;
+    std::int64_t fence = 0;
     {
         gavel::lock lock =
             gavel::lock::acquire(here.client, gavel::lock_request("l").wait_ms(20000));

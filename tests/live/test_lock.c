@@ -30,8 +30,7 @@ Test(lock, record_is_one_printable_line, .timeout = 60)
     cr_assert_gt(record->len, 33);
     cr_expect_eq(strspn(record->str, "0123456789abcdef"), 32);
     char fence[64];
-    snprintf(
-        fence, sizeof(fence), " fence=%llu since=", (unsigned long long)gavel_lock_fence(lock));
+    snprintf(fence, sizeof(fence), " fence=%lld since=", (long long)gavel_lock_fence(lock));
     cr_expect(live_contains(record->str, fence), "%s", record->str);
     cr_expect(live_contains(record->str, " host="), "%s", record->str);
     for (size_t i = 0; i < record->len; i++)
@@ -46,7 +45,7 @@ Test(lock, record_is_one_printable_line, .timeout = 60)
 Test(lock, fence_only_grows, .timeout = 60)
 {
     live_rig rig = live_begin(NULL, NULL);
-    uint64_t last = 0;
+    int64_t last = 0;
     for (int i = 0; i < 50; i++) {
         if (i == 20)
             server_do(rig.server, "FLUSHALL", NULL);
