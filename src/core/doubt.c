@@ -225,6 +225,7 @@ void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us)
         settle_without_marker(doubt, "the reply to EXEC was lost, and markers are off", now_us);
         return;
     }
+    doubt->question.slot = gavel__slot_of((gavel_bytes){doubt->marker, doubt->marker_size});
     gavel__list_append(&doubts->open, &doubt->node);
     ask(doubt);
 }

@@ -416,6 +416,7 @@ int64_t gavel__engine_due_us(const gavel__engine *engine)
 {
     int64_t due_us =
         earlier(gavel__doubts_due_us(&engine->doubts), gavel__ledger_due_us(&engine->ledger));
+    due_us = earlier(due_us, gavel__questions_due_us(&engine->questions, engine->advanced_us));
     const gavel__line_node *first = gavel__line_first(&engine->queue.timers);
     if (first != NULL)
         due_us = earlier(due_us, (int64_t)first->order);

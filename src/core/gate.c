@@ -76,6 +76,8 @@ static gavel__gate *create(gavel__gates *gates, gavel_bytes key, uint64_t hash)
     gate->gates = gates;
     gavel__question_init(&gate->probe, &probe_ops);
     gavel__question_init(&gate->hand_off, &hand_off_ops);
+    gate->probe.slot = gate->hand_off.slot = gavel__slot_of(key);
+    gate->hand_off.is_once = true; /* a second turn would be one too many */
     char *copy = (char *)(gate + 1);
     if (key.size > 0)
         memcpy(copy, key.data, key.size);

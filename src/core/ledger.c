@@ -91,6 +91,7 @@ gavel__page *gavel__ledger_turn(
     gavel__question_init(&next->question, &question_ops);
     memcpy(next->marker, planted->marker.data, planted->marker.size);
     next->marker_size = planted->marker.size;
+    next->question.slot = gavel__slot_of(planted->marker);
     next->first_number = planted->first_number;
     next->number = planted->number;
     next->passes_us = passes_us(ledger);

@@ -3,6 +3,8 @@
  */
 #include "core/question.h"
 
+#include "base/heap.h"
+#include "base/redirect.h"
 #include "base/text.h"
 #include "core/node.h"
 #include "core/server_error.h"
@@ -54,13 +56,19 @@ static void set_state(gavel__question *question, gavel__question_state state)
         leave_lane(question);
 }
 
+static gavel__list *pending_of(gavel__questions *questions, const gavel__question *question)
+{
+    if (question->is_for_replicas)
+        return &questions->pending_for_replicas;
+    return question->is_blocking ? &questions->pending_blocking : &questions->pending;
+}
+
 void gavel__question_ask(gavel__questions *questions, gavel__question *question)
 {
     set_state(question, GAVEL__QUESTION_PENDING);
-    gavel__list *pending = question->is_for_replicas ? &questions->pending_for_replicas
-                           : question->is_blocking   ? &questions->pending_blocking
-                                                     : &questions->pending;
-    gavel__list_append(pending, &question->node);
+    question->among = questions;
+    question->not_before_us = 0;
+    gavel__list_append(pending_of(questions, question), &question->node);
 }
 
 bool gavel__question_withdraw(gavel__question *question)
@@ -90,6 +98,7 @@ void gavel__questions_init(gavel__questions *questions)
     gavel__list_init(&questions->pending_for_replicas);
 }
 
+/* Whether the node is the one for it. */
 static bool is_for(const gavel__question *question, const gavel__node *node)
 {
     if (node->node_of == NULL)
@@ -185,6 +194,7 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
     question->n_replies = n_replies;
     question->n_answered = 0;
     question->is_refused = false;
+    question->is_redirected = false;
     lane->n_appended += lane->out->size - size_before;
     lane->n_new_replies += n_replies;
     if (lane->silent_us == 0)
@@ -208,6 +218,8 @@ static gavel__lane *lane_for(const gavel__questions *questions, const gavel__que
 {
     if (may_go_anywhere(question))
         return find_lane(questions, lanes, now_us);
+    if (lanes->node->node_of != NULL) /* the one before it may have to be asked again, elsewhere */
+        return NULL;
     gavel__lane *lane = question->strand->last->lane;
     return gavel__lane_can_ask(lane) ? lane : NULL;
 }
@@ -228,7 +240,7 @@ static void serve_blocking(gavel__list *pending, const gavel__node *node, int64_
     for (gavel__list *at = pending->next; at != pending; at = next) {
         gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
         next = at->next;
-        if (!is_for(question, node))
+        if (!is_for(question, node) || question->not_before_us > now_us)
             continue;
         gavel__lane *lane = find_spare_lane(&node->lanes, question);
         if (lane == NULL)
@@ -244,7 +256,8 @@ void gavel__questions_serve(gavel__questions *questions, const gavel__node *node
     for (gavel__list *at = questions->pending.next; at != &questions->pending; at = next) {
         gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
         next = at->next;
-        if (!is_for(question, node) || (is_over && may_go_anywhere(question)))
+        if (!is_for(question, node) || question->not_before_us > now_us ||
+            (is_over && may_go_anywhere(question)))
             continue;
         serve(questions, question, &node->lanes, now_us);
         is_over =
@@ -284,16 +297,68 @@ static void close_lane(gavel__lane *lane, const gavel_reply *reply)
         gavel__lane_condemn(lane, "the server refuses to write, or to know us");
 }
 
+/* Whether a reply says that the slot is not where it was asked for, or not wholly, or not served.
+ */
+static bool is_redirect(const gavel_reply *reply)
+{
+    static const gavel_bytes codes[] = {{"TRYAGAIN ", 9}, {"CLUSTERDOWN ", 12}, {"UNBLOCKED ", 10}};
+    gavel__redirect redirect;
+    if (reply->type != GAVEL_REPLY_ERROR)
+        return false;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (gavel__bytes_start_with(reply->text, codes[i]))
+            return true;
+    }
+    return gavel__redirect_read(reply->text, &redirect);
+}
+
+static void note_redirect(gavel__question *question, size_t i, const gavel_reply *reply)
+{
+    if (question->lane->node->node_of == NULL || question->at_node != GAVEL__NO_NODE ||
+        (question->is_once && i > 0) || !is_redirect(reply))
+        return;
+    question->is_redirected = true;
+}
+
+/* A few times at once, if it was led there; then with pauses from 1 to 64 ms. */
+static int64_t redirect_pause_us(const gavel__question *question, const gavel_reply *reply)
+{
+    static const uint32_t n_at_once = 5;
+    static const uint32_t max_doublings = 6;
+    uint32_t n = question->n_redirects;
+    if (gavel__bytes_start_with(reply->text, GAVEL_STR("MOVED ")) && n <= n_at_once)
+        return 0;
+    return INT64_C(1000) << (n < max_doublings ? n : max_doublings);
+}
+
+/* Before those of its strand that wait behind it. */
+static void ask_again(gavel__question *question, const gavel_reply *reply, int64_t now_us)
+{
+    question->n_redirects++;
+    set_state(question, GAVEL__QUESTION_PENDING);
+    question->not_before_us = now_us + redirect_pause_us(question, reply);
+    gavel__list_insert_before(pending_of(question->among, question)->next, &question->node);
+}
+
 void gavel__question_on_reply(gavel__question *question, const gavel_reply *reply, int64_t now_us)
 {
     assert(question->state == GAVEL__QUESTION_ASKED);
     size_t i = question->n_answered++;
+    bool is_last = question->n_answered == question->n_replies;
     question->is_refused = question->is_refused || is_useless(reply);
-    if (question->n_answered == question->n_replies) {
+    note_redirect(question, i, reply);
+    if (is_last) {
         if (question->is_refused)
             close_lane(question->lane, reply);
         set_state(question, GAVEL__QUESTION_IDLE);
     }
+    if (question->is_redirected) {
+        if (is_last)
+            ask_again(question, reply, now_us);
+        return;
+    }
+    if (is_last)
+        question->n_redirects = 0;
     question->ops->on_reply(question, i, reply, now_us);
 }
 
@@ -320,6 +385,23 @@ static void take_those_for(gavel__list *pending, const gavel__node *node, gavel_
         gavel__list_remove(at);
         gavel__list_append(taken, at);
     }
+}
+
+static int64_t earliest_us(const gavel__list *pending, int64_t now_us)
+{
+    int64_t due_us = GAVEL__NEVER;
+    for (const gavel__list *at = pending->next; at != pending; at = at->next) {
+        int64_t at_us = GAVEL__CONTAINER(at, const gavel__question, node)->not_before_us;
+        due_us = at_us > now_us && at_us < due_us ? at_us : due_us;
+    }
+    return due_us;
+}
+
+int64_t gavel__questions_due_us(const gavel__questions *questions, int64_t now_us)
+{
+    int64_t due_us = earliest_us(&questions->pending, now_us);
+    int64_t other_us = earliest_us(&questions->pending_blocking, now_us);
+    return other_us < due_us ? other_us : due_us;
 }
 
 void gavel__questions_on_unreachable(

@@ -22,6 +22,11 @@
  * lost, it loses them in that order, and before others of the strand are asked elsewhere. Who then
  * asks them again sees to the order.
  *
+ * In a Cluster a question goes to the node that serves its slot. If a reply says that the slot is
+ * not there, or not wholly, the others are not told, and all of it is asked again when they have
+ * come, wherever the slot is by then: so it has to be one that may be asked twice. Of a strand only
+ * one is ASKED at a time there.
+ *
  * Used by whoever asks: doubts, gates, locks. The engine serves them.
  */
 #ifndef GAVEL__QUESTION_H
@@ -40,6 +45,7 @@ struct gavel__lane;
 struct gavel__node;
 
 typedef struct gavel__question gavel__question;
+typedef struct gavel__questions gavel__questions;
 
 typedef struct gavel__question_ops {
     /*
@@ -84,6 +90,11 @@ struct gavel__question {
     /* Of a Cluster: it goes to whatever node serves this slot, or to this node. Likewise. */
     uint16_t slot;
     uint16_t at_node;              /* GAVEL__NO_NODE: by the slot */
+    bool is_once;                  /* likewise: asked again only if nothing of it was done */
+    gavel__questions *among;       /* PENDING, ASKED: where it was asked */
+    int64_t not_before_us;         /* PENDING */
+    uint32_t n_redirects;          /* in a row */
+    bool is_redirected;            /* ASKED: it is to be asked again */
     struct gavel__lane *lane;      /* ASKED: where */
     struct gavel__lane *last_lane; /* blocking: where it was asked last; NULL: nowhere yet */
     size_t n_replies;              /* ASKED: all in all */
@@ -95,14 +106,14 @@ struct gavel__question {
 /* The least that is taken for silence. */
 #define GAVEL__QUESTION_SLOW_US INT64_C(50000)
 
-typedef struct gavel__questions {
+struct gavel__questions {
     gavel__list pending;              /* in order */
     gavel__list pending_blocking;     /* likewise */
     gavel__list pending_for_replicas; /* likewise */
     int64_t slow_us; /* after so much silence another lane is better: to be set by the engine */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
     uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
-} gavel__questions;
+};
 
 static inline bool gavel__questions_has_pending(const gavel__questions *questions)
 {
@@ -139,6 +150,9 @@ void gavel__questions_serve(
  * one that blocks, for a waiting lane. */
 bool gavel__questions_want_lane(
     const gavel__questions *questions, const struct gavel__node *node, bool is_blocking);
+
+/* When one of them may be asked that has to wait; GAVEL__NEVER. */
+int64_t gavel__questions_due_us(const gavel__questions *questions, int64_t now_us);
 
 /* A reply to a question. With the last one its lane closes, if one of them said that it is of no
  * use: READONLY, say. */

@@ -33,6 +33,7 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
     gavel__list_init(&line->calls);
     gavel__question_init(&line->wait, locks->wait_ops);
     line->wait.is_blocking = true;
+    line->wait.slot = gavel__slot_of(name);
     gavel__lock_call_init(&line->hand_off, locks, line);
     memcpy(line->name, name.data, name.size);
     if (gavel__map_insert(&locks->lines, (gavel_bytes){line->name, name.size}, &line->map_node))
@@ -70,7 +71,10 @@ void gavel__lock_call_init(
 {
     *call = (gavel__lock_call){.kind = GAVEL__LOCK_CALL_PROBE, .line = line};
     gavel__question_init(&call->question, locks->call_ops);
-    call->question.strand = line != NULL ? &line->strand : NULL;
+    if (line != NULL) {
+        call->question.strand = &line->strand;
+        call->question.slot = line->wait.slot;
+    }
     gavel__list_init(&call->node);
 }
 

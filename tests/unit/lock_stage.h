@@ -58,6 +58,7 @@ static inline void stage_clear_lane(lock_stage *stage, size_t i)
     gavel__free(&gavel__system_allocator, stage->lane[i].inflight.ring);
     stage->lane[i] = (gavel__lane){.index = (uint32_t)i,
         .inflight.allocator = &gavel__system_allocator,
+        .node = &stage->node,
         .is_waiting_lane = i > 0,
         .following = i < 2 ? &stage->lane[i + 1] : NULL};
 }
@@ -67,7 +68,8 @@ static inline void stage_begin(lock_stage *stage, size_t n_allocations)
     *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
     stage->allocator = faulty_allocator(&stage->memory);
     gavel__questions_init(&stage->questions);
-    stage->node.lanes = (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane};
+    stage->node.lanes =
+        (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane, .node = &stage->node};
     for (size_t i = 0; i < 3; i++) {
         gavel__buffer_init(&stage->out[i], &gavel__system_allocator);
         stage_clear_lane(stage, i);
