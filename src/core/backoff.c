@@ -9,6 +9,11 @@ static const double wide_window_round_trips = 16;
 static const int64_t min_round_trip_us = 20;
 static const int64_t first_fault_pause_us = 5000;
 static const int64_t max_fault_pause_us = 1000000;
+static const uint32_t moved_without_pause = 5;
+static const uint32_t max_moved_doublings = 6;
+static const int64_t first_moved_pause_us = 1000;
+static const int64_t min_migrating_pause_us = 1000;
+static const int64_t max_migrating_pause_us = 10000;
 
 /* Uniform in 0 .. window: "full jitter". */
 static int64_t jitter(int64_t window_us, gavel__random *random)
@@ -43,4 +48,20 @@ int64_t gavel__backoff_fault_us(uint32_t n_faults, gavel__random *random)
         window = max_fault_pause_us;
     /* Half of it for certain: a fault, unlike a conflict, does not go away by itself at once. */
     return window / 2 + jitter(window / 2, random);
+}
+
+int64_t gavel__backoff_moved_us(uint32_t n_redirects, gavel__random *random)
+{
+    if (n_redirects <= moved_without_pause)
+        return 0;
+    uint32_t doublings = n_redirects - moved_without_pause - 1;
+    if (doublings > max_moved_doublings)
+        doublings = max_moved_doublings;
+    int64_t window = first_moved_pause_us << doublings;
+    return window / 2 + jitter(window / 2, random);
+}
+
+int64_t gavel__backoff_migrating_us(gavel__random *random)
+{
+    return min_migrating_pause_us + jitter(max_migrating_pause_us - min_migrating_pause_us, random);
 }

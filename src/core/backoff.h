@@ -18,4 +18,11 @@ int64_t gavel__backoff_conflict_us(double level, int64_t round_trip_us, gavel__r
 /* A pause after the n-th fault in a row (from 1), in microseconds: the server needs time. */
 int64_t gavel__backoff_fault_us(uint32_t n_faults, gavel__random *random);
 
+/* A pause after the n-th redirect of a transaction (from 1), in microseconds: 0 for the first ones,
+ * then longer each time. Nodes that know different things may send it to and fro. */
+int64_t gavel__backoff_moved_us(uint32_t n_redirects, gavel__random *random);
+
+/* A pause while a slot is on its way from one node to another, in microseconds. */
+int64_t gavel__backoff_migrating_us(gavel__random *random);
+
 #endif

@@ -361,8 +361,7 @@ static bool tell_refused(gavel__round *round, int64_t now_us)
 
 static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    /* Only EXECABORT is known to have left MULTI behind on the server's side. */
-    if (!gavel__bytes_start_with(reply->text, GAVEL_STR("EXECABORT")))
+    if (!gavel__server_error_ends_multi(reply->text))
         gavel__lane_condemn(round->lane, "EXEC was refused outright");
     gavel__round_note_refusal(round, reply, "EXEC was refused");
     round->lane->pass.is_handed_off = false;
@@ -380,7 +379,7 @@ static void note_refused_write(gavel__round *round, size_t place, const gavel_re
     bool is_of_names = round->committing.has_names && place == round->writes.n_places;
     gavel__round_note_refusal(round, reply,
         is_of_names ? "EXISTS of the keys that are watched was refused" : "a write was refused");
-    if (gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP)
+    if (gavel__round_remedy(round, reply->text) != GAVEL__REMEDY_GIVE_UP)
         return;
     if (place >= n_queued_commands(round) - round->committing.n_hand_off) {
         round->committing.is_gate_refused = true;

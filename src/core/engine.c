@@ -48,6 +48,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.gates = &engine->gates;
     engine->rounds.policy = &engine->policy;
     engine->rounds.is_cluster = config->is_cluster;
+    engine->rounds.on_redirect = config->on_redirect;
+    engine->rounds.redirect_user = config->redirect_user;
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;

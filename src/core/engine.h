@@ -32,12 +32,14 @@ typedef struct gavel__engine_config {
     gavel__policy_config policy;
     gavel__gates_config gates; /* its allocator, prefix and seeds are filled in */
     uint32_t max_queued;
-    uint32_t default_deadline_ms; /* of transactions that name none */
-    uint32_t min_replicas;        /* likewise */
-    uint32_t durable_ms;          /* likewise */
-    bool needs_fsync;             /* of all transactions */
-    bool is_cluster;              /* its keys are parted into slots */
-    int64_t wait_slice_us;        /* for how long WAIT may block at most */
+    uint32_t default_deadline_ms;    /* of transactions that name none */
+    uint32_t min_replicas;           /* likewise */
+    uint32_t durable_ms;             /* likewise */
+    bool needs_fsync;                /* of all transactions */
+    bool is_cluster;                 /* its keys are parted into slots */
+    gavel__on_redirect *on_redirect; /* then: a slot has moved; NULL: nobody wants to know */
+    void *redirect_user;
+    int64_t wait_slice_us; /* for how long WAIT may block at most */
     gavel__round_limits round_limits;
     const gavel_allocator *reply_allocator; /* NULL: allocator. See context.h */
     int64_t marker_ttl_us;                  /* 0: no markers */

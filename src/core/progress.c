@@ -116,6 +116,10 @@ bool gavel__round_is_in_doubt(const gavel__round *round, uint64_t n_sent)
 {
     if (round->phase != GAVEL__ROUND_COMMITTING || round->writes.n_requests == 0)
         return false;
+    /* What was queued was refused, and in MULTI: EXEC comes to nothing. */
+    if (round->refusal.is_set && round->refusal.remedy == GAVEL__REMEDY_FOLLOW &&
+        !round->committing.has_bare_writes)
+        return false;
     return round->committing.has_bare_writes || n_sent >= round->committing.exec_end;
 }
 

@@ -265,6 +265,33 @@ void gavel__queue_on_fault(
     gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
 }
 
+/* ---- Slots that move ----------------------------------------------------------------------- */
+
+static void pause_for_slot(gavel__queue *queue, gavel__transaction *transaction,
+    const char *message, int64_t pause_us, int64_t now_us)
+{
+    gavel__transaction_note(transaction, &transaction->last_fault, message);
+    gavel__transaction_drop_unknown(transaction);
+    if (pause_us == 0 || transaction->outcome.n_attempts >= transaction->max_attempts)
+        gavel__queue_run_again(queue, transaction, message, now_us);
+    else
+        gavel__queue_pause(queue, transaction, now_us + pause_us, now_us);
+}
+
+void gavel__queue_on_moved(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
+{
+    int64_t pause_us = gavel__backoff_moved_us(++transaction->n_redirects, &queue->context->random);
+    pause_for_slot(queue, transaction, message, pause_us, now_us);
+}
+
+void gavel__queue_on_migrating(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
+{
+    int64_t pause_us = gavel__backoff_migrating_us(&queue->context->random);
+    pause_for_slot(queue, transaction, message, pause_us, now_us);
+}
+
 /* ---- Timers and keys ----------------------------------------------------------------------- */
 
 static bool is_overdue(const gavel__line_node *timer, uint64_t now_us)

@@ -77,6 +77,16 @@ bool gavel__queue_count_conflict(
 void gavel__queue_on_fault(
     gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
 
+/*
+ * In a Cluster: its slot is on another node, or on the way there: again, at once in the first case,
+ * but for one that is sent about for long, or after a few milliseconds. Neither is a fault; of
+ * attempts it may have cost one, or NOT_SENT if that was the last.
+ */
+void gavel__queue_on_moved(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
+void gavel__queue_on_migrating(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
+
 /* It is done. */
 void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
     const char *message, int64_t now_us);

@@ -225,10 +225,10 @@ static gavel__next refuse(
 }
 
 /* An error that is no answer to a read, but says that the server cannot serve now. */
-static bool is_fault(const gavel_reply *reply)
+static bool is_fault(const gavel__round *round, const gavel_reply *reply)
 {
     return reply->type == GAVEL_REPLY_ERROR &&
-           gavel__server_error_remedy(reply->text) != GAVEL__REMEDY_GIVE_UP;
+           gavel__round_remedy(round, reply->text) != GAVEL__REMEDY_GIVE_UP;
 }
 
 gavel__next gavel__round_on_planted(gavel__round *round, const gavel_reply *reply, int64_t now_us)
@@ -270,7 +270,7 @@ static gavel__fetch *next_single_fetch(gavel__round *round)
 
 gavel__next gavel__round_on_fetched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (is_fault(reply))
+    if (is_fault(round, reply))
         return refuse(round, reply, "a read was refused", now_us);
     gavel__fetch *fetch = next_single_fetch(round);
     if (!gavel__arena_copy_reply(&round->values, reply, &fetch->reply))
@@ -290,7 +290,7 @@ static bool take_string(gavel__round *round, gavel__fetch *fetch, const gavel_re
 gavel__next gavel__round_on_fetched_strings(
     gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
-    if (is_fault(reply))
+    if (is_fault(round, reply))
         return refuse(round, reply, "a read was refused", now_us);
     size_t n_taken = 0;
     bool is_sound =
@@ -381,7 +381,7 @@ void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *rep
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
     const gavel__read *read = find_read(round, fetch, false);
-    if (!is_fault(reply) && find_read(round, fetch, true) != NULL)
+    if (!is_fault(round, reply) && find_read(round, fetch, true) != NULL)
         round->rounds->lore->is_refused = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
     char what[GAVEL_MESSAGE_SIZE];

@@ -5,15 +5,47 @@
 
 #include "base/text.h"
 
+/* Of the members, which is the round's. */
+static unsigned slot_of(const gavel__round *round)
+{
+    return gavel__list_is_empty(&round->members) ? GAVEL__NO_SLOT
+                                                 : gavel__member_of(round->members.next)->slot;
+}
+
+/* A node serves no slots while it does not know of a majority, and none once it is a replica. */
+static bool serves_none(gavel_bytes error)
+{
+    return gavel__bytes_start_with(error, GAVEL_STR("CLUSTERDOWN ")) ||
+           gavel__bytes_start_with(error, GAVEL_STR("READONLY "));
+}
+
+/* The client hears of it, and where the slot is now. */
+static void note_redirect(gavel__round *round, gavel_bytes error)
+{
+    const gavel__rounds *rounds = round->rounds;
+    gavel__redirect redirect;
+    bool is_redirect = gavel__redirect_read(error, &redirect);
+    round->refusal.is_moved = is_redirect && !redirect.is_ask;
+    if (rounds->on_redirect == NULL || !(round->refusal.is_moved || serves_none(error)))
+        return;
+    rounds->on_redirect(
+        rounds->redirect_user, round->lane->node, round->refusal.is_moved ? &redirect : NULL);
+}
+
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
 {
     if (round->refusal.is_set)
         return;
     char words[128];
+    char migrating[40] = "";
     round->refusal.is_set = true;
-    round->refusal.remedy = gavel__server_error_remedy(error->text);
-    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s: %s", what,
-        gavel__printable(error->text, words, sizeof(words)));
+    round->refusal.remedy = gavel__round_remedy(round, error->text);
+    if (round->rounds->is_cluster)
+        note_redirect(round, error->text);
+    if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
+        gavel__format(migrating, sizeof(migrating), "slot %u is being migrated; ", slot_of(round));
+    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s: %s", migrating,
+        what, gavel__printable(error->text, words, sizeof(words)));
 }
 
 /* Whoever it was, it cannot be told apart: each of several runs alone, a single one is told. */
@@ -53,6 +85,18 @@ void gavel__round_note_cut(const gavel__round *round)
     only->n_cut_bytes = round->committing.n_bytes;
 }
 
+/* Nobody's fault, and no attempt was lost to anybody. */
+static void follow(gavel__round *round, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        if (round->refusal.is_moved)
+            gavel__queue_on_moved(round->rounds->queue, member, round->refusal.message, now_us);
+        else
+            gavel__queue_on_migrating(round->rounds->queue, member, round->refusal.message, now_us);
+    }
+}
+
 gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 {
     switch (round->refusal.remedy) {
@@ -65,6 +109,9 @@ gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
         break;
     case GAVEL__REMEDY_GIVE_UP:
         single_out(round, now_us);
+        break;
+    case GAVEL__REMEDY_FOLLOW:
+        follow(round, now_us);
         break;
     }
     return GAVEL__NEXT_END;

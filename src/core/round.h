@@ -31,6 +31,7 @@
 #define GAVEL__ROUND_H
 
 #include "base/heap.h"
+#include "base/redirect.h"
 #include "core/body.h"
 #include "core/doubt.h"
 #include "core/lane.h"
@@ -59,6 +60,7 @@ typedef struct gavel__fetch {
 typedef struct gavel__refusal {
     bool is_set;
     bool is_of_question; /* the server refuses to say what a command does */
+    bool is_moved;       /* FOLLOW: the slot has left the node; else it is about to */
     gavel__remedy remedy;
     char message[GAVEL_MESSAGE_SIZE];
 } gavel__refusal;
@@ -72,6 +74,10 @@ typedef struct gavel__round_limits {
     void *clock;
 } gavel__round_limits;
 
+/* A node of a Cluster says that a slot has moved; `moved` NULL: that it serves none just now. No
+ * more than noting it may come of that: rounds are under way. */
+typedef void gavel__on_redirect(void *user, struct gavel__node *node, const gavel__redirect *moved);
+
 /* What all the rounds of an engine share. */
 typedef struct gavel__rounds {
     gavel__context *context;
@@ -81,6 +87,8 @@ typedef struct gavel__rounds {
     gavel__doubts *doubts;
     struct gavel__lore *lore;
     gavel__ledger *ledger;
+    gavel__on_redirect *on_redirect; /* in a Cluster; NULL: nobody wants to know */
+    void *redirect_user;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
     bool is_cluster;       /* its keys are parted into slots, and these may move */
@@ -285,6 +293,13 @@ gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, 
 
 /* EXEC was answered nil. */
 gavel__next gavel__round_on_conflict(gavel__round *round, int64_t now_us);
+
+/* What is to be done about an error reply. */
+static inline gavel__remedy gavel__round_remedy(const gavel__round *round, gavel_bytes error)
+{
+    return round->rounds->is_cluster ? gavel__server_error_remedy_of_node(error)
+                                     : gavel__server_error_remedy(error);
+}
 
 /* Remembers what was read, and, when all is read again, makes those wait whose keys have changed.
  */

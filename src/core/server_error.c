@@ -44,6 +44,30 @@ gavel__remedy gavel__server_error_remedy(gavel_bytes error)
     return GAVEL__REMEDY_GIVE_UP;
 }
 
+static bool has_code(gavel_bytes error, const gavel_bytes *codes, size_t n_codes)
+{
+    size_t i = 0;
+    while (i < n_codes && !gavel__bytes_start_with(error, codes[i]))
+        i++;
+    return i < n_codes;
+}
+
+gavel__remedy gavel__server_error_remedy_of_node(gavel_bytes error)
+{
+    static const gavel_bytes codes[] = {{"MOVED ", 6}, {"ASK ", 4}, {"TRYAGAIN ", 9}};
+    if (has_code(cause_of(error), codes, sizeof(codes) / sizeof(codes[0])))
+        return GAVEL__REMEDY_FOLLOW;
+    return gavel__server_error_remedy(error);
+}
+
+/* Nodes tell some of them for all that was queued, when they come to EXEC. */
+bool gavel__server_error_ends_multi(gavel_bytes error)
+{
+    static const gavel_bytes codes[] = {{"EXECABORT", 9}, {"MOVED ", 6}, {"ASK ", 4},
+        {"TRYAGAIN ", 9}, {"CLUSTERDOWN ", 12}, {"CROSSSLOT ", 10}};
+    return has_code(error, codes, sizeof(codes) / sizeof(codes[0]));
+}
+
 bool gavel__server_error_is_of_protocol(gavel_bytes error)
 {
     return gavel__bytes_start_with(error, GAVEL_STR("ERR Protocol error"));

@@ -108,6 +108,7 @@ typedef struct gavel__transaction {
     bool is_body_shared;   /* others' among them */
     uint32_t n_cuts;       /* of its faults since its last conflict: see gavel__round_note_cut */
     size_t n_cut_bytes;    /* written in the last one */
+    uint32_t n_redirects;  /* how often its slot was elsewhere */
     uint32_t n_retries;    /* of its conflicts, those that were its body's RETRY */
     bool is_read_only;
     bool keep_replies;

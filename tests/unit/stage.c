@@ -29,6 +29,18 @@ static int64_t read_clock(void *clock)
     return ((const stage *)clock)->now_us;
 }
 
+static void note_redirect(void *user, struct gavel__node *node, const gavel__redirect *moved)
+{
+    stage *s = user;
+    size_t size = strlen(s->redirects);
+    (void)node;
+    if (moved == NULL)
+        gavel__format(s->redirects + size, sizeof(s->redirects) - size, "down; ");
+    else
+        gavel__format(s->redirects + size, sizeof(s->redirects) - size, "MOVED %u to %.*s:%d; ",
+            (unsigned)moved->slot, (int)moved->host.size, moved->host.data, moved->port);
+}
+
 void stage_open(stage *s, const stage_config *config)
 {
     *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};
@@ -46,6 +58,8 @@ void stage_open(stage *s, const stage_config *config)
         .default_deadline_ms = 5000,
         .durable_ms = 1000,
         .is_cluster = config->is_cluster,
+        .on_redirect = note_redirect,
+        .redirect_user = s,
         .wait_slice_us = 100000,
         .max_queued = config->max_queued > 0 ? config->max_queued : 1000,
         .policy = {.max_width = config->max_width > 0 ? config->max_width : 64},

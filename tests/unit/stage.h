@@ -55,6 +55,7 @@ typedef struct stage {
     size_t n_events[GAVEL_EVENT_LOST + 1];
     gavel_ticket lost[STAGE_MAX_LOST]; /* in the order that they were told in */
     size_t n_lost;
+    char redirects[128]; /* what nodes have said of slots: "MOVED 9 to host:port; " or "down; " */
     struct actor *actors[STAGE_MAX_ACTORS];
     size_t n_actors;
     int64_t now_us;
