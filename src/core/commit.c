@@ -177,6 +177,12 @@ static bool is_id_kept(const gavel__round *round, const gavel__transaction *memb
     return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
 }
 
+/* Whether no other round has had the number that its EXEC has left in the marker. */
+static bool is_number_own(const gavel__round *round)
+{
+    return round->committing.made == round->committing.number;
+}
+
 static void settle_written(
     gavel__round *round, gavel__transaction *member, const gavel_reply *exec, int64_t now_us)
 {
@@ -199,8 +205,8 @@ static void settle_written(
         .message = message,
         .marker = gavel__marker_name(round->marker),
         .first_number = round->marker->first_number,
-        .number = round->committing.number,
-        .page = round->marker->page};
+        .number = round->committing.made,
+        .page = is_number_own(round) ? round->marker->page : NULL};
     if (has_effects && commit.number > 0)
         gavel__durability_tell(round->lane->node->durability, member, &commit, now_us);
     else
@@ -246,13 +252,19 @@ static bool read_marker(const gavel__round *round, const gavel_reply *reply, int
 }
 
 /* The server has gone back to an older state of its data, and this link has outlived it: what it
- * holds now is no witness any more. */
+ * holds now is no witness any more. Outside a Cluster it was counted on from there, so this round
+ * has a number that another one has had. */
 static void tell_fallen(gavel__round *round, int64_t number, int64_t now_us)
 {
     gavel__marker *marker = round->marker;
+    gavel__durability *durability = round->lane->node->durability;
+    if (!round->rounds->is_cluster) {
+        round->committing.made = (uint64_t)number + 1;
+        gavel__ledger_audit(round->rounds->ledger); /* for other links the same */
+        gavel__durability_leave(durability);
+    }
     gavel__page_on_fallen(marker->page, (uint64_t)number);
-    gavel__durability_on_fallen(
-        round->lane->node->durability, gavel__marker_name(marker), (uint64_t)number, now_us);
+    gavel__durability_on_fallen(durability, gavel__marker_name(marker), (uint64_t)number, now_us);
 }
 
 /* A marker that was lost (evicted, say) is planted anew: what it holds now means nothing, and it
@@ -264,7 +276,8 @@ static void check_marker(gavel__round *round, const gavel_reply *reply, int64_t 
     if (round->committing.number == 0)
         return;
     bool is_there = read_marker(round, &reply->elements[marker_place(round)], &before);
-    bool is_ours = round->rounds->is_cluster && is_there && before >= (int64_t)marker->first_number;
+    bool is_ours = is_there && before >= (int64_t)marker->first_number;
+    round->committing.made = round->committing.number;
     if (is_ours && before < (int64_t)marker->number)
         tell_fallen(round, before, now_us);
     if (!is_there || before != (int64_t)marker->number)

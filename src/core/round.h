@@ -117,6 +117,7 @@ typedef struct gavel__committing {
     size_t n_queued;       /* answers to queueing seen */
     uint64_t exec_end;     /* the lane's bytes up to the end of EXEC */
     uint64_t number;       /* what is written to the marker; 0: nothing */
+    uint64_t made;         /* what it held then: less, where the server had gone back */
 } gavel__committing;
 
 typedef struct gavel__round {

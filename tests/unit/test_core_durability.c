@@ -393,6 +393,28 @@ Test(core_durability, a_marker_that_is_gone_cannot_tell_and_is_asked_for_again)
     stage_close(&s);
 }
 
+/* The server has lost the first two while it was a replica for a moment, and the link has survived
+ * that: the number of the one that comes then is that of another one's. */
+Test(core_durability, a_marker_that_went_back_under_a_link_says_whose_commits_are_undone)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    actor b = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    actor c = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    commit_first(&s, &a);
+    commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    commit_next(&s, &c, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    is_in(&s, &a, GAVEL__TX_PAUSED);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
+    is_in(&s, &c, GAVEL__TX_REPLICATING);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :1, \"n0+1\""); /* before it was planted anew */
+    cr_assert_eq(ends(&s, &c, GAVEL_COMMITTED)->n_attempts, 1);
+    stage_close(&s);
+}
+
 Test(core_durability, a_doubt_that_was_made_waits_as_well)
 {
     stage s;

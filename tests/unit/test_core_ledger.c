@@ -185,6 +185,25 @@ Test(core_ledger, a_marker_that_was_seen_gone_proves_nothing_by_its_absence)
     stage_close(&s);
 }
 
+/* It was a replica for a moment, say, and the link has survived that. */
+Test(core_ledger, a_marker_that_went_back_under_a_link_tells_what_is_lost)
+{
+    stage s;
+    actor a[4];
+    stage_open(&s, &kept);
+    commit_first(&s, &a[0]);
+    commit_next(&s, &a[1], "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    commit_next(&s, &a[2], "OK, QUEUED, QUEUED, [OK, :n0+3]");
+    commit_next(&s, &a[3], "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    are_lost(&s, a + 1, 2, 0);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "GET m0");
+    says(&s, 0, "\"n0+2\"");
+    are_lost(&s, a, 0, 2);
+    stage_close(&s);
+}
+
 Test(core_ledger, a_doubt_that_was_made_is_entered)
 {
     stage s;
