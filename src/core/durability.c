@@ -111,6 +111,7 @@ static gavel__wish *wish_for(gavel__durability *durability, const gavel__transac
     wish->n_replicas = n_replicas;
     wish->needs_fsync = transaction->needs_fsync;
     wish->n_counted = -1;
+    wish->mark = -1;
     wish->fault = "";
     gavel__list_init(&wish->next);
     gavel__list_init(&wish->asked);
@@ -427,36 +428,69 @@ static bool take_turn(gavel__wish *wish)
     return !gavel__list_is_empty(&wish->asked);
 }
 
-/* Unless this connection has written it for the same members already. */
-static bool write_set(gavel__wish *wish, gavel__buffer *out)
+/* What a question is made of. */
+enum { STEP_SET, STEP_MARK, STEP_WAIT, STEP_ROLE };
+
+static void add_step(gavel__wish *wish, uint8_t step)
+{
+    wish->steps[wish->n_steps++] = step;
+}
+
+static void write_set(gavel__wish *wish, gavel__buffer *out)
 {
     const gavel__durability *durability = wish->durability;
-    struct gavel__lane *lane = wish->question.lane;
-    if (wish->lane == lane && wish->n_ups == lane->n_ups)
-        return false;
-    wish->lane = lane;
-    wish->n_ups = lane->n_ups;
+    add_step(wish, STEP_SET);
     gavel__resp_begin(out, 5);
     gavel__resp_arg(out, GAVEL_STR("SET"));
     gavel__resp_arg(out, (gavel_bytes){durability->key, durability->key_size});
     gavel__resp_arg_int(out, 1);
     gavel__resp_arg(out, GAVEL_STR("PX"));
     gavel__resp_arg_int(out, key_ttl_ms);
-    return true;
+}
+
+static void write_role(gavel__wish *wish, uint8_t step, gavel__buffer *out)
+{
+    add_step(wish, step);
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("ROLE")}, 1);
+}
+
+/* What WAIT is about, unless this connection has written it for the same members already, and its
+ * offset is known. That is not asked for in vain; and not where WAITAOF is believed: there it is
+ * always about the last write. */
+static void write_subject(gavel__wish *wish, gavel__buffer *out)
+{
+    struct gavel__lane *lane = wish->question.lane;
+    bool stands = wish->lane == lane && wish->n_ups == lane->n_ups;
+    bool wants_mark = (stands || wish->is_behind) && !wish->needs_fsync;
+    wish->is_behind = stands;
+    if (stands && (wish->mark >= 0 || wish->needs_fsync))
+        return;
+    wish->lane = lane;
+    wish->n_ups = lane->n_ups;
+    wish->mark = -1;
+    write_set(wish, out);
+    if (wants_mark)
+        write_role(wish, STEP_MARK, out);
 }
 
 static void write_wait(gavel__wish *wish, gavel__buffer *out)
 {
     int64_t slice_ms = wish->durability->slice_us / 1000;
     wish->n_wanted = n_needed(wish);
+    add_step(wish, STEP_WAIT);
     gavel__resp_begin(out, wish->needs_fsync ? 4 : 3);
     gavel__resp_arg(out, wish->needs_fsync ? GAVEL_STR("WAITAOF") : GAVEL_STR("WAIT"));
     if (wish->needs_fsync)
         gavel__resp_arg_int(out, 1);
     gavel__resp_arg_int(out, wish->n_wanted);
     gavel__resp_arg_int(out, slice_ms > 0 ? slice_ms : 1); /* 0 would be for ever */
-    if (wish->n_replicas == GAVEL_ALL_REPLICAS)
-        gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("ROLE")}, 1);
+}
+
+/* Whether ROLE is behind WAIT: for how many there are, or for who has got how far. */
+static bool wants_role(const gavel__wish *wish)
+{
+    bool is_marked = wish->mark >= 0 || (wish->n_steps > 1 && wish->steps[1] == STEP_MARK);
+    return wish->n_replicas == GAVEL_ALL_REPLICAS || is_marked;
 }
 
 /* How many. */
@@ -488,17 +522,17 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
     wish->is_believed = question->lane->can_tell_fsync;
     wish->is_refused = false;
     wish->fault = "";
-    wish->has_set = write_set(wish, out);
+    wish->n_steps = 0;
+    write_subject(wish, out);
     write_wait(wish, out);
-    size_t n_commands = 1;
-    n_commands += wish->has_set;
-    n_commands += wish->n_replicas == GAVEL_ALL_REPLICAS;
+    if (wants_role(wish))
+        write_role(wish, STEP_ROLE, out);
     size_t n_markers = write_markers(wish, out);
     wish->turn = wish->asked.next;
-    stats->n_commands += n_commands;
+    stats->n_commands += wish->n_steps;
     stats->n_marker_commands += n_markers;
     stats->n_round_trips++;
-    return n_commands + n_markers;
+    return wish->n_steps + n_markers;
 }
 
 /* An error: what was written for WAIT's sake is to be written again. */
@@ -539,19 +573,47 @@ static void on_wait(gavel__wish *wish, const gavel_reply *reply)
         wish->n_counted = reply->integer;
 }
 
+static bool is_role_of_primary(const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_ARRAY && reply->n_elements >= 3 &&
+           gavel__bytes_equal(reply->elements[0].text, GAVEL_STR("master")) &&
+           reply->elements[1].type == GAVEL_REPLY_INTEGER &&
+           reply->elements[2].type == GAVEL_REPLY_ARRAY;
+}
+
+/* Whoever may not ask ROLE does with what WAIT says. */
+static void on_mark(gavel__wish *wish, const gavel_reply *reply)
+{
+    bool is_told = is_role_of_primary(reply) && wish->fault[0] == '\0';
+    wish->mark = is_told ? reply->elements[1].integer : INT64_MAX;
+}
+
+/* Replicas that have what the mark stands behind. */
+static int64_t count_marked(const gavel__wish *wish, const gavel_reply *replicas)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < replicas->n_elements && wish->mark >= 0; i++) {
+        int64_t offset;
+        n += gavel_reply_int(gavel_reply_element(&replicas->elements[i], 2), &offset) &&
+             offset >= wish->mark;
+    }
+    return n;
+}
+
 static void on_role(gavel__wish *wish, const gavel_reply *reply)
 {
     gavel__durability *durability = wish->durability;
-    if (reply->type == GAVEL_REPLY_ERROR)
+    if (reply->type == GAVEL_REPLY_ERROR && wish->n_replicas == GAVEL_ALL_REPLICAS)
         on_error(wish, "ROLE", reply->text);
-    if (reply->type != GAVEL_REPLY_ARRAY || reply->n_elements < 3 ||
-        !gavel__bytes_equal(reply->elements[0].text, GAVEL_STR("master")) ||
-        reply->elements[2].type != GAVEL_REPLY_ARRAY)
+    if (!is_role_of_primary(reply))
         return;
-    size_t n_replicas = reply->elements[2].n_elements;
+    const gavel_reply *replicas = &reply->elements[2];
+    int64_t n_marked = count_marked(wish, replicas);
     wish->is_role_known = true;
-    if (n_replicas > durability->n_most)
-        durability->n_most = (uint32_t)n_replicas;
+    if (replicas->n_elements > durability->n_most)
+        durability->n_most = (uint32_t)replicas->n_elements;
+    if (wish->n_counted >= 0 && n_marked > wish->n_counted && !wish->needs_fsync)
+        wish->n_counted = n_marked;
 }
 
 static void on_marker(gavel__wish *wish, const gavel_reply *reply)
@@ -567,15 +629,16 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
 {
     gavel__wish *wish = wish_of(question);
     bool is_last = question->state == GAVEL__QUESTION_IDLE;
-    size_t place = i + (wish->has_set ? 0 : 1);
-    if (place == 0)
-        on_set(wish, reply);
-    else if (place == 1)
-        on_wait(wish, reply);
-    else if (place == 2 && wish->n_replicas == GAVEL_ALL_REPLICAS)
-        on_role(wish, reply);
-    else
+    if (i >= wish->n_steps)
         on_marker(wish, reply);
+    else if (wish->steps[i] == STEP_SET)
+        on_set(wish, reply);
+    else if (wish->steps[i] == STEP_MARK)
+        on_mark(wish, reply);
+    else if (wish->steps[i] == STEP_WAIT)
+        on_wait(wish, reply);
+    else
+        on_role(wish, reply);
     if (is_last)
         judge(wish, now_us);
 }

@@ -11,14 +11,16 @@
  *                                         in front of it in what replicas are sent
  *     WAIT n t                            how many have it; or WAITAOF 1 n t: and their disks, and
  *                                         the server's own
- *     ROLE                                only for "all": how many there are
+ *     ROLE                                for "all": how many there are
  *     GET marker                          of each connection that the members committed on
  *
  * A connection that has written nothing would be told of any replica, so SET is never left out but
  * where the same connection has sent it for the same members: then the count is still about that
- * one, and a replica that is slow comes up with it. Whoever comes meanwhile is asked for next: his
- * commit stands behind theirs. WAIT is asked in slices, and again, until each member's time is
- * over.
+ * one. Whoever comes meanwhile is asked for next: his commit stands behind theirs. WAIT is asked in
+ * slices, and again, until each member's time is over. Up to Redis 7.0 it is about the connection's
+ * last command, also if that wrote nothing, so a replica that is behind by more than a slice would
+ * never come up with it. So from the second slice on ROLE is asked as well, once behind SET, for
+ * the offset, and then behind each WAIT, for the replicas that have it.
  *
  * WAIT knows nothing of a server that has gone back to an older state of its data since, or of
  * another one in its place that has less. So a member counts as durable only if the marker of its
@@ -76,9 +78,12 @@ typedef struct gavel__wish {
     int64_t ask_us;           /* RESTING: until then */
     struct gavel__lane *lane; /* where what WAIT is about was written; NULL: nowhere */
     uint32_t n_ups;           /* and on which of its connections */
-    bool has_set;             /* the question under way has a SET */
-    uint32_t n_wanted;        /* what WAIT was told */
-    int64_t n_counted;        /* what it said; -1: nothing that counts */
+    int64_t mark;             /* the server's offset behind that; -1: not known */
+    bool is_behind;           /* too few have come up with it within a slice, lately */
+    uint8_t steps[4];         /* the commands of the question under way, in front of GET */
+    size_t n_steps;
+    uint32_t n_wanted;  /* what WAIT was told */
+    int64_t n_counted;  /* what it said; -1: nothing that counts */
     bool is_believed;   /* needs_fsync: the server is one whose WAITAOF does not answer too early */
     bool is_on_disk;    /* needs_fsync: the server's own */
     bool is_role_known; /* ROLE was answered */

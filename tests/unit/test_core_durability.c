@@ -6,6 +6,8 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+
 static const stage_config with_replicas = {
     .has_markers = true, .has_no_prefetch = true, .n_replica_lanes = 2};
 
@@ -123,14 +125,70 @@ Test(core_durability, too_few_are_asked_again_about_the_same_until_the_time_is_o
     hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
     advance(&s, 100000);
     says(&s, 1, "OK, :0, \"n0+1\"");
-    hears(&s, 1, "WAIT 1 100 / GET m0");
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, "OK, [\"master\", :50, []], :0, [\"master\", :60, []], \"n0+1\"");
+    hears(&s, 1, "WAIT 1 100 / ROLE / GET m0");
     advance(&s, 899999);
     is_in(&s, &a, GAVEL__TX_REPLICATING);
     advance(&s, 1);
     ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas have it");
     cr_assert(gavel_is_committed(&a.outcome));
-    says(&s, 1, ":1, \"n0+1\""); /* nobody wants to know */
+    says(&s, 1, ":1, [\"master\", :70, []], \"n0+1\""); /* nobody wants to know */
     hears_nothing(&s, 1);
+    stage_close(&s);
+}
+
+/* As far as WAIT knows it has not what the connection has asked for last. */
+Test(core_durability, a_replica_that_is_behind_by_more_than_a_slice_counts_by_its_offset)
+{
+    static const char *const replicas[] = {
+        "[[\"r\", \"1\", \"49\"]]", "[]", "[[\"r\"]]", "[[\"r\", \"1\", \"x\"]]"};
+    char words[128];
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    commit_first(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :0, \"n0+1\"");
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, "OK, [\"master\", :50, []], :0, [\"master\", :60, []], \"n0+1\"");
+    for (size_t i = 0; i < sizeof(replicas) / sizeof(replicas[0]); i++) {
+        hears(&s, 1, "WAIT 1 100 / ROLE / GET m0");
+        snprintf(words, sizeof(words), ":0, [\"master\", :70, %s], \"n0+1\"", replicas[i]);
+        says(&s, 1, words);
+        is_in(&s, &a, GAVEL__TX_REPLICATING);
+    }
+    hears(&s, 1, "WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, ":0, [\"master\", :80, [[\"r\", \"1\", \"50\"]]], \"n0+1\"");
+    cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 1);
+    actor b = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, "OK, nil, :1, nil, \"n0+2\"");
+    ends(&s, &b, GAVEL_COMMITTED);
+    commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+3]");
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :1, \"n0+3\"");
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* WAIT is all that there is then. */
+Test(core_durability, who_may_not_ask_for_offsets_does_without)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    commit_first(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :0, \"n0+1\"");
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, "OK, -NOPERM no, :0, -NOPERM no, \"n0+1\"");
+    hears(&s, 1, "WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, ":1, -NOPERM no, \"n0+1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
 
@@ -207,12 +265,12 @@ Test(core_durability, all_are_the_most_that_were_ever_seen)
     link_up(&s, 1);
     hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / ROLE / GET m0");
     says(&s, 1, "OK, :1, [\"master\", :9, [[\"r1\"], [\"r2\"]]], \"n0+1\"");
-    hears(&s, 1, "WAIT 2 100 / ROLE / GET m0");
-    says(&s, 1, ":2, [\"master\", :9, [[\"r1\"], [\"r2\"]]], \"n0+1\"");
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 2 100 / ROLE / GET m0");
+    says(&s, 1, "OK, [\"master\", :9, []], :2, [\"master\", :9, [[\"r1\"], [\"r2\"]]], \"n0+1\"");
     cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 2);
     commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+2]");
-    hears(&s, 1, "SET w 1 PX 600000 / WAIT 2 100 / ROLE / GET m0");
-    says(&s, 1, "OK, :1, [\"master\", :9, [[\"r1\"]]], \"n0+2\""); /* one is gone */
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 2 100 / ROLE / GET m0");
+    says(&s, 1, "OK, nil, :1, [\"master\", :9, [[\"r1\"]]], \"n0+2\""); /* one is gone */
     is_in(&s, &b, GAVEL__TX_REPLICATING);
     stage_close(&s);
     cr_assert_eq(b.outcome.status, GAVEL_COMMITTED_NOT_DURABLE);
@@ -384,11 +442,11 @@ Test(core_durability, a_marker_that_is_gone_cannot_tell_and_is_asked_for_again)
     says(&s, 1, "OK, :1, nil");
     hears_nothing(&s, 1);
     sleeps(&s);
-    hears(&s, 1, "WAIT 1 100 / GET m0");
-    says(&s, 1, ":1, \"3\""); /* counted up from nothing */
+    hears(&s, 1, "SET w 1 PX 600000 / ROLE / WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, "OK, nil, :1, nil, \"3\""); /* counted up from nothing */
     sleeps(&s);
-    hears(&s, 1, "WAIT 1 100 / GET m0");
-    says(&s, 1, ":1, \"n0+1\"");
+    hears(&s, 1, "WAIT 1 100 / ROLE / GET m0");
+    says(&s, 1, ":1, nil, \"n0+1\"");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
