@@ -108,8 +108,8 @@ typedef struct gavel_transaction {
  * number. */
 #define GAVEL_MAX_KEYS 512
 
-/* For min_replicas: the largest number; all that the primary has ever shown this client, and one at
- * least; none, whatever the client's default is. */
+/* For min_replicas: the largest number; all that the primary has ever shown this client, or that
+ * its Sentinels know of, and one at least; none, whatever the client's default is. */
 #define GAVEL_MAX_REPLICAS 16
 #define GAVEL_ALL_REPLICAS UINT32_MAX
 #define GAVEL_NO_REPLICAS (UINT32_MAX - 1)

@@ -58,6 +58,7 @@ static bool tell_engine(gavel_client *client, int64_t now_us)
     bool has_moved = peers->generation != peers->known.generation && move(client, now_us);
     bool is_there = peers->generation == peers->known.generation && peers->generation > 0;
     int64_t until_us = is_there ? peers->known.trusted_until_us : INT64_MIN;
+    gavel__engine_know_replicas(&client->engine, gavel__sentinels_count_replicas(&peers->known));
     if (until_us == client->engine.trusted_until_us && until_us > now_us)
         return has_moved;
     if (until_us > now_us && !gavel__engine_is_trusted(&client->engine, now_us))

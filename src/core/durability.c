@@ -217,7 +217,10 @@ static uint32_t n_needed(const gavel__wish *wish)
 {
     if (wish->n_replicas != GAVEL_ALL_REPLICAS)
         return wish->n_replicas;
-    return wish->durability->n_most > 0 ? wish->durability->n_most : 1;
+    const gavel__durability *durability = wish->durability;
+    uint32_t n =
+        durability->n_most > durability->n_known ? durability->n_most : durability->n_known;
+    return n > 0 ? n : 1;
 }
 
 /* What was missed, for people. */

@@ -104,6 +104,7 @@ typedef struct gavel__durability {
     int64_t slice_us;                     /* for how long WAIT blocks at most */
     size_t n_members;                     /* of all wishes */
     uint32_t n_most;                      /* the most replicas that ROLE has ever shown */
+    uint32_t n_known;                     /* that there are, by who knows besides; 0 */
     gavel__list idle;                     /* connections to be used again */
     gavel__wish *wishes[GAVEL__N_WISHES]; /* each made when it is first wished */
 } gavel__durability;

@@ -360,6 +360,11 @@ void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *ot
             engine->questions.trouble, sizeof(engine->questions.trouble), "%s", otherwise);
 }
 
+void gavel__engine_know_replicas(gavel__engine *engine, uint32_t n)
+{
+    engine->nodes.only->durability->n_known = n;
+}
+
 void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us)
 {
     for (gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;

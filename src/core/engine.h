@@ -122,6 +122,10 @@ void gavel__engine_on_reply(
  */
 void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *otherwise);
 
+/* So many replicas there are, though the server may not list them: one that is not connected can
+ * take its place all the same. For those who wish that all of them have it. */
+void gavel__engine_know_replicas(gavel__engine *engine, uint32_t n);
+
 /* Another server has taken its place, with what it had got of the data: all links are to be made
  * anew, and whoever pauses for the old one's sake goes on. */
 void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now_us);

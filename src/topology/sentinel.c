@@ -150,6 +150,12 @@ static int64_t number_of(const gavel_reply *map, const char *name)
     return number;
 }
 
+static uint32_t count_of(const gavel_reply *map, const char *name)
+{
+    int64_t number = number_of(map, name);
+    return number > 0 && number < UINT32_MAX ? (uint32_t)number : 0;
+}
+
 /* Whether the word is among those, which commas join. */
 static bool has_flag(gavel_bytes flags, gavel_bytes word)
 {
@@ -169,9 +175,9 @@ static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
 {
     gavel_bytes flags = text_of(reply, "flags");
     int64_t epoch = number_of(reply, "config-epoch");
-    int64_t n_others = number_of(reply, "num-other-sentinels");
     testimony->epoch = epoch > 0 ? (uint64_t)epoch : 0;
-    testimony->n_others = n_others > 0 && n_others < UINT32_MAX ? (uint32_t)n_others : 0;
+    testimony->n_others = count_of(reply, "num-other-sentinels");
+    testimony->n_replicas = count_of(reply, "num-slaves");
     testimony->down_after_us = number_of(reply, "down-after-milliseconds") * 1000;
     testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
     testimony->is_down =
@@ -531,6 +537,20 @@ int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_u
             due_us = other_us;
     }
     return due_us;
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+uint32_t gavel__sentinels_count_replicas(const gavel__sentinels *sentinels)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+            sentinel->testimony.n_replicas > n)
+            n = sentinel->testimony.n_replicas;
+    }
+    return n;
 }
 
 /* ---- For people ---------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ typedef struct gavel__testimony {
     bool is_down;         /* it takes the primary to be down */
     bool is_failing_over; /* it is about to replace the primary */
     uint32_t n_others;    /* Sentinels that it knows beside itself */
+    uint32_t n_replicas;  /* that the primary has, there or not */
     int64_t down_after_us;
 } gavel__testimony;
 
@@ -116,6 +117,9 @@ void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us);
 int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_us);
 
 /* ---- The answers --------------------------------------------------------------------------- */
+
+/* How many replicas the primary has, there or not, by those who name it. */
+uint32_t gavel__sentinels_count_replicas(const gavel__sentinels *sentinels);
 
 /* Why there is no primary, or none that may be believed; for people. */
 void gavel__sentinels_explain(

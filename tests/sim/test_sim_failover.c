@@ -245,6 +245,27 @@ Test(sim_failover, a_replaced_primary_costs_few_commits)
     play_failover(replace_primary, 1500, 15);
 }
 
+/* One that the primary has lost sight of, when the client comes, and that takes its place later. */
+Test(sim_failover, a_replica_that_is_not_connected_is_one_of_all)
+{
+    size_t n_lost = 0;
+    for (int seed = 0; seed < 20; seed++) {
+        play *p = open_play((uint64_t)seed);
+        sim_set_priority(p->world, 2, 50);
+        sim_choose(p->world, 2);
+        sim_restart(p->world, 100 * SIM_MILLISECOND, true);
+        sim_choose(p->world, 0);
+        sim_partition(p->world, SIM_MACHINE(0), SIM_MACHINE(2), 30 * SIM_SECOND);
+        submit_for(p, 2 * SIM_SECOND, 10000);
+        sim_restart(p->world, 30 * SIM_SECOND, true);
+        submit_for(p, 4 * SIM_SECOND, 10000);
+        end_play(p);
+        n_lost += judge(p, seed);
+        close_play(p);
+    }
+    cr_expect_gt(n_lost, 0, "the one that is behind did not take its place");
+}
+
 /* Whoever waits at a gate meanwhile sleeps: the simulator does not put up with anything else. */
 Test(sim_failover, while_no_primary_is_believed_nobody_spins)
 {

@@ -276,6 +276,25 @@ Test(core_durability, all_are_the_most_that_were_ever_seen)
     cr_assert_eq(b.outcome.status, GAVEL_COMMITTED_NOT_DURABLE);
 }
 
+/* Sentinels know of it, and may put it in the primary's place. */
+Test(core_durability, one_that_is_not_connected_is_one_of_all)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = all_replicas};
+    gavel__engine_know_replicas(&s.engine, 2);
+    commit_first(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 2 100 / ROLE / GET m0");
+    says(&s, 1, "OK, :1, [\"master\", :9, [[\"r1\"]]], \"n0+1\"");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    gavel__engine_know_replicas(&s.engine, 1); /* it was taken away for good */
+    (void)stage_listen(&s, 1);
+    says(&s, 1, "OK, nil, :1, [\"master\", :9, [[\"r1\"]]], \"n0+1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
 /* ---- Disks --------------------------------------------------------------------------------- */
 
 /* A link to a server that can be believed about its disk. */

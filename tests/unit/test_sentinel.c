@@ -21,6 +21,7 @@ typedef struct words {
     const char *flags;
     int was;     /* of the one that its flags are of; 0: the same */
     int ping_ms; /* for so long that one has owed it an answer */
+    const char *n_replicas;
 } words;
 
 static gavel__sentinels sentinels;
@@ -82,7 +83,8 @@ static void hand_master(uint32_t i, const words *said)
         string("flags"), string(said->flags != NULL ? said->flags : "master"),
         string("config-epoch"), string(epoch), string("num-other-sentinels"), string("2"),
         string("down-after-milliseconds"), string(down_after), string("last-ping-sent"),
-        string(ping)};
+        string(ping), string("num-slaves"),
+        string(said->n_replicas != NULL ? said->n_replicas : "2")};
     hand(i, array(fields, sizeof(fields) / sizeof(fields[0])));
 }
 
@@ -304,6 +306,23 @@ Test(sentinel, without_a_majority_only_who_wants_so_goes_on)
     cr_expect(is_trusted());
     answer(0, (words){.port = 8, .epoch = 1});
     cr_expect_eq(sentinels.primary.port, 8, "but whoever knows better is followed");
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+Test(sentinel, there_are_as_many_replicas_as_anybody_knows_who_names_the_primary)
+{
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 0);
+    all_answer((words){.port = 7});
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 2);
+    answer(1, (words){.port = 7, .n_replicas = "3"});
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 3);
+    answer(2, (words){.port = 7, .n_replicas = "4294967295"});
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 3);
+    answer(1, (words){.port = 7, .n_replicas = "1"});
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 2, "one that is gone was forgotten");
+    answer(0, (words){.port = 9, .n_replicas = "7"});
+    cr_expect_eq(gavel__sentinels_count_replicas(&sentinels), 1);
 }
 
 /* ---- Whom to ask --------------------------------------------------------------------------- */
