@@ -280,8 +280,10 @@ static void watch(gavel__peer_link *self, gavel__on_peer_ready *on_ready)
 {
     gavel_client *client = self->peer->client;
     self->watch.on_ready = on_ready;
-    if (!gavel__client_watch_link(client, &self->watch, self->link, true))
-        gavel__link_disconnect(self->link); /* dialled again */
+    if (gavel__client_watch_link(client, &self->watch, self->link, true))
+        return;
+    gavel__link_disconnect(self->link); /* dialled again */
+    fail(self, "no memory to watch the link");
 }
 
 void gavel__peers_watch(gavel_client *client, gavel__on_peer_ready *on_ready)

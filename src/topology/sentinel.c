@@ -17,8 +17,12 @@ static const int64_t urgent_pause_us = 50000;
 /* However often something speaks against the primary. */
 static const int64_t least_pause_us = 10000;
 
-/* How often it is asked for the others. */
+/* How often it is asked for the others; and at most, when one is lost. */
 static const int64_t list_pause_us = 600000000;
+static const int64_t least_list_pause_us = 5000000;
+
+/* One that nobody has named for so long is counted no more: it was taken away for good. */
+static const int64_t gone_us = 1500000000;
 
 /* For so long one who knows the higher epoch is believed alone: the others hear of it within two
  * seconds. */
@@ -59,10 +63,17 @@ static gavel__sentinel *find_place(
     return NULL;
 }
 
-static gavel__sentinel *find_id(const gavel__sentinels *sentinels, gavel_bytes id)
+static bool has_id(const gavel__sentinel *sentinel, gavel_bytes id)
+{
+    return !sentinel->is_double && gavel__bytes_equal(gavel_str(sentinel->id), id);
+}
+
+/* Another place than this one where it is known to be. */
+static gavel__sentinel *find_id(
+    const gavel__sentinels *sentinels, gavel_bytes id, const gavel__sentinel *but)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
-        if (gavel__bytes_equal(gavel_str(sentinels->all[i].id), id))
+        if (&sentinels->all[i] != but && has_id(&sentinels->all[i], id))
             return &sentinels->all[i];
     }
     return NULL;
@@ -117,7 +128,7 @@ size_t gavel__sentinels_ask(
     assert(gavel__sentinels_wants(sentinels, i, now_us));
     sentinel->i_awaited = 0;
     sentinel->incoming = (gavel__testimony){.asked_us = now_us};
-    if (sentinel->id[0] == '\0') {
+    if (!sentinel->is_identified) {
         ask(out, GAVEL_STR("MYID"), NULL);
         expect(sentinel, ASKED_ID);
     }
@@ -150,6 +161,14 @@ static int64_t number_of(const gavel_reply *map, const char *name)
     return number;
 }
 
+/* A time in ms, in us. What makes no sense is none: a clock may have jumped. */
+static int64_t time_of(const gavel_reply *map, const char *name)
+{
+    static const int64_t longest_ms = INT64_C(365) * 86400000;
+    int64_t number = number_of(map, name);
+    return number > 0 && number <= longest_ms ? number * 1000 : 0;
+}
+
 static uint32_t count_of(const gavel_reply *map, const char *name)
 {
     int64_t number = number_of(map, name);
@@ -178,11 +197,11 @@ static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
     testimony->epoch = epoch > 0 ? (uint64_t)epoch : 0;
     testimony->n_others = count_of(reply, "num-other-sentinels");
     testimony->n_replicas = count_of(reply, "num-slaves");
-    testimony->down_after_us = number_of(reply, "down-after-milliseconds") * 1000;
+    testimony->down_after_us = time_of(reply, "down-after-milliseconds");
     testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
     testimony->is_down =
         has_flag(flags, GAVEL_STR("s_down")) || has_flag(flags, GAVEL_STR("o_down"));
-    testimony->vouches_us = testimony->asked_us - number_of(reply, "last-ping-sent") * 1000;
+    testimony->vouches_us = testimony->asked_us - time_of(reply, "last-ping-sent");
     gavel__place_take(text_of(reply, "ip"), number_of(reply, "port"), &testimony->watched);
 }
 
@@ -202,42 +221,65 @@ static void take_address(gavel__testimony *testimony, const gavel_reply *reply)
     testimony->is_failing_over = false;
 }
 
-static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply)
+static void set_id(gavel__sentinel *sentinel, gavel_bytes id, int64_t now_us)
+{
+    memcpy(sentinel->id, id.data, id.size);
+    sentinel->id[id.size] = '\0';
+    sentinel->known_us = now_us;
+}
+
+static bool is_id(gavel_bytes id)
+{
+    return id.size > 0 && id.size < GAVEL__SENTINEL_ID_SIZE;
+}
+
+static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply, int64_t now_us)
 {
     for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
         const gavel_reply *other = &reply->elements[i];
         gavel__place_name place;
         gavel_bytes id = text_of(other, "runid");
-        if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE || find_id(sentinels, id) != NULL ||
+        if (!is_id(id) ||
             !gavel__place_take(text_of(other, "ip"), number_of(other, "port"), &place))
+            continue;
+        gavel__sentinel *known = find_id(sentinels, id, NULL);
+        if (known != NULL)
+            known->known_us = now_us;
+        if (known != NULL && !known->is_lost)
             continue;
         gavel__sentinel *sentinel = add(sentinels, &place);
         if (sentinel == NULL)
             return;
-        memcpy(sentinel->id, id.data, id.size);
-        sentinel->id[id.size] = '\0';
+        if (!sentinel->is_identified && !sentinel->is_double)
+            set_id(sentinel, id, now_us);
     }
 }
 
 /* It may be known already: by a name in the URL, and by its address from the others; or another one
  * has told who is at this place before it did itself. */
-static void take_id(gavel__sentinels *sentinels, gavel__sentinel *sentinel, gavel_bytes id)
+static void take_id(
+    gavel__sentinels *sentinels, gavel__sentinel *sentinel, gavel_bytes id, int64_t now_us)
 {
-    if (id.size == 0 || id.size >= GAVEL__SENTINEL_ID_SIZE)
+    if (!is_id(id))
         return;
-    const gavel__sentinel *known = find_id(sentinels, id);
-    sentinel->is_double = known != NULL && known != sentinel;
-    memcpy(sentinel->id, id.data, id.size);
-    sentinel->id[id.size] = '\0';
+    gavel__sentinel *known = find_id(sentinels, id, sentinel);
+    set_id(sentinel, id, now_us);
+    sentinel->is_identified = true;
+    if (known == NULL)
+        return;
+    bool is_there = known->is_identified && !known->is_lost;
+    sentinel->is_double = is_there;
+    known->is_double = !is_there;
 }
 
-static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply)
+static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply,
+    int64_t now_us)
 {
     gavel_bytes id = {"", 0};
     switch (sentinel->awaited[sentinel->i_awaited]) {
     case ASKED_ID:
         gavel_reply_text(reply, &id);
-        take_id(sentinels, sentinel, id);
+        take_id(sentinels, sentinel, id, now_us);
         break;
     case ASKED_MASTER:
         take_master(&sentinel->incoming, reply);
@@ -246,7 +288,7 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
         take_address(&sentinel->incoming, reply);
         break;
     case ASKED_SENTINELS:
-        take_sentinels(sentinels, reply);
+        take_sentinels(sentinels, reply, now_us);
         break;
     }
 }
@@ -268,15 +310,26 @@ static int64_t window_us(const gavel__sentinels *sentinels)
     return down_after_us / 10 * 9;
 }
 
+/* Whether it is one of those that there are, as far as is known, and is not counted already. */
+static bool counts(const gavel__sentinels *sentinels, uint32_t i, int64_t now_us)
+{
+    const gavel__sentinel *sentinel = &sentinels->all[i];
+    if (sentinel->is_double || sentinel->id[0] == '\0' || now_us - sentinel->known_us > gone_us)
+        return false;
+    const gavel__sentinel *first = find_id(sentinels, gavel_str(sentinel->id), NULL);
+    return first == sentinel || now_us - first->known_us > gone_us;
+}
+
 /* Of all Sentinels that anybody knows. */
-static uint32_t majority(const gavel__sentinels *sentinels)
+static uint32_t majority(const gavel__sentinels *sentinels, int64_t now_us)
 {
     uint32_t n_known = 0;
     for (uint32_t i = 0; i < sentinels->n; i++)
-        n_known += !sentinels->all[i].is_double && sentinels->all[i].id[0] != '\0';
+        n_known += counts(sentinels, i, now_us);
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (sentinel->has_testimony && sentinel->testimony.n_others + 1 > n_known)
+        bool is_recent = now_us - sentinel->known_us <= gone_us;
+        if (sentinel->has_testimony && is_recent && sentinel->testimony.n_others + 1 > n_known)
             n_known = sentinel->testimony.n_others + 1;
     }
     return n_known / 2 + 1;
@@ -291,17 +344,17 @@ static bool names(const gavel__sentinel *sentinel, const gavel__place_name *prim
 
 /*
  * Since when so many have vouched for it, at least: the time of the last of them, if there are no
- * more than needed. INT64_MIN: there are fewer. With `is_up` only those count who do not take it to
- * be down.
+ * more than needed. INT64_MIN: there are fewer. Only those count who do not take it
+ * to be down.
  */
 static int64_t agreed_us(
-    const gavel__sentinels *sentinels, const gavel__testimony *said, uint32_t n_needed, bool is_up)
+    const gavel__sentinels *sentinels, const gavel__testimony *said, uint32_t n_needed)
 {
     int64_t times[GAVEL__SENTINELS_MAX];
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (!names(sentinel, &said->primary, said->epoch) || (is_up && sentinel->testimony.is_down))
+        if (!names(sentinel, &said->primary, said->epoch) || sentinel->testimony.is_down)
             continue;
         uint32_t place = n++; /* the latest first */
         for (; place > 0 && times[place - 1] < sentinel->testimony.vouches_us; place--)
@@ -311,13 +364,20 @@ static int64_t agreed_us(
     return n >= n_needed ? times[n_needed - 1] : INT64_MIN;
 }
 
+/* Whether its last words are not too old to say where a primary is. */
+static bool has_news(const gavel__sentinel *sentinel, int64_t now_us)
+{
+    return !sentinel->is_double && sentinel->has_testimony &&
+           now_us - sentinel->testimony.asked_us <= forget_us;
+}
+
 /* The one who names the highest epoch. NULL: nobody names any. */
-static const gavel__sentinel *find_best(const gavel__sentinels *sentinels)
+static const gavel__sentinel *find_best(const gavel__sentinels *sentinels, int64_t now_us)
 {
     const gavel__sentinel *best = NULL;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (!sentinel->is_double && sentinel->has_testimony &&
+        if (has_news(sentinel, now_us) &&
             (best == NULL || sentinel->testimony.epoch > best->testimony.epoch))
             best = sentinel;
     }
@@ -337,9 +397,15 @@ static void follow(gavel__sentinels *sentinels, const gavel__testimony *said, in
 }
 
 /* Whether a majority says so. */
-static bool is_agreed(const gavel__sentinels *sentinels, const gavel__testimony *said)
+static bool is_agreed(
+    const gavel__sentinels *sentinels, const gavel__testimony *said, int64_t now_us)
 {
-    return agreed_us(sentinels, said, majority(sentinels), false) != INT64_MIN;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        n += has_news(sentinel, now_us) && names(sentinel, &said->primary, said->epoch);
+    }
+    return n >= majority(sentinels, now_us);
 }
 
 /* Of another primary than ours, and no later epoch: whether it is to be followed all the same, for
@@ -347,7 +413,7 @@ static bool is_agreed(const gavel__sentinels *sentinels, const gavel__testimony 
 static bool is_set_up_anew(
     const gavel__sentinels *sentinels, const gavel__testimony *said, int64_t now_us)
 {
-    return now_us - sentinels->named_us > forget_us && is_agreed(sentinels, said);
+    return now_us - sentinels->named_us > forget_us && is_agreed(sentinels, said, now_us);
 }
 
 static void note_names(gavel__sentinels *sentinels)
@@ -362,14 +428,14 @@ static void note_names(gavel__sentinels *sentinels)
 
 static void find_primary(gavel__sentinels *sentinels, int64_t now_us)
 {
-    const gavel__sentinel *best = find_best(sentinels);
+    const gavel__sentinel *best = find_best(sentinels, now_us);
     if (best == NULL)
         return;
     const gavel__testimony *said = &best->testimony;
     note_names(sentinels);
     if (sentinels->generation == 0) {
         /* Nothing is known that this one could be behind of. */
-        if (is_agreed(sentinels, said) || sentinels->may_go_without)
+        if (is_agreed(sentinels, said, now_us) || sentinels->may_go_without)
             follow(sentinels, said, GAVEL__NEVER);
     } else if (said->epoch > sentinels->epoch) {
         follow(sentinels, said, said->asked_us);
@@ -407,12 +473,12 @@ static bool is_being_replaced(const gavel__sentinels *sentinels, int64_t now_us)
 static int64_t vouched_us(const gavel__sentinels *sentinels, int64_t now_us)
 {
     const gavel__testimony ours = {.primary = sentinels->primary, .epoch = sentinels->epoch};
-    int64_t since_us = agreed_us(sentinels, &ours, majority(sentinels), true);
+    int64_t since_us = agreed_us(sentinels, &ours, majority(sentinels, now_us));
     if (sentinels->raised_us != GAVEL__NEVER && now_us - sentinels->raised_us <= raise_us) {
-        int64_t one_us = agreed_us(sentinels, &ours, 1, true);
+        int64_t one_us = agreed_us(sentinels, &ours, 1);
         since_us = one_us > since_us ? one_us : since_us;
     }
-    if (sentinels->may_go_without && count_answers(sentinels, now_us) < majority(sentinels))
+    if (sentinels->may_go_without && count_answers(sentinels, now_us) < majority(sentinels, now_us))
         since_us = now_us;
     return since_us;
 }
@@ -465,6 +531,8 @@ static void explain_answer(
 static void conclude(gavel__sentinels *sentinels, gavel__sentinel *sentinel, int64_t now_us)
 {
     sentinel->n_awaited = 0;
+    sentinel->is_lost = false;
+    sentinel->known_us = now_us;
     sentinel->has_testimony =
         sentinel->incoming.primary.host[0] != '\0' && sentinel->incoming.watched.host[0] != '\0';
     sentinel->testimony = sentinel->incoming;
@@ -481,11 +549,31 @@ void gavel__sentinels_on_reply(
     gavel__sentinel *sentinel = &sentinels->all[i];
     assert(sentinel->i_awaited < sentinel->n_awaited);
     bool is_master = sentinel->awaited[sentinel->i_awaited] == ASKED_MASTER;
-    take(sentinels, sentinel, reply);
+    take(sentinels, sentinel, reply, now_us);
     if (is_master)
         explain_answer(sentinels, sentinel, reply);
     if (++sentinel->i_awaited == sentinel->n_awaited)
         conclude(sentinels, sentinel, now_us);
+}
+
+/* It may be elsewhere by now: at a place that was taken for the same one, or one that the others
+ * know. */
+static void look_elsewhere(gavel__sentinels *sentinels, const gavel__sentinel *lost, int64_t now_us)
+{
+    for (uint32_t i = 0; i < sentinels->n; i++) {
+        gavel__sentinel *other = &sentinels->all[i];
+        int64_t soon_us = other->list_us - list_pause_us + least_list_pause_us;
+        if (soon_us < now_us)
+            soon_us = now_us;
+        if (soon_us < other->list_us)
+            other->list_us = soon_us;
+        if (!other->is_double || strcmp(other->id, lost->id) != 0)
+            continue;
+        other->is_double = false;
+        other->is_identified = false;
+        other->has_testimony = false;
+        other->ask_us = now_us;
+    }
 }
 
 void gavel__sentinels_on_loss(
@@ -493,6 +581,11 @@ void gavel__sentinels_on_loss(
 {
     gavel__sentinel *sentinel = &sentinels->all[i];
     sentinel->n_awaited = 0;
+    sentinel->is_identified = false;
+    if (sentinel->is_double)
+        return;
+    sentinel->is_lost = true;
+    look_elsewhere(sentinels, sentinel, now_us);
     sentinel->ask_us = now_us + pause_us(sentinels, now_us);
     gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", message);
 }
@@ -568,7 +661,7 @@ void gavel__sentinels_explain(
     const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE])
 {
     char place[GAVEL__PLACE_TEXT_SIZE];
-    uint32_t n_needed = majority(sentinels);
+    uint32_t n_needed = majority(sentinels, now_us);
     uint32_t n = count_answers(sentinels, now_us);
     if (n == 0)
         gavel__format(message, GAVEL_MESSAGE_SIZE, "no Sentinel tells where the primary is: %s",

@@ -19,7 +19,9 @@
  *   committed at a primary that was replaced all the same is lost; nothing rests on this trust but
  *   how much that is.
  *
- * Sentinels are found by seeds, and by one another: each names the others.
+ * Sentinels are found by seeds, and by one another: each names the others. So one may be known by
+ * several places: that of the URL is a name, say. One of these is asked; when it is lost, all are
+ * tried, for the Sentinel may have moved to another address.
  */
 #ifndef GAVEL__SENTINEL_H
 #define GAVEL__SENTINEL_H
@@ -54,7 +56,10 @@ typedef struct gavel__testimony {
 typedef struct gavel__sentinel {
     gavel__place_name place;
     char id[GAVEL__SENTINEL_ID_SIZE]; /* "": not known yet */
-    bool is_double;                   /* the same as one before it, under another name: not asked */
+    bool is_identified;               /* it has said so itself, on this connection */
+    bool is_lost;                     /* the link was, and it has not answered since */
+    bool is_double;                   /* the same as another one that answers: not asked */
+    int64_t known_us;                 /* when it last answered, or another one named it */
     bool has_testimony;
     gavel__testimony testimony;       /* the last one */
     gavel__testimony incoming;        /* of the question under way */

@@ -22,6 +22,8 @@ typedef struct words {
     int was;     /* of the one that its flags are of; 0: the same */
     int ping_ms; /* for so long that one has owed it an answer */
     const char *n_replicas;
+    const char *ping;       /* in place of ping_ms */
+    const char *down_after; /* of DOWN_AFTER_MS */
 } words;
 
 static gavel__sentinels sentinels;
@@ -82,8 +84,9 @@ static void hand_master(uint32_t i, const words *said)
     const gavel_reply fields[] = {string("ip"), string("h"), string("port"), string(port),
         string("flags"), string(said->flags != NULL ? said->flags : "master"),
         string("config-epoch"), string(epoch), string("num-other-sentinels"), string("2"),
-        string("down-after-milliseconds"), string(down_after), string("last-ping-sent"),
-        string(ping), string("num-slaves"),
+        string("down-after-milliseconds"),
+        string(said->down_after != NULL ? said->down_after : down_after), string("last-ping-sent"),
+        string(said->ping != NULL ? said->ping : ping), string("num-slaves"),
         string(said->n_replicas != NULL ? said->n_replicas : "2")};
     hand(i, array(fields, sizeof(fields) / sizeof(fields[0])));
 }
@@ -104,13 +107,14 @@ static void hand_others(uint32_t i)
 /* Asks the i-th, and answers like this, at once. */
 static void answer(uint32_t i, words said)
 {
+    bool is_new = !sentinels.all[i].is_identified;
+    bool is_to_name_others = sentinels.all[i].list_us <= now;
     sentinels.all[i].ask_us = now;
-    size_t n = gavel__sentinels_ask(&sentinels, i, &out, now);
+    gavel__sentinels_ask(&sentinels, i, &out, now);
     gavel__buffer_clear(&out);
     gavel_reply nobody = {
         .type = GAVEL_REPLY_ERROR, .text = GAVEL_STR("ERR No such master with that name")};
-    bool is_first = n >= 4;
-    if (is_first)
+    if (is_new)
         hand_id(i);
     if (said.port != 0) {
         hand_master(i, &said);
@@ -119,7 +123,7 @@ static void answer(uint32_t i, words said)
         hand(i, nobody);
         hand(i, (gavel_reply){.type = GAVEL_REPLY_NIL});
     }
-    if (is_first)
+    if (is_to_name_others)
         hand_others(i);
     cr_assert_eq(sentinels.all[i].n_awaited, 0);
 }
@@ -414,6 +418,136 @@ Test(sentinel, one_that_may_not_be_asked_for_all_says_nothing)
     }
     cr_expect_eq(sentinels.generation, 0);
     cr_expect_str_eq(sentinels.all[0].trouble, "Sentinel s:1, asked for \"m\": NOPERM no");
+}
+
+/* ---- Sentinels that go elsewhere, and other trouble ---------------------------------------- */
+
+static const char *id_of(uint32_t i)
+{
+    static char id[41];
+    snprintf(id, sizeof(id), "%040d", (int)i);
+    return id;
+}
+
+/* The i-th names one more, at this place. */
+static void name_another(uint32_t i, const char *host, int at_port, const char *id)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", at_port);
+    const gavel_reply fields[] = {
+        string("ip"), string(host), string("port"), string(port), string("runid"), string(id)};
+    const gavel_reply other = array(fields, 6);
+    bool is_new = !sentinels.all[i].is_identified;
+    sentinels.all[i].ask_us = now;
+    sentinels.all[i].list_us = now;
+    gavel__sentinels_ask(&sentinels, i, &out, now);
+    if (is_new)
+        hand_id(i);
+    hand_master(i, &(words){.port = 7});
+    hand_address(i, 7);
+    hand(i, array(&other, 1));
+}
+
+/* That of the URL is a name, which leads to wherever it is; the one that others told is not. */
+Test(sentinel, a_place_that_was_told_is_tried_by_its_name_when_it_is_lost)
+{
+    answer(0, (words){.port = 7});
+    sentinels.all[1].ask_us = now; /* under way when the first one tells of it */
+    cr_assert_eq(gavel__sentinels_ask(&sentinels, 1, &out, now), 4);
+    name_another(0, "10.0.0.2", 9, id_of(1));
+    hand_id(1);
+    hand_master(1, &(words){.port = 7});
+    hand_address(1, 7);
+    hand_others(1);
+    cr_assert_eq(sentinels.n, N + 1);
+    cr_expect_not(sentinels.all[1].is_double, "it has answered, and the other one has not");
+    cr_expect(sentinels.all[N].is_double);
+    gavel__sentinels_on_loss(&sentinels, 1, "lost", now);
+    cr_expect_not(sentinels.all[N].is_double);
+    cr_expect(gavel__sentinels_wants(&sentinels, N, now));
+    cr_assert_eq(gavel__sentinels_ask(&sentinels, N, &out, now), 4);
+    hand(N, string(id_of(1)));
+    cr_expect(sentinels.all[1].is_double);
+    hand_master(N, &(words){.port = 7});
+    hand_address(N, 7);
+    hand_others(N);
+    gavel__sentinels_on_loss(&sentinels, N, "lost", now);
+    cr_expect_not(sentinels.all[1].is_double);
+}
+
+Test(sentinel, one_that_has_moved_is_found_where_the_others_say)
+{
+    all_answer((words){.port = 7});
+    name_another(0, "moved", 9, id_of(2));
+    cr_expect_eq(sentinels.n, N, "it is where it was");
+    now += 6000 * MS;
+    gavel__sentinels_on_loss(&sentinels, 2, "lost", now);
+    sentinels.all[0].ask_us = now;
+    cr_expect_eq(gavel__sentinels_ask(&sentinels, 0, &out, now), 3, "where are the others?");
+    sentinels.all[0].n_awaited = 0;
+    name_another(0, "moved", 9, id_of(2));
+    cr_assert_eq(sentinels.n, N + 1);
+    cr_expect(gavel__sentinels_wants(&sentinels, N, now));
+    sentinels.all[N].ask_us = now;
+    gavel__sentinels_ask(&sentinels, N, &out, now);
+    hand(N, string(id_of(2)));
+    cr_expect(sentinels.all[2].is_double);
+    cr_expect_not(sentinels.all[N].is_double);
+}
+
+/* The name of a service that leads to any of them, say. */
+Test(sentinel, who_is_behind_a_name_is_asked_on_each_connection)
+{
+    all_answer((words){.port = 7});
+    gavel__sentinels_on_loss(&sentinels, 1, "lost", now);
+    sentinels.all[1].ask_us = now;
+    sentinels.all[1].list_us = now + 1;
+    cr_assert_eq(gavel__sentinels_ask(&sentinels, 1, &out, now), 3);
+    hand(1, string(id_of(0)));
+    hand_master(1, &(words){.port = 7});
+    hand_address(1, 7);
+    cr_expect(sentinels.all[1].is_double);
+}
+
+Test(sentinel, those_that_were_taken_away_for_good_are_counted_no_more)
+{
+    all_answer((words){.port = 7});
+    for (int i = 0; i < 3; i++)
+        name_another(0, "ghost", 100 + i, id_of(10 + (uint32_t)i));
+    now += 1000 * MS;
+    answer(0, (words){.port = 7});
+    answer(1, (words){.port = 7});
+    answer(2, (words){.port = 7});
+    cr_expect_not(is_trusted(), "three of six");
+    now += 1600000 * MS;
+    all_answer((words){.port = 7});
+    all_answer((words){.port = 7});
+    cr_expect(is_trusted());
+}
+
+/* What one has said that is there no more, of an epoch of old, keeps nobody from those that are. */
+Test(sentinel, a_dead_one_is_not_believed_for_ever)
+{
+    all_answer((words){.port = 7, .epoch = 5});
+    for (int i = 0; i < 2; i++) {
+        now += 9000 * MS;
+        answer(0, (words){.port = 8, .epoch = 0});
+        answer(1, (words){.port = 8, .epoch = 0});
+    }
+    cr_expect_eq(sentinels.primary.port, 8);
+    cr_expect(is_trusted());
+}
+
+/* Its clock has jumped, or it lies. */
+Test(sentinel, times_that_make_no_sense_are_none)
+{
+    const char *const pings[] = {"-3600000", "-9223372036854775808", "9223372036854775807"};
+    for (size_t i = 0; i < sizeof(pings) / sizeof(pings[0]); i++) {
+        for (uint32_t j = 0; j < N; j++)
+            answer(j, (words){.port = 7, .ping = pings[i], .down_after = pings[i]});
+        cr_expect_leq(sentinels.trusted_until_us, now + 27000 * MS, "of thirty seconds");
+        cr_expect_geq(sentinels.trusted_until_us, now);
+    }
 }
 
 /* ---- For people ---------------------------------------------------------------------------- */
