@@ -179,8 +179,10 @@ static void hold(gavel__durability *durability, gavel__transaction *transaction,
     transaction->commit_number = commit->number;
     gavel__list_append(&replicating->members, &transaction->node);
     durability->n_members++;
-    if (wish->state == GAVEL__WISH_IDLE)
+    if (wish->state == GAVEL__WISH_IDLE) {
+        wish->fault = ""; /* of those before */
         ask(wish);
+    }
 }
 
 void gavel__durability_tell(gavel__durability *durability, gavel__transaction *transaction,
@@ -239,36 +241,39 @@ static void explain(
             n == 1 ? "" : "s");
 }
 
-void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us)
+static void end_unknown(gavel__transaction *transaction, const char *why, int64_t now_us)
 {
-    const gavel__replicating *replicating = transaction->replicating;
-    const gavel__wish *wish = replicating->wish;
-    gavel__durability *durability = wish->durability;
-    gavel_outcome *outcome = &transaction->outcome;
-    const char *before = outcome->message;
-    const char *separator = before[0] != '\0' ? "; " : "";
+    const gavel__wish *wish = transaction->replicating->wish;
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "committed, and the server was lost before enough replicas had it; %s before it said "
+        "whether it has the commit still%s%s",
+        why, wish->fault[0] != '\0' ? ": " : "", wish->fault);
+    transaction->outcome.n_replicas = 0;
+    let_go(wish->durability, transaction);
+    gavel__queue_settle(wish->durability->queue, transaction, GAVEL_UNKNOWN, message, now_us);
+}
+
+static void end_not_durable(gavel__transaction *transaction, const char *why, int64_t now_us)
+{
+    const gavel__wish *wish = transaction->replicating->wish;
+    const char *before = transaction->outcome.message;
     char message[GAVEL_MESSAGE_SIZE];
     char missed[96];
-    gavel_status status = GAVEL_COMMITTED_NOT_DURABLE;
     explain(wish, transaction, missed, sizeof(missed));
-    if (replicating->is_uncertain) {
-        status = GAVEL_UNKNOWN;
-        outcome->n_replicas = 0;
-        gavel__format(message, sizeof(message),
-            "committed, and the server was lost before enough replicas had it; %s before it said "
-            "whether it has the commit still%s%s",
-            why, wish->fault[0] != '\0' ? ": " : "", wish->fault);
-    } else {
-        gavel__format(message, sizeof(message), "%s%s%s, and %s%s%s", before, separator, why,
-            missed, wish->fault[0] != '\0' ? ": " : "", wish->fault);
-    }
-    if (status == GAVEL_UNKNOWN) {
-        let_go(durability, transaction);
-        gavel__queue_settle(durability->queue, transaction, status, message, now_us);
-        return;
-    }
-    tell_held(
-        durability, transaction, &(gavel__commit){.status = status, .message = message}, now_us);
+    gavel__format(message, sizeof(message), "%s%s%s, and %s%s%s", before,
+        before[0] != '\0' ? "; " : "", why, missed, wish->fault[0] != '\0' ? ": " : "",
+        wish->fault);
+    gavel__commit commit = {.status = GAVEL_COMMITTED_NOT_DURABLE, .message = message};
+    tell_held(wish->durability, transaction, &commit, now_us);
+}
+
+void gavel__durability_end(gavel__transaction *transaction, const char *why, int64_t now_us)
+{
+    if (transaction->replicating->is_uncertain)
+        end_unknown(transaction, why, now_us);
+    else
+        end_not_durable(transaction, why, now_us);
 }
 
 static void tell_durable(
@@ -426,7 +431,6 @@ static bool take_turn(gavel__wish *wish)
         gavel__list_append_all(&wish->asked, &wish->next);
         sweep(wish->durability, &wish->asked);
         wish->lane = NULL;
-        wish->fault = "";
     }
     return !gavel__list_is_empty(&wish->asked);
 }
@@ -479,13 +483,12 @@ static void write_subject(gavel__wish *wish, gavel__buffer *out)
 static void write_wait(gavel__wish *wish, gavel__buffer *out)
 {
     int64_t slice_ms = wish->durability->slice_us / 1000;
-    wish->n_wanted = n_needed(wish);
     add_step(wish, STEP_WAIT);
     gavel__resp_begin(out, wish->needs_fsync ? 4 : 3);
     gavel__resp_arg(out, wish->needs_fsync ? GAVEL_STR("WAITAOF") : GAVEL_STR("WAIT"));
     if (wish->needs_fsync)
         gavel__resp_arg_int(out, 1);
-    gavel__resp_arg_int(out, wish->n_wanted);
+    gavel__resp_arg_int(out, n_needed(wish));
     gavel__resp_arg_int(out, slice_ms > 0 ? slice_ms : 1); /* 0 would be for ever */
 }
 

@@ -82,8 +82,7 @@ typedef struct gavel__wish {
     bool is_behind;           /* too few have come up with it within a slice, lately */
     uint8_t steps[4];         /* the commands of the question under way, in front of GET */
     size_t n_steps;
-    uint32_t n_wanted;  /* what WAIT was told */
-    int64_t n_counted;  /* what it said; -1: nothing that counts */
+    int64_t n_counted;  /* what WAIT said; -1: nothing that counts */
     bool is_believed;   /* needs_fsync: the server is one whose WAITAOF does not answer too early */
     bool is_on_disk;    /* needs_fsync: the server's own */
     bool is_role_known; /* ROLE was answered */

@@ -566,6 +566,12 @@ Test(core_durability, what_the_server_refuses_for_good_is_told_in_its_words)
     hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
     says(&s, 1, "OK, -NOPERM this user has no permissions to run the 'wait' command, \"n0+1\"");
     ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "WAIT: NOPERM this user");
+    link_down(&s, 1);
+    actor b = {.reads = "a", .plays = "ADD a 1", .request = one_replica};
+    commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+2]");
+    advance(&s, 1000000); /* nobody was asked for this one */
+    ends(&s, &b, GAVEL_COMMITTED_NOT_DURABLE);
+    cr_assert_str_eq(b.outcome.message, "durable_ms have passed, and 0 of 1 replicas have it");
     stage_close(&s);
 }
 
