@@ -177,7 +177,7 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     page->last = round > page->last ? round : page->last; /* one that was held may come late */
     while (ledger->n > 0 && now_s - entry_at(ledger, 0)->at_s > kept_s)
         drop_first(ledger);
-    if (ledger->n == ledger->capacity && !make_room(ledger)) {
+    if (!make_room(ledger)) {
         page->dropped = round > page->dropped ? round : page->dropped;
         return;
     }

@@ -250,12 +250,12 @@ static bool add_option(parse *p, gavel_bytes name, gavel_bytes value)
 }
 
 static bool parse_sentinel_option(
-    parse *p, gavel_bytes value, char **place, const char *is_repeated)
+    parse *p, gavel_bytes value, char **place, const char *if_repeated)
 {
     if (p->address.kind != GAVEL__ADDRESS_SENTINEL)
         return fail(p, "sentinel_user and sentinel_password are for redis+sentinel:// only");
     if (*place != NULL)
-        return fail(p, is_repeated);
+        return fail(p, if_repeated);
     return decode(p, value, place);
 }
 

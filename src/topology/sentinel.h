@@ -2,22 +2,23 @@
  * Sentinels: what those of a service have told, and where its primary is by that. Pure: replies,
  * losses and time come in; commands, the primary, and until when it may be believed go out.
  *
- *     NONE --a majority names one--> FOUND --a higher epoch names another--> FOUND, a new
- * generation
+ *     NONE --a majority names one--> FOUND --a higher epoch names another--+
+ *                                      ^                                   | a new generation
+ *                                      +-----------------------------------+
  *
- * Two questions are kept apart:
+ * Two questions are kept apart.
  *
- *   Where is the primary? Where the highest config-epoch says. A failover takes a new epoch, which
- * a majority has granted, so the one who names the highest knows best, and whoever names a lower
- * one is behind. A lower epoch than ours is never followed; but if for a while nobody names our
- *   primary any more, and a majority names another, the Sentinels were set up anew.
+ * Where is the primary? Where the highest config-epoch says. A failover takes a new epoch, which a
+ * majority has granted, so the one who names the highest knows best, and whoever names a lower one
+ * is behind. A lower epoch than ours is never followed; but if for a while nobody names our
+ * primary any more, and a majority names another, the Sentinels were set up anew.
  *
- *   May it be believed? A primary that was replaced does not know, and goes on for ten seconds. A
- *   failover begins when the primary has not answered Sentinels for so long (down-after). So while
- * a majority says that it is the primary and not down, it stays so for a while: until
- *   `trusted_until_us`. Nor is it believed while a Sentinel has a failover under way. What is
- *   committed at a primary that was replaced all the same is lost; nothing rests on this trust but
- *   how much that is.
+ * May it be believed? A primary that was replaced does not know, and goes on for ten seconds. A
+ * failover begins when the primary has not answered Sentinels for so long (down-after). So while a
+ * majority says that it is the primary and not down, it stays so for a while: until
+ * `trusted_until_us`. Nor is it believed while a Sentinel has a failover under way. What is
+ * committed at a primary that was replaced all the same is lost; nothing rests on this trust but
+ * how much that is.
  *
  * Sentinels are found by seeds, and by one another: each names the others. So one may be known by
  * several places: that of the URL is a name, say. One of these is asked; when it is lost, all are
@@ -44,8 +45,8 @@ typedef struct gavel__testimony {
     int64_t vouches_us; /* since then the primary has owed it no answer */
     gavel__place_name primary;
     uint64_t epoch; /* the config-epoch */
-    gavel__place_name
-        watched;          /* what the flags are of: with the leader of a failover the old one */
+    /* What the flags are of: with the leader of a failover the old one. */
+    gavel__place_name watched;
     bool is_down;         /* it takes the primary to be down */
     bool is_failing_over; /* it is about to replace the primary */
     uint32_t n_others;    /* Sentinels that it knows beside itself */

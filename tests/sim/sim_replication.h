@@ -2,8 +2,7 @@
  * Replication: how what a primary writes comes to its replicas, later and in order. For the
  * simulator's other parts.
  *
- *     command --> sim__record --> open write --> sim__end_write --> arrivals of each replica -->
- * run
+ *     command --> sim__record --> open write --> sim__end_write --> arrivals --> run by a replica
  *
  * A write is what one command or EXEC has changed, as commands; a replica runs it as a whole, at
  * the primary's time of day, so that it comes to the same. A replica that has lost its link, or
