@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,9 +273,38 @@ static bool is_told(live_cluster *cluster, size_t node)
     return server_is_running(cluster->nodes[node]) && clusters_primary_of(cluster, node) == node;
 }
 
+static int epoch_of(live_cluster *cluster, size_t node)
+{
+    int epoch = 0;
+    redisReply *info = ask(cluster, node, "CLUSTER INFO");
+    const char *found = strstr(info->str, "cluster_current_epoch:");
+    cr_assert(found != NULL && sscanf(found, "cluster_current_epoch:%d", &epoch) == 1);
+    freeReplyObject(info);
+    return epoch;
+}
+
+void clusters_settle(live_cluster *cluster)
+{
+    int lowest, highest;
+    do {
+        lowest = INT_MAX;
+        highest = 0;
+        for (size_t i = 0; i < CLUSTERS_N; i++) {
+            if (!server_is_running(cluster->nodes[i]))
+                continue;
+            int epoch = epoch_of(cluster, i);
+            lowest = epoch < lowest ? epoch : lowest;
+            highest = epoch > highest ? epoch : highest;
+        }
+        if (lowest < highest)
+            take_a_breath();
+    } while (lowest < highest);
+}
+
 void clusters_assign_slot(live_cluster *cluster, int slot, size_t to)
 {
     char line[128];
+    clusters_settle(cluster);
     size_t from = clusters_owner(cluster, slot);
     snprintf(line, sizeof(line), "CLUSTER SETSLOT %d NODE %s", slot, cluster->ids[to]);
     tell(cluster, to, line);

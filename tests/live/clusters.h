@@ -42,7 +42,11 @@ void clusters_open_slot(live_cluster *cluster, int slot, size_t to);
 bool clusters_move_keys(live_cluster *cluster, int slot, size_t to, int n);
 void clusters_assign_slot(live_cluster *cluster, int slot, size_t to);
 
-/* All of them. The two nodes must be there. */
+/* Returns when all that run have heard of the same epochs. A node that takes a slot before may
+ * draw an epoch that is another's as well, and lose the slot again. */
+void clusters_settle(live_cluster *cluster);
+
+/* All of these steps. The two nodes must be there. */
 void clusters_move_slot(live_cluster *cluster, int slot, size_t to);
 
 /* ---- Failovers ------------------------------------------------------------------------------ */

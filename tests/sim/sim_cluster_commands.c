@@ -176,7 +176,7 @@ static void run_setslot(sim__call *call)
 {
     unsigned slot;
     if (call->server->primary != NULL) {
-        sim__reply_error(call->out, "ERR You can use SETSLOT only with masters.");
+        sim__reply_error(call->out, "ERR Please use SETSLOT only with masters.");
         return;
     }
     if (!take_slot(call, 2, &slot))

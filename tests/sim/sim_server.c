@@ -146,8 +146,11 @@ void sim__discard(sim__session *session)
     sim__unwatch_all(session);
 }
 
+/* What comes behind a fault is not kept. */
 static void enqueue(sim__session *session, const sim__args *command)
 {
+    if (session->is_dirty_cas || session->is_dirty_exec)
+        return;
     size_t n = session->n_queue++;
     session->queue = sim__resize(session->queue, n + 1, sizeof(sim__args));
     session->queue[n] = sim__args_copy(command);
@@ -339,6 +342,21 @@ static bool is_known(const sim__command *command, const sim__server *server)
     return sim__is_sentinel(server) == ((command->flags & SIM__SENTINEL) != 0);
 }
 
+/* Where Valkey refuses these, which spoils the transaction, Redis lets them say so themselves. */
+static bool is_outside_multi_only(const sim__call *call)
+{
+    const char *name = call->command->name;
+    return call->world->is_valkey && call->session->is_in_multi &&
+           (strcmp(name, "watch") == 0 || strcmp(name, "multi") == 0);
+}
+
+static const char *say_outside_multi_only(const sim__call *call, char text[ERROR_SIZE])
+{
+    gavel__format(
+        text, ERROR_SIZE, "ERR Command '%s' not allowed inside a transaction", call->command->name);
+    return text;
+}
+
 /* Answers, and returns true, where the command must not be run or queued. */
 static bool is_refused(sim__call *call, const sim__args *args)
 {
@@ -356,6 +374,8 @@ static bool is_refused(sim__call *call, const sim__args *args)
     const char *redirection;
     if (!call->session->has_login && !(command->flags & SIM__NO_LOGIN))
         error = "NOAUTH Authentication required.";
+    else if (is_outside_multi_only(call))
+        error = say_outside_multi_only(call, text);
     else if ((redirection = sim__redirection(call, text)) != NULL)
         error = redirection;
     else if (call->server->primary != NULL && sim__is_write(command, call->session))
