@@ -4,18 +4,12 @@
 #include "core/durability.h"
 
 #include "base/heap.h"
-#include "base/resp.h"
 #include "base/text.h"
-#include "core/lane.h"
-#include "core/server_error.h"
 
 #include <assert.h>
 #include <string.h>
 
 static const int64_t rest_us = 20000;
-
-/* What is written for WAIT's sake lives for so long. */
-static const int64_t key_ttl_ms = 600000;
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -214,22 +208,11 @@ static void tell_held(gavel__durability *durability, gavel__transaction *transac
 
 /* ---- What they are told -------------------------------------------------------------------- */
 
-/* How many are wished for, as far as is known. */
-static uint32_t n_needed(const gavel__wish *wish)
-{
-    if (wish->n_replicas != GAVEL_ALL_REPLICAS)
-        return wish->n_replicas;
-    const gavel__durability *durability = wish->durability;
-    uint32_t n =
-        durability->n_most > durability->n_known ? durability->n_most : durability->n_known;
-    return n > 0 ? n : 1;
-}
-
 /* What was missed, for people. */
 static void explain(
     const gavel__wish *wish, const gavel__transaction *transaction, char *text, size_t size)
 {
-    unsigned n = (unsigned)n_needed(wish);
+    unsigned n = (unsigned)gavel__wish_n_needed(wish);
     if (!wish->needs_fsync)
         gavel__format(
             text, size, "%u of %u replicas have it", (unsigned)transaction->outcome.n_replicas, n);
@@ -379,26 +362,12 @@ static void sweep(gavel__durability *durability, gavel__list *list)
     }
 }
 
-static void set_uncertain(gavel__list *list)
-{
-    for (gavel__list *node = list->next; node != list; node = node->next)
-        GAVEL__CONTAINER(node, gavel__replicating, node)->is_uncertain = true;
-}
-
-/* What was written for WAIT's sake may be lost, and so may the commits. */
-static void doubt_all(gavel__wish *wish)
-{
-    wish->lane = NULL;
-    set_uncertain(&wish->asked);
-    set_uncertain(&wish->next);
-}
-
 /* All answers are there. */
 static void judge(gavel__wish *wish, int64_t now_us)
 {
     bool is_known =
         wish->n_counted >= 0 && (wish->is_role_known || wish->n_replicas != GAVEL_ALL_REPLICAS);
-    bool is_enough = is_known && wish->n_counted >= (int64_t)n_needed(wish) &&
+    bool is_enough = is_known && wish->n_counted >= (int64_t)gavel__wish_n_needed(wish) &&
                      (wish->is_on_disk || !wish->needs_fsync);
     for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
         gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
@@ -435,218 +404,21 @@ static bool take_turn(gavel__wish *wish)
     return !gavel__list_is_empty(&wish->asked);
 }
 
-/* What a question is made of. */
-enum { STEP_SET, STEP_MARK, STEP_WAIT, STEP_ROLE };
-
-static void add_step(gavel__wish *wish, uint8_t step)
-{
-    wish->steps[wish->n_steps++] = step;
-}
-
-static void write_set(gavel__wish *wish, gavel__buffer *out)
-{
-    const gavel__durability *durability = wish->durability;
-    add_step(wish, STEP_SET);
-    gavel__resp_begin(out, 5);
-    gavel__resp_arg(out, GAVEL_STR("SET"));
-    gavel__resp_arg(out, (gavel_bytes){durability->key, durability->key_size});
-    gavel__resp_arg_int(out, 1);
-    gavel__resp_arg(out, GAVEL_STR("PX"));
-    gavel__resp_arg_int(out, key_ttl_ms);
-}
-
-static void write_role(gavel__wish *wish, uint8_t step, gavel__buffer *out)
-{
-    add_step(wish, step);
-    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("ROLE")}, 1);
-}
-
-/* What WAIT is about, unless this connection has written it for the same members already, and its
- * offset is known. That is not asked for in vain; and not where WAITAOF is believed: there it is
- * always about the last write. */
-static void write_subject(gavel__wish *wish, gavel__buffer *out)
-{
-    struct gavel__lane *lane = wish->question.lane;
-    bool stands = wish->lane == lane && wish->n_ups == lane->n_ups;
-    bool wants_mark = (stands || wish->is_behind) && !wish->needs_fsync;
-    wish->is_behind = stands;
-    if (stands && (wish->mark >= 0 || wish->needs_fsync))
-        return;
-    wish->lane = lane;
-    wish->n_ups = lane->n_ups;
-    wish->mark = -1;
-    write_set(wish, out);
-    if (wants_mark)
-        write_role(wish, STEP_MARK, out);
-}
-
-static void write_wait(gavel__wish *wish, gavel__buffer *out)
-{
-    int64_t slice_ms = wish->durability->slice_us / 1000;
-    add_step(wish, STEP_WAIT);
-    gavel__resp_begin(out, wish->needs_fsync ? 4 : 3);
-    gavel__resp_arg(out, wish->needs_fsync ? GAVEL_STR("WAITAOF") : GAVEL_STR("WAIT"));
-    if (wish->needs_fsync)
-        gavel__resp_arg_int(out, 1);
-    gavel__resp_arg_int(out, n_needed(wish));
-    gavel__resp_arg_int(out, slice_ms > 0 ? slice_ms : 1); /* 0 would be for ever */
-}
-
-/* Whether ROLE is behind WAIT: for how many there are, or for who has got how far. */
-static bool wants_role(const gavel__wish *wish)
-{
-    bool is_marked = wish->mark >= 0 || (wish->n_steps > 1 && wish->steps[1] == STEP_MARK);
-    return wish->n_replicas == GAVEL_ALL_REPLICAS || is_marked;
-}
-
-/* How many. */
-static size_t write_markers(gavel__wish *wish, gavel__buffer *out)
-{
-    size_t n = 0;
-    for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
-        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
-        gavel_bytes get[] = {GAVEL_STR("GET"), {replicating->marker, replicating->marker_size}};
-        gavel__resp_command(out, get, 2);
-        replicating->found = -1;
-        n++;
-    }
-    return n;
-}
-
 static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
     gavel__wish *wish = wish_of(question);
-    gavel_stats *stats = &wish->durability->context->stats;
     (void)now_us;
-    if (!take_turn(wish)) {
-        set_state(wish, GAVEL__WISH_IDLE);
-        return 0;
-    }
-    wish->n_counted = -1;
-    wish->is_role_known = false;
-    wish->is_on_disk = false;
-    wish->is_believed = question->lane->can_tell_fsync;
-    wish->is_refused = false;
-    wish->fault = "";
-    wish->n_steps = 0;
-    write_subject(wish, out);
-    write_wait(wish, out);
-    if (wants_role(wish))
-        write_role(wish, STEP_ROLE, out);
-    size_t n_markers = write_markers(wish, out);
-    wish->turn = wish->asked.next;
-    stats->n_commands += wish->n_steps;
-    stats->n_marker_commands += n_markers;
-    stats->n_round_trips++;
-    return wish->n_steps + n_markers;
-}
-
-/* An error: what was written for WAIT's sake is to be written again. */
-static void on_error(gavel__wish *wish, const char *command, gavel_bytes text)
-{
-    char words[96];
-    gavel__format(wish->words, sizeof(wish->words), "%s: %s", command,
-        gavel__printable(text, words, sizeof(words)));
-    wish->fault = wish->words;
-    wish->n_counted = -1;
-    wish->lane = NULL;
-    if (gavel__bytes_start_with(text, GAVEL_STR("UNBLOCKED")))
-        doubt_all(wish);
-    else if (gavel__server_error_remedy(text) == GAVEL__REMEDY_GIVE_UP)
-        wish->is_refused = true;
-}
-
-static void on_set(gavel__wish *wish, const gavel_reply *reply)
-{
-    if (reply->type == GAVEL_REPLY_ERROR)
-        on_error(wish, "SET", reply->text);
-}
-
-static void on_wait(gavel__wish *wish, const gavel_reply *reply)
-{
-    if (reply->type == GAVEL_REPLY_ERROR)
-        on_error(wish, wish->needs_fsync ? "WAITAOF" : "WAIT", reply->text);
-    else if (wish->fault[0] != '\0') /* SET was refused */
-        return;
-    else if (wish->needs_fsync && !wish->is_believed) {
-        gavel__format(wish->words, sizeof(wish->words),
-            "the server that took over cannot be believed about its disk");
-        wish->fault = wish->words;
-    } else if (wish->needs_fsync && reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == 2) {
-        wish->is_on_disk = reply->elements[0].integer > 0;
-        wish->n_counted = reply->elements[1].integer;
-    } else if (!wish->needs_fsync && reply->type == GAVEL_REPLY_INTEGER)
-        wish->n_counted = reply->integer;
-}
-
-static bool is_role_of_primary(const gavel_reply *reply)
-{
-    return reply->type == GAVEL_REPLY_ARRAY && reply->n_elements >= 3 &&
-           gavel__bytes_equal(reply->elements[0].text, GAVEL_STR("master")) &&
-           reply->elements[1].type == GAVEL_REPLY_INTEGER &&
-           reply->elements[2].type == GAVEL_REPLY_ARRAY;
-}
-
-/* Whoever may not ask ROLE does with what WAIT says. */
-static void on_mark(gavel__wish *wish, const gavel_reply *reply)
-{
-    bool is_told = is_role_of_primary(reply) && wish->fault[0] == '\0';
-    wish->mark = is_told ? reply->elements[1].integer : INT64_MAX;
-}
-
-/* Replicas that have what the mark stands behind. */
-static int64_t count_marked(const gavel__wish *wish, const gavel_reply *replicas)
-{
-    int64_t n = 0;
-    for (size_t i = 0; i < replicas->n_elements && wish->mark >= 0; i++) {
-        int64_t offset;
-        n += gavel_reply_int(gavel_reply_element(&replicas->elements[i], 2), &offset) &&
-             offset >= wish->mark;
-    }
-    return n;
-}
-
-static void on_role(gavel__wish *wish, const gavel_reply *reply)
-{
-    gavel__durability *durability = wish->durability;
-    if (reply->type == GAVEL_REPLY_ERROR && wish->n_replicas == GAVEL_ALL_REPLICAS)
-        on_error(wish, "ROLE", reply->text);
-    if (!is_role_of_primary(reply))
-        return;
-    const gavel_reply *replicas = &reply->elements[2];
-    int64_t n_marked = count_marked(wish, replicas);
-    wish->is_role_known = true;
-    if (replicas->n_elements > durability->n_most)
-        durability->n_most = (uint32_t)replicas->n_elements;
-    if (wish->n_counted >= 0 && n_marked > wish->n_counted && !wish->needs_fsync)
-        wish->n_counted = n_marked;
-}
-
-static void on_marker(gavel__wish *wish, const gavel_reply *reply)
-{
-    gavel__replicating *replicating = GAVEL__CONTAINER(wish->turn, gavel__replicating, node);
-    int64_t number = -1;
-    wish->turn = wish->turn->next;
-    if (reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number))
-        replicating->found = number;
+    if (take_turn(wish))
+        return gavel__wish_write(wish, out);
+    set_state(wish, GAVEL__WISH_IDLE);
+    return 0;
 }
 
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
-    gavel__wish *wish = wish_of(question);
-    bool is_last = question->state == GAVEL__QUESTION_IDLE;
-    if (i >= wish->n_steps)
-        on_marker(wish, reply);
-    else if (wish->steps[i] == STEP_SET)
-        on_set(wish, reply);
-    else if (wish->steps[i] == STEP_MARK)
-        on_mark(wish, reply);
-    else if (wish->steps[i] == STEP_WAIT)
-        on_wait(wish, reply);
-    else
-        on_role(wish, reply);
-    if (is_last)
-        judge(wish, now_us);
+    gavel__wish_take(wish_of(question), i, reply);
+    if (question->state == GAVEL__QUESTION_IDLE) /* that was the last one */
+        judge(wish_of(question), now_us);
 }
 
 static void on_loss(
@@ -654,7 +426,7 @@ static void on_loss(
 {
     gavel__wish *wish = wish_of(question);
     (void)was_sent;
-    doubt_all(wish);
+    gavel__wish_doubt(wish);
     gavel__format(wish->words, sizeof(wish->words), "%s", loss->message);
     wish->fault = wish->words;
     if (loss->is_final)
@@ -671,7 +443,7 @@ void gavel__durability_leave(gavel__durability *durability)
 {
     for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
         if (durability->wishes[i] != NULL)
-            doubt_all(durability->wishes[i]);
+            gavel__wish_doubt(durability->wishes[i]);
     }
 }
 

@@ -152,4 +152,19 @@ void gavel__durability_advance(gavel__durability *durability, int64_t now_us);
 /* When it wants to be called again; GAVEL__NEVER. */
 int64_t gavel__durability_due_us(const gavel__durability *durability);
 
+/* ---- Between durability.c and wish.c --------------------------------------------------------- */
+
+/* How many are wished for, as far as is known. */
+uint32_t gavel__wish_n_needed(const gavel__wish *wish);
+
+/* What was written for WAIT's sake may be lost, and so may the commits. */
+void gavel__wish_doubt(gavel__wish *wish);
+
+/* Writes the question for those who are asked for; returns how many replies are to come. */
+size_t gavel__wish_write(gavel__wish *wish, gavel__buffer *out);
+
+/* The i-th of these. With the last one it is known what WAIT has counted, and what each marker
+ * holds. */
+void gavel__wish_take(gavel__wish *wish, size_t i, const gavel_reply *reply);
+
 #endif
