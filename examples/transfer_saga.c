@@ -26,6 +26,7 @@ enum { NAME_SIZE = 33, KEY_SIZE = 128, OPEN_MAX = 100 };
 struct transfer {
     char id[NAME_SIZE], from[NAME_SIZE], to[NAME_SIZE];
     int64_t amount;
+    bool is_begun;                            /* somebody has taken, or else nothing is done */
     bool is_given;                            /* what TO has said */
     char balance[KEY_SIZE], record[KEY_SIZE]; /* the keys of the step that runs */
 };
@@ -66,7 +67,7 @@ static gavel_verdict take(gavel_tx *tx, void *user)
     if (gavel_get(tx, gavel_str(transfer->record), &record) == GAVEL_FOUND)
         return repeat(tx, record);
     gavel_get_int(tx, gavel_str(transfer->balance), &balance);
-    if (balance < transfer->amount)
+    if (balance < transfer->amount || transfer->is_begun)
         return GAVEL_ABORT;
     gavel_hset(tx, gavel_keyf(tx, "open:{%s}", transfer->from), gavel_str(transfer->id), order);
     record = gavel_keyf(tx, "taken %s %" PRId64, transfer->to, transfer->amount);
@@ -130,7 +131,7 @@ static gavel_outcome run(
     return outcome;
 }
 
-/* The steps behind the first one, again if they were made before. */
+/* The steps behind the first one, or what they came to before. */
 static int finish(gavel_client *client, struct transfer *transfer)
 {
     gavel_outcome outcome = run(client, "give", give, transfer);
@@ -146,10 +147,11 @@ static int finish(gavel_client *client, struct transfer *transfer)
 static int pay(gavel_client *client, struct transfer *transfer)
 {
     char record[KEY_SIZE], state[NAME_SIZE], to[NAME_SIZE];
+    const char *why_not = transfer->is_begun ? "is gone" : "not enough there";
     int64_t amount;
     gavel_outcome outcome = run(client, "take", take, transfer);
     if (outcome.status == GAVEL_ABORTED)
-        return printf("%s: not enough there\n", transfer->id), 1;
+        return printf("%s: %s\n", transfer->id, why_not), 1;
     if (outcome.status != GAVEL_COMMITTED)
         return 2;
     snprintf(record, sizeof record, "%.*s", (int)outcome.result_size, outcome.result);
@@ -169,6 +171,7 @@ static gavel_verdict read_open(gavel_tx *tx, void *user)
     list->n_transfers = 0;
     for (size_t i = 0; i < OPEN_MAX && gavel_reply_pair(fields, i, &id, &order); i++) {
         struct transfer *transfer = &list->transfers[list->n_transfers++];
+        transfer->is_begun = true;
         snprintf(transfer->id, NAME_SIZE, "%.*s", (int)id->text.size, id->text.data);
         snprintf(transfer->from, NAME_SIZE, "%s", list->account);
         snprintf(text, sizeof text, "%.*s", (int)order->text.size, order->text.data);
@@ -178,7 +181,8 @@ static gavel_verdict read_open(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
-/* What is being paid at this moment is ended here as well as there: that disturbs nobody. */
+/* Pays once more what is on the list. What is being paid at this moment is ended here as well as
+ * there, which disturbs nobody. */
 static int recover(gavel_client *client, const char *account)
 {
     static struct list list;
@@ -192,7 +196,7 @@ static int recover(gavel_client *client, const char *account)
     }
     int status = list.n_transfers == OPEN_MAX ? 2 : 0; /* there may be more */
     for (size_t i = 0; i < list.n_transfers; i++)
-        if (finish(client, &list.transfers[i]) == 2)
+        if (pay(client, &list.transfers[i]) == 2)
             status = 2;
     return status;
 }
