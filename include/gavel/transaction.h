@@ -46,6 +46,7 @@ typedef struct gavel_read {
  * names in commands. Otherwise it is INVALID, at once or when the body comes to the key, and the
  * message names two of them. A common hash tag puts them there: the slot is that of what stands
  * between the first { and the next }, so that "user:{7}:cart" and "user:{7}:mail" share one.
+ * docs/across_slots.md has what to do where that is not possible.
  */
 typedef struct gavel_transaction {
     gavel_body *body; /* must be set */
