@@ -258,11 +258,11 @@ static void tell_fallen(gavel__round *round, int64_t number, int64_t now_us)
 {
     gavel__marker *marker = round->marker;
     gavel__durability *durability = round->lane->node->durability;
-    if (!round->rounds->is_cluster) {
+    if (!round->rounds->is_cluster)
         round->committing.made = (uint64_t)number + 1;
-        gavel__ledger_audit(round->rounds->ledger); /* for other links the same */
-        gavel__durability_leave(durability);
-    }
+    /* For its other links the same. */
+    gavel__ledger_audit(round->rounds->ledger, gavel__node_serves, round->lane->node);
+    gavel__durability_leave(durability);
     gavel__page_on_fallen(marker->page, (uint64_t)number);
     gavel__durability_on_fallen(durability, gavel__marker_name(marker), (uint64_t)number, now_us);
 }

@@ -280,24 +280,40 @@ static gavel__page *page_of(gavel__question *question)
     return GAVEL__CONTAINER(question, gavel__page, question);
 }
 
+/* It changes nothing. */
+static void write_trial(const gavel__page *page, gavel__buffer *out)
+{
+    char storage[GAVEL__MARKER_SIZE];
+    gavel_bytes nothing =
+        gavel__name_of_nothing(page->ledger->config.key_prefix, page->question.slot, storage);
+    gavel_bytes args[] = {GAVEL_STR("PEXPIRE"), nothing, GAVEL_STR("1")};
+    gavel__resp_command(out, args, 3);
+}
+
 static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
     gavel__page *page = page_of(question);
     gavel_stats *stats = &page->ledger->context->stats;
+    size_t n_commands = 1 + page->ledger->config.is_cluster;
     (void)now_us;
     page->asked = page->last;
+    page->is_refused = false;
+    if (page->ledger->config.is_cluster)
+        write_trial(page, out);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("GET"), marker_of(page)}, 2);
-    stats->n_marker_commands++;
+    stats->n_marker_commands += n_commands;
     stats->n_round_trips++;
-    return 1;
+    return n_commands;
 }
 
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__page *page = page_of(question);
     int64_t number = -1;
-    (void)i;
-    if (reply->type == GAVEL_REPLY_ERROR) {
+    page->is_refused = page->is_refused || reply->type == GAVEL_REPLY_ERROR;
+    if (page->ledger->config.is_cluster && i == 0)
+        return;
+    if (page->is_refused) {
         set_due(page, true, now_us + ask_pause_us);
         return;
     }
@@ -326,11 +342,12 @@ static void on_loss(
 
 static const gavel__question_ops question_ops = {write, on_reply, on_loss};
 
-void gavel__ledger_audit(gavel__ledger *ledger)
+void gavel__ledger_audit(
+    gavel__ledger *ledger, bool (*is_meant)(const void *user, uint16_t slot), const void *user)
 {
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
         gavel__page *page = page_at(node);
-        if (page->n_entries == 0 && page->dropped == 0)
+        if ((page->n_entries == 0 && page->dropped == 0) || !is_meant(user, page->question.slot))
             continue;
         if (page->question.state == GAVEL__QUESTION_IDLE)
             ask(page);

@@ -12,6 +12,9 @@
  *                   have passed away by now, or was seen to be gone before (evicted, say), or is
  *                   below its first planting (gone, and counted up from nothing)
  *
+ * In a Cluster `PEXPIRE nothing 1` stands before it, of a key that is never there: a node that was
+ * killed and has lost its data may answer reads before another one takes its place, but no writes.
+ *
  * Each that is lost is told once: an event, a count. Those that are not stay, since the next state
  * that the server goes back to may lack them: all are audited again each time.
  *
@@ -50,6 +53,7 @@ typedef struct gavel__page {
     uint32_t dropped; /* the last round of which something was dropped; 0: none */
     uint32_t asked;   /* ASKED: the last round when it was written */
     bool is_gone;     /* its marker was seen to be gone: that it is absent proves nothing */
+    bool is_refused;  /* ASKED: by the first reply, the node does not write */
     bool is_due;      /* to be asked once more, from ask_us on; GAVEL__NEVER: when a link is up */
     int64_t ask_us;
 } gavel__page;
@@ -71,6 +75,8 @@ typedef struct gavel__audit {
 
 typedef struct gavel__ledger_config {
     bool is_kept; /* false: there are no pages, and nothing is entered */
+    bool is_cluster;
+    gavel_bytes key_prefix;
     int64_t marker_ttl_us;
     int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
     void *clock;
@@ -122,8 +128,10 @@ void gavel__page_on_marker_gone(gavel__page *page);
 /* A transaction of the round with this number is told that it committed. */
 void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us);
 
-/* The server may have gone back to an older state: asks for each marker. */
-void gavel__ledger_audit(gavel__ledger *ledger);
+/* Where a server may have gone back to an older state: asks for each marker whose slot is meant. In
+ * a Cluster that is also where a slot has another node than before. */
+void gavel__ledger_audit(
+    gavel__ledger *ledger, bool (*is_meant)(const void *user, uint16_t slot), const void *user);
 
 /* A link is up: whoever had none asks again. */
 void gavel__ledger_on_link_up(gavel__ledger *ledger);

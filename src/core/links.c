@@ -143,7 +143,7 @@ void gavel__engine_on_link_down(
     /* The server may have crashed. Others, on which that will show, may be up still, and one to the
      * new server already: so each loss counts. */
     if (was_up) {
-        gavel__ledger_audit(&engine->ledger);
+        gavel__ledger_audit(&engine->ledger, gavel__node_serves, node);
         if (!was_retired)
             gavel__durability_leave(node->durability);
     }

@@ -129,6 +129,13 @@ gavel_bytes gavel__name_of_marker(gavel_bytes prefix, uint16_t slot, const uint6
     return (gavel_bytes){storage, (size_t)(end - storage)};
 }
 
+gavel_bytes gavel__name_of_nothing(
+    gavel_bytes prefix, uint16_t slot, char storage[GAVEL__MARKER_SIZE])
+{
+    char *end = put_tag(put_head(storage, prefix, "none:"), slot);
+    return (gavel_bytes){storage, (size_t)(end - storage)};
+}
+
 gavel_bytes gavel__name_of_wait(
     gavel_bytes prefix, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE])
 {

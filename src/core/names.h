@@ -54,6 +54,10 @@ gavel_bytes gavel__name_of_id(gavel_bytes prefix, gavel_bytes id, uint16_t slot,
 gavel_bytes gavel__name_of_marker(gavel_bytes prefix, uint16_t slot, const uint64_t identity[2],
     uint64_t n, char storage[GAVEL__MARKER_SIZE]);
 
+/* Of a key in the slot that is never there: whether a node would write may be tried with it. */
+gavel_bytes gavel__name_of_nothing(
+    gavel_bytes prefix, uint16_t slot, char storage[GAVEL__MARKER_SIZE]);
+
 /* Of what a client writes for WAIT's sake: no data belongs to it. */
 gavel_bytes gavel__name_of_wait(
     gavel_bytes prefix, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE]);

@@ -40,3 +40,9 @@ bool gavel__node_has_gate_lane(const gavel__node *node)
     }
     return false;
 }
+
+bool gavel__node_serves(const void *self, uint16_t slot)
+{
+    const gavel__node *node = self;
+    return node->node_of == NULL || node->node_of[slot] == node->index;
+}

@@ -62,4 +62,7 @@ bool gavel__node_has_link(const gavel__node *node);
 /* Whether a lane is up that passes through gates, or could. */
 bool gavel__node_has_gate_lane(const gavel__node *node);
 
+/* Whether a slot is served by the node `self`. */
+bool gavel__node_serves(const void *self, uint16_t slot);
+
 #endif

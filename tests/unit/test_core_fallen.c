@@ -67,8 +67,8 @@ Test(core_fallen, what_the_marker_is_set_to_tells_of_a_lost_reply)
     send_next(&s, &d, 4);
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / GET m0");
-    says(&s, 0, ":1, \"n0+4\", \"n0+4\"");
+    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{fjl`} 1 / GET m0");
+    says(&s, 0, ":1, \"n0+4\", :0, \"n0+4\"");
     cr_assert(ends(&s, &d, GAVEL_COMMITTED)->is_from_marker);
     cr_assert_eq(s.n_lost, 0);
     stage_close(&s);
@@ -84,8 +84,8 @@ Test(core_fallen, an_older_number_says_that_it_was_not_made)
     send_next(&s, &d, 4);
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / GET m0");
-    says(&s, 0, ":1, \"n0+1\", \"n0+1\"");
+    hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{fjl`} 1 / GET m0");
+    says(&s, 0, ":1, \"n0+1\", :0, \"n0+1\"");
     is_in(&s, &d, GAVEL__TX_PAUSED);
     cr_assert_eq(s.n_lost, 2);
     cr_assert_eq(s.lost[0], a[1].ticket);
@@ -109,14 +109,14 @@ Test(core_fallen, what_was_told_and_is_gone_is_told_as_lost)
     cr_assert_eq(s.n_lost, 2);
     cr_assert_eq(s.lost[0], a[1].ticket);
     cr_assert_eq(s.lost[1], a[2].ticket);
-    hears(&s, 0, "SET m0 n0 PX 900000");
-    says(&s, 0, "OK");
+    hears(&s, 0, "SET m0 n0 PX 900000 / PEXPIRE g:none:{fjl`} 1 / GET m0");
+    says(&s, 0, "OK, :0, \"n0\"");
 
     /* Once, and never more: nor is the one lost that was made then. */
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(&s, 0, "GET m0");
-    says(&s, 0, "\"n0\"");
+    hears(&s, 0, "PEXPIRE g:none:{fjl`} 1 / GET m0");
+    says(&s, 0, ":0, \"n0\"");
     cr_assert_eq(s.n_lost, 2);
     stage_close(&s);
 }
@@ -157,6 +157,62 @@ Test(core_fallen, what_cannot_have_been_there_tells_nothing)
         hears(&s, 0, "SET m0 n0 PX 900000");
         stage_close(&s);
     }
+}
+
+/* ---- Audits -------------------------------------------------------------------------------- */
+
+/* A node that was killed and has lost its data may answer reads, while another one is about to take
+ * its place that has them. */
+Test(core_fallen, who_does_not_write_is_not_believed_either)
+{
+    static const char *const refusals[] = {
+        "-CLUSTERDOWN The cluster is down and only accepts read commands, nil",
+        "-NOPERM this user has no permissions to run the 'pexpire' command, nil",
+        "-MOVED 0 10.0.0.2:7001, -MOVED 0 10.0.0.2:7001"};
+    for (size_t i = 0; i < 3; i++) {
+        stage s;
+        stage_open(&s, &cluster);
+        actor a[3];
+        commit_three(&s, a);
+        link_down(&s, 0);
+        link_up(&s, 0);
+        hears(&s, 0, "PEXPIRE g:none:{fjl`} 1 / GET m0");
+        says(&s, 0, refusals[i]);
+        cr_assert_eq(s.n_lost, 0);
+        sleeps(&s);
+        hears(&s, 0, "PEXPIRE g:none:{fjl`} 1 / GET m0");
+        says(&s, 0, ":0, \"n0+2\"");
+        cr_assert_eq(s.n_lost, 1);
+        cr_assert_eq(s.lost[0], a[2].ticket);
+        stage_close(&s);
+    }
+}
+
+static bool is_zero(const void *user, uint16_t slot)
+{
+    cr_assert_null(user);
+    return slot == 0;
+}
+
+static bool is_not_zero(const void *user, uint16_t slot)
+{
+    return !is_zero(user, slot);
+}
+
+/* The links may all be up: one replica took over in good order, or nobody noticed. */
+Test(core_fallen, a_slot_that_another_node_serves_now_is_asked_for)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a[3];
+    commit_three(&s, a);
+    gavel__ledger_audit(&s.engine.ledger, is_not_zero, NULL);
+    hears_nothing(&s, 0);
+    gavel__ledger_audit(&s.engine.ledger, is_zero, NULL);
+    hears(&s, 0, "PEXPIRE g:none:{fjl`} 1 / GET m0");
+    says(&s, 0, ":0, \"n0+1\"");
+    cr_assert_eq(s.n_lost, 2);
+    stage_close(&s);
 }
 
 /* ---- Proofs -------------------------------------------------------------------------------- */
