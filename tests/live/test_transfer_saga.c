@@ -3,6 +3,7 @@
  * it, and between its execution and the reply. Whoever runs it again, recovers, or does so when all
  * ids are forgotten, finds the transfer wholly done or wholly undone, and no money lost or made.
  */
+#include "base/slot.h"
 #include "relay.h"
 #include "tools.h"
 
@@ -26,8 +27,28 @@ typedef struct saga_victim {
     pid_t pid;
     int n_left;          /* commands that may pass; handshakes are not counted */
     relay_action action; /* what becomes of the one at which it dies */
+    uint16_t slots[64];  /* by link, some of which are at work at once: of the last keys */
+    bool is_mixed;       /* a transaction had keys in several, which no Cluster would take */
     test_relay *relay;
 } saga_victim;
+
+/* Of the program's own arguments only keys have tags. */
+static void note_slots(saga_victim *victim, const relay_command *command)
+{
+    uint16_t *slot = &victim->slots[command->link % 64];
+    bool is_first = relay_is(command, "WATCH") || relay_is(command, "HGETALL");
+    for (size_t i = 1; i < command->n_args; i++) {
+        gavel_bytes key = command->args[i];
+        if (memchr(key.data, '{', key.size) == NULL ||
+            (key.size > 6 && memcmp(key.data, "gavel:", 6) == 0))
+            continue;
+        if (is_first)
+            *slot = gavel__slot_of(key);
+        else if (*slot != gavel__slot_of(key))
+            victim->is_mixed = true;
+        is_first = false;
+    }
+}
 
 /* The program is dead when this returns, whatever arrives then. */
 static relay_action kill_at(test_relay *relay, const relay_command *command, void *user)
@@ -36,6 +57,7 @@ static relay_action kill_at(test_relay *relay, const relay_command *command, voi
     saga_victim *victim = user;
     relay_action action = RELAY_PASS;
     pthread_mutex_lock(&victim->mutex);
+    note_slots(victim, command);
     if (command->round > 0 && victim->n_left-- == 0) {
         siginfo_t info;
         kill(victim->pid, SIGKILL);
@@ -51,12 +73,14 @@ static void victim_begin(saga_victim *victim, const test_server *server)
     pthread_mutex_init(&victim->mutex, NULL);
     victim->pid = 0;
     victim->n_left = -1;
+    victim->is_mixed = false;
     victim->relay = relay_start(server, kill_at, victim, NULL);
 }
 
 static void victim_end(saga_victim *victim)
 {
     relay_stop(victim->relay);
+    cr_assert_not(victim->is_mixed);
     pthread_mutex_destroy(&victim->mutex);
 }
 
