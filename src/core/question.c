@@ -40,9 +40,14 @@ static void leave_lane(gavel__question *question)
         question->lane->is_for_replicas = false;
         question->last_lane = question->lane;
     }
-    if (question->strand != NULL && question->strand->last == question)
-        gavel__strand_cut(question->strand); /* nothing of it is left there */
     question->lane = NULL;
+}
+
+/* Nothing of it is left there. */
+static void leave_strand(gavel__question *question)
+{
+    if (question->strand != NULL && question->strand->last == question)
+        gavel__strand_cut(question->strand);
 }
 
 static void set_state(gavel__question *question, gavel__question_state state)
@@ -54,6 +59,8 @@ static void set_state(gavel__question *question, gavel__question_state state)
         gavel__list_remove(&question->node);
     if (state != GAVEL__QUESTION_ASKED && question->lane != NULL)
         leave_lane(question);
+    if (state == GAVEL__QUESTION_IDLE)
+        leave_strand(question);
 }
 
 static gavel__list *pending_of(gavel__questions *questions, const gavel__question *question)
@@ -209,7 +216,8 @@ static void write(gavel__question *question, gavel__lane *lane, int64_t now_us)
 
 static bool may_go_anywhere(const gavel__question *question)
 {
-    return question->strand == NULL || question->strand->last == NULL;
+    const gavel__strand *strand = question->strand;
+    return strand == NULL || strand->last == NULL || strand->last == question;
 }
 
 /* Behind its strand, also if that takes the loss of a lane that cannot be asked any more. */
@@ -331,12 +339,14 @@ static int64_t redirect_pause_us(const gavel__question *question, const gavel_re
     return INT64_C(1000) << (n < max_doublings ? n : max_doublings);
 }
 
-/* Before those of its strand that wait behind it. */
+/* Before those of its strand that wait behind it, also while it pauses. */
 static void ask_again(gavel__question *question, const gavel_reply *reply, int64_t now_us)
 {
     question->n_redirects++;
     set_state(question, GAVEL__QUESTION_PENDING);
     question->not_before_us = now_us + redirect_pause_us(question, reply);
+    if (question->strand != NULL)
+        question->strand->last = question;
     gavel__list_insert_before(pending_of(question->among, question)->next, &question->node);
 }
 

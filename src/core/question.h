@@ -77,7 +77,8 @@ typedef enum gavel__question_state {
 
 /* Questions to be run in the order that they are asked in. Zeroed to begin with. */
 typedef struct gavel__strand {
-    gavel__question *last; /* ASKED: the next one goes behind it; NULL: to any lane */
+    gavel__question *last; /* ASKED, or about to be asked again: the next one goes behind it; NULL:
+                              to any lane */
 } gavel__strand;
 
 struct gavel__question {

@@ -248,6 +248,32 @@ Test(core_routing, of_a_strand_one_is_under_way_at_a_time)
     end();
 }
 
+/* It pauses, since the slot is on its way: the next one is not to be done before it. */
+Test(core_routing, nor_does_the_next_one_pass_one_that_pauses)
+{
+    gavel__strand strand = {.last = NULL};
+    probe a = {.text = "A"};
+    probe b = {.text = "B"};
+    begin();
+    gavel__question_init(&a.question, &probe_ops);
+    gavel__question_init(&b.question, &probe_ops);
+    a.question.strand = b.question.strand = &strand;
+    ask(&a, 7);
+    ask(&b, 7);
+    cr_expect(hears(0, "A"));
+    says(0, "-TRYAGAIN Multiple keys request during rehashing of slot");
+    cr_expect(hears(0, ""));
+    rig.now_us += 10000;
+    cr_expect(hears(0, "A"));
+    says(0, "-TRYAGAIN Multiple keys request during rehashing of slot");
+    cr_expect(hears(0, ""));
+    cr_expect(gavel__question_withdraw(&a.question)); /* nobody wants to know any more */
+    cr_expect(hears(0, "B"));
+    says(0, "yes");
+    cr_expect_str_eq(b.heard, "0:yes ");
+    end();
+}
+
 Test(core_routing, only_those_of_a_node_hear_that_it_will_not_do)
 {
     probe a = {.text = "A"};
