@@ -9,7 +9,7 @@
  *
  *     take     FROM's slot    balance:{ann}  sent:{ann}:7 = taken bob 30  open:{ann}: 7 = bob 30
  *     give     TO's slot      balance:{bob}  received:{bob}:ann:7 = given; or refused: no account
- *     close    FROM's slot    sent:{ann}:7 = done bob 30; or undone bob 30: the money is back
+ *     end      FROM's slot    sent:{ann}:7 = done bob 30; or undone bob 30: the money is back
  *
  * It may be killed anywhere. Whoever comes next, also several at once, goes through the rest;
  * docs/across_slots.md says why that is right. The server is $GAVEL_URL. Exit status: 0 it is
