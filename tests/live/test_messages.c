@@ -355,7 +355,7 @@ static const mistake mistakes[] = {
     {.url = "redis://[::1", .words = {"bracket"}},
     {.url = "redis://[fe80::x]", .words = {"IPv6"}},
     {.url = "unix://relative/path", .words = {"absolute"}},
-    {.url = "redis://h?bd=1", .words = {"bd", "there are db, name"}},
+    {.url = "redis://h?bd=1", .words = {"bd", "there are db, "}},
     {.url = "redis://h?%64b=3", .words = {"name", "without percent codes"}},
     {.url = "redis://h?db=1&db=2", .words = {"db", "twice"}},
     {.url = "redis://h?db=x", .words = {"database", "65535"}},
