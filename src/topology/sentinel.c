@@ -146,81 +146,6 @@ size_t gavel__sentinels_ask(
 
 /* ---- What they say ------------------------------------------------------------------------- */
 
-static gavel_bytes text_of(const gavel_reply *map, const char *name)
-{
-    gavel_bytes text;
-    if (!gavel_reply_text(gavel_reply_value(map, gavel_str(name)), &text))
-        return (gavel_bytes){"", 0};
-    return text;
-}
-
-static int64_t number_of(const gavel_reply *map, const char *name)
-{
-    int64_t number;
-    gavel_reply_int(gavel_reply_value(map, gavel_str(name)), &number);
-    return number;
-}
-
-/* A time in ms, in us. What makes no sense is none: a clock may have jumped. */
-static int64_t time_of(const gavel_reply *map, const char *name)
-{
-    static const int64_t longest_ms = INT64_C(365) * 86400000;
-    int64_t number = number_of(map, name);
-    return number > 0 && number <= longest_ms ? number * 1000 : 0;
-}
-
-static uint32_t count_of(const gavel_reply *map, const char *name)
-{
-    int64_t number = number_of(map, name);
-    return number > 0 && number < UINT32_MAX ? (uint32_t)number : 0;
-}
-
-/* Whether the word is among those, which commas join. */
-static bool has_flag(gavel_bytes flags, gavel_bytes word)
-{
-    while (flags.size > 0) {
-        size_t size = 0;
-        while (size < flags.size && flags.data[size] != ',')
-            size++;
-        if (gavel__bytes_equal((gavel_bytes){flags.data, size}, word))
-            return true;
-        size += size < flags.size;
-        flags = (gavel_bytes){flags.data + size, flags.size - size};
-    }
-    return false;
-}
-
-static void take_master(gavel__testimony *testimony, const gavel_reply *reply)
-{
-    gavel_bytes flags = text_of(reply, "flags");
-    int64_t epoch = number_of(reply, "config-epoch");
-    testimony->epoch = epoch > 0 ? (uint64_t)epoch : 0;
-    testimony->n_others = count_of(reply, "num-other-sentinels");
-    testimony->n_replicas = count_of(reply, "num-slaves");
-    testimony->down_after_us = time_of(reply, "down-after-milliseconds");
-    testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
-    testimony->is_down =
-        has_flag(flags, GAVEL_STR("s_down")) || has_flag(flags, GAVEL_STR("o_down"));
-    testimony->vouches_us = testimony->asked_us - time_of(reply, "last-ping-sent");
-    gavel__place_take(text_of(reply, "ip"), number_of(reply, "port"), &testimony->watched);
-}
-
-/* Not the place that MASTER has: with whoever leads a failover that is still the old one, when the
- * epoch is the new one's already. */
-static void take_address(gavel__testimony *testimony, const gavel_reply *reply)
-{
-    gavel_bytes host;
-    int64_t port;
-    if (reply->type == GAVEL_REPLY_ARRAY &&
-        gavel_reply_text(gavel_reply_element(reply, 0), &host) &&
-        gavel_reply_int(gavel_reply_element(reply, 1), &port))
-        gavel__place_take(host, port, &testimony->primary);
-    if (gavel__place_is_same(&testimony->primary, &testimony->watched))
-        return;
-    testimony->is_down = false;
-    testimony->is_failing_over = false;
-}
-
 static void set_id(gavel__sentinel *sentinel, gavel_bytes id, int64_t now_us)
 {
     memcpy(sentinel->id, id.data, id.size);
@@ -238,9 +163,8 @@ static void take_sentinels(gavel__sentinels *sentinels, const gavel_reply *reply
     for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
         const gavel_reply *other = &reply->elements[i];
         gavel__place_name place;
-        gavel_bytes id = text_of(other, "runid");
-        if (!is_id(id) ||
-            !gavel__place_take(text_of(other, "ip"), number_of(other, "port"), &place))
+        gavel_bytes id;
+        if (!gavel__testimony_of_other(other, &id, &place) || !is_id(id))
             continue;
         gavel__sentinel *known = find_id(sentinels, id, NULL);
         if (known != NULL)
@@ -282,10 +206,10 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
         take_id(sentinels, sentinel, id, now_us);
         break;
     case ASKED_MASTER:
-        take_master(&sentinel->incoming, reply);
+        gavel__testimony_take_master(&sentinel->incoming, reply);
         break;
     case ASKED_ADDRESS:
-        take_address(&sentinel->incoming, reply);
+        gavel__testimony_take_address(&sentinel->incoming, reply);
         break;
     case ASKED_SENTINELS:
         take_sentinels(sentinels, reply, now_us);

@@ -28,7 +28,7 @@
 #define GAVEL__SENTINEL_H
 
 #include "base/buffer.h"
-#include "topology/place.h"
+#include "topology/testimony.h"
 
 #include <gavel/outcome.h>
 #include <gavel/reply.h>
@@ -38,21 +38,6 @@
 
 /* As SENTINEL MYID answers. */
 #define GAVEL__SENTINEL_ID_SIZE 48
-
-/* What a Sentinel has said of the service. */
-typedef struct gavel__testimony {
-    int64_t asked_us;   /* when it was asked; it was true then or later */
-    int64_t vouches_us; /* since then the primary has owed it no answer */
-    gavel__place_name primary;
-    uint64_t epoch; /* the config-epoch */
-    /* What the flags are of: with the leader of a failover the old one. */
-    gavel__place_name watched;
-    bool is_down;         /* it takes the primary to be down */
-    bool is_failing_over; /* it is about to replace the primary */
-    uint32_t n_others;    /* Sentinels that it knows beside itself */
-    uint32_t n_replicas;  /* that the primary has, there or not */
-    int64_t down_after_us;
-} gavel__testimony;
 
 typedef struct gavel__sentinel {
     gavel__place_name place;
