@@ -244,7 +244,8 @@ typedef struct gavel_lock_command {
  * Runs a command on the server if, and only if, this grant holds there at that moment: a script
  * looks at the lock's record and calls the command, as one step. Not for commands that a script may
  * not call (those that block, and control commands). Of one that gavel does not know, n_keys is
- * taken as it is: the server is not asked. Integers in the reply are exact up to 2^53.
+ * taken as it is: the server is not asked. Integers in the reply are exact up to 2^53. In a Cluster
+ * its keys lie in the slot of the lock's name, by a common hash tag; else INVALID.
  * Blocks; threads and INVALID as for gavel_lock_acquire.
  *
  *     HELD       it was run

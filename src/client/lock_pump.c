@@ -44,6 +44,7 @@ void gavel__client_make_locks(gavel_client *client)
                             .reply_allocator = client->engine.context.reply_allocator,
                             .questions = &client->engine.questions,
                             .key_prefix = client->key_prefix,
+                            .is_cluster = client->engine.config.is_cluster,
                             .holder = client->holder,
                             .read_clock = read_clock,
                             .clock = client,

@@ -3,6 +3,7 @@
  */
 #include "lock/locks.h"
 
+#include "base/slot.h"
 #include "base/text.h"
 #include "core/transaction.h"
 #include "lock/parts.h"
@@ -229,6 +230,33 @@ gavel__lock_op *gavel__locks_extend(
     return op;
 }
 
+/* Whether a script can touch the lock's record and this key. */
+static bool is_within_reach(
+    const gavel_lock *lock, gavel_bytes key, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    gavel_bytes name = lock->line->map_node.key;
+    uint16_t slot = gavel__slot_of(name);
+    if (!lock->locks->config.is_cluster || gavel__slot_of(key) == slot)
+        return true;
+    char names[2][40];
+    gavel__format(ret_message, GAVEL_MESSAGE_SIZE,
+        "the lock \"%s\" is in slot %u, and the command's key \"%s\" in %u: give them a common "
+        "{tag}",
+        gavel__printable(name, names[0], sizeof(names[0])), (unsigned)slot,
+        gavel__printable(key, names[1], sizeof(names[1])), (unsigned)gavel__slot_of(key));
+    return false;
+}
+
+static bool are_within_reach(
+    const gavel_lock *lock, const gavel__command *command, char ret_message[GAVEL_MESSAGE_SIZE])
+{
+    size_t i = 0;
+    while (
+        i < command->n_keys && is_within_reach(lock, gavel__command_key(command, i), ret_message))
+        i++;
+    return i == command->n_keys;
+}
+
 /* Finds the command's keys. False: what is wrong with it stands in `ret_message`. */
 static bool resolve(const gavel_lock_command *guarded, gavel__command *ret_command,
     char ret_message[GAVEL_MESSAGE_SIZE])
@@ -254,7 +282,7 @@ gavel__lock_op *gavel__locks_do(gavel_lock *lock, const gavel_lock_command *comm
         return NULL;
     gavel__command resolved;
     char fault[GAVEL_MESSAGE_SIZE];
-    bool is_good = resolve(command, &resolved, fault);
+    bool is_good = resolve(command, &resolved, fault) && are_within_reach(lock, &resolved, fault);
     uint32_t deadline_ms = command->deadline_ms != 0 ? command->deadline_ms : default_deadline_ms;
     op->keep_reply = command->keep_reply;
     if (is_good) {

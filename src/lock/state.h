@@ -148,6 +148,7 @@ typedef struct gavel__locks_config {
     const gavel_allocator *reply_allocator; /* of replies that outcomes keep. NULL: allocator */
     gavel__questions *questions;
     const char *key_prefix;
+    bool is_cluster;                    /* a script reaches the keys of one slot */
     const char *holder;                 /* printable, for the record: "pid=7 host=x" */
     int64_t (*read_clock)(void *clock); /* counts while the machine sleeps, too */
     void *clock;

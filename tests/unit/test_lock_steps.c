@@ -357,6 +357,18 @@ Test(lock_steps, a_command_that_did_not_leave_is_sent_on_the_next_link)
     stage_end(&stage);
 }
 
+/* A script reaches one slot; the name of the lock says which. */
+Test(lock_steps, in_a_cluster_a_command_has_keys_in_the_slot_of_the_lock)
+{
+    lock_stage stage;
+    stage_begin(&stage, MEMORY_ENOUGH);
+    stage.locks.config.is_cluster = true;
+    gavel_lock *lock = stage_hold(&stage);
+    begin_do(&stage, lock);
+    EXPECT_TOLD(stage, 2, INVALID);
+    stage_end(&stage);
+}
+
 Test(lock_steps, a_command_is_refused_when_the_lease_is_over)
 {
     lock_stage stage;
