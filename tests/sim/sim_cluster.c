@@ -72,7 +72,7 @@ void sim__set_open(sim__server *server, unsigned slot, bool is_importing, sim__s
         node->open = sim__resize(node->open, node->n_open + 1, sizeof *node->open);
         found = &node->open[node->n_open++];
     }
-    *found = (sim__open_slot){(uint16_t)slot, is_importing, other};
+    *found = (sim__open_slot){.slot = (uint16_t)slot, .is_importing = is_importing, .other = other};
 }
 
 void sim__take_slot(sim__server *server, unsigned slot)
@@ -288,7 +288,6 @@ static void record_item(sim__server *server, const sim__key *key, const sim__ite
 static void record_key(sim__server *server, const sim__key *key)
 {
     char storage[GAVEL__INT_SIZE];
-    sim__record_removal(server, "DEL", 0, key->name);
     if (key->type == SIM__STRING)
         record(server, (gavel_bytes[]){GAVEL_STR("SET"), key->name, key->string}, 3);
     for (size_t i = 0; i < key->n_items; i++)
@@ -299,21 +298,6 @@ static void record_key(sim__server *server, const sim__key *key)
     record(server, (gavel_bytes[]){GAVEL_STR("PEXPIRE"), key->name, left}, 3);
 }
 
-void sim__restore_key(sim__server *server, const sim__key *from)
-{
-    sim__key *old = sim__find(server, 0, from->name);
-    if (old != NULL)
-        sim__delete(server, old);
-    sim__key *key = sim__add_copy(server, from);
-    record_key(server, key);
-    sim__touch(server, 0, key->name);
-    if (key->type == SIM__LIST)
-        sim__note_list(server, 0, key->name);
-    sim__end_write(server);
-    sim__serve_blocked(server);
-    sim__end_write(server);
-}
-
 static void remove_key(sim__server *server, sim__key *key)
 {
     gavel_bytes name = sim__copy(key->name);
@@ -321,6 +305,28 @@ static void remove_key(sim__server *server, sim__key *key)
     sim__delete(server, key);
     sim__touch(server, 0, name);
     sim__free_bytes(name);
+}
+
+static void add_copy(sim__server *server, const sim__key *from)
+{
+    sim__key *key = sim__add_copy(server, from);
+    record_key(server, key);
+    sim__touch(server, 0, key->name);
+    if (key->type == SIM__LIST)
+        sim__note_list(server, 0, key->name);
+}
+
+void sim__restore_key(sim__server *server, const sim__key *from)
+{
+    sim__key *old = sim__find(server, 0, from->name);
+    if (old != NULL)
+        remove_key(server, old);
+    bool is_over = from->expires_at_ms <= sim__now_ms(server); /* and nobody has looked */
+    if (!is_over)
+        add_copy(server, from);
+    sim__end_write(server);
+    sim__serve_blocked(server);
+    sim__end_write(server);
 }
 
 void sim__drop_slot(sim__server *server, unsigned slot)

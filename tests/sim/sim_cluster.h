@@ -23,6 +23,7 @@
 typedef struct sim__open_slot {
     uint16_t slot;
     bool is_importing;
+    bool is_by_move;    /* of sim_move_slot; else by CLUSTER SETSLOT */
     sim__server *other; /* where it comes from, or goes to */
 } sim__open_slot;
 
@@ -140,6 +141,9 @@ void sim__pause(sim__server *server, int64_t until_us);
 bool sim__is_postponed(const sim__session *session, const sim__args *command);
 
 /* ---- Moves (sim_cluster_moves.c) ----------------------------------------------------------- */
+
+/* The node forgets slots that are not moving any more, with keys that were coming to it. */
+void sim__forget_moves(sim__server *server);
 
 void sim__moves_destroy(sim_world *world);
 

@@ -178,17 +178,14 @@ bool sim__is_postponed(const sim__session *session, const sim__args *command)
 
 /* ---- Failovers ----------------------------------------------------------------------------- */
 
-/* Who votes for the replica tells it of slots that others have taken meanwhile. */
+/* Who votes for the replica tells it who has taken which slots meanwhile. */
 static void learn_from(sim__server *replica, const sim__server *voter)
 {
     sim__node *node = replica->node;
-    size_t old = replica->primary->number;
     for (size_t slot = 0; slot < SIM_N_SLOTS; slot++) {
-        uint8_t owner = voter->node->owners[slot];
-        if (node->owners[slot] != old || owner == old || owner == SIM__NOBODY ||
-            voter->node->since[slot] <= node->since[slot])
+        if (voter->node->since[slot] <= node->since[slot])
             continue;
-        node->owners[slot] = owner;
+        node->owners[slot] = voter->node->owners[slot];
         node->since[slot] = voter->node->since[slot];
     }
 }
@@ -215,6 +212,7 @@ static void take_open_slots(sim__server *server, const sim__server *old)
     for (size_t i = 0; i < old->node->n_open; i++) {
         const sim__open_slot *open = &old->node->open[i];
         sim__set_open(server, open->slot, open->is_importing, open->other);
+        sim__open_slot_of(server, open->slot)->is_by_move = open->is_by_move;
     }
 }
 
@@ -429,6 +427,7 @@ static void tick(sim_world *world, void *subject)
     }
     mind_primary(server);
     judge(server);
+    sim__forget_moves(server);
     sim__redirect_waiting(server);
     schedule_tick(server, world->now_us + sim__between(&world->topology, TICK_MIN_US, TICK_MAX_US));
 }

@@ -49,11 +49,15 @@ static void open_one_side(sim__move *move)
 {
     unsigned slot = move->wanted.slot;
     const sim__open_slot *open = sim__open_slot_of(move->to, slot);
+    if (open == NULL)
+        sim__drop_slot(move->to, slot); /* What an earlier move left there. */
     if (open == NULL || !open->is_importing || open->other != move->from) {
         sim__set_open(move->to, slot, true, move->from);
+        sim__open_slot_of(move->to, slot)->is_by_move = true;
         return;
     }
     sim__set_open(move->from, slot, false, move->to);
+    sim__open_slot_of(move->from, slot)->is_by_move = true;
     move->stage = MIGRATING;
 }
 
@@ -181,6 +185,33 @@ static void step(sim_world *world, void *subject)
         return;
     case OVER:
         return;
+    }
+}
+
+/* Whether a move is under way that has opened the slot there. */
+static bool is_needed(const sim__server *server, const sim__open_slot *open)
+{
+    const sim__cluster *cluster = server->world->cluster;
+    for (size_t i = 0; i < cluster->n_moves; i++) {
+        const sim__move *move = cluster->moves[i];
+        if (move->stage == OVER || move->wanted.slot != open->slot)
+            continue;
+        const sim__server *to = server->world->servers[move->wanted.to];
+        if (!open->is_importing || move->to == server || sim__leader_of(to) == server)
+            return true;
+    }
+    return false;
+}
+
+void sim__forget_moves(sim__server *server)
+{
+    for (size_t i = server->node->n_open; i-- > 0;) {
+        const sim__open_slot open = server->node->open[i];
+        if (!open.is_by_move || is_needed(server, &open))
+            continue;
+        sim__set_open(server, open.slot, false, NULL);
+        if (open.is_importing && server->primary == NULL)
+            sim__drop_slot(server, open.slot);
     }
 }
 

@@ -511,3 +511,53 @@ Test(sim_cluster_moves, nothing_is_lost_by_moves_and_failovers_by_hand)
     for (uint64_t seed = 0; seed < 20; seed++)
         walk(seed);
 }
+
+/* ---- Whatever goes wrong ------------------------------------------------------------------- */
+
+static void expect_healed(sim_world *world, uint64_t seed)
+{
+    size_t n_slots = 0;
+    for (unsigned slot = 0; slot < SIM_N_SLOTS; slot++) {
+        size_t owner = sim_owner_of(world, slot);
+        cr_assert_eq(sim_primary_of(world, owner), owner, "seed %d", (int)seed);
+        for (size_t i = 0; i < 6; i++)
+            n_slots += sim_believed_owner(world, i, slot) == owner;
+    }
+    cr_assert_eq(n_slots, 6 * SIM_N_SLOTS, "seed %d: %d", (int)seed, (int)n_slots);
+    for (size_t i = 0; i < 6; i++) {
+        size_t primary = sim_primary_of(world, i);
+        cr_assert(sim_is_same_data(world, i, primary), "seed %d: %d and %d", (int)seed, (int)i,
+            (int)primary);
+    }
+}
+
+static void trouble(uint64_t seed)
+{
+    static const char *const lines[] = {"INCR {t}1", "INCR {t}2", "RPUSH {v}l x", "INCR {b}1",
+        "SET a 1 PX 3000", "LPOP {v}l", "SADD c 1 2 3", "DEL {t}1", "INCR d", "HINCRBY {v}h f 1"};
+    sim_world *world = sim_create(seed);
+    sim_add_cluster(world, &(sim_cluster){.n_replicas = 1});
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        sim_add_writer(world, 20 * SIM_MILLISECOND, lines[i]);
+    sim_faults faults = sim_draw_faults(world);
+    faults.failover_every_us = 4 * SIM_SECOND;
+    faults.move_every_us = 200 * SIM_MILLISECOND;
+    faults.forget_per_mille = seed % 2 == 0 ? 0 : 200;
+    sim_set_faults(world, &faults);
+    sim_run_for(world, 60 * SIM_SECOND);
+    sim_set_faults(world, NULL);
+    sim_stop_actors(world);
+    cr_assert(sim_run_until(world, is_settled, NULL, 100 * SIM_SECOND), "seed %d", (int)seed);
+    sim_run_for(world, 20 * SIM_SECOND);
+    expect_healed(world, seed);
+    sim_raw raw = open_raw(world, sim_owner_of(world, SLOT));
+    ASK(&raw, "SET {t}k 1", OK);
+    sim_raw_close(&raw);
+    sim_destroy(world);
+}
+
+Test(sim_cluster_moves, a_cluster_heals)
+{
+    for (uint64_t seed = 0; seed < 20; seed++)
+        trouble(seed);
+}
