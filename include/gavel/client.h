@@ -364,7 +364,7 @@ typedef struct gavel_stats {
     uint64_t n_sends;                      /* write system calls */
     uint64_t n_receives;                   /* read system calls */
     uint64_t latencies[GAVEL_N_LATENCIES];
-    uint64_t n_lost;       /* events of GAVEL_EVENT_LOST */
+    uint64_t n_lost;       /* commits that the server has lost: see GAVEL_EVENT_LOST */
     uint64_t reserved[15]; /* zero; see gavel/gavel.h */
 } gavel_stats;
 
