@@ -75,8 +75,9 @@ static size_t node_by_port(live_cluster *cluster, long long port)
 static void start_nodes(live_cluster *cluster)
 {
     const char *const args[] = {"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-        "--cluster-node-timeout", "10000", "--cluster-replica-validity-factor", "0",
-        "--cluster-migration-barrier", "100", "--repl-diskless-sync-delay", "0", NULL};
+        "--cluster-node-timeout", "1000", "--cluster-replica-no-failover", "yes",
+        "--cluster-replica-validity-factor", "0", "--cluster-migration-barrier", "100",
+        "--repl-diskless-sync-delay", "0", NULL};
     for (size_t i = 0; i < CLUSTERS_N; i++) {
         cluster->nodes[i] = server_start(&(server_options){.has_tcp = true, .args = args});
         redisReply *id = ask(cluster, i, "CLUSTER MYID");
@@ -161,6 +162,28 @@ static void write_something(live_cluster *cluster)
     }
 }
 
+static void tell_all(live_cluster *cluster, const char *line)
+{
+    for (size_t i = 0; i < CLUSTERS_N; i++) {
+        if (server_is_running(cluster->nodes[i]))
+            tell(cluster, i, line);
+    }
+}
+
+/* Nodes tell each other who they are at least twice in a node timeout. A short one makes that
+ * quick, and must not make a node that is slow be replaced meanwhile. */
+static void hurry(live_cluster *cluster)
+{
+    tell_all(cluster, "CONFIG SET cluster-replica-no-failover yes");
+    tell_all(cluster, "CONFIG SET cluster-node-timeout 1000");
+}
+
+static void calm(live_cluster *cluster)
+{
+    tell_all(cluster, "CONFIG SET cluster-node-timeout 10000");
+    tell_all(cluster, "CONFIG SET cluster-replica-no-failover no");
+}
+
 void clusters_begin(live_cluster *cluster)
 {
     start_nodes(cluster);
@@ -170,6 +193,7 @@ void clusters_begin(live_cluster *cluster)
         while (!is_whole(cluster, i))
             take_a_breath();
     }
+    calm(cluster);
 }
 
 void clusters_end(live_cluster *cluster)
@@ -379,17 +403,21 @@ size_t clusters_fail_over(live_cluster *cluster, size_t primary)
 {
     size_t replica = replica_of(cluster, primary);
     int slot = slot_of_node(cluster, primary);
-    while (!knows_replica(cluster, primary, replica))
+    hurry(cluster);
+    while (!knows_replica(cluster, primary, replica) ||
+           !says(cluster, replica, "INFO replication", "master_link_status:up"))
         take_a_breath();
     /* It is given up after five seconds. */
     for (int i = 0; clusters_primary_of(cluster, replica) != replica; i++) {
-        if (i % 1000 == 0)
+        if (i % 600 == 0)
             freeReplyObject(ask(cluster, replica, "CLUSTER FAILOVER"));
         take_a_breath();
     }
     await_owner(cluster, slot, replica);
-    while (clusters_primary_of(cluster, primary) != replica)
+    while (clusters_primary_of(cluster, primary) != replica ||
+           !knows_replica(cluster, replica, primary))
         take_a_breath();
+    calm(cluster);
     return replica;
 }
 
@@ -398,10 +426,7 @@ void clusters_set_timeout(live_cluster *cluster, int node_timeout_ms)
     char line[64];
     snprintf(line, sizeof(line), "CONFIG SET cluster-node-timeout %d",
         node_timeout_ms > 0 ? node_timeout_ms : 10000);
-    for (size_t i = 0; i < CLUSTERS_N; i++) {
-        if (server_is_running(cluster->nodes[i]))
-            tell(cluster, i, line);
-    }
+    tell_all(cluster, line);
 }
 
 size_t clusters_kill(live_cluster *cluster, size_t primary)
