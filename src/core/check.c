@@ -194,8 +194,9 @@ static bool can_go(const gavel__transaction *transaction)
 
 static bool is_among_ready(const gavel__order *order, const gavel__transaction *transaction)
 {
+    const gavel__turns *turns = gavel__order_turns(order, transaction);
     for (size_t i = 0; i < GAVEL__N_READY_KINDS; i++) {
-        if (transaction->turn_line == &order->turns->lines[i])
+        if (transaction->turn_line == &turns->lines[i])
             return true;
     }
     return false;

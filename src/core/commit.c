@@ -286,6 +286,7 @@ static void check_marker(gavel__round *round, const gavel_reply *reply, int64_t 
     if (!marker->is_lost)
         return;
     marker->is_planted = false;
+    round->lane->has_lost_marker = true;
     gavel__page_on_marker_gone(marker->page);
 }
 

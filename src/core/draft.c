@@ -94,6 +94,8 @@ static bool fits(
     const gavel__round *round = draft->round;
     if (round == NULL)
         return true;
+    if (engine->config.is_cluster && (transaction->slot != round->slot || is_blind(transaction)))
+        return false;
     size_t n_keys = round->n_claims + transaction->n_keys;
     if (round->is_snapshot) /* it claims none */
         n_keys = round->n_fetches + transaction->n_reads;
@@ -212,6 +214,12 @@ static bool begin(gavel__engine *engine, gavel__draft *draft, const gavel__trans
     draft->round = gavel__round_create(&engine->rounds, draft->lane, transaction->is_read_only);
     if (draft->round == NULL)
         return false;
+    if (transaction->slot != GAVEL__NO_SLOT &&
+        !gavel__round_set_slot(draft->round, transaction->slot)) {
+        gavel__round_dissolve(draft->round, engine->advanced_us);
+        draft->round = NULL;
+        return false;
+    }
     draft->round->is_contended =
         draft->kind == GAVEL__READY_CONTENDED || draft->kind == GAVEL__READY_GATED;
     return true;
@@ -226,7 +234,8 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
         return;
     }
     draft->candidates.own = draft->round;
-    draft->is_full = transaction->is_alone;
+    /* Where what it writes belongs, only its body says. */
+    draft->is_full = transaction->is_alone || (engine->config.is_cluster && is_blind(transaction));
     draft->n_drawn += count_drawn(engine, draft, transaction);
     if (!gavel__round_add(draft->round, transaction, now_us))
         return;
@@ -239,6 +248,10 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
 static bool let_in(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
+    if (gavel__order_turns(&engine->queue.order, transaction) != &draft->lane->node->turns) {
+        gavel__order_drop(&engine->queue.order, transaction, engine->advanced_us);
+        return false; /* its slot has moved while the lane has keys of it */
+    }
     size_t n_gates = gavel__gates_of(&engine->gates, transaction, engine->advanced_us, gates);
     bool is_gated = n_gates > 0;
     gavel__ready_kind kind = gavel__order_kind(transaction, is_gated, engine->advanced_us);

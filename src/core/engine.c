@@ -7,13 +7,14 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
-static void init_node(gavel__engine *engine, gavel__engine_node *node)
+static void init_node(gavel__engine *engine, gavel__engine_node *node, const char *label)
 {
     const gavel__engine_config *config = &engine->config;
-    gavel__node_init(&node->base, config->server,
+    gavel__node_init(&node->base, label,
         &(gavel__lanes){.allocator = config->allocator,
             .n_links = config->max_links,
             .max_passing = config->max_gate_links,
@@ -24,6 +25,20 @@ static void init_node(gavel__engine *engine, gavel__engine_node *node)
             .identity = config->identity,
             .slice_us = config->wait_slice_us});
     node->base.durability = &node->durability;
+}
+
+static void init_limits(gavel__engine *engine)
+{
+    const gavel__engine_config *config = &engine->config;
+    engine->limits.lore = &engine->lore;
+    engine->limits.min_replicas = config->min_replicas;
+    engine->limits.durable_ms = config->durable_ms;
+    engine->limits.needs_fsync = config->needs_fsync;
+    engine->limits.is_cluster = config->is_cluster;
+    engine->limits.key_prefix = gavel_str(config->key_prefix);
+    engine->limits.default_deadline_ms = config->default_deadline_ms;
+    /* A doubt is settled by the deadline, and the marker must live until then. */
+    engine->limits.max_deadline_us = config->marker_ttl_us / 2;
 }
 
 void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *config)
@@ -44,12 +59,13 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__policy_init(&engine->policy, &config->policy);
     gavel__rounds_init(&engine->rounds, &engine->queue);
     engine->queue.order.gates = &engine->gates;
-    engine->queue.order.turns = &engine->only.base.turns;
     engine->rounds.gates = &engine->gates;
     engine->rounds.policy = &engine->policy;
     engine->rounds.is_cluster = config->is_cluster;
     engine->rounds.on_redirect = config->on_redirect;
     engine->rounds.redirect_user = config->redirect_user;
+    engine->rounds.key_prefix = gavel_str(config->key_prefix);
+    engine->rounds.identity = engine->config.identity;
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
@@ -58,24 +74,32 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.doubts = &engine->doubts;
     gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
     engine->rounds.lore = &engine->lore;
-    engine->limits.lore = &engine->lore;
     engine->config.ledger.marker_ttl_us = config->marker_ttl_us;
     engine->config.ledger.is_cluster = config->is_cluster;
     engine->config.ledger.key_prefix = gavel_str(config->key_prefix);
     gavel__ledger_init(
         &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
     engine->rounds.ledger = &engine->ledger;
-    engine->limits.min_replicas = config->min_replicas;
-    engine->limits.durable_ms = config->durable_ms;
-    engine->limits.needs_fsync = config->needs_fsync;
-    engine->limits.is_cluster = config->is_cluster;
-    engine->limits.key_prefix = gavel_str(config->key_prefix);
-    engine->limits.default_deadline_ms = config->default_deadline_ms;
-    /* A doubt is settled by the deadline, and the marker must live until then. */
-    engine->limits.max_deadline_us = config->marker_ttl_us / 2;
+    init_limits(engine);
     gavel__pool_init(&engine->pool, config->allocator);
+    if (config->is_cluster)
+        return;
     engine->nodes.first = engine->nodes.only = &engine->only.base;
-    init_node(engine, &engine->only);
+    engine->queue.order.only = &engine->only.base.turns;
+    init_node(engine, &engine->only, config->server);
+}
+
+static void finish_nodes(gavel__engine *engine)
+{
+    for (gavel__node *node = engine->nodes.first; node != NULL;) {
+        gavel__node *following = node->following;
+        gavel__durability_finish(node->durability);
+        gavel__node_finish(node);
+        if (node != engine->nodes.only)
+            gavel__free(engine->config.allocator, node);
+        node = following;
+    }
+    gavel__free(engine->config.allocator, engine->nodes.map);
 }
 
 void gavel__engine_finish(gavel__engine *engine)
@@ -89,15 +113,104 @@ void gavel__engine_finish(gavel__engine *engine)
             gavel__round_dissolve(lane->round, 0);
         gavel__pass_end(lane);
     }
-    gavel__node_finish(engine->nodes.only);
     gavel__rounds_finish(&engine->rounds);
     gavel__doubts_finish(&engine->doubts);
-    gavel__durability_finish(engine->nodes.only->durability);
+    finish_nodes(engine);
     gavel__ledger_finish(&engine->ledger);
     gavel__gates_finish(&engine->gates);
     gavel__lore_finish(&engine->lore);
     gavel__queue_finish(&engine->queue);
     gavel__pool_finish(&engine->pool);
+}
+
+/* ---- Nodes --------------------------------------------------------------------------------- */
+
+/* False: no memory. */
+static bool make_map(gavel__engine *engine)
+{
+    gavel__slot_map *map = engine->nodes.map;
+    if (map == NULL)
+        map = gavel__alloc(engine->config.allocator, 1, sizeof(*map));
+    if (map == NULL)
+        return false;
+    if (engine->nodes.map == NULL) {
+        for (size_t slot = 0; slot < GAVEL__N_SLOTS; slot++)
+            map->node_of[slot] = GAVEL__NO_NODE;
+    }
+    engine->nodes.map = map;
+    engine->queue.order.map = map;
+    return true;
+}
+
+gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label)
+{
+    assert(engine->config.is_cluster);
+    uint32_t index = 0;
+    gavel__node **place = &engine->nodes.first;
+    for (; *place != NULL; place = &(*place)->following)
+        index++;
+    if (index == GAVEL__MAX_NODES || !make_map(engine))
+        return NULL;
+    gavel__engine_node *node = gavel__alloc(engine->config.allocator, 1, sizeof(*node));
+    if (node == NULL)
+        return NULL;
+    init_node(engine, node, label);
+    node->base.index = index;
+    node->base.node_of = engine->nodes.map->node_of;
+    engine->nodes.map->turns[index] = &node->base.turns;
+    *place = &node->base;
+    return &node->base;
+}
+
+/* Another node has it than before. */
+static bool has_moved(const void *user, uint16_t slot)
+{
+    const uint16_t *const *maps = user;
+    return maps[0][slot] != maps[1][slot];
+}
+
+static bool is_it(const void *user, uint16_t slot)
+{
+    return slot == *(const uint16_t *)user;
+}
+
+void gavel__engine_set_slots(
+    gavel__engine *engine, const uint16_t node_of[GAVEL__N_SLOTS], int64_t now_us)
+{
+    gavel__slot_map *map = engine->nodes.map;
+    if (memcmp(map->node_of, node_of, sizeof(map->node_of)) == 0)
+        return;
+    gavel__ledger_audit(&engine->ledger, has_moved, (const uint16_t *[]){map->node_of, node_of});
+    memcpy(map->node_of, node_of, sizeof(map->node_of));
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction != NULL && transaction->state == GAVEL__TX_READY)
+            gavel__order_place(&engine->queue.order, transaction, now_us);
+    }
+}
+
+void gavel__engine_set_slot(
+    gavel__engine *engine, uint16_t slot, const gavel__node *node, int64_t now_us)
+{
+    gavel__slot_map *map = engine->nodes.map;
+    if (map->node_of[slot] == node->index)
+        return;
+    gavel__ledger_audit(&engine->ledger, is_it, &slot);
+    map->node_of[slot] = (uint16_t)node->index;
+    for (size_t i = 0; i < engine->pool.n_places; i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction != NULL && transaction->state == GAVEL__TX_READY &&
+            gavel__transaction_place(transaction) == slot)
+            gavel__order_place(&engine->queue.order, transaction, now_us);
+    }
+}
+
+const gavel__node *gavel__engine_node_for(
+    const gavel__engine *engine, const gavel__transaction *transaction)
+{
+    const gavel__order *order = &engine->queue.order;
+    const gavel__turns *turns = gavel__order_turns(order, transaction);
+    return turns != &order->nowhere ? GAVEL__CONTAINER(turns, const gavel__node, turns) : NULL;
 }
 
 /* ---- Transactions -------------------------------------------------------------------------- */
@@ -236,8 +349,8 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
 {
     char conflicts[GAVEL_MESSAGE_SIZE];
     char passed[96];
-    const gavel__node *node = engine->nodes.only;
-    const char *server = node->label;
+    const gavel__node *node = gavel__engine_node_for(engine, transaction);
+    const char *server = node != NULL ? node->label : engine->config.server;
     const char *fault = transaction->last_fault != NULL ? transaction->last_fault : "";
     bool is_body_slow = explain_time(transaction, passed, sizeof(passed));
     if (is_committing(transaction)) {
@@ -254,6 +367,9 @@ static void explain_deadline(const gavel__engine *engine, const gavel__transacti
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; the last fault: %s", passed, fault);
     } else if (!gavel__engine_is_trusted(engine, engine->advanced_us)) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s; %s", passed, engine->distrust);
+    } else if (node == NULL) {
+        gavel__format(message, GAVEL_MESSAGE_SIZE, "%s, and no node of %s is known for slot %u",
+            passed, server, (unsigned)gavel__transaction_place(transaction));
     } else if (!gavel__node_has_link(node)) {
         gavel__format(message, GAVEL_MESSAGE_SIZE, "%s without a connection to %s%s", passed,
             server, explain_dials(node));

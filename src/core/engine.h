@@ -65,11 +65,10 @@ typedef struct gavel__engine {
     gavel__rounds rounds;
     gavel__questions questions;
     gavel__nodes nodes;
-    gavel__engine_node only; /* the one that there is */
+    gavel__engine_node only; /* the one that there is, where it is no Cluster */
     gavel__lore lore;
     gavel__doubts doubts;
     gavel__ledger ledger;
-    uint64_t n_markers;                /* named so far */
     int64_t advanced_us;               /* when gavel__engine_advance was last called */
     int64_t trusted_until_us;          /* until then the server may be believed; GAVEL__NEVER */
     char distrust[GAVEL_MESSAGE_SIZE]; /* why no longer, for people */
@@ -80,6 +79,21 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
 
 /* Everything must be done and released. */
 void gavel__engine_finish(gavel__engine *engine);
+
+/*
+ * Of a Cluster: one more node. The label is borrowed: its address, for messages. NULL: no memory,
+ * or there are too many. It serves no slot yet.
+ */
+gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label);
+
+/* Which node serves each slot, by its index; GAVEL__NO_NODE: it is not known. Who waits for a slot
+ * goes along with it, and what was committed there is asked for. There is a node. */
+void gavel__engine_set_slots(
+    gavel__engine *engine, const uint16_t node_of[GAVEL__N_SLOTS], int64_t now_us);
+
+/* The same for a single slot. */
+void gavel__engine_set_slot(
+    gavel__engine *engine, uint16_t slot, const gavel__node *node, int64_t now_us);
 
 /*
  * Takes a request. NULL: no memory at all. Otherwise the transaction will be among the done ones,
@@ -146,6 +160,10 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
 /* ---- Between engine.c, links.c, replies.c, draft.c and schedule.c --------------------------- */
+
+/* The node where the transaction runs; NULL: none is known. */
+const gavel__node *gavel__engine_node_for(
+    const gavel__engine *engine, const gavel__transaction *transaction);
 
 /* One more link of each kind, if there is work that no link takes and none is on its way. */
 void gavel__engine_want_links(gavel__engine *engine, gavel__node *node, int64_t now_us);

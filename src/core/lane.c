@@ -65,6 +65,9 @@ void gavel__lanes_finish(gavel__lanes *lanes)
         gavel__lane *lane = lanes->first;
         lanes->first = lane->following;
         gavel__free(lanes->allocator, lane->inflight.ring);
+        if (lane->markers != NULL)
+            gavel__markers_clear(lane->markers);
+        gavel__free(lanes->allocator, lane->markers);
         gavel__free(lanes->allocator, lane);
     }
 }
@@ -141,6 +144,29 @@ void gavel__lane_plant(gavel__lane *lane, const gavel__planting *planting)
     gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_PLANT, 1, planting->round);
     lane->n_new_replies++;
     lapse_guard(lane); /* it is touched, so that an EXEC under this watch would get nil */
+}
+
+gavel__marker *gavel__lane_marker(gavel__lane *lane, uint16_t slot)
+{
+    const gavel_allocator *allocator = lane->inflight.allocator;
+    if (lane->markers == NULL) {
+        lane->markers = gavel__alloc(allocator, 1, sizeof(*lane->markers));
+        if (lane->markers == NULL)
+            return NULL;
+        lane->markers->allocator = allocator;
+    }
+    return gavel__markers_of(lane->markers, slot);
+}
+
+void gavel__lane_on_plant_refused(gavel__lane *lane)
+{
+    uint32_t slot = 0;
+    lane->marker.is_planted = false;
+    if (lane->markers == NULL)
+        return;
+    for (gavel__marker *marker; (marker = gavel__markers_from(lane->markers, &slot)) != NULL;
+         slot++)
+        marker->is_planted = false;
 }
 
 void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us)

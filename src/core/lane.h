@@ -77,9 +77,11 @@ typedef struct gavel__lane {
     bool is_condemned;   /* the client is to close it; its message says why */
     bool is_retired;     /* condemned, but not for a fault */
     char message[GAVEL_MESSAGE_SIZE];
-    int64_t dial_us;      /* WANTED: not before */
-    uint32_t n_failures;  /* links lost in a row without having been of use */
-    gavel__marker marker; /* this connection's */
+    int64_t dial_us;         /* WANTED: not before */
+    uint32_t n_failures;     /* links lost in a row without having been of use */
+    gavel__marker marker;    /* this connection's; of none, in a Cluster */
+    bool has_lost_marker;    /* one of these, or more, is to be planted anew */
+    gavel__markers *markers; /* in a Cluster: one for each slot; NULL: none yet */
 } gavel__lane;
 
 /* How a marker is planted. */
@@ -138,6 +140,13 @@ void gavel__lane_end_write(gavel__lane *lane, size_t size_before, int64_t now_us
 /* Writes SET marker number PX ttl: before the first round that counts it up, before it can expire,
  *  and when it was lost. */
 void gavel__lane_plant(gavel__lane *lane, const gavel__planting *planting);
+
+/* In a Cluster: this connection's marker in the slot, without a name if it was not there. NULL: no
+ * memory. */
+gavel__marker *gavel__lane_marker(gavel__lane *lane, uint16_t slot);
+
+/* The server refused to plant a marker, or so it seems: each is to be planted again. */
+void gavel__lane_on_plant_refused(gavel__lane *lane);
 
 /* Writes WATCH of the marker, for a round to come; there is no guard yet. */
 void gavel__lane_write_guard(gavel__lane *lane, int64_t now_us);

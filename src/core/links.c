@@ -17,13 +17,8 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
     lane->marker.size = 0;
-    if (engine->config.marker_ttl_us > 0) {
-        /* A name of its own for each connection: what an older one left behind means nothing. The
-         * slot is any one: a single server has them all. */
-        gavel_bytes name = gavel__name_of_marker(gavel_str(engine->config.key_prefix), 0,
-            engine->config.identity, engine->n_markers++, lane->marker.text);
-        lane->marker.size = name.size;
-    }
+    if (!engine->config.is_cluster) /* the slot is any one: a single server has them all */
+        gavel__rounds_name_marker(&engine->rounds, &lane->marker, 0);
     if (lane->is_waiting_lane) /* it may come and go only to wait: planted before a round */
         return (gavel_bytes){NULL, 0};
     return gavel__marker_name(&lane->marker);
@@ -42,6 +37,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->is_watching = false;
     lane->guard = GAVEL__GUARD_NONE;
     gavel__marker_end(&lane->marker);
+    lane->has_lost_marker = false;
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
@@ -49,18 +45,23 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     gavel__ledger_on_link_up(&engine->ledger);
 }
 
-/*
- * No link, and none will do: everybody who waits for one is told, or tries again later; but not
- * those who came after this link was dialled: what it has met may be over.
+typedef struct gavel__outage {
+    const gavel__node *node;
+    const gavel__loss *loss;
+    int64_t dialled_us; /* those who came later are not concerned: it may be over */
+} gavel__outage;
+
+/* No link to the node, and none will do: everybody who waits for one is told, or tries again later.
  */
-static void on_unreachable(
-    gavel__engine *engine, const gavel__loss *loss, int64_t dialled_us, int64_t now_us)
+static void on_unreachable(gavel__engine *engine, const gavel__outage *outage, int64_t now_us)
 {
+    const gavel__loss *loss = outage->loss;
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         bool is_waiting = transaction != NULL && (transaction->state == GAVEL__TX_READY ||
                                                      transaction->state == GAVEL__TX_PARKED);
-        if (!is_waiting || transaction->started_us > dialled_us)
+        if (!is_waiting || transaction->started_us > outage->dialled_us ||
+            gavel__engine_node_for(engine, transaction) != outage->node)
             continue;
         if (loss->is_final)
             gavel__queue_settle(&engine->queue, transaction,
@@ -132,8 +133,7 @@ void gavel__engine_on_link_down(
     if (was_up && !was_retired)
         gavel__lore_forget(&engine->lore);
     lose_rounds(lane, loss, now_us);
-    gavel__page_leave(lane->marker.page);
-    lane->marker.page = NULL;
+    gavel__rounds_leave_markers(lane);
     if (!was_retired && !gavel__node_is_reachable(node)) {
         engine->questions.n_failed_dials += !was_up;
         gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
@@ -148,7 +148,7 @@ void gavel__engine_on_link_down(
             gavel__durability_leave(node->durability);
     }
     if (!was_up && !gavel__node_is_reachable(node))
-        on_unreachable(engine, loss, dialled_us, now_us);
+        on_unreachable(engine, &(gavel__outage){node, loss, dialled_us}, now_us);
     else if (!was_up && lane->is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
 }
@@ -183,11 +183,12 @@ static uint32_t place_to_dial(const gavel__lanes *lanes, bool is_waiting_lane)
 static void on_no_lane(
     gavel__engine *engine, gavel__node *node, bool is_waiting_lane, int64_t now_us)
 {
+    static const gavel__loss no_memory = {.message = "no memory for a link"};
     node->make_lane_us = now_us + no_memory_pause_us;
     if (is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
     if (!is_waiting_lane && !gavel__node_is_reachable(node))
-        on_unreachable(engine, &(gavel__loss){.message = "no memory for a link"}, now_us, now_us);
+        on_unreachable(engine, &(gavel__outage){node, &no_memory, now_us}, now_us);
 }
 
 /* Whether anything has found no lane. */

@@ -24,8 +24,9 @@ typedef struct gavel__node {
 } gavel__node;
 
 typedef struct gavel__nodes {
-    gavel__node *first; /* by index */
-    gavel__node *only;  /* that is all of them */
+    gavel__node *first;   /* by index */
+    gavel__node *only;    /* that is all of them; NULL: of a Cluster */
+    gavel__slot_map *map; /* of a Cluster; NULL: no node is known yet */
 } gavel__nodes;
 
 /* `lanes`: how many of each kind there can be. Costs nothing to finish before there is a lane. */

@@ -275,9 +275,49 @@ static gavel__ready_kind kind_of(
     return gavel__order_kind(transaction, is_gated, now_us);
 }
 
+const gavel__turns *gavel__order_turns(
+    const gavel__order *order, const gavel__transaction *transaction)
+{
+    if (order->only != NULL)
+        return order->only;
+    uint16_t node = GAVEL__NO_NODE;
+    if (order->map != NULL)
+        node = order->map->node_of[gavel__transaction_place(transaction)];
+    return node != GAVEL__NO_NODE ? order->map->turns[node] : &order->nowhere;
+}
+
+/* Where it finds out what slot it needs: each time somewhere else, since a node may be down. */
+static void guess(gavel__order *order, gavel__transaction *transaction)
+{
+    static const int n_tries = 16;         /* of a map that is not known everywhere */
+    static const uint16_t distance = 6257; /* odd: all slots get their turn */
+    for (int i = 0; i < n_tries; i++) {
+        order->last_guess = (uint16_t)((order->last_guess + distance) % GAVEL__N_SLOTS);
+        transaction->guess = order->last_guess;
+        if (gavel__order_turns(order, transaction) != &order->nowhere)
+            return;
+    }
+}
+
+static void enter_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    gavel__turns *turns = (gavel__turns *)gavel__order_turns(order, transaction);
+    enter_turn(&turns->lines[kind_of(order, transaction, now_us)], transaction);
+}
+
+void gavel__order_place(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    if (transaction->slot == GAVEL__NO_SLOT)
+        guess(order, transaction);
+    leave_turn(transaction);
+    enter_ready(order, transaction, now_us);
+}
+
 static void make_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    enter_turn(&order->turns->lines[kind_of(order, transaction, now_us)], transaction);
+    if (transaction->slot == GAVEL__NO_SLOT && order->only == NULL)
+        guess(order, transaction);
+    enter_ready(order, transaction, now_us);
     gavel__transaction_set_state(transaction, GAVEL__TX_READY);
 }
 
@@ -474,7 +514,7 @@ void gavel__order_drop(gavel__order *order, gavel__transaction *transaction, int
 {
     leave_turn(transaction);
     if (transaction->state == GAVEL__TX_READY)
-        enter_turn(&order->turns->lines[kind_of(order, transaction, now_us)], transaction);
+        enter_ready(order, transaction, now_us);
     else if (can_go(transaction, NULL))
         make_ready(order, transaction, now_us);
     else

@@ -32,8 +32,11 @@ enum { GAVEL__MAX_OVERTAKEN = 64 };
 typedef struct gavel__order {
     gavel__keys *keys;
     gavel__gates *gates;
-    gavel__turns *turns; /* of those who are ready; set by the engine */
-    gavel__list looks;   /* keys whose first one is to be looked at */
+    gavel__turns *only;         /* who is ready; NULL: there are several nodes */
+    const gavel__slot_map *map; /* of these; NULL: none is known yet. Both set by the engine */
+    gavel__turns nowhere;       /* who is ready, but for a slot that is nowhere, as far as known */
+    uint16_t last_guess;        /* see gavel__transaction.guess */
+    gavel__list looks;          /* keys whose first one is to be looked at */
     bool is_looking;
     bool has_blocked;      /* ever: where all want one key, nobody is ever kept from others */
     size_t n_with_several; /* transactions under way that want several keys, but for their id's */
@@ -122,6 +125,13 @@ static inline gavel__transaction *gavel__turns_first_racing(const gavel__turns *
         writer, gavel__order_elder(gavel__turns_first(turns, GAVEL__READY_READERS),
                     gavel__turns_first(turns, GAVEL__READY_BLIND)));
 }
+
+/* With which of the nodes, or nowhere, the transaction stands when it is READY. */
+const gavel__turns *gavel__order_turns(
+    const gavel__order *order, const gavel__transaction *transaction);
+
+/* The map has changed: a READY one goes where its slot is now. */
+void gavel__order_place(gavel__order *order, gavel__transaction *transaction, int64_t now_us);
 
 /* From the line of turns that it stands in to another. */
 void gavel__order_move(gavel__transaction *transaction, gavel__line *line);

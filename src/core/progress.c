@@ -39,6 +39,8 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             if (round->is_narrowing)
                 gavel__round_narrow(round, now_us);
             next = gavel__round_run(round, now_us);
+            if (next == GAVEL__NEXT_COMMIT && round->rounds->is_cluster)
+                next = gavel__round_find_slot(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
             if (round->is_unguarded) {
@@ -64,8 +66,9 @@ void gavel__round_begin(gavel__round *round, int64_t now_us)
 {
     gavel__round_set_phase(round, GAVEL__ROUND_READING);
     if (round->n_claims + round->n_fetches == 0) {
-        /* They will name what they want to read, or have all that they want. */
-        round->is_unguarded = !gavel__round_is_guarded(round, now_us);
+        /* They will name what they want to read, or have all that they want. In a Cluster what is
+         * guarded is known only then. */
+        round->is_unguarded = round->rounds->is_cluster || !gavel__round_is_guarded(round, now_us);
         gavel__round_drive(round, GAVEL__NEXT_RUN, now_us);
         return;
     }

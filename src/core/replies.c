@@ -146,7 +146,7 @@ void gavel__engine_on_reply(
     if (lane->n_failures > 0 && shows_use(awaited.kind, reply))
         lane->n_failures = 0;
     if (awaited.kind == GAVEL__AWAITED_PLANT && reply->type == GAVEL_REPLY_ERROR)
-        lane->marker.is_planted = false; /* whether or not there is a round that wants to know */
+        gavel__lane_on_plant_refused(lane); /* whether or not a round wants to know */
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
     else if (awaited.round != NULL || !gavel__awaited_is_of_round(awaited.kind))

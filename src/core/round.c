@@ -74,9 +74,57 @@ gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool
     }
     round->lane = lane;
     round->marker = &lane->marker;
+    round->slot = GAVEL__NO_SLOT;
     round->is_snapshot = is_snapshot;
     return round;
 }
+
+/* ---- Markers ------------------------------------------------------------------------------- */
+
+void gavel__rounds_name_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot)
+{
+    marker->size = 0;
+    if (rounds->marker_ttl_us == 0)
+        return;
+    gavel_bytes name = gavel__name_of_marker(
+        rounds->key_prefix, slot, rounds->identity, rounds->n_markers++, marker->text);
+    marker->size = name.size;
+}
+
+bool gavel__round_set_slot(gavel__round *round, uint16_t slot)
+{
+    gavel__rounds *rounds = round->rounds;
+    if (rounds->marker_ttl_us > 0 && !round->is_snapshot) {
+        gavel__marker *marker = gavel__lane_marker(round->lane, slot);
+        if (marker == NULL)
+            return false;
+        if (!gavel__marker_is_on(marker))
+            gavel__rounds_name_marker(rounds, marker, slot);
+        round->marker = marker;
+    }
+    round->slot = slot;
+    return true;
+}
+
+static void leave_marker(gavel__marker *marker)
+{
+    gavel__page_leave(marker->page);
+    marker->page = NULL;
+}
+
+void gavel__rounds_leave_markers(gavel__lane *lane)
+{
+    uint32_t slot = 0;
+    leave_marker(&lane->marker);
+    if (lane->markers == NULL)
+        return;
+    for (gavel__marker *marker; (marker = gavel__markers_from(lane->markers, &slot)) != NULL;
+         slot++)
+        leave_marker(marker);
+    gavel__markers_clear(lane->markers);
+}
+
+/* ---- States -------------------------------------------------------------------------------- */
 
 /* The arrows of the drawing in the header. */
 static bool is_legal(gavel__round_phase from, gavel__round_phase to)

@@ -91,8 +91,11 @@ typedef struct gavel__rounds {
     void *redirect_user;
     gavel__list idle; /* rounds to be used again */
     gavel__buffer scratch;
-    bool is_cluster;       /* its keys are parted into slots, and these may move */
-    int64_t marker_ttl_us; /* 0: no markers */
+    bool is_cluster; /* its keys are parted into slots, and these may move */
+    gavel_bytes key_prefix;
+    const uint64_t *identity; /* of the client */
+    uint64_t n_markers;       /* named so far */
+    int64_t marker_ttl_us;    /* 0: no markers */
     int64_t id_ttl_ms;
     gavel__round_limits limits;
 } gavel__rounds;
@@ -127,6 +130,7 @@ typedef struct gavel__round {
     gavel__policy *policy;
     gavel__lane *lane;
     gavel__marker *marker; /* that its EXEC counts up, or sets; the lane's */
+    uint16_t slot;         /* of a Cluster, of all members; GAVEL__NO_SLOT: not known yet */
     gavel__round_phase phase;
     bool is_snapshot;
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
@@ -164,6 +168,16 @@ void gavel__rounds_finish(gavel__rounds *rounds);
 
 /* An empty round on this lane; NULL: no memory. It is nowhere noted yet. */
 gavel__round *gavel__round_create(gavel__rounds *rounds, gavel__lane *lane, bool is_snapshot);
+
+/* All that it reads and writes lies in this slot. False: no memory. */
+bool gavel__round_set_slot(gavel__round *round, uint16_t slot);
+
+/* Gives the marker the name that it has for this connection, if there are markers: one of its own,
+ * since what an older one left behind means nothing. */
+void gavel__rounds_name_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot);
+
+/* The lane's connection is gone: its markers are no longer counted up. */
+void gavel__rounds_leave_markers(gavel__lane *lane);
 
 /*
  * Takes a transaction in, and claims its keys; it is the caller's to take it out of their lines
@@ -283,6 +297,13 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
 /* Runs the members' bodies, unless what they have written was kept. Those that need no EXEC have
  * left then. */
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us);
+
+/*
+ * In a Cluster a body that reads nothing says only by its writes where they belong: then the round
+ * takes their slot, if it is this node's; else what was written is dropped, and the transaction is
+ * READY for the right one.
+ */
+gavel__next gavel__round_find_slot(gavel__round *round, int64_t now_us);
 
 /* Composes MULTI, the writes, the marker and EXEC; ends in COMMITTING. */
 void gavel__round_commit(gavel__round *round, int64_t now_us);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "core/commands.h"
 #include "core/identity.h"
+#include "core/node.h"
 
 #include <assert.h>
 
@@ -370,6 +371,25 @@ static bool take_kept(gavel__round *round)
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next)
         count_attempt(round, gavel__member_of(node));
     return true;
+}
+
+gavel__next gavel__round_find_slot(gavel__round *round, int64_t now_us)
+{
+    const gavel__node *node = round->lane->node;
+    gavel__queue *queue = round->rounds->queue;
+    gavel__transaction *member = gavel__round_only_member(round);
+    if (member == NULL || member->is_slot_sure || member->slot == round->slot)
+        return GAVEL__NEXT_COMMIT;
+    bool is_here = node->node_of[member->slot] == node->index;
+    if (is_here && gavel__round_set_slot(round, member->slot))
+        return GAVEL__NEXT_COMMIT;
+    gavel__writes_end_run(&round->writes);
+    gavel__round_forget_written(round, now_us);
+    if (is_here)
+        gavel__queue_settle(queue, member, GAVEL_NOT_SENT, "no memory", now_us);
+    else
+        gavel__queue_make_ready(queue, member, now_us);
+    return GAVEL__NEXT_END;
 }
 
 gavel__next gavel__round_run(gavel__round *round, int64_t now_us)

@@ -346,8 +346,19 @@ static void find_late(gavel__engine *engine, gavel__node *node, int64_t now_us)
 /* A round that has begun by now has planted its marker itself. */
 static void save_marker(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
-    if (lane->marker.is_lost && gavel__lane_can_ask(lane) && lane->round == NULL)
+    if (!lane->has_lost_marker || !gavel__lane_can_ask(lane) || lane->round != NULL)
+        return;
+    uint32_t slot = 0;
+    lane->has_lost_marker = false;
+    if (lane->marker.is_lost)
         gavel__rounds_save_marker(&engine->rounds, lane, &lane->marker, now_us);
+    if (lane->markers == NULL)
+        return;
+    for (gavel__marker *marker; (marker = gavel__markers_from(lane->markers, &slot)) != NULL;
+         slot++) {
+        if (marker->is_lost)
+            gavel__rounds_save_marker(&engine->rounds, lane, marker, now_us);
+    }
 }
 
 void gavel__engine_schedule(gavel__engine *engine, gavel__node *node, int64_t now_us)

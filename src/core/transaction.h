@@ -121,6 +121,7 @@ typedef struct gavel__transaction {
     bool is_in_cluster; /* all its keys have to lie in one slot */
     bool is_slot_sure;  /* that of keys which are declared or read; else of what was written last */
     uint16_t slot;      /* which one that is; GAVEL__NO_SLOT: not known, or none is needed */
+    uint16_t guess;     /* not known: it is READY where this one is, to find out */
 
     gavel__arena arena; /* of all that is copied below */
     gavel_bytes *keys;  /* watched, each once: declared, read (in the read's `encoded`), the id's */
@@ -224,6 +225,12 @@ void gavel__transaction_set_state(gavel__transaction *transaction, gavel__tx_sta
 
 /* Whether its share of the round's EXEC, as composed, writes anything. */
 bool gavel__transaction_has_effects(const gavel__transaction *transaction);
+
+/* The slot at whose node it runs. */
+static inline uint16_t gavel__transaction_place(const gavel__transaction *transaction)
+{
+    return transaction->slot != GAVEL__NO_SLOT ? transaction->slot : transaction->guess;
+}
 
 /* Whether its commit is told only when replicas or disks have it. */
 static inline bool gavel__transaction_has_wish(const gavel__transaction *transaction)

@@ -1,10 +1,12 @@
 /*
- * Turns: which transactions are READY for a node, by what takes them, in order of arrival.
+ * Turns: which transactions are READY for a node, by what takes them, in order of arrival; and, in
+ * a Cluster, for which node.
  */
 #ifndef GAVEL__TURNS_H
 #define GAVEL__TURNS_H
 
 #include "base/line.h"
+#include "base/slot.h"
 
 #include <stdbool.h>
 
@@ -21,6 +23,12 @@ typedef enum gavel__ready_kind {
 typedef struct gavel__turns {
     gavel__line lines[GAVEL__N_READY_KINDS];
 } gavel__turns;
+
+/* Of a Cluster: which node serves each slot. */
+typedef struct gavel__slot_map {
+    uint16_t node_of[GAVEL__N_SLOTS];      /* GAVEL__NO_NODE: not known */
+    gavel__turns *turns[GAVEL__MAX_NODES]; /* of each node, by its index */
+} gavel__slot_map;
 
 /* Whether anybody is ready. */
 static inline bool gavel__turns_are_there(const gavel__turns *turns)

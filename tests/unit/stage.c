@@ -41,11 +41,23 @@ static void note_redirect(void *user, struct gavel__node *node, const gavel__red
             (unsigned)moved->slot, (int)moved->host.size, moved->host.data, moved->port);
 }
 
+/* There is memory for them. */
+static void make_nodes(stage *s, const stage_config *config)
+{
+    static const char *const labels[] = {"node 0", "node 1", "node 2"};
+    uint32_t n_nodes = config->n_nodes > 0 ? config->n_nodes : 1;
+    uint16_t node_of[GAVEL__N_SLOTS];
+    cr_assert_leq(n_nodes, sizeof(labels) / sizeof(labels[0]));
+    for (uint32_t i = 0; i < n_nodes; i++)
+        cr_assert_not_null(gavel__engine_add_node(&s->engine, labels[i]));
+    for (uint32_t slot = 0; slot < GAVEL__N_SLOTS; slot++)
+        node_of[slot] = (uint16_t)(slot * n_nodes / GAVEL__N_SLOTS);
+    gavel__engine_set_slots(&s->engine, node_of, s->now_us);
+}
+
 void stage_open(stage *s, const stage_config *config)
 {
     *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};
-    if (config->has_any_memory)
-        s->memory.n_left = config->n_left;
     s->allocator = faulty_allocator(&s->memory);
     gavel__engine_config engine_config = {
         .allocator = &s->allocator,
@@ -79,6 +91,10 @@ void stage_open(stage *s, const stage_config *config)
         s->engine.policy.prefetch_credit = 0;
     for (size_t i = 0; i < STAGE_MAX_LANES; i++)
         gavel__buffer_init(&s->outs[i], &s->allocator);
+    if (config->is_cluster)
+        make_nodes(s, config);
+    if (config->has_any_memory)
+        s->memory.n_left = config->n_left;
 }
 
 void stage_collect(stage *s)
@@ -212,8 +228,10 @@ void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line)
 gavel__lane *lane_of(const stage *s, uint32_t place)
 {
     static gavel__lane down; /* and stays so */
-    cr_assert_lt(place, gavel__lanes_max(&s->engine.nodes.only->lanes));
-    gavel__lane *lane = gavel__lanes_find(&s->engine.nodes.only->lanes, place);
+    const gavel__node *node = s->engine.nodes.first;
+    for (; place >= gavel__lanes_max(&node->lanes); node = node->following)
+        place -= gavel__lanes_max(&node->lanes);
+    gavel__lane *lane = gavel__lanes_find(&node->lanes, place);
     return lane != NULL ? lane : &down;
 }
 

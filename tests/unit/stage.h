@@ -32,6 +32,7 @@ typedef struct stage_config {
     bool has_markers;
     bool keeps_ledger;
     bool is_cluster;
+    uint32_t n_nodes;         /* of a Cluster; 0: 1. Each has as many slots, in order */
     bool has_no_prefetch;     /* no credit for reads behind EXEC, until a conflict gives it back */
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */
@@ -125,7 +126,8 @@ void stage_collect(stage *s);
 
 /* ---- The links and the server -------------------------------------------------------------- */
 
-/* The lane at this place; one that is DOWN, if it was never wanted. */
+/* The lane at this place, behind all those of the nodes before; one that is DOWN, if it was never
+ * wanted. */
 gavel__lane *lane_of(const stage *s, uint32_t place);
 
 /* Asserts that the lane is wanted, and connects it. */

@@ -1,0 +1,263 @@
+/*
+ * Nodes: which server of a Cluster a transaction runs on, and what goes along when a slot moves.
+ * The stage has two: slots up to 8191 are on the first (b is in 3300, c in 7365), the others on the
+ * second (a is in 15495, d in 11298). Link 0 is the first one's, link 1 the second one's.
+ */
+#include "stage.h"
+
+#include <criterion/criterion.h>
+
+static const stage_config two_nodes = {.is_cluster = true, .n_nodes = 2, .has_no_prefetch = true};
+
+static const stage_config with_markers = {
+    .is_cluster = true, .n_nodes = 2, .has_markers = true, .has_no_prefetch = true};
+
+static void move_slot(stage *s, uint16_t slot, uint32_t index)
+{
+    const gavel__node *node = s->engine.nodes.first;
+    while (node->index != index)
+        node = node->following;
+    gavel__engine_set_slot(&s->engine, slot, node, s->now_us);
+}
+
+static void is_wanted(stage *s, bool is_first_wanted, bool is_second_wanted)
+{
+    advance(s, 0);
+    cr_expect_eq(lane_of(s, 0)->state == GAVEL__LANE_WANTED, is_first_wanted);
+    cr_expect_eq(lane_of(s, 1)->state == GAVEL__LANE_WANTED, is_second_wanted);
+}
+
+/* ---- Where ---------------------------------------------------------------------------------- */
+
+Test(core_nodes, each_runs_where_its_slot_is)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    is_wanted(&s, false, true);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH a / GET a");
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH b / GET b");
+    says(&s, 1, "OK, nil");
+    hears(&s, 1, "MULTI / SET a 1 / EXEC");
+    says(&s, 1, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET b 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_nodes, a_round_is_of_one_slot)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    actor also_b = {.reads = "{b}2", .plays = "ADD {b}2 1"};
+    actor c = {.reads = "c", .plays = "ADD c 1"};
+    enter(&s, &b);
+    enter(&s, &also_b);
+    enter(&s, &c);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH b {b}2 / GET b / GET {b}2");
+    says(&s, 0, "OK, nil, nil");
+    hears(&s, 0, "MULTI / MSET b 1 {b}2 1 / EXEC / WATCH c / GET c");
+    says(&s, 0, "OK, QUEUED, [OK], OK, nil");
+    ends(&s, &b, GAVEL_COMMITTED);
+    ends(&s, &also_b, GAVEL_COMMITTED);
+    hears(&s, 0, "MULTI / SET c 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &c, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_nodes, a_connection_has_a_marker_in_each_slot)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    actor c = {.reads = "c", .plays = "ADD c 1"};
+    actor b_again = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &b);
+    enter(&s, &c);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m0 n0 PX 900000 / WATCH b m0 / GET b");
+    says(&s, 0, "OK, OK, nil");
+    hears(&s, 0,
+        "MULTI / SET b 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC / SET m1 n1 PX 900000 / WATCH c m1 / "
+        "GET c");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"], OK, OK, nil");
+    ends(&s, &b, GAVEL_COMMITTED);
+    hears(&s, 0, "MULTI / SET c 1 / SET m1 n1+1 XX KEEPTTL GET / EXEC");
+    enter(&s, &b_again);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n1\"]");
+    ends(&s, &c, GAVEL_COMMITTED);
+    hears(&s, 0, "WATCH b m0 / GET b");
+    says(&s, 0, "OK, \"1\"");
+    hears(&s, 0, "MULTI / SET b 2 / SET m0 n0+2 XX KEEPTTL GET / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0+1\"]");
+    ends(&s, &b_again, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_nodes, whoever_waits_goes_along_with_the_slot)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    actor also_b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &b);
+    enter(&s, &also_b);
+    is_wanted(&s, true, false);
+    move_slot(&s, 3300, 1);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH b / GET b");
+    says(&s, 1, "OK, nil");
+    hears(&s, 1, "MULTI / SET b 2 / EXEC");
+    says(&s, 1, "OK, QUEUED, [OK]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    ends(&s, &also_b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* Behind its EXEC a lane would take whoever wants the same key. */
+Test(core_nodes, behind_an_exec_a_slot_that_has_moved_is_not_read)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    actor also_b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &b);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH b / GET b");
+    enter(&s, &also_b);
+    move_slot(&s, 3300, 1);
+    says(&s, 0, "OK, nil");
+    hears(&s, 0, "MULTI / SET b 1 / EXEC");
+    says(&s, 0, "OK, QUEUED, [OK]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH b / GET b");
+    says(&s, 1, "OK, \"1\"");
+    hears(&s, 1, "MULTI / SET b 2 / EXEC");
+    says(&s, 1, "OK, QUEUED, [OK]");
+    ends(&s, &also_b, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_nodes, a_node_that_is_down_holds_up_nobody_else)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_refused(&s, 0, false, NULL);
+    is_in(&s, &b, GAVEL__TX_PAUSED);
+    is_in(&s, &a, GAVEL__TX_READY);
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH a / GET a");
+    stage_close(&s);
+}
+
+Test(core_nodes, a_slot_of_nobody_is_waited_for)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    uint16_t nowhere[GAVEL__N_SLOTS];
+    for (size_t slot = 0; slot < GAVEL__N_SLOTS; slot++)
+        nowhere[slot] = GAVEL__NO_NODE;
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1", .request = {.deadline_ms = 50}};
+    actor blind = {.plays = "SET a 7"};
+    gavel__engine_set_slots(&s.engine, nowhere, s.now_us);
+    enter(&s, &a);
+    enter(&s, &b);
+    enter(&s, &blind);
+    is_wanted(&s, false, false);
+    advance(&s, 50000);
+    ends_saying(&s, &b, GAVEL_DEADLINE, "no node of the stage is known for slot 3300");
+    move_slot(&s, 15495, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "WATCH a / GET a");
+    gavel__engine_cancel(&s.engine, blind.transaction, s.now_us);
+    stage_close(&s);
+}
+
+Test(core_nodes, it_is_in_doubt_at_its_own_node)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    enter(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
+    says(&s, 1, "OK, OK, nil");
+    hears(&s, 1, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    link_down(&s, 1);
+    is_wanted(&s, false, true);
+    link_up(&s, 1);
+    hears(&s, 1, "PEXPIRE m0 900000 / GET m0");
+    says(&s, 1, ":1, \"n0+1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* ---- Who says only by writing what slot it needs -----------------------------------------------
+ */
+
+/* Its first node is any of the two; whichever it is, the writes are made where they belong. */
+static void write_blindly(const stage_config *config, actor *a, const char *commands)
+{
+    stage s;
+    stage_open(&s, config);
+    enter(&s, a);
+    advance(&s, 0);
+    if (lane_of(&s, 0)->state == GAVEL__LANE_WANTED) {
+        link_up(&s, 0);
+        hears_nothing(&s, 0);
+        cr_assert_eq(a->n_runs, 1);
+    }
+    link_up(&s, 1);
+    if (config->has_markers) {
+        hears(&s, 1, "SET m0 n0 PX 900000 / WATCH m0");
+        says(&s, 1, "OK, OK");
+    }
+    hears(&s, 1, commands);
+    says(&s, 1, config->has_markers ? "OK, QUEUED, QUEUED, [OK, \"n0\"]" : "OK, QUEUED, [OK]");
+    cr_expect_eq(ends(&s, a, GAVEL_COMMITTED)->n_attempts, 1, "what was dropped is no attempt");
+    stage_close(&s);
+}
+
+Test(core_nodes, blind_writes_are_made_where_they_belong)
+{
+    write_blindly(&two_nodes, &(actor){.plays = "SET a 1"}, "MULTI / SET a 1 / EXEC");
+    write_blindly(&with_markers, &(actor){.plays = "SET a 1", .request = {.max_attempts = 1}},
+        "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+}
+
+Test(core_nodes, who_turns_out_to_read_reads_where_the_key_is)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor a = {.plays = "GET a; SET a 1"};
+    enter(&s, &a);
+    advance(&s, 0);
+    if (lane_of(&s, 0)->state == GAVEL__LANE_WANTED) {
+        link_up(&s, 0);
+        hears_nothing(&s, 0);
+    }
+    link_up(&s, 1);
+    hears(&s, 1, "WATCH a / GET a");
+    says(&s, 1, "OK, nil");
+    hears(&s, 1, "MULTI / SET a 1 / EXEC");
+    says(&s, 1, "OK, QUEUED, [OK]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
