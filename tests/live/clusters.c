@@ -349,6 +349,29 @@ void clusters_move_slot(live_cluster *cluster, int slot, size_t to)
     clusters_assign_slot(cluster, slot, to);
 }
 
+static void await_owner(live_cluster *cluster, int slot, size_t owner)
+{
+    for (size_t i = 0; i < CLUSTERS_N; i++) {
+        while (server_is_running(cluster->nodes[i]) &&
+               (clusters_believed_owner(cluster, i, slot) != owner ||
+                   !says(cluster, i, "CLUSTER INFO", "cluster_state:ok")))
+            take_a_breath();
+    }
+}
+
+bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to)
+{
+    char line[128];
+    snprintf(line, sizeof(line), "CLUSTER MIGRATESLOTS SLOTSRANGE %d %d NODE %s", slot, slot,
+        cluster->ids[to]);
+    redisReply *begun = ask(cluster, clusters_owner(cluster, slot), line);
+    bool is_begun = begun->type != REDIS_REPLY_ERROR;
+    freeReplyObject(begun);
+    if (is_begun)
+        await_owner(cluster, slot, to);
+    return is_begun;
+}
+
 /* ---- Failovers ------------------------------------------------------------------------------ */
 
 static size_t replica_of(live_cluster *cluster, size_t primary)
@@ -374,16 +397,6 @@ static int slot_of_node(live_cluster *cluster, size_t node)
     freeReplyObject(slots);
     cr_assert_geq(slot, 0, "node %d has no slot", (int)node);
     return slot;
-}
-
-static void await_owner(live_cluster *cluster, int slot, size_t owner)
-{
-    for (size_t i = 0; i < CLUSTERS_N; i++) {
-        while (server_is_running(cluster->nodes[i]) &&
-               (clusters_believed_owner(cluster, i, slot) != owner ||
-                   !says(cluster, i, "CLUSTER INFO", "cluster_state:ok")))
-            take_a_breath();
-    }
 }
 
 /* A primary takes a request for a failover only of those whom it knows to follow it. */

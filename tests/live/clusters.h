@@ -49,6 +49,9 @@ void clusters_settle(live_cluster *cluster);
 /* All of these steps. The two nodes must be there. */
 void clusters_move_slot(live_cluster *cluster, int slot, size_t to);
 
+/* At once, as Valkey 9 can; returns when all know. False: this server cannot. */
+bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to);
+
 /* ---- Failovers ------------------------------------------------------------------------------ */
 
 /* Lets a replica take its primary's place, as an operator does, or kills a primary, which takes

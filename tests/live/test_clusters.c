@@ -28,6 +28,8 @@ Test(clusters, serves_moves_and_fails_over)
     clusters_assign_slot(&cluster, SLOT, 0);
     cr_expect_eq(clusters_owner(&cluster, SLOT), 0);
     cr_expect_eq(clusters_count(&cluster, KEY), 7);
+    if (clusters_move_slot_at_once(&cluster, SLOT, 2))
+        cr_expect_eq(clusters_count(&cluster, KEY), 7);
     clusters_move_slot(&cluster, SLOT, 1);
     cr_expect_eq(clusters_fail_over(&cluster, 1), 4);
     cr_expect_eq(clusters_owner(&cluster, SLOT), 4);
