@@ -159,7 +159,10 @@ bool gavel__engine_keeps_gates(const gavel__engine *engine);
 /* When to call gavel__engine_advance at the latest; GAVEL__NEVER. */
 int64_t gavel__engine_due_us(const gavel__engine *engine);
 
-/* ---- Between engine.c, links.c, replies.c, draft.c and schedule.c --------------------------- */
+/* ---- Between engine.c, cluster.c, links.c, replies.c, draft.c and schedule.c ---------------- */
+
+/* Makes a node, which has no lanes yet. The label is borrowed. */
+void gavel__engine_init_node(gavel__engine *engine, gavel__engine_node *node, const char *label);
 
 /* The node where the transaction runs; NULL: none is known. */
 const gavel__node *gavel__engine_node_for(
