@@ -248,7 +248,8 @@ static void take_in(gavel__engine *engine, gavel__draft *draft, gavel__transacti
 static bool let_in(gavel__engine *engine, gavel__draft *draft, gavel__transaction *transaction)
 {
     gavel__gate *gates[GAVEL__PASS_MAX];
-    if (gavel__order_turns(&engine->queue.order, transaction) != &draft->lane->node->turns) {
+    if (engine->config.is_cluster &&
+        gavel__order_turns(&engine->queue.order, transaction) != &draft->lane->node->turns) {
         gavel__order_drop(&engine->queue.order, transaction, engine->advanced_us);
         return false; /* its slot has moved while the lane has keys of it */
     }
