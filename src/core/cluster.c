@@ -7,7 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
-void gavel__engine_init_node(gavel__engine *engine, gavel__engine_node *node, const char *label)
+void gavel__engine_init_node(
+    gavel__engine *engine, gavel__engine_node *node, uint16_t index, const char *label)
 {
     const gavel__engine_config *config = &engine->config;
     gavel__node_init(&node->base, label,
@@ -16,9 +17,11 @@ void gavel__engine_init_node(gavel__engine *engine, gavel__engine_node *node, co
             .max_passing = config->max_gate_links,
             .max_blocking = config->max_waiting_links,
             .max_for_replicas = config->max_replica_links});
+    node->base.index = index;
     gavel__durability_init(&node->durability, &engine->queue, &engine->questions,
         &(gavel__durability_config){.key_prefix = gavel_str(config->key_prefix),
             .identity = config->identity,
+            .at_node = config->is_cluster ? index : GAVEL__NO_NODE,
             .slice_us = config->wait_slice_us});
     node->base.durability = &node->durability;
 }
@@ -52,8 +55,7 @@ gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label)
     gavel__engine_node *node = gavel__alloc(engine->config.allocator, 1, sizeof(*node));
     if (node == NULL)
         return NULL;
-    gavel__engine_init_node(engine, node, label);
-    node->base.index = index;
+    gavel__engine_init_node(engine, node, (uint16_t)index, label);
     node->base.node_of = engine->nodes.map->node_of;
     engine->nodes.map->turns[index] = &node->base.turns;
     *place = &node->base;

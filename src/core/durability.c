@@ -21,9 +21,10 @@ void gavel__durability_init(gavel__durability *durability, gavel__queue *queue,
     *durability = (gavel__durability){.context = queue->context,
         .queue = queue,
         .questions = questions,
+        .key_prefix = config->key_prefix,
+        .identity = config->identity,
+        .at_node = config->at_node,
         .slice_us = config->slice_us};
-    gavel_bytes key = gavel__name_of_wait(config->key_prefix, config->identity, durability->key);
-    durability->key_size = key.size;
     gavel__list_init(&durability->idle);
 }
 
@@ -112,6 +113,7 @@ static gavel__wish *wish_for(gavel__durability *durability, const gavel__transac
     gavel__question_init(&wish->question, &question_ops);
     wish->question.is_blocking = true;
     wish->question.is_for_replicas = true;
+    wish->question.at_node = durability->at_node;
     *place = wish;
     return wish;
 }

@@ -98,8 +98,9 @@ typedef struct gavel__durability {
     gavel__context *context;
     gavel__queue *queue;
     gavel__questions *questions;
-    char key[GAVEL__MARKER_SIZE]; /* what is written for WAIT's sake */
-    size_t key_size;
+    gavel_bytes key_prefix;
+    const uint64_t *identity;             /* borrowed: of the client, two words */
+    uint16_t at_node;                     /* of a Cluster: which is asked; else GAVEL__NO_NODE */
     int64_t slice_us;                     /* for how long WAIT blocks at most */
     size_t n_members;                     /* of all wishes */
     uint32_t n_most;                      /* the most replicas that ROLE has ever shown */
@@ -111,6 +112,7 @@ typedef struct gavel__durability {
 typedef struct gavel__durability_config {
     gavel_bytes key_prefix;
     const uint64_t *identity; /* of the client: two words */
+    uint16_t at_node;         /* of a Cluster; else GAVEL__NO_NODE */
     int64_t slice_us;
 } gavel__durability_config;
 

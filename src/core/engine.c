@@ -69,7 +69,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
         return;
     engine->nodes.first = engine->nodes.only = &engine->only.base;
     engine->queue.order.only = &engine->only.base.turns;
-    gavel__engine_init_node(engine, &engine->only, config->server);
+    gavel__engine_init_node(engine, &engine->only, 0, config->server);
 }
 
 static void finish_nodes(gavel__engine *engine)

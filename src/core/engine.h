@@ -162,7 +162,8 @@ int64_t gavel__engine_due_us(const gavel__engine *engine);
 /* ---- Between engine.c, cluster.c, links.c, replies.c, draft.c and schedule.c ---------------- */
 
 /* Makes a node, which has no lanes yet. The label is borrowed. */
-void gavel__engine_init_node(gavel__engine *engine, gavel__engine_node *node, const char *label);
+void gavel__engine_init_node(
+    gavel__engine *engine, gavel__engine_node *node, uint16_t index, const char *label);
 
 /* The node where the transaction runs; NULL: none is known. */
 const gavel__node *gavel__engine_node_for(

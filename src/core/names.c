@@ -137,9 +137,11 @@ gavel_bytes gavel__name_of_nothing(
 }
 
 gavel_bytes gavel__name_of_wait(
-    gavel_bytes prefix, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE])
+    gavel_bytes prefix, uint16_t slot, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE])
 {
     char *end = put_head(storage, prefix, "wait:");
+    if (slot != GAVEL__NO_SLOT)
+        end = put_tag(end, slot);
     char text[GAVEL__MARKER_SIZE / 2];
     gavel__format(text, sizeof(text), "%016llx%016llx", (unsigned long long)identity[0],
         (unsigned long long)identity[1]);

@@ -58,8 +58,8 @@ gavel_bytes gavel__name_of_marker(gavel_bytes prefix, uint16_t slot, const uint6
 gavel_bytes gavel__name_of_nothing(
     gavel_bytes prefix, uint16_t slot, char storage[GAVEL__MARKER_SIZE]);
 
-/* Of what a client writes for WAIT's sake: no data belongs to it. */
-gavel_bytes gavel__name_of_wait(
-    gavel_bytes prefix, const uint64_t identity[2], char storage[GAVEL__MARKER_SIZE]);
+/* Of what a client writes for WAIT's sake: no data belongs to it. GAVEL__NO_SLOT: in any slot. */
+gavel_bytes gavel__name_of_wait(gavel_bytes prefix, uint16_t slot, const uint64_t identity[2],
+    char storage[GAVEL__MARKER_SIZE]);
 
 #endif

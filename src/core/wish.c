@@ -45,13 +45,25 @@ static void add_step(gavel__wish *wish, uint8_t step)
     wish->steps[wish->n_steps++] = step;
 }
 
-static void write_set(gavel__wish *wish, gavel__buffer *out)
+/* What is written for WAIT's sake: in a Cluster in a slot of the node. */
+static gavel_bytes name_key(const gavel__wish *wish, char storage[GAVEL__MARKER_SIZE])
 {
     const gavel__durability *durability = wish->durability;
+    const gavel__replicating *first =
+        GAVEL__CONTAINER(wish->asked.next, const gavel__replicating, node);
+    uint16_t slot = GAVEL__NO_SLOT;
+    if (durability->at_node != GAVEL__NO_NODE)
+        slot = gavel__slot_of((gavel_bytes){first->marker, first->marker_size});
+    return gavel__name_of_wait(durability->key_prefix, slot, durability->identity, storage);
+}
+
+static void write_set(gavel__wish *wish, gavel__buffer *out)
+{
+    char storage[GAVEL__MARKER_SIZE];
     add_step(wish, STEP_SET);
     gavel__resp_begin(out, 5);
     gavel__resp_arg(out, GAVEL_STR("SET"));
-    gavel__resp_arg(out, (gavel_bytes){durability->key, durability->key_size});
+    gavel__resp_arg(out, name_key(wish, storage));
     gavel__resp_arg_int(out, 1);
     gavel__resp_arg(out, GAVEL_STR("PX"));
     gavel__resp_arg_int(out, key_ttl_ms);

@@ -6,6 +6,7 @@
 #include "stage.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static const stage_config two_nodes = {.is_cluster = true, .n_nodes = 2, .has_no_prefetch = true};
 
@@ -205,6 +206,35 @@ Test(core_nodes, it_is_in_doubt_at_its_own_node)
     link_up(&s, 1);
     hears(&s, 1, "PEXPIRE m0 900000 / GET m0");
     says(&s, 1, ":1, \"n0+1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* What WAIT is about has to be in one of its slots, too. */
+Test(core_nodes, replicas_are_asked_for_at_the_node_of_the_commit)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.is_cluster = true,
+                       .n_nodes = 2,
+                       .has_markers = true,
+                       .has_no_prefetch = true,
+                       .n_replica_lanes = 1});
+    actor a = {.keys = "a", .plays = "SET a 1", .request = {.min_replicas = 1}};
+    enter(&s, &a);
+    link_up(&s, 2);
+    hears(&s, 2, "SET m0 n0 PX 900000 / WATCH a m0");
+    says(&s, 2, "OK, OK");
+    hears(&s, 2, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    says(&s, 2, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    link_up(&s, 3);
+    advance(&s, 0);
+    char said[256] = "";
+    cr_assert_lt(s.outs[3].size, sizeof(said));
+    memcpy(said, s.outs[3].data, s.outs[3].size);
+    cr_expect_not_null(strstr(said, "g:wait:{`dca}"), "\"%s\"", said);
+    hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 3, "OK, :1, \"n0+1\"");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
