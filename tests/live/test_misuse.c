@@ -35,7 +35,7 @@ Test(misuse, a_bad_url_is_told)
     expect_not_opened("", NULL, "redis://");
     expect_not_opened("127.0.0.1:6379", NULL, "redis://");
     expect_not_opened("http://127.0.0.1", NULL, "redis://");
-    expect_not_opened("redis-cluster://127.0.0.1", NULL, "redis://");
+    expect_not_opened("redis-raft://127.0.0.1", NULL, "redis://");
     expect_not_opened("redis://", NULL, "host");
     expect_not_opened("redis://:hunter2@", NULL, "host");
     expect_not_opened("redis://u:hunter2@host:port", NULL, "port");
@@ -50,7 +50,7 @@ Test(misuse, a_bad_url_is_told)
     expect_not_opened("redis://[::1", NULL, "bracket");
     expect_not_opened("redis://[fe80::x]", NULL, "IPv6");
     expect_not_opened("unix://relative/path", NULL, "absolute");
-    expect_not_opened("unix:///tmp/socket?base=1", NULL, "base; there are db, name");
+    expect_not_opened("unix:///tmp/socket?base=1", NULL, "base; there are db, ");
     expect_not_opened("unix:///tmp/socket#1", NULL, "#");
 }
 
