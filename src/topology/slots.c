@@ -163,6 +163,17 @@ bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_
 
 /* ---- The map ------------------------------------------------------------------------------- */
 
+/* Whether one of the two has been a replica of the other: then the slot has not wandered, with its
+ * keys one after another, but another copy of all its data has taken over. */
+static bool are_of_a_shard(const gavel__slots *slots, uint16_t before, uint16_t number)
+{
+    if (before == GAVEL__NO_NODE || number == GAVEL__NO_NODE)
+        return false;
+    const gavel__slots_node *old = slots->nodes[before];
+    return slots->nodes[number]->primary == before ||
+           (old->answer == slots->answer && old->answer_primary == number);
+}
+
 /* Returns whether it was elsewhere. */
 static bool set_slot(gavel__slots *slots, uint16_t slot, uint16_t number, int64_t now_us)
 {
@@ -171,6 +182,8 @@ static bool set_slot(gavel__slots *slots, uint16_t slot, uint16_t number, int64_
         return false;
     slots->node_of[slot] = number;
     slots->moved[slot / 64] |= UINT64_C(1) << slot % 64;
+    if (!are_of_a_shard(slots, before, number))
+        slots->migrated[slot / 64] |= UINT64_C(1) << slot % 64;
     if (slots->first_moved > slot / 64u)
         slots->first_moved = slot / 64u;
     if (number != GAVEL__NO_NODE)
@@ -180,7 +193,7 @@ static bool set_slot(gavel__slots *slots, uint16_t slot, uint16_t number, int64_
     return true;
 }
 
-bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot)
+bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot, bool *ret_has_migrated)
 {
     uint32_t i = slots->first_moved;
     while (i < GAVEL__N_SLOTS / 64 && slots->moved[i] == 0)
@@ -191,7 +204,9 @@ bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot)
     uint32_t bit = 0;
     while ((slots->moved[i] >> bit & 1) == 0)
         bit++;
+    *ret_has_migrated = (slots->migrated[i] >> bit & 1) != 0;
     slots->moved[i] &= ~(UINT64_C(1) << bit);
+    slots->migrated[i] &= ~(UINT64_C(1) << bit);
     *ret_slot = (uint16_t)(i * 64 + bit);
     return true;
 }

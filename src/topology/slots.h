@@ -56,20 +56,21 @@ typedef struct gavel__slots {
     gavel__map by_name;
     uint16_t node_of[GAVEL__N_SLOTS]; /* GAVEL__NO_NODE: none is known */
     uint16_t incoming[GAVEL__N_SLOTS];
-    uint64_t moved[GAVEL__N_SLOTS / 64]; /* a bit for each that was not taken yet */
-    uint32_t first_moved;                /* no word before this one has a bit */
-    uint64_t n_answers;                  /* that were read; 0: there is no map yet */
-    uint64_t answer;                     /* the one that was read last, or was not */
-    uint64_t pass;                       /* in each, one after another is asked until one answers */
-    uint16_t asked;                      /* GAVEL__NO_NODE: nobody */
-    bool is_sent;                        /* the question has gone out to it */
-    bool was_urged;                      /* there was a reason to ask it */
-    bool is_urged;                       /* there has been one since */
-    int64_t asked_us;                    /* when somebody last was to be asked, or was */
-    int64_t pause_us;                    /* from this until the next one, at least */
-    int64_t ask_us;                      /* not before */
-    int64_t sweep_us;                    /* when a node may be gone; GAVEL__NEVER */
-    char trouble[GAVEL_MESSAGE_SIZE];    /* why there was no answer */
+    uint64_t moved[GAVEL__N_SLOTS / 64];    /* a bit for each that was not taken yet */
+    uint64_t migrated[GAVEL__N_SLOTS / 64]; /* of these */
+    uint32_t first_moved;                   /* no word before this one has a bit */
+    uint64_t n_answers;                     /* that were read; 0: there is no map yet */
+    uint64_t answer;                        /* the one that was read last, or was not */
+    uint64_t pass;                    /* in each, one after another is asked until one answers */
+    uint16_t asked;                   /* GAVEL__NO_NODE: nobody */
+    bool is_sent;                     /* the question has gone out to it */
+    bool was_urged;                   /* there was a reason to ask it */
+    bool is_urged;                    /* there has been one since */
+    int64_t asked_us;                 /* when somebody last was to be asked, or was */
+    int64_t pause_us;                 /* from this until the next one, at least */
+    int64_t ask_us;                   /* not before */
+    int64_t sweep_us;                 /* when a node may be gone; GAVEL__NEVER */
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why there was no answer */
 } gavel__slots;
 
 /* The first question is due at once. `random` is for whom to ask, and jitter. */
@@ -119,8 +120,12 @@ int64_t gavel__slots_due_us(const gavel__slots *slots);
 
 /* ---- The map ------------------------------------------------------------------------------- */
 
-/* A slot whose node has changed, each once: what waits for it goes elsewhere. False: no more. */
-bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot);
+/*
+ * A slot whose node has changed, each once: what waits for it goes elsewhere. It has migrated, but
+ * where the new node is known to be of the same shard, with another copy of the data. False: no
+ * more.
+ */
+bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot, bool *ret_has_migrated);
 
 /* Whether links to it may be of use: it serves slots, or has done, or was named by ASK, in the last
  * ten seconds. */

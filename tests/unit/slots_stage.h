@@ -140,7 +140,8 @@ static inline uint16_t redirect(const char *error)
 static inline size_t count_moved(void)
 {
     size_t n = 0;
-    for (uint16_t slot; gavel__slots_take_moved(&slots, &slot);)
+    bool has_migrated;
+    for (uint16_t slot; gavel__slots_take_moved(&slots, &slot, &has_migrated);)
         n++;
     return n;
 }

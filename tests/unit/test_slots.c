@@ -52,7 +52,9 @@ Test(slots, what_has_moved_is_told_once_and_in_order)
     answer(ranges, 2);
     for (uint16_t expected = 8001; expected < 8192; expected++) {
         uint16_t slot;
-        cr_assert(gavel__slots_take_moved(&slots, &slot));
+        bool has_migrated;
+        cr_assert(gavel__slots_take_moved(&slots, &slot, &has_migrated));
+        cr_assert(has_migrated);
         cr_assert_eq(slot, expected);
     }
     cr_expect_eq(count_moved(), 0);
@@ -266,10 +268,30 @@ Test(slots, moved_is_believed_at_once)
     cr_expect_eq(slots.node_of[12000], find("h:7001"));
     cr_expect_eq(slots.node_of[12001], find("h:7002"));
     cr_expect_eq(slots.nodes[find("h:7001")]->n_slots, 8193);
-    cr_assert(gavel__slots_take_moved(&slots, &slot));
+    bool has_migrated;
+    cr_assert(gavel__slots_take_moved(&slots, &slot, &has_migrated));
     cr_expect_eq(slot, 12000);
     redirect("MOVED 12000 h:7001");
     cr_expect_eq(count_moved(), 0, "it is there already");
+}
+
+/* h:7003 is the replica of h:7001. */
+Test(slots, who_takes_over_from_its_own_primary_has_another_copy)
+{
+    answer_two();
+    count_moved();
+    uint16_t slot;
+    bool has_migrated;
+    redirect("MOVED 3 h:7003");
+    cr_assert(gavel__slots_take_moved(&slots, &slot, &has_migrated));
+    cr_expect_not(has_migrated);
+    redirect("MOVED 3 h:7002");
+    cr_assert(gavel__slots_take_moved(&slots, &slot, &has_migrated));
+    cr_expect(has_migrated);
+    const gavel_reply ranges[] = {range(0, 8191, 7003, 7001), range(8192, 16383, 7002, 0)};
+    answer(ranges, 2);
+    while (gavel__slots_take_moved(&slots, &slot, &has_migrated))
+        cr_assert_eq(has_migrated, slot == 3);
 }
 
 Test(slots, moved_may_lead_to_one_that_is_new)
