@@ -356,6 +356,14 @@ void gavel__ledger_audit(
     }
 }
 
+void gavel__ledger_on_migration(gavel__ledger *ledger, uint16_t slot)
+{
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        if (page_at(node)->question.slot == slot)
+            page_at(node)->is_gone = true;
+    }
+}
+
 static void ask_due(gavel__ledger *ledger, int64_t now_us)
 {
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {

@@ -133,6 +133,10 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
 void gavel__ledger_audit(
     gavel__ledger *ledger, bool (*is_meant)(const void *user, uint16_t slot), const void *user);
 
+/* The slot migrates, or has done so: its keys go one after another, and a failover meanwhile may
+ * lose any of them. So that a marker is gone from there proves nothing of the others. */
+void gavel__ledger_on_migration(gavel__ledger *ledger, uint16_t slot);
+
 /* A link is up: whoever had none asks again. */
 void gavel__ledger_on_link_up(gavel__ledger *ledger);
 

@@ -19,17 +19,14 @@ static bool serves_none(gavel_bytes error)
            gavel__bytes_start_with(error, GAVEL_STR("READONLY "));
 }
 
-/* The client hears of it, and where the slot is now. */
-static void note_redirect(gavel__round *round, gavel_bytes error)
+bool gavel__rounds_note_redirect(
+    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error)
 {
-    const gavel__rounds *rounds = round->rounds;
     gavel__redirect redirect;
-    bool is_redirect = gavel__redirect_read(error, &redirect);
-    round->refusal.is_moved = is_redirect && !redirect.is_ask;
-    if (rounds->on_redirect == NULL || !(round->refusal.is_moved || serves_none(error)))
-        return;
-    rounds->on_redirect(
-        rounds->redirect_user, round->lane->node, round->refusal.is_moved ? &redirect : NULL);
+    bool is_moved = gavel__redirect_read(error, &redirect) && !redirect.is_ask;
+    if (rounds->on_redirect != NULL && (is_moved || serves_none(error)))
+        rounds->on_redirect(rounds->redirect_user, node, is_moved ? &redirect : NULL);
+    return is_moved;
 }
 
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
@@ -41,7 +38,8 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
     round->refusal.is_set = true;
     round->refusal.remedy = gavel__round_remedy(round, error->text);
     if (round->rounds->is_cluster)
-        note_redirect(round, error->text);
+        round->refusal.is_moved =
+            gavel__rounds_note_redirect(round->rounds, round->lane->node, error->text);
     if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
         gavel__format(migrating, sizeof(migrating), "slot %u is being migrated; ", slot_of(round));
     gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s: %s", migrating,

@@ -108,6 +108,8 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
         gavel__pass_on_check(lane, reply);
         break;
     case GAVEL__AWAITED_QUESTION:
+        if (engine->config.is_cluster && reply->type == GAVEL_REPLY_ERROR)
+            gavel__rounds_note_redirect(&engine->rounds, lane->node, reply->text);
         gavel__question_on_reply(awaited->question, reply, now_us);
         break;
     }

@@ -163,6 +163,11 @@ typedef struct gavel__round {
     gavel__doubt *doubt;   /* idle, in case; owned */
 } gavel__round;
 
+/* In a Cluster the client hears of it, if an error says that a slot has moved (then true), or that
+ * the node serves none. */
+bool gavel__rounds_note_redirect(
+    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error);
+
 void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue);
 void gavel__rounds_finish(gavel__rounds *rounds);
 
