@@ -8,6 +8,7 @@
 #include "base/fork.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "client/cluster.h"
 #include "client/config.h"
 #include "client/sentinels.h"
 #include "core/guard.h"
@@ -101,6 +102,9 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .hooks = gavel__client_engine_hooks(client),
         .key_prefix = client->key_prefix,
         .server = client->address.label,
+        .is_cluster = client->address.kind == GAVEL__ADDRESS_CLUSTER,
+        .on_redirect = gavel__cluster_on_redirect,
+        .redirect_user = client,
         .max_links = config->max_links,
         .max_gate_links = max_gate_links,
         .max_waiting_links = config->max_waiting_links,
@@ -129,7 +133,7 @@ static void configure_engine(gavel_client *client, const gavel_config *config)
         .ledger =
             {
                 .is_kept = gavel__client_engine_hooks(client).on_event != NULL ||
-                           client->address.kind == GAVEL__ADDRESS_SENTINEL,
+                           client->address.kind != GAVEL__ADDRESS_SERVER,
                 .read_lease_clock = read_lease_clock,
                 .clock = client,
             },
@@ -233,6 +237,8 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
     if (client->address.kind == GAVEL__ADDRESS_SENTINEL &&
         !gavel__peers_open(client, config->may_go_without_sentinels))
         return fail(ret_error, "no memory");
+    if (client->address.kind == GAVEL__ADDRESS_CLUSTER && !gavel__cluster_open(client))
+        return fail(ret_error, "no memory");
     return true;
 }
 
@@ -251,6 +257,7 @@ static void destroy(gavel_client *client)
 {
     while (client->connections != NULL)
         gavel__connection_destroy(client->connections);
+    gavel__cluster_close(client, client->fork_generation != gavel__fork_generation());
     gavel__peers_close(client, client->fork_generation != gavel__fork_generation());
     gavel__locks_finish(&client->locks);
     gavel__site_finish(&client->site, client->fork_generation != gavel__fork_generation());
@@ -299,11 +306,6 @@ static gavel_client *open_on(const gavel__platform *platform, const char *url,
     gavel__address address;
     if (!gavel__config_read(url, config, &address, &complete, ret_error))
         return NULL;
-    if (address.kind == GAVEL__ADDRESS_CLUSTER) {
-        gavel__address_finish(&address, &complete.allocator);
-        fail(ret_error, "a Cluster (redis+cluster://) cannot be opened yet");
-        return NULL;
-    }
     gavel__log log;
     if (!gavel__log_configure(&complete.hooks, &log, ret_error)) {
         gavel__address_finish(&address, &complete.allocator);

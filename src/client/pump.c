@@ -5,6 +5,7 @@
 #include "client/client.h"
 
 #include "base/text.h"
+#include "client/cluster.h"
 #include "client/sentinels.h"
 #include "core/guard.h"
 
@@ -58,6 +59,8 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     const gavel__lane *lane = connection->lane;
     if (!lane->is_retired)
         gavel__peers_urge(connection->client, connection->client->now_us);
+    if (lane->state == GAVEL__LANE_DIALLING)
+        gavel__cluster_on_loss(connection->client, lane->node, loss->message);
     if (lane->state == GAVEL__LANE_UP)
         gavel__client_log_down(connection->client, lane->index, loss->message, lane->is_retired);
     else
@@ -125,7 +128,8 @@ static void on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
 /* ---- To the links -------------------------------------------------------------------------- */
 
 /* NULL: no memory. */
-static gavel__connection *make_connection(gavel_client *client, gavel__lane *lane)
+static gavel__connection *make_connection(
+    gavel_client *client, gavel__site *site, gavel__lane *lane)
 {
     gavel__connection *connection = gavel__alloc(&client->allocator, 1, sizeof(*connection));
     if (connection == NULL)
@@ -136,7 +140,7 @@ static gavel__connection *make_connection(gavel_client *client, gavel__lane *lan
         .owner = connection,
         .on_closing = on_closing,
         .on_login = client->credentials.log_in != NULL ? on_login : NULL};
-    connection->site = &client->site;
+    connection->site = site;
     connection->link = gavel__link_create(&connection->site->link_config, &events);
     if (connection->link == NULL) {
         gavel__free(&client->allocator, connection);
@@ -292,13 +296,22 @@ static void tell_no_memory(gavel_client *client, gavel__lane *lane, int64_t now_
         &client->engine, lane, &(gavel__loss){.message = "no memory for a link"}, now_us);
 }
 
+/* Not while nobody knows where its node is. */
+static void connect_lane(gavel_client *client, gavel__lane *lane, int64_t now_us)
+{
+    gavel__site *site =
+        client->cluster != NULL ? gavel__cluster_site(client, lane->node) : &client->site;
+    if (site != NULL && make_connection(client, site, lane) == NULL)
+        tell_no_memory(client, lane, now_us);
+}
+
 static void serve_links(gavel_client *client, int64_t now_us)
 {
     for (gavel__lane *lane = gavel__nodes_first_lane(&client->engine.nodes); lane != NULL;
          lane = gavel__nodes_next_lane(lane)) {
         bool is_wanted = lane->state == GAVEL__LANE_WANTED && lane->dial_us <= now_us;
-        if (lane->connection == NULL && is_wanted && make_connection(client, lane) == NULL)
-            tell_no_memory(client, lane, now_us);
+        if (lane->connection == NULL && is_wanted)
+            connect_lane(client, lane, now_us);
         if (lane->connection != NULL)
             serve_link(lane->connection, now_us);
     }
@@ -356,6 +369,7 @@ static int64_t due_us(gavel_client *client)
 {
     int64_t due_us = client->now_us + sleeper_rest_us;
     int64_t peers_due_us = gavel__peers_due_us(client);
+    int64_t cluster_due_us = gavel__cluster_due_us(client);
     if (!client->awaits_sleeper) {
         int64_t locks_due_us = gavel__client_locks_due_us(client, client->now_us);
         due_us = gavel__engine_due_us(&client->engine);
@@ -364,6 +378,8 @@ static int64_t due_us(gavel_client *client)
     }
     if (peers_due_us < due_us)
         due_us = peers_due_us;
+    if (cluster_due_us < due_us)
+        due_us = cluster_due_us;
     for (const gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
         /* Who sleeps on a link looks to it: for the loop there would be nothing to do. */
@@ -454,6 +470,7 @@ bool gavel__client_pump(gavel_client *client)
         bool may_advance = receive_before_deadlines(client, now_us);
         if (gavel__peers_serve(client, now_us))
             dial_anew(client, now_us);
+        gavel__cluster_serve(client, now_us);
         gavel__client_advance_locks(client, may_advance);
         if (may_advance)
             gavel__engine_advance(&client->engine, now_us);

@@ -325,13 +325,6 @@ Test(client_config, a_clusters_url_is_read_as_a_servers)
     cr_expect_not(read_url(&self, "redis+cluster://h?without_sentinels=yes", NULL));
 }
 
-Test(client_config, a_cluster_cannot_be_opened_yet)
-{
-    gavel_error error = {{0}};
-    cr_expect_null(gavel_open("redis+cluster://h", NULL, &error));
-    cr_expect(strstr(error.message, "redis+cluster://") != NULL, "%s", error.message);
-}
-
 Test(client_config, a_default_deadline_is_within_the_markers_life)
 {
     expect_refused(&(gavel_config){.default_deadline_ms = 450001},

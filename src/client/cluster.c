@@ -1,0 +1,240 @@
+/*
+ * A client's Cluster: see the header.
+ */
+#include "client/cluster.h"
+
+#include <assert.h>
+
+/* ---- The map ------------------------------------------------------------------------------- */
+
+static gavel__cluster *cluster_of(gavel__question *question)
+{
+    return GAVEL__CONTAINER(question, gavel__cluster, question);
+}
+
+static size_t write_question(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    return gavel__slots_ask(&cluster_of(question)->map, out, now_us);
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__cluster *cluster = cluster_of(question);
+    const gavel__slots_node *asked = cluster->map.nodes[cluster->asked];
+    (void)i;
+    cluster->client->has_news = true;
+    gavel__slots_on_reply(&cluster->map, reply, asked->place.host, now_us);
+}
+
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    gavel__cluster *cluster = cluster_of(question);
+    (void)was_sent;
+    cluster->client->has_news = true;
+    gavel__slots_on_loss(&cluster->map, cluster->asked, loss->message, now_us);
+}
+
+static const gavel__question_ops question_ops = {
+    .write = write_question, .on_reply = on_reply, .on_loss = on_loss};
+
+static void ask_for_map(gavel__cluster *cluster, int64_t now_us)
+{
+    uint16_t asked = gavel__slots_begin(&cluster->map, now_us);
+    if (asked == GAVEL__NO_NODE)
+        return;
+    cluster->asked = asked;
+    if (cluster->nodes[asked] == NULL || cluster->nodes[asked]->generation == 0)
+        gavel__slots_on_loss(&cluster->map, asked, "no memory for a node", now_us);
+    else {
+        cluster->question.at_node = asked;
+        gavel__question_ask(&cluster->client->engine.questions, &cluster->question);
+    }
+}
+
+void gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *moved)
+{
+    gavel_client *client = user;
+    gavel__slots *map = &client->cluster->map;
+    client->has_news = true;
+    if (moved != NULL)
+        gavel__slots_on_redirect(map, moved, map->nodes[node->index]->place.host, client->now_us);
+    else
+        gavel__slots_urge(map, client->now_us);
+}
+
+/* ---- Nodes --------------------------------------------------------------------------------- */
+
+/* Its links are to be closed, for no fault. True: none is left, up or on its way. */
+static bool has_left(gavel__cluster_node *self)
+{
+    bool has_left = true;
+    for (gavel__lane *lane = self->node->lanes.first; lane != NULL; lane = lane->following) {
+        has_left &= lane->state == GAVEL__LANE_DOWN || lane->state == GAVEL__LANE_WANTED;
+        if (lane->state == GAVEL__LANE_UP)
+            gavel__lane_retire(lane);
+    }
+    return has_left;
+}
+
+/* The place that it was is no more, or another one has its number. False: not yet. */
+static bool leave(gavel__cluster_node *self)
+{
+    if (self->generation == 0)
+        return true;
+    if (!has_left(self))
+        return false;
+    for (gavel__lane *lane = self->node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->connection != NULL)
+            gavel__connection_destroy(lane->connection);
+    }
+    gavel__site_finish(&self->site, false);
+    self->generation = 0;
+    return true;
+}
+
+static gavel__cluster_node *make_node(gavel__cluster *cluster, const gavel__slots_node *known)
+{
+    gavel_client *client = cluster->client;
+    gavel__cluster_node *self = gavel__alloc(&client->allocator, 1, sizeof(*self));
+    if (self == NULL)
+        return NULL;
+    self->node = gavel__engine_add_node(&client->engine, "");
+    if (self->node == NULL) {
+        gavel__free(&client->allocator, self);
+        return NULL;
+    }
+    assert(self->node->index == known->number); /* both count on, and nothing is left out */
+    cluster->nodes[known->number] = self;
+    return self;
+}
+
+/* Its links lead to where the map says, from now on. */
+static void arrive(gavel_client *client, gavel__cluster_node *self, const gavel__slots_node *known)
+{
+    const gavel__address *base = &client->address;
+    gavel__site_name name = {.label = base->is_tls ? "rediss://" : "redis://",
+        .host = known->place.host,
+        .port = known->place.port,
+        .is_told = !known->is_seed,
+        .user = base->user,
+        .password = base->password};
+    if (!gavel__site_open(&self->site, &client->site, &name)) {
+        gavel__site_finish(&self->site, false);
+        return; /* tried again by the next turn */
+    }
+    self->site.link_config.kind = GAVEL__LINK_TO_NODE;
+    self->node->label = self->site.own.label;
+    self->generation = known->generation;
+}
+
+/* False: no memory. */
+static bool follow(gavel__cluster *cluster, const gavel__slots_node *known, int64_t now_us)
+{
+    gavel__cluster_node *self = cluster->nodes[known->number];
+    bool is_there = known->place.host[0] != '\0';
+    if (self == NULL)
+        self = make_node(cluster, known);
+    if (self == NULL)
+        return false;
+    if (self->generation != known->generation && leave(self) && is_there)
+        arrive(cluster->client, self, known);
+    else if (!gavel__slots_is_used(&cluster->map, known->number, now_us) && !known->is_seed)
+        has_left(self);
+    return true;
+}
+
+/* All of the map's, and the engine hears which slots have moved. */
+static void follow_map(gavel__cluster *cluster, int64_t now_us)
+{
+    uint16_t slot;
+    bool has_moved = false;
+    bool has_migrated;
+    for (uint16_t i = 0; i < cluster->map.n_nodes; i++) {
+        if (!follow(cluster, cluster->map.nodes[i], now_us))
+            return; /* tried again by the next turn */
+    }
+    while (gavel__slots_take_moved(&cluster->map, &slot, &has_migrated)) {
+        has_moved = true;
+        if (has_migrated)
+            gavel__ledger_on_migration(&cluster->client->engine.ledger, slot);
+    }
+    if (has_moved)
+        gavel__engine_set_slots(&cluster->client->engine, cluster->map.node_of, now_us);
+}
+
+/* ---- For the pump -------------------------------------------------------------------------- */
+
+void gavel__cluster_serve(gavel_client *client, int64_t now_us)
+{
+    gavel__cluster *cluster = client->cluster;
+    if (cluster == NULL)
+        return;
+    gavel__slots_advance(&cluster->map, now_us);
+    if (gavel__turns_are_there(&client->engine.queue.order.nowhere))
+        gavel__slots_urge(&cluster->map, now_us);
+    follow_map(cluster, now_us);
+    ask_for_map(cluster, now_us);
+}
+
+gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *node)
+{
+    gavel__cluster_node *self = client->cluster->nodes[node->index];
+    bool is_there = self->generation != 0 &&
+                    self->generation == client->cluster->map.nodes[node->index]->generation;
+    return is_there ? &self->site : NULL;
+}
+
+void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const char *message)
+{
+    gavel__cluster *cluster = client->cluster;
+    if (cluster == NULL)
+        return;
+    bool is_asked =
+        cluster->question.state != GAVEL__QUESTION_IDLE && cluster->asked == node->index;
+    if (is_asked && !gavel__question_withdraw(&cluster->question))
+        return; /* on another link, which answers or is lost */
+    gavel__slots_on_loss(&cluster->map, (uint16_t)node->index, message, client->now_us);
+}
+
+int64_t gavel__cluster_due_us(const gavel_client *client)
+{
+    return client->cluster != NULL ? gavel__slots_due_us(&client->cluster->map) : GAVEL__NEVER;
+}
+
+/* ---- Life ---------------------------------------------------------------------------------- */
+
+bool gavel__cluster_open(gavel_client *client)
+{
+    const gavel__address *address = &client->address;
+    gavel__cluster *cluster = gavel__alloc(&client->allocator, 1, sizeof(*cluster));
+    if (cluster == NULL)
+        return false;
+    client->cluster = cluster;
+    cluster->client = client;
+    gavel__random_seed(&cluster->random, client->platform.entropy(client->platform.user));
+    gavel__question_init(&cluster->question, &question_ops);
+    gavel__slots_init(&cluster->map, &client->allocator, &cluster->random);
+    for (size_t i = 0; i < address->n_seeds; i++) {
+        if (!gavel__slots_add_seed(&cluster->map, address->seeds[i].host, address->seeds[i].port))
+            return false;
+    }
+    return true;
+}
+
+void gavel__cluster_close(gavel_client *client, bool is_child)
+{
+    gavel__cluster *cluster = client->cluster;
+    if (cluster == NULL)
+        return;
+    for (size_t i = 0; i < cluster->map.n_nodes; i++) {
+        if (cluster->nodes[i] == NULL)
+            continue;
+        if (cluster->nodes[i]->generation != 0)
+            gavel__site_finish(&cluster->nodes[i]->site, is_child);
+        gavel__free(&client->allocator, cluster->nodes[i]);
+    }
+    gavel__slots_finish(&cluster->map);
+    gavel__free(&client->allocator, cluster);
+    client->cluster = NULL;
+}
