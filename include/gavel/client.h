@@ -1,5 +1,5 @@
 /*
- * Clients: a program's handle on one Redis server.
+ * Clients: a program's handle on one Redis server, or on a Cluster.
  *
  * A client is of one of two kinds, for all its life:
  *
@@ -152,8 +152,9 @@ typedef struct gavel_address {
 /*
  * For servers behind NAT, a tunnel or the network of containers: they name one another by addresses
  * that do not lead there from here. Is handed such an address, and writes over it the one to be
- * dialled; one that is good as it is it leaves alone. Asked of the primary that Sentinels name, and
- * of other Sentinels than those in the URL. What is no address counts as unchanged.
+ * dialled; one that is good as it is it leaves alone. Asked of the primary that Sentinels name, of
+ * other Sentinels than those in the URL, and of all nodes of a Cluster but the URL's. What is no
+ * address counts as unchanged.
  *
  * It runs in the thread that is inside gavel, again and again for the same address, and should give
  * the same answer, at once: a name that it returns is looked up by gavel. It must not call gavel.
@@ -245,6 +246,8 @@ typedef struct gavel_error {
  *     unix://[user[:password]@]/path/of/socket
  *     redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/NAME[/db]
  *                                                    rediss+sentinel://... the same over TLS
+ *     redis+cluster://[user[:password]@]host[:port][,host[:port]...]
+ *                                                    rediss+cluster://... the same over TLS
  *
  * NULL: the one in the environment's GAVEL_URL, which the gavel command reads as well, or if that
  * is not set or empty redis://127.0.0.1:6379. Each form may end in options, joined by an ampersand:
@@ -273,6 +276,12 @@ typedef struct gavel_error {
  * (docs/design.md, Sentinels). That there is no such NAME, or that they refuse the login, the log
  * tells at once, and a transaction at its deadline. With rediss, Sentinels and servers show
  * certificates for the one name in server_name, which must be set.
+ *
+ * In a Cluster the hosts are some of its nodes, one at least, at port 6379 unless it is named; the
+ * others are learnt, and who serves which slot. All keys of a transaction are in one slot
+ * (gavel/transaction.h). max_links and the other bounds on connections are for each node. A slot
+ * that moves, and a replica that takes its primary's place, cost time, and nothing else; but what a
+ * failover undid is told by GAVEL_EVENT_LOST, as elsewhere. With rediss, server_name is as above.
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
  * sets otherwise, or a login that does. User, password, path and the values of options are
