@@ -6,7 +6,8 @@
  *     lock.c      gavel lock: a lock, a command under it          command.c   the process
  *     locks.c     gavel locks: gathers and prints                 listing.c   what is printed
  *     unlock.c    gavel unlock
- *     server.c    a connection for locks and unlock, which only ask and tell
+ *     nodes.c     where the servers are, of locks and unlock, which only ask and tell
+ *     server.c    a connection to one of them
  *     record.c    what a lock's or gate's record says
  *     text.c      names, times and messages for people
  */

@@ -3,37 +3,67 @@
  */
 #include "cli/listing.h"
 
+#include "base/text.h"
 #include "cli/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* As long as the server's clock in microseconds. */
+#define FENCE_WIDTH 16
+
 static const gavel_allocator *const allocator = &gavel__system_allocator;
 
 /* ---- Entries ------------------------------------------------------------------------------- */
 
+static void finish_entry(cli_entry *entry)
+{
+    gavel__free(allocator, entry->name);
+    gavel__free(allocator, entry->record);
+}
+
 void cli_listing_finish(cli_listing *listing)
 {
-    for (size_t i = 0; i < listing->n_entries; i++) {
-        gavel__free(allocator, listing->entries[i].name);
-        gavel__free(allocator, listing->entries[i].record);
-    }
+    for (size_t i = 0; i < listing->n_entries; i++)
+        finish_entry(&listing->entries[i]);
     gavel__free(allocator, listing->entries);
     *listing = (cli_listing){.entries = NULL};
 }
 
-bool cli_listing_add(cli_listing *listing, cli_kind kind, gavel_bytes name)
+static bool add(cli_listing *listing, const cli_entry *entry)
 {
     cli_entry *entries = gavel__grow(
         allocator, listing->entries, listing->n_entries, &listing->capacity, sizeof(cli_entry));
     if (entries == NULL)
         return false;
     listing->entries = entries;
-    char *copy = gavel__alloc(allocator, name.size + 1, 1);
-    if (copy == NULL)
+    entries[listing->n_entries++] = *entry;
+    return true;
+}
+
+bool cli_listing_add(cli_listing *listing, cli_kind kind, gavel_bytes name)
+{
+    cli_entry entry = {.kind = kind, .name_size = name.size, .now_ms = -1, .n_waiters = -1};
+    entry.name = gavel__alloc(allocator, name.size + 1, 1);
+    if (entry.name == NULL)
         return false;
-    memcpy(copy, name.data, name.size);
-    entries[listing->n_entries++] = (cli_entry){.kind = kind, .name = copy, .name_size = name.size};
+    memcpy(entry.name, name.data, name.size);
+    if (add(listing, &entry))
+        return true;
+    finish_entry(&entry);
+    return false;
+}
+
+bool cli_listing_take(cli_listing *listing, cli_listing *part)
+{
+    listing->n_parts++;
+    while (part->n_entries > 0) {
+        cli_entry *entry = &part->entries[part->n_entries - 1];
+        entry->part = listing->n_parts;
+        if (!add(listing, entry))
+            return false;
+        part->n_entries--;
+    }
     return true;
 }
 
@@ -50,15 +80,24 @@ static int compare(const void *left, const void *right)
     return a->name_size < b->name_size ? -1 : 1;
 }
 
+/* The same, and the latest first. */
+static int compare_parts(const void *left, const void *right)
+{
+    const cli_entry *a = left;
+    const cli_entry *b = right;
+    int order = compare(left, right);
+    return order != 0 ? order : (a->part < b->part) - (a->part > b->part);
+}
+
 void cli_listing_sort(cli_listing *listing)
 {
     if (listing->n_entries == 0)
         return;
-    qsort(listing->entries, listing->n_entries, sizeof(cli_entry), compare);
+    qsort(listing->entries, listing->n_entries, sizeof(cli_entry), compare_parts);
     size_t n = 1;
     for (size_t i = 1; i < listing->n_entries; i++) {
         if (compare(&listing->entries[n - 1], &listing->entries[i]) == 0)
-            gavel__free(allocator, listing->entries[i].name);
+            finish_entry(&listing->entries[i]);
         else
             listing->entries[n++] = listing->entries[i];
     }
@@ -96,11 +135,11 @@ static const char *kind_name(cli_kind kind)
 }
 
 /* For how long the holder has it; -1: not known. The clocks of two machines may differ. */
-static int64_t held_ms(const cli_listing *listing, const cli_holder *holder)
+static int64_t held_ms(const cli_entry *entry, const cli_holder *holder)
 {
-    if (holder->since_ms < 0 || listing->now_ms < 0)
+    if (holder->since_ms < 0 || entry->now_ms < 0)
         return -1;
-    return listing->now_ms > holder->since_ms ? listing->now_ms - holder->since_ms : 0;
+    return entry->now_ms > holder->since_ms ? entry->now_ms - holder->since_ms : 0;
 }
 
 /* One that was released, and is kept for a moment for whoever comes, is nobody's; nor is one whose
@@ -144,39 +183,66 @@ static const char *format_or(const char *unknown, int64_t ms, char text[CLI_DURA
     return ms < 0 ? unknown : cli_format_ms(ms, text);
 }
 
-static void print_entry(
-    const cli_listing *listing, const cli_entry *entry, FILE *out, const size_t widths[2])
+/* Where people's lines have their columns. */
+typedef struct columns {
+    size_t name_width;
+    size_t holder_width;
+    bool has_nodes;
+} columns;
+
+static void widen(size_t *width, size_t wanted)
+{
+    *width = wanted > *width ? wanted : *width;
+}
+
+static void print_place(const cli_entry *entry, FILE *out)
+{
+    char place[GAVEL__PLACE_TEXT_SIZE];
+    fputs(gavel__format_place(place, sizeof(place), entry->place->host, entry->place->port), out);
+}
+
+static void print_entry(const cli_entry *entry, FILE *out, const columns *layout)
 {
     cli_holder holder = holder_of(entry);
     char text[3][CLI_DURATION_SIZE];
     fprintf(out, "%s  ", kind_name(entry->kind));
-    pad(out, cli_print_name(out, name_of(entry)), widths[0]);
+    pad(out, cli_print_name(out, name_of(entry)), layout->name_width);
     fputs("  ", out);
-    print_holder(out, &holder, widths[1]);
-    fprintf(out, "  %7s", format_or("?", held_ms(listing, &holder), text[0]));
+    print_holder(out, &holder, layout->holder_width);
+    fprintf(out, "  %7s", format_or("?", held_ms(entry, &holder), text[0]));
     fprintf(out, "  %7s", format_or("no end", entry->lease_ms, text[1]));
-    snprintf(text[2], sizeof(text[2]), "%zu", entry->n_waiters);
-    fprintf(out, "  %7s", listing->has_waiters ? text[2] : "?");
-    if (holder.fence >= 0)
-        fprintf(out, "  %" PRId64 "\n", holder.fence);
-    else
-        fputs("  -\n", out);
+    snprintf(text[2], sizeof(text[2]), "%" PRId64, entry->n_waiters);
+    fprintf(out, "  %7s", entry->n_waiters >= 0 ? text[2] : "?");
+    snprintf(text[2], sizeof(text[2]), "%" PRId64, holder.fence);
+    const char *fence = holder.fence >= 0 ? text[2] : "-";
+    if (layout->has_nodes) {
+        fprintf(out, "  %-*s  ", FENCE_WIDTH, fence);
+        print_place(entry, out);
+    } else {
+        fprintf(out, "  %s", fence);
+    }
+    putc('\n', out);
 }
 
-void cli_listing_print(const cli_listing *listing, FILE *out)
+void cli_listing_print(const cli_listing *listing, bool has_nodes, FILE *out)
 {
-    size_t widths[2] = {strlen("NAME"), strlen("HOLDER")};
+    columns layout = {strlen("NAME"), strlen("HOLDER"), has_nodes};
     for (size_t i = 0; i < listing->n_entries; i++) {
         cli_holder holder = holder_of(&listing->entries[i]);
-        size_t wants[2] = {cli_name_width(name_of(&listing->entries[i])), holder_width(&holder)};
-        for (size_t j = 0; is_listed(&listing->entries[i]) && j < 2; j++)
-            widths[j] = wants[j] > widths[j] ? wants[j] : widths[j];
+        if (!is_listed(&listing->entries[i]))
+            continue;
+        widen(&layout.name_width, cli_name_width(name_of(&listing->entries[i])));
+        widen(&layout.holder_width, holder_width(&holder));
     }
-    fprintf(out, "KIND  %-*s  %-*s  %7s  %7s  %7s  %s\n", (int)widths[0], "NAME", (int)widths[1],
-        "HOLDER", "HELD", "LEASE", "WAITING", "FENCE");
+    fprintf(out, "KIND  %-*s  %-*s  %7s  %7s  %7s  ", (int)layout.name_width, "NAME",
+        (int)layout.holder_width, "HOLDER", "HELD", "LEASE", "WAITING");
+    if (has_nodes)
+        fprintf(out, "%-*s  NODE\n", FENCE_WIDTH, "FENCE");
+    else
+        fputs("FENCE\n", out);
     for (size_t i = 0; i < listing->n_entries; i++) {
         if (is_listed(&listing->entries[i]))
-            print_entry(listing, &listing->entries[i], out, widths);
+            print_entry(&listing->entries[i], out, &layout);
     }
 }
 
@@ -190,7 +256,7 @@ static void print_member(FILE *out, const char *name, int64_t value)
         fprintf(out, ", \"%s\": %" PRId64, name, value);
 }
 
-static void print_object(const cli_listing *listing, const cli_entry *entry, FILE *out)
+static void print_object(const cli_entry *entry, FILE *out)
 {
     cli_holder holder = holder_of(entry);
     fprintf(out, "{\"kind\": \"%s\", \"name\": ", kind_name(entry->kind));
@@ -201,10 +267,15 @@ static void print_object(const cli_listing *listing, const cli_entry *entry, FIL
     else
         fputs("null", out);
     print_member(out, "pid", holder.pid);
-    print_member(out, "held_ms", held_ms(listing, &holder));
+    print_member(out, "held_ms", held_ms(entry, &holder));
     print_member(out, "lease_ms", entry->lease_ms);
-    print_member(out, "waiting", listing->has_waiters ? (int64_t)entry->n_waiters : -1);
+    print_member(out, "waiting", entry->n_waiters);
     print_member(out, "fence", holder.fence);
+    if (entry->place != NULL) {
+        fputs(", \"node\": \"", out);
+        print_place(entry, out);
+        putc('"', out);
+    }
     putc('}', out);
 }
 
@@ -215,7 +286,7 @@ void cli_listing_print_json(const cli_listing *listing, FILE *out)
         if (!is_listed(&listing->entries[i]))
             continue;
         fputs(before, out);
-        print_object(listing, &listing->entries[i], out);
+        print_object(&listing->entries[i], out);
         before = ",\n ";
     }
     fputs(*before == '[' ? "[]\n" : "]\n", out);

@@ -1,5 +1,6 @@
 /*
- * gavel locks: gathers the locks and gates of a server, and prints them.
+ * gavel locks: gathers the locks and gates of a server, or of each primary of a Cluster, and prints
+ * them.
  *
  *     SCAN      their records' keys; never KEYS, which would hold up the server
  *     TIME      for how long they are held: the server's clock wrote the locks' records
@@ -8,7 +9,7 @@
  */
 #include "cli/cli.h"
 #include "cli/listing.h"
-#include "cli/server.h"
+#include "cli/nodes.h"
 #include "cli/text.h"
 
 #include "base/resp.h"
@@ -28,17 +29,23 @@ static const char kinds_pattern[] = "[lg][oa][ct][ke]:*";
 
 typedef struct job {
     const cli_options *options;
+    cli_nodes nodes;
+    cli_listing listing; /* of all */
+    size_t n_listed;     /* servers that have told all */
+    /* Of the server that is asked. */
+    uint16_t node;
     cli_server server;
-    cli_listing listing;
+    cli_listing part;
     char cursor[32]; /* of SCAN */
     size_t i_first;  /* of the chunk */
-    bool has_failed; /* said on standard error */
+    bool has_failed; /* `server.trouble` says why */
 } job;
 
 static void fail(job *self, const char *what, gavel_bytes reason)
 {
     if (!self->has_failed)
-        cli_say("%s: %s%.*s", self->options->address.label, what, (int)reason.size, reason.data);
+        gavel__format(self->server.trouble, sizeof(self->server.trouble), "%s: %s%.*s",
+            self->server.address.label, what, (int)reason.size, reason.data);
     self->has_failed = true;
 }
 
@@ -59,7 +66,7 @@ static bool is_record(const job *self, gavel_bytes *key, cli_kind *ret_kind)
 static void take_key(job *self, gavel_bytes key)
 {
     cli_kind kind;
-    if (is_record(self, &key, &kind) && !cli_listing_add(&self->listing, kind, key))
+    if (is_record(self, &key, &kind) && !cli_listing_add(&self->part, kind, key))
         fail(self, "no memory", GAVEL_STR(""));
 }
 
@@ -101,11 +108,11 @@ static bool find_keys(job *self)
     do {
         const gavel_bytes args[] = {GAVEL_STR("SCAN"), gavel_str(self->cursor), GAVEL_STR("MATCH"),
             gavel_str(pattern), GAVEL_STR("COUNT"), GAVEL_STR("1000")};
-        gavel__resp_command(cli_server_out(&self->server), args, 6);
+        gavel__resp_command(cli_server_next(&self->server), args, 6);
         if (!cli_server_ask(&self->server, 1, on_keys, self) || self->has_failed)
             return false;
     } while (strcmp(self->cursor, "0") != 0);
-    cli_listing_sort(&self->listing);
+    cli_listing_sort(&self->part);
     return true;
 }
 
@@ -113,7 +120,10 @@ static bool find_keys(job *self)
 
 static void take_record(job *self, cli_entry *entry, const gavel_reply *reply)
 {
-    if (reply->type == GAVEL_REPLY_NIL || reply->type == GAVEL_REPLY_ERROR)
+    bool is_error = reply->type == GAVEL_REPLY_ERROR;
+    if (is_error && !gavel__bytes_start_with(reply->text, GAVEL_STR("WRONGTYPE ")))
+        fail(self, "GET: ", reply->text);
+    if (is_error || reply->type == GAVEL_REPLY_NIL)
         return; /* gone meanwhile, or no string: no record of gavel's */
     entry->record = gavel__alloc(&gavel__system_allocator, reply->text.size + 1, 1);
     if (entry->record == NULL) {
@@ -127,7 +137,10 @@ static void take_record(job *self, cli_entry *entry, const gavel_reply *reply)
 static void on_record(size_t i, const gavel_reply *reply, void *user)
 {
     job *self = user;
-    cli_entry *entry = &self->listing.entries[self->i_first + i / 2];
+    cli_entry *entry = &self->part.entries[self->i_first + i / 2];
+    uint16_t other;
+    if (cli_nodes_follow(&self->nodes, self->node, reply, &other))
+        return; /* it is listed there */
     if (i % 2 == 0)
         take_record(self, entry, reply);
     else if (reply->type == GAVEL_REPLY_INTEGER)
@@ -136,7 +149,7 @@ static void on_record(size_t i, const gavel_reply *reply, void *user)
         fail(self, "PTTL: ", reply->text);
 }
 
-static void write_entry(const job *self, const cli_entry *entry, gavel__buffer *out)
+static void write_entry(job *self, const cli_entry *entry)
 {
     static const char *const commands[] = {"GET", "PTTL"};
     char *storage = gavel__alloc(&gavel__system_allocator, entry->name_size + GAVEL__NAME_ROOM, 1);
@@ -145,21 +158,22 @@ static void write_entry(const job *self, const cli_entry *entry, gavel__buffer *
         gavel_bytes args[] = {gavel_str(commands[i]),
             gavel__name_of(name_kinds[entry->kind], gavel_str(self->options->config.key_prefix),
                 name, storage)};
-        gavel__resp_command(out, args, 2);
+        gavel__resp_command(cli_server_next(&self->server), args, 2);
     }
-    out->has_failed = out->has_failed || storage == NULL;
+    if (storage == NULL)
+        fail(self, "no memory", GAVEL_STR(""));
     gavel__free(&gavel__system_allocator, storage);
 }
 
 static bool read_records(job *self)
 {
-    for (self->i_first = 0; self->i_first < self->listing.n_entries; self->i_first += CHUNK) {
-        size_t n_left = self->listing.n_entries - self->i_first;
+    for (self->i_first = 0; self->i_first < self->part.n_entries; self->i_first += CHUNK) {
+        size_t n_left = self->part.n_entries - self->i_first;
         size_t n = n_left < CHUNK ? n_left : CHUNK;
         for (size_t i = 0; i < n; i++)
-            write_entry(
-                self, &self->listing.entries[self->i_first + i], cli_server_out(&self->server));
-        if (!cli_server_ask(&self->server, 2 * n, on_record, self) || self->has_failed)
+            write_entry(self, &self->part.entries[self->i_first + i]);
+        if (self->has_failed || !cli_server_ask(&self->server, 2 * n, on_record, self) ||
+            self->has_failed)
             return false;
     }
     return true;
@@ -210,7 +224,7 @@ static void take_connection(job *self, gavel_bytes line)
     gavel_bytes key = unescape(escaped, storage);
     cli_entry *entry = NULL;
     if (is_record(self, &key, &kind))
-        entry = cli_listing_find(&self->listing, kind, key);
+        entry = cli_listing_find(&self->part, kind, key);
     if (entry != NULL)
         entry->n_waiters++;
     free(storage);
@@ -219,13 +233,15 @@ static void take_connection(job *self, gavel_bytes line)
 static void on_circumstances(size_t i, const gavel_reply *reply, void *user)
 {
     job *self = user;
-    if (i == 0) {
-        self->listing.now_ms = cli_read_time(reply);
-        return;
+    bool is_list = i == 1 && reply->type == GAVEL_REPLY_STRING;
+    for (size_t k = 0; k < self->part.n_entries; k++) {
+        if (i == 0)
+            self->part.entries[k].now_ms = cli_read_time(reply);
+        else if (is_list)
+            self->part.entries[k].n_waiters = 0;
     }
     /* Whoever may not see the connections sees the locks all the same. */
-    self->listing.has_waiters = reply->type == GAVEL_REPLY_STRING;
-    gavel_bytes text = self->listing.has_waiters ? reply->text : GAVEL_STR("");
+    gavel_bytes text = is_list ? reply->text : GAVEL_STR("");
     while (text.size > 0) {
         const char *end = memchr(text.data, '\n', text.size);
         size_t size = end != NULL ? (size_t)(end - text.data) : text.size;
@@ -237,22 +253,55 @@ static void on_circumstances(size_t i, const gavel_reply *reply, void *user)
 
 static bool read_circumstances(job *self)
 {
-    gavel__buffer *out = cli_server_out(&self->server);
-    gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("TIME")}, 1);
-    gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("CLIENT"), GAVEL_STR("LIST")}, 2);
-    return cli_server_ask(&self->server, 2, on_circumstances, self);
+    gavel__resp_command(cli_server_next(&self->server), (gavel_bytes[]){GAVEL_STR("TIME")}, 1);
+    gavel__resp_command(
+        cli_server_next(&self->server), (gavel_bytes[]){GAVEL_STR("CLIENT"), GAVEL_STR("LIST")}, 2);
+    return cli_server_ask(&self->server, 2, on_circumstances, self) && !self->has_failed;
+}
+
+/* ---- All of it ----------------------------------------------------------------------------- */
+
+/* Of one server; false: not all of it, and that was said. */
+static bool list_node(job *self)
+{
+    self->has_failed = false;
+    bool is_complete = cli_nodes_connect(&self->nodes, self->node, &self->server) &&
+                       find_keys(self) && read_records(self) && read_circumstances(self);
+    for (size_t i = 0; i < self->part.n_entries; i++)
+        self->part.entries[i].place = cli_nodes_place(&self->nodes, self->node);
+    if (is_complete && !cli_listing_take(&self->listing, &self->part)) {
+        fail(self, "no memory", GAVEL_STR(""));
+        is_complete = false;
+    }
+    if (!is_complete)
+        cli_say("%s%s", self->server.trouble,
+            self->nodes.kind == GAVEL__ADDRESS_CLUSTER ? "; its locks and gates are left out" : "");
+    cli_server_close(&self->server);
+    cli_listing_finish(&self->part);
+    self->n_listed += is_complete;
+    return is_complete;
+}
+
+static void print(const job *self)
+{
+    if (self->options->is_json)
+        cli_listing_print_json(&self->listing, stdout);
+    else
+        cli_listing_print(&self->listing, self->nodes.kind == GAVEL__ADDRESS_CLUSTER, stdout);
 }
 
 int cli_locks(const cli_options *options)
 {
     job self = {.options = options};
-    bool is_complete = cli_server_open(&self.server, options) && find_keys(&self) &&
-                       read_records(&self) && read_circumstances(&self);
-    cli_server_close(&self.server);
-    if (is_complete && options->is_json)
-        cli_listing_print_json(&self.listing, stdout);
-    else if (is_complete)
-        cli_listing_print(&self.listing, stdout);
+    bool is_complete = cli_nodes_open(&self.nodes, options);
+    if (is_complete) {
+        while (cli_nodes_take(&self.nodes, &self.node))
+            is_complete &= list_node(&self);
+    }
+    cli_listing_sort(&self.listing);
+    if (self.n_listed > 0)
+        print(&self);
     cli_listing_finish(&self.listing);
+    cli_nodes_close(&self.nodes);
     return is_complete ? CLI_OK : CLI_NO_SERVER;
 }

@@ -41,9 +41,11 @@ static const cli_verb verbs[] = {
         .usage = "locks [--json]",
         .help = "Lists locks and gates: who holds them and for how long, fencing numbers, what\n"
                 "is left of the leases, and how many wait. Goes through all keys of the\n"
-                "database, a thousand at a time.\n\n"
+                "database, a thousand at a time; in a Cluster through those of each primary,\n"
+                "and tells at which node each lock is.\n\n"
                 "  --json           for programs\n\n"
-                "Exit status: 0; 64 wrong usage; 69 the server cannot be reached, or refuses.\n\n"},
+                "Exit status: 0; 64 wrong usage; 69 the server cannot be reached, or refuses: in\n"
+                "a Cluster one of them, which is named, and the others' locks are listed.\n\n"},
     {.name = "unlock",
         .run = cli_unlock,
         .words = CLI_NAME,

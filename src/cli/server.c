@@ -3,7 +3,8 @@
  */
 #include "cli/server.h"
 
-#include "cli/text.h"
+#include "base/resp.h"
+#include "base/text.h"
 #include "client/config.h"
 
 #include <limits.h>
@@ -15,7 +16,7 @@
 #define COMMAND_TIMEOUT_US 10000000
 #define MAX_REPLY_BYTES ((size_t)256 << 20)
 
-static int64_t now_us(void)
+int64_t cli_now_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -32,7 +33,11 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
 {
     (void)link;
     cli_server *server = owner;
-    server->on_reply(server->n_replies++, reply, server->user);
+    size_t i = server->n_replies++;
+    if (server->kind != GAVEL__LINK_TO_NODE)
+        server->on_reply(i, reply, server->user);
+    else if (i % 2 == 1) /* Whoever may not say ASKING does without. */
+        server->on_reply(i / 2, reply, server->user);
 }
 
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
@@ -43,8 +48,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     if (loss->is_final)
         server->n_endpoints_left = 0;
     server->is_unheard = loss->is_unheard;
-    if (server->n_endpoints_left == 0 && !loss->is_unheard)
-        cli_say("%s", loss->message);
+    memcpy(server->trouble, loss->message, sizeof(server->trouble));
 }
 
 /* For poll. The due time may be any number. */
@@ -62,24 +66,30 @@ static void turn(cli_server *server)
     struct pollfd fd = {.fd = gavel__link_fd(link), .events = POLLIN};
     if (gavel__link_wants_write(link))
         fd.events |= POLLOUT;
-    int n = poll(&fd, 1, wait_ms(gavel__link_due_us(link), now_us()));
+    int n = poll(&fd, 1, wait_ms(gavel__link_due_us(link), cli_now_us()));
     if (n > 0)
         gavel__link_on_ready(
-            link, (fd.revents & ~POLLOUT) != 0, (fd.revents & POLLOUT) != 0, now_us());
-    if (!server->is_down && gavel__link_due_us(link) <= now_us())
-        gavel__link_on_time(link, now_us());
+            link, (fd.revents & ~POLLOUT) != 0, (fd.revents & POLLOUT) != 0, cli_now_us());
+    if (!server->is_down && gavel__link_due_us(link) <= cli_now_us())
+        gavel__link_on_time(link, cli_now_us());
 }
 
-/* How many; 0: there is none, and that was said. */
-static size_t find_endpoints(
-    const gavel__address *address, gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX])
+static bool fail(cli_server *server, const char *trouble)
 {
+    gavel__format(server->trouble, sizeof(server->trouble), "%s", trouble);
+    return false;
+}
+
+/* How many; 0: there is none. */
+static size_t find_endpoints(cli_server *server, gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX])
+{
+    const gavel__address *address = &server->address;
     char message[GAVEL_MESSAGE_SIZE];
     if (gavel__endpoint_of(address, &endpoints[0]))
         return 1;
     size_t n = gavel__endpoints_look_up(address->host, address->port, endpoints, message);
     if (n == 0)
-        cli_say("%s: %s", address->label, message);
+        gavel__format(server->trouble, sizeof(server->trouble), "%s: %s", address->label, message);
     return n;
 }
 
@@ -87,7 +97,7 @@ static bool come_up(cli_server *server, const gavel__endpoint *endpoint)
 {
     do {
         server->is_down = false;
-        gavel__link_connect(server->link, endpoint, GAVEL_STR(""), now_us());
+        gavel__link_connect(server->link, endpoint, GAVEL_STR(""), cli_now_us());
         while (!server->is_down && gavel__link_get_state(server->link) != GAVEL__LINK_UP)
             turn(server);
     } while (server->is_down && server->is_unheard);
@@ -101,57 +111,66 @@ static bool set_up_tls(cli_server *server, const cli_options *options)
     bool is_final;
     if (!options->address.is_tls)
         return true;
-    if (!gavel__has_tls()) {
-        cli_say("rediss://: this gavel was built without OpenSSL, and so without TLS");
-        return false;
-    }
+    if (!gavel__has_tls())
+        return fail(server, "rediss://: this gavel was built without OpenSSL, and so without TLS");
     gavel__tls_options wanted = gavel__config_tls(&options->config, &options->address);
     server->tls = gavel__tls_create(&wanted, &gavel__system_allocator);
     if (server->tls == NULL)
-        cli_say("no memory");
-    else
-        gavel__tls_load(server->tls, message, &is_final);
-    return server->tls != NULL;
+        return fail(server, "no memory");
+    gavel__tls_load(server->tls, message, &is_final);
+    return true;
 }
 
-static bool create_link(cli_server *server, const cli_options *options)
+static bool create_link(cli_server *server)
 {
     const gavel__link_config config = {
         .allocator = &gavel__system_allocator,
-        .address = &options->address,
+        .address = &server->address,
         .tls = server->tls,
         .name = "gavel",
         .dial = gavel__dial_socket,
         .connect_timeout_us = CONNECT_TIMEOUT_US,
         .command_timeout_us = COMMAND_TIMEOUT_US,
         .max_reply_bytes = MAX_REPLY_BYTES,
+        .kind = server->kind,
     };
     const gavel__link_events events = {
         .on_up = on_up, .on_reply = on_reply, .on_down = on_down, .owner = server};
     server->link = gavel__link_create(&config, &events);
-    if (server->link == NULL)
-        cli_say("no memory");
-    return server->link != NULL;
+    return server->link != NULL || fail(server, "no memory");
 }
 
-bool cli_server_open(cli_server *server, const cli_options *options)
+/* The URL's, but elsewhere. */
+static void go_elsewhere(cli_server *server, const gavel__place_name *place)
+{
+    bool is_sentinel = server->kind == GAVEL__LINK_TO_SENTINEL;
+    gavel__address *address = &server->address;
+    const char *scheme = is_sentinel ? "Sentinel " : address->is_tls ? "rediss://" : "redis://";
+    size_t size = strlen(scheme);
+    server->place = *place;
+    memcpy(server->label, scheme, size + 1);
+    gavel__format_place(
+        server->label + size, sizeof(server->label) - size, place->host, place->port);
+    address->kind = GAVEL__ADDRESS_SERVER;
+    address->host = server->place.host;
+    address->port = place->port;
+    address->label = server->label;
+    if (is_sentinel) {
+        address->user = address->sentinel_user;
+        address->password = address->sentinel_password;
+    }
+}
+
+bool cli_server_open(cli_server *server, const cli_options *options, gavel__link_kind kind,
+    const gavel__place_name *place)
 {
     gavel__endpoint endpoints[GAVEL__ENDPOINTS_MAX];
-    *server = (cli_server){.link = NULL};
-    if (options->address.kind == GAVEL__ADDRESS_SENTINEL) {
-        cli_say("%s: this command asks no Sentinels: name the primary itself, redis://host:port",
-            options->address.label);
+    *server = (cli_server){.address = options->address, .kind = kind};
+    if (place != NULL)
+        go_elsewhere(server, place);
+    if (!set_up_tls(server, options) || !create_link(server))
         return false;
-    }
-    if (options->address.kind == GAVEL__ADDRESS_CLUSTER) {
-        cli_say("%s: this command asks one server, and no Cluster: name a node of it, "
-                "redis://host:port",
-            options->address.label);
-        return false;
-    }
-    if (!set_up_tls(server, options) || !create_link(server, options))
-        return false;
-    size_t n = find_endpoints(&options->address, endpoints);
+    size_t n = find_endpoints(server, endpoints);
     for (size_t i = 0; i < n; i++) {
         server->n_endpoints_left = n - 1 - i;
         if (come_up(server, &endpoints[i]) || server->n_endpoints_left == 0)
@@ -169,9 +188,12 @@ void cli_server_close(cli_server *server)
     server->tls = NULL;
 }
 
-gavel__buffer *cli_server_out(cli_server *server)
+gavel__buffer *cli_server_next(cli_server *server)
 {
-    return gavel__link_out(server->link);
+    gavel__buffer *out = gavel__link_out(server->link);
+    if (server->kind == GAVEL__LINK_TO_NODE)
+        gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("ASKING")}, 1);
+    return out;
 }
 
 bool cli_server_ask(cli_server *server, size_t n, cli_on_reply *handler, void *user)
@@ -179,11 +201,11 @@ bool cli_server_ask(cli_server *server, size_t n, cli_on_reply *handler, void *u
     server->on_reply = handler;
     server->user = user;
     server->n_replies = 0;
-    if (cli_server_out(server)->has_failed) {
-        cli_say("no memory");
-        return false;
-    }
-    gavel__link_expect(server->link, n, now_us());
+    if (gavel__link_out(server->link)->has_failed)
+        return fail(server, "no memory");
+    if (server->kind == GAVEL__LINK_TO_NODE)
+        n *= 2;
+    gavel__link_expect(server->link, n, cli_now_us());
     gavel__link_flush(server->link);
     while (!server->is_down && server->n_replies < n)
         turn(server);

@@ -4,40 +4,106 @@
  * What is taken is the very grant that was shown: its owner goes along, and the server compares. So
  * a lock that changed hands while somebody thought about the question stays where it is.
  */
+#include "cli/nodes.h"
 #include "cli/record.h"
-#include "cli/server.h"
 #include "cli/text.h"
 
 #include "base/random.h"
 #include "base/resp.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "lock/scripts.h"
 
 #include <inttypes.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Longer ones are nobody's of ours. */
 #define RECORD_SIZE 1024
 
+/* While a slot is on its way to another node: some five seconds. */
+#define N_TRIES 50
+#define PAUSE_NS 100000000
+
 typedef struct job {
     const cli_options *options;
+    cli_nodes nodes;
+    uint16_t node; /* that has the lock */
     gavel__lock_keys keys;
-    char record[RECORD_SIZE]; /* as it was shown */
-    size_t record_size;       /* 0: nobody holds it */
+    char turn[GAVEL__LOCK_TURN_SIZE + 1]; /* for whom it is given to */
+    char record[RECORD_SIZE];             /* as it was shown */
+    size_t record_size;                   /* 0: nobody holds it */
     int64_t lease_ms;
     int64_t now_ms; /* the server's */
     bool is_taken;
-    bool is_refused; /* by the server; said on standard error */
+    bool is_refused;    /* by the server; said on standard error */
+    bool is_on_its_way; /* its slot is: to be asked again */
 } job;
+
+/* ---- The lock's server --------------------------------------------------------------------- */
+
+/* Writes commands, and returns how many. */
+typedef size_t write_commands(job *self, cli_server *server);
+
+static bool ask_once(job *self, write_commands *write, cli_on_reply *on_reply)
+{
+    cli_server server;
+    bool is_told = cli_nodes_connect(&self->nodes, self->node, &server);
+    if (is_told) {
+        size_t n = write(self, &server);
+        is_told = cli_server_ask(&server, n, on_reply, self);
+    }
+    if (!is_told)
+        cli_say("%s", server.trouble);
+    cli_server_close(&server);
+    return is_told;
+}
+
+/* Where the lock is; if its slot has gone elsewhere or is about to, there. False: said on standard
+ * error. */
+static bool ask_server(job *self, write_commands *write, cli_on_reply *on_reply)
+{
+    for (int i = 0; i < N_TRIES; i++) {
+        self->is_on_its_way = false;
+        if (!ask_once(self, write, on_reply) || self->is_refused)
+            return false;
+        if (!self->is_on_its_way)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    }
+    cli_say(
+        "%s: the lock's slot is on its way from one node to another", self->options->address.label);
+    return false;
+}
+
+static bool find_server(job *self)
+{
+    if (!cli_nodes_open(&self->nodes, self->options))
+        return false;
+    self->node = cli_nodes_of_slot(&self->nodes, gavel__slot_of(self->keys.record));
+    if (self->node == GAVEL__NO_NODE)
+        cli_say("%s: no node has the lock's slot", self->options->address.label);
+    return self->node != GAVEL__NO_NODE;
+}
 
 static bool note_refusal(job *self, const gavel_reply *reply)
 {
     if (reply->type != GAVEL_REPLY_ERROR)
         return false;
+    if (cli_nodes_follow(&self->nodes, self->node, reply, &self->node) ||
+        gavel__bytes_start_with(reply->text, GAVEL_STR("TRYAGAIN ")))
+        self->is_on_its_way = true;
+    if (self->is_on_its_way || self->is_refused)
+        return true;
     cli_say("%s: %.*s", self->options->address.label, (int)reply->text.size, reply->text.data);
     self->is_refused = true;
     return true;
+}
+
+static cli_holder holder_of(const job *self)
+{
+    return cli_read_record((gavel_bytes){self->record, self->record_size});
 }
 
 /* ---- Looking ------------------------------------------------------------------------------- */
@@ -59,20 +125,14 @@ static void on_look(size_t i, const gavel_reply *reply, void *user)
     }
 }
 
-/* Reads the record; an exit status. */
-static int look(job *self)
+static size_t write_look(job *self, cli_server *server)
 {
-    cli_server server;
-    bool is_known = cli_server_open(&server, self->options);
-    if (is_known) {
-        gavel__buffer *out = cli_server_out(&server);
-        gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("GET"), self->keys.record}, 2);
-        gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("PTTL"), self->keys.record}, 2);
-        gavel__resp_command(out, (gavel_bytes[]){GAVEL_STR("TIME")}, 1);
-        is_known = cli_server_ask(&server, 3, on_look, self);
-    }
-    cli_server_close(&server);
-    return is_known && !self->is_refused ? CLI_OK : CLI_NO_SERVER;
+    gavel__resp_command(
+        cli_server_next(server), (gavel_bytes[]){GAVEL_STR("GET"), self->keys.record}, 2);
+    gavel__resp_command(
+        cli_server_next(server), (gavel_bytes[]){GAVEL_STR("PTTL"), self->keys.record}, 2);
+    gavel__resp_command(cli_server_next(server), (gavel_bytes[]){GAVEL_STR("TIME")}, 1);
+    return 3;
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */
@@ -131,21 +191,20 @@ static void on_taken(size_t i, const gavel_reply *reply, void *user)
         self->is_taken = gavel__lock_read(reply).verdict == GAVEL__LOCK_VERDICT_OURS;
 }
 
-/* Releases the lock in its holder's name, which hands it off to the next. An exit status. */
-static int take(job *self, const cli_holder *holder)
+static size_t write_release(job *self, cli_server *server)
 {
-    char turn[GAVEL__LOCK_TURN_SIZE + 1];
-    snprintf(turn, sizeof(turn), "%016" PRIx64 "%016" PRIx64, gavel__random_system_seed(),
-        gavel__random_system_seed());
-    cli_server server;
-    bool is_known = cli_server_open(&server, self->options);
-    if (is_known) {
-        gavel__lock_write_release(cli_server_out(&server), &self->keys, holder->owner,
-            (gavel_bytes){turn, GAVEL__LOCK_TURN_SIZE});
-        is_known = cli_server_ask(&server, 1, on_taken, self);
-    }
-    cli_server_close(&server);
-    if (!is_known || self->is_refused)
+    cli_holder holder = holder_of(self);
+    gavel__lock_write_release(cli_server_next(server), &self->keys, holder.owner,
+        (gavel_bytes){self->turn, GAVEL__LOCK_TURN_SIZE});
+    return 1;
+}
+
+/* Releases the lock in its holder's name, which hands it off to the next. An exit status. */
+static int take(job *self)
+{
+    snprintf(self->turn, sizeof(self->turn), "%016" PRIx64 "%016" PRIx64,
+        gavel__random_system_seed(), gavel__random_system_seed());
+    if (!ask_server(self, write_release, on_taken))
         return CLI_NO_SERVER;
     if (self->is_taken)
         return CLI_OK;
@@ -153,18 +212,24 @@ static int take(job *self, const cli_holder *holder)
     return CLI_LEFT_ALONE;
 }
 
+static int unlock(job *self)
+{
+    if (!find_server(self) || !ask_server(self, write_look, on_look))
+        return CLI_NO_SERVER;
+    cli_holder holder = holder_of(self);
+    if (self->record_size == 0 || holder.is_handed_off) {
+        cli_say("nobody holds this lock at %s", self->options->address.label);
+        return CLI_NOTHING;
+    }
+    int status = ask(self, &holder);
+    return status == CLI_OK ? take(self) : status;
+}
+
 int cli_unlock(const cli_options *options)
 {
     job self = {.options = options};
     gavel__lock_keys_init(&self.keys, options->config.key_prefix, gavel_str(options->name));
-    int status = look(&self);
-    if (status != CLI_OK)
-        return status;
-    cli_holder holder = cli_read_record((gavel_bytes){self.record, self.record_size});
-    if (self.record_size == 0 || holder.is_handed_off) {
-        cli_say("nobody holds this lock at %s", options->address.label);
-        return CLI_NOTHING;
-    }
-    status = ask(&self, &holder);
-    return status == CLI_OK ? take(&self, &holder) : status;
+    int status = unlock(&self);
+    cli_nodes_close(&self.nodes);
+    return status;
 }

@@ -99,6 +99,21 @@ Test(usage, a_server_that_is_not_there)
         "gavel: lock \"a\" at unix:///nowhere/socket: no server: No such file or directory\n");
 }
 
+Test(usage, a_cluster_or_sentinels_that_are_not_there)
+{
+    tool self;
+    setenv("GAVEL_URL", "redis+cluster://127.0.0.1:1,localhost:1", 1);
+    cr_expect_eq(tool_run(&self, "locks", NULL), 69);
+    cr_expect(live_contains(self.errors, "no node of the Cluster tells"), "%s", self.errors);
+    cr_expect_eq(tool_run(&self, "unlock", "a", NULL), 69);
+    cr_expect(live_contains(self.errors, "Connection refused"), "%s", self.errors);
+    setenv("GAVEL_URL", "redis+sentinel://127.0.0.1:1/main", 1);
+    cr_expect_eq(tool_run(&self, "locks", NULL), 69);
+    cr_expect(live_contains(self.errors, "no Sentinel tells"), "%s", self.errors);
+    cr_expect_eq(tool_run(&self, "unlock", "a", NULL), 69);
+    cr_expect(live_contains(self.errors, "Connection refused"), "%s", self.errors);
+}
+
 Test(usage, a_server_that_refuses)
 {
     test_server *server = tool_server(&(server_options){.password = "right"});
