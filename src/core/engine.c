@@ -305,13 +305,6 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
 
 /* ---- Gates --------------------------------------------------------------------------------- */
 
-/* Whoever waits too long for a gate sees whether its holder is dead. */
-static void probe_gates(gavel__engine *engine, gavel__node *node, int64_t now_us)
-{
-    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following)
-        gavel__pass_probe(lane, &engine->gates, now_us);
-}
-
 bool gavel__engine_keeps_gates(const gavel__engine *engine)
 {
     if (gavel__gates_is_empty(&engine->gates))
@@ -342,7 +335,6 @@ static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_u
     gavel__durability_advance(node->durability, now_us);
     if (gavel__engine_is_trusted(engine, now_us)) {
         gavel__engine_schedule(engine, node, now_us);
-        probe_gates(engine, node, now_us);
         if (gavel__questions_has_pending(&engine->questions))
             serve_questions(engine, node, now_us);
     }

@@ -297,8 +297,10 @@ static const gavel__question_ops hand_off_ops = {write_hand_off, on_handed_off, 
 
 void gavel__gate_probe(gavel__gate *gate)
 {
-    if (gate->probe.state == GAVEL__QUESTION_IDLE)
-        gavel__question_ask(gate->gates->config.questions, &gate->probe);
+    if (gate->probe.state != GAVEL__QUESTION_IDLE)
+        return;
+    gate->is_unasked = true;
+    gavel__question_ask(gate->gates->config.questions, &gate->probe);
 }
 
 static size_t write_probe(gavel__question *question, gavel__buffer *out, int64_t now_us)
@@ -306,6 +308,7 @@ static size_t write_probe(gavel__question *question, gavel__buffer *out, int64_t
     gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, probe);
     gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
     size_t n_commands = gate->has_no_lease ? 1 : 2;
+    gate->is_unasked = false;
     if (gate->has_no_lease) {
         write_lease(gate, gate->record, out);
     } else {

@@ -36,6 +36,7 @@ typedef struct gavel__gate {
     uint64_t owner;            /* random: tells our record from others' */
     uint32_t n_pins;           /* doubts that may have to hand it off */
     gavel__question probe;     /* whether its holder is dead */
+    bool is_unasked;           /* no link has taken the last probe yet, or ever will */
     bool has_no_lease;         /* the holder's record would stay for ever: to be given one */
     gavel__question hand_off;  /* outside of its lane, which is lost or stands in its queue */
     int64_t hand_off_until_us; /* later somebody else has been let in, or will be */

@@ -2,7 +2,7 @@
  * Passes: asking for gates, waiting, handing on. Used by rounds and the schedule, which decide
  * when.
  */
-#include "core/lane.h"
+#include "core/node.h"
 
 #include "base/resp.h"
 #include "base/text.h"
@@ -104,6 +104,7 @@ static void write_claim(gavel__lane *lane, gavel__gate *gate, int64_t now_us)
 {
     bool waits = lane->pass.state == GAVEL__PASS_WAITING;
     gate->has_idle_turn = false;
+    gate->is_unasked = false;
     gavel_bytes wait[] = {GAVEL_STR("BLPOP"), gate->queue, GAVEL_STR("0")};
     gavel_bytes look[] = {GAVEL_STR("LPOP"), gate->queue};
     append(lane, waits ? wait : look, waits ? 3 : 2);
@@ -320,8 +321,12 @@ void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
     if (gate == NULL || lane->pass.probe_us > now_us)
         return;
     lane->pass.probe_us = now_us + probe_after_us(gates);
-    if (gate->has_idle_turn)
+    if (gate->has_idle_turn) {
         condemn(lane, gate);
-    else
+    } else if (gate->is_unasked && !gavel__node_is_reachable(lane->node)) {
+        lane->pass.is_in_vain = true;
+        gate->seen_until_us = 0; /* which makes that its own claim looks for the holder */
+    } else {
         gavel__gate_probe(gate);
+    }
 }

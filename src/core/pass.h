@@ -47,6 +47,7 @@ typedef struct gavel__pass {
     uint32_t n_served; /* rounds that have reached EXEC since */
     size_t n_checked;  /* replies to checks */
     int64_t probe_us;  /* WAITING: when to see whether the holder is dead */
+    bool is_in_vain;   /* WAITING: no link can be had to ask that on */
 } gavel__pass;
 
 struct gavel__lane;
@@ -95,8 +96,12 @@ void gavel__pass_on_check(struct gavel__lane *lane, const gavel_reply *reply);
 /* The gate in whose queue the lane stands, or NULL. */
 gavel__gate *gavel__pass_blocked_on(const struct gavel__lane *lane);
 
-/* On a lane that waits: now and then, asks whether the holder is dead. Condemns the lane, if a turn
- * has found nobody in the queue. */
+/*
+ * On a lane that waits: now and then, asks whether the holder is dead. Condemns the lane, if a turn
+ * has found nobody in the queue. If no link can be had to ask on, until it would be asked again,
+ * the lane's own one is the only one that can: it waits in vain, and is to leave the queue and
+ * enter again.
+ */
 void gavel__pass_probe(struct gavel__lane *lane, gavel__gates *gates, int64_t now_us);
 
 #endif

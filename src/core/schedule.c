@@ -149,12 +149,13 @@ static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us
     }
 }
 
-/* Who waits on a lane that will never be let in goes without; a lane on which nobody waits leaves
- * the queue, which it can only do by closing. */
+/* Who waits on a lane that will never be let in goes without, or elsewhere; a lane on which nobody
+ * waits leaves the queue, which it can only do by closing. */
 static void leave_queue(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__list *members = &lane->round->members;
-    while (gavel__gates_are_off(&engine->gates, now_us) && !gavel__list_is_empty(members))
+    bool is_in_vain = lane->pass.is_in_vain || gavel__gates_are_off(&engine->gates, now_us);
+    while (is_in_vain && !gavel__list_is_empty(members))
         gavel__queue_make_ready(&engine->queue, gavel__member_of(members->next), now_us);
     if (!gavel__list_is_empty(members))
         return;
@@ -366,8 +367,10 @@ void gavel__engine_schedule(gavel__engine *engine, gavel__node *node, int64_t no
     sort_gated(engine, node, now_us);
     find_late(engine, node, now_us);
     for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
-        if (gavel__pass_blocked_on(lane) != NULL)
-            gavel__round_let_go(lane->round, now_us);
+        if (gavel__pass_blocked_on(lane) == NULL)
+            continue;
+        gavel__pass_probe(lane, &engine->gates, now_us);
+        gavel__round_let_go(lane->round, now_us);
     }
     for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->is_waiting_lane)

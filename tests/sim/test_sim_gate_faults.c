@@ -109,6 +109,41 @@ static gavel_verdict add_one(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+static const sim_result *add_one_to(sim_world *world, gavel_client *client)
+{
+    return sim_submit(world, client,
+        &(gavel_transaction){
+            .body = add_one,
+            .reads = &(gavel_read){.key = GAVEL_STR("counter")},
+            .n_reads = 1,
+        });
+}
+
+/* What lay in the queue for the next one is gone, and no link can be had on which to find that out:
+ * each wants to plant a marker. */
+Test(sim_gate_faults, who_waits_for_nothing_is_told_soon)
+{
+    static const char *const errors[] = {
+        "OOM command not allowed when used memory > 'maxmemory'.", "NOPERM no permissions"};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        sim_world *world = sim_create(i);
+        gavel_client *client =
+            sim_open(world, &(gavel_config){.mode = GAVEL_GATED, .gate_lease_ms = CROWD_LEASE_MS});
+        const sim_result *first = add_one_to(world, client);
+        sim_run_for(world, 10 * SIM_MILLISECOND);
+        cr_assert_eq(first->outcome.status, GAVEL_COMMITTED);
+        sim_do(world, "DEL gavel:gate:{counter} gavel:queue:{counter}");
+        sim_refuse(world, &(sim_refusal){.command = "SET", .error = errors[i]});
+        const sim_result *second = add_one_to(world, client);
+        sim_run_for(world, 2 * CROWD_LEASE_US);
+        cr_expect(second->is_done, "%s: it waits still", errors[i]);
+        cr_expect_eq(second->outcome.status, GAVEL_REJECTED, "%s: %s (%s)", errors[i],
+            gavel_status_name(second->outcome.status), second->outcome.message);
+        gavel_close(client);
+        sim_destroy(world);
+    }
+}
+
 /* The server was asked to wait, but not for ever: once let in, its silence is a fault again. */
 Test(sim_gate_faults, a_link_that_dies_behind_its_claim_is_given_up)
 {

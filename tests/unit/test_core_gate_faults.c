@@ -463,6 +463,63 @@ Test(core_gate_faults, who_cannot_repair_does_not_wait_either)
     stage_close(&s);
 }
 
+static const char no_room[] = "OOM command not allowed when used memory > 'maxmemory'.";
+
+/* The only link that can be had is the one that waits: it asks, when it claims anew. */
+Test(core_gate_faults, who_cannot_even_ask_claims_anew)
+{
+    stage s;
+    actor a;
+    begin_waiting(&s, &a);
+    advance(&s, LEASE_US);
+    link_refused(&s, 0, false, no_room);
+    cr_expect_not(lane_of(&s, 1)->is_condemned, "one may come up by the next time");
+    advance(&s, LEASE_US);
+    is_closed(&s, 1, "nobody waits");
+    advance(&s, 0);
+    link_up(&s, 1);
+    hears_gates(&s, 1, ENTER_A READ_A);
+    says(&s, 1, "nil, -OOM no memory, OK, \"1\"");
+    hears(&s, 1, "MULTI / SET a 2 / EXEC");
+    says(&s, 1, "OK, -OOM no memory, -EXECABORT no");
+    ends_saying(&s, &a, GAVEL_REJECTED, "OOM");
+    stage_close(&s);
+}
+
+/* For good: then he is told so, as those who wait elsewhere. */
+Test(core_gate_faults, who_cannot_even_ask_is_told_why)
+{
+    stage s;
+    actor a;
+    begin_waiting(&s, &a);
+    advance(&s, LEASE_US);
+    link_refused(&s, 0, true, "NOPERM no");
+    advance(&s, LEASE_US);
+    is_closed(&s, 1, "nobody waits");
+    advance(&s, 0);
+    link_refused(&s, 1, true, "NOPERM no");
+    ends_saying(&s, &a, GAVEL_REJECTED, "NOPERM");
+    stage_close(&s);
+}
+
+/* A link that comes up meanwhile can ask, and nobody loses his place. */
+Test(core_gate_faults, who_can_ask_at_last_goes_on_waiting)
+{
+    stage s;
+    actor a;
+    begin_waiting(&s, &a);
+    advance(&s, LEASE_US);
+    link_refused(&s, 0, false, no_room);
+    advance(&s, LEASE_US / 4);
+    link_up(&s, 0);
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
+    says(&s, 0, "nil, :500");
+    advance(&s, LEASE_US);
+    hears_gates(&s, 0, "SET g:gate:{a} ME PX 500 NX / PTTL g:gate:{a}");
+    cr_expect_not(lane_of(&s, 1)->is_condemned);
+    stage_close(&s);
+}
+
 /* ---- Time ---------------------------------------------------------------------------------- */
 
 Test(core_gate_faults, handing_on_nothing_begins_no_round_trip)
