@@ -35,8 +35,10 @@ int main(int argc, char **argv)
     if (client == NULL)
         return fprintf(stderr, "%s\n", error.message), 2;
     struct transfer transfer = {gavel_str(argv[2]), gavel_str(argv[3]), llabs(atoll(argv[4]))};
-    gavel_outcome outcome = gavel_run(client,
-        &(gavel_transaction){.body = move_money, .user = &transfer, .id = gavel_str(argv[1])});
+    gavel_transaction once = {.body = move_money, .user = &transfer, .id = gavel_str(argv[1])};
+    once.keys = &transfer.from; /* in a Cluster the id lies in the slot of this one */
+    once.n_keys = 1;
+    gavel_outcome outcome = gavel_run(client, &once);
     gavel_close(client);
     if (outcome.status == GAVEL_COMMITTED)
         printf("%s\n", outcome.is_duplicate ? "moved before" : "moved");

@@ -33,6 +33,15 @@ struct subject {
     size_t ids_room;
 };
 
+bool verifier_go_to(struct verifier *verifier, const char *key)
+{
+    gavel_error error;
+    bool is_there = plain_go_to(&verifier->context, verifier->url, key, &error);
+    if (!is_there)
+        trouble("verify: %s", error.message);
+    return is_there;
+}
+
 redisReply *verifier_expect(const struct verifier *verifier, redisReply *reply, int type)
 {
     if (reply != NULL && reply->type == type)
@@ -312,6 +321,8 @@ bool inspect_item(struct verifier *verifier, const char *name, uint32_t number)
     subject = (struct subject){
         .verifier = verifier, .name = name, .number = number, .replay = {.name = name}};
     item_keys_set(&subject.keys, name);
+    if (!verifier_go_to(verifier, subject.keys.hash))
+        return false;
     for (int i = 0; !is_sure; i++) {
         if (i > 0)
             reset(&subject);

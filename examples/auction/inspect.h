@@ -10,6 +10,7 @@
 #include "plain.h"
 
 struct verifier {
+    const char *url;
     redisContext *context;
     struct ledger ledger;     /* zeroed if there is none */
     struct findings findings; /* of all items that are done */
@@ -23,6 +24,9 @@ struct verifier {
  * said so, if there was trouble with the server.
  */
 bool inspect_item(struct verifier *verifier, const char *name, uint32_t number);
+
+/* In a Cluster, goes to the node that has the key. False, and said so: it cannot be had. */
+bool verifier_go_to(struct verifier *verifier, const char *key);
 
 /* The reply, if it is of that type of hiredis's; else it is freed, said so, and NULL. */
 redisReply *verifier_expect(const struct verifier *verifier, redisReply *reply, int type);

@@ -166,9 +166,6 @@ static gavel_verdict opening_body(gavel_tx *tx, void *user)
             .reserve = item->reserve,
             .end_ms = item->end_ms,
             .window_ms = item->window_ms});
-    if (opening->is_listed)
-        gavel_write(
-            tx, &GAVEL_COMMAND(GAVEL_STR("SADD"), GAVEL_STR(ITEMS_KEY), gavel_str(opening->name)));
     return GAVEL_COMMIT;
 }
 
@@ -177,8 +174,19 @@ void opening_plan(struct opening *opening, struct plan *ret_plan)
     plan_item(ret_plan, &opening->keys);
     ret_plan->transaction.body = opening_body;
     ret_plan->transaction.user = opening;
-    if (opening->is_listed)
-        ret_plan->keys[ret_plan->transaction.n_keys++] = GAVEL_STR(ITEMS_KEY);
+}
+
+static gavel_verdict listing_body(gavel_tx *tx, void *user)
+{
+    const struct opening *opening = user;
+    gavel_write(
+        tx, &GAVEL_COMMAND(GAVEL_STR("SADD"), GAVEL_STR(ITEMS_KEY), gavel_str(opening->name)));
+    return GAVEL_COMMIT;
+}
+
+void listing_plan(struct opening *opening, struct plan *ret_plan)
+{
+    ret_plan->transaction = (gavel_transaction){.body = listing_body, .user = opening};
 }
 
 static void expire(gavel_tx *tx, const char *key)

@@ -101,7 +101,7 @@ void bid_event(const struct bid *bid, struct event *ret_event);
 struct plan {
     gavel_transaction transaction;
     gavel_read reads[ITEM_N_FIELDS];
-    gavel_bytes keys[3];
+    gavel_bytes keys[2];
 };
 
 /* Plans a bid; `bid` is the body's user data. The plan may go when it was run or submitted. */
@@ -113,10 +113,13 @@ struct opening {
     struct item_keys keys;
     const char *name;
     struct item item;
-    bool is_listed; /* in auction:items */
 };
 
 void opening_plan(struct opening *opening, struct plan *ret_plan);
+
+/* Puts an item that was opened on the list, which is one for all items, and so has a slot of its
+ * own. */
+void listing_plan(struct opening *opening, struct plan *ret_plan);
 
 struct closing {
     void *owner; /* as a bid's */

@@ -44,6 +44,7 @@ static void print_help(const struct command *commands, const struct command *com
     printf(
         "\n\"auction COMMAND --help\" says more. The server is that of --url, else of GAVEL_URL:\n"
         "    redis://[user[:password]@]host[:port][/db]    unix:///path/of/socket[?db=n]\n"
+        "    redis+cluster://[user[:password]@]host[:port][,host[:port]...]\n"
         "Exit status: 0 fine, 1 refused or violated, 2 wrong usage or trouble with the server.\n");
 }
 

@@ -9,10 +9,16 @@
 
 #define TIMEOUT_S 2
 
+#define CLUSTER "redis+cluster://"
+
+/* How often a node may name another one. */
+#define N_HOPS 8
+
 /* What a URL says; the strings point into the copy of it. */
 struct address {
     char url[1024];
-    char *host; /* NULL: a unix socket */
+    char *host;   /* NULL: a unix socket */
+    char *others; /* of a Cluster: more of its nodes; else NULL */
     char *path;
     char *user;
     char *password;
@@ -50,19 +56,10 @@ static char *cut(char *text, const char *mark)
     return found + strlen(mark);
 }
 
-/* The part behind redis://, which is [user[:password]@]host[:port][/db]. */
-static bool parse_tcp(struct address *address, char *rest)
+/* host[:port] */
+static bool parse_host(struct address *address, char *rest)
 {
-    char *database = NULL;
     char *port = NULL;
-    char *host = cut(rest, "@");
-
-    if (host != NULL) {
-        address->user = rest;
-        address->password = cut(rest, ":");
-        rest = host;
-    }
-    database = cut(rest, "/");
     if (rest[0] == '[') {
         rest++;
         port = cut(rest, "]");
@@ -74,9 +71,28 @@ static bool parse_tcp(struct address *address, char *rest)
     }
     address->host = rest;
     address->port = 6379;
-    return rest[0] != '\0' && (port == NULL || parse_number(port, 1, 65535, &address->port)) &&
-           (database == NULL || database[0] == '\0' ||
-               parse_number(database, 0, 1000000, &address->database));
+    return rest[0] != '\0' && (port == NULL || parse_number(port, 1, 65535, &address->port));
+}
+
+/* The part behind redis://, which is [user[:password]@]host[:port][,host[:port]...][/db]. */
+static bool parse_tcp(struct address *address, char *rest, bool is_cluster)
+{
+    char *host = cut(rest, "@");
+
+    if (host != NULL) {
+        address->user = rest;
+        address->password = cut(rest, ":");
+        rest = host;
+    }
+    char *database = cut(rest, "/");
+    address->others = is_cluster ? cut(rest, ",") : NULL;
+    return parse_host(address, rest) && (database == NULL || database[0] == '\0' ||
+                                            parse_number(database, 0, 1000000, &address->database));
+}
+
+bool plain_is_cluster(const char *url)
+{
+    return strncmp(url, CLUSTER, strlen(CLUSTER)) == 0;
 }
 
 static bool parse_url(const char *url, struct address *address)
@@ -89,7 +105,10 @@ static bool parse_url(const char *url, struct address *address)
         char *database = cut(address->path, "?db=");
         if (database != NULL && !parse_number(database, 0, 1000000, &address->database))
             return false;
-    } else if (strncmp(url, "redis://", 8) != 0 || !parse_tcp(address, address->url + 8)) {
+    } else if (plain_is_cluster(url)) {
+        if (!parse_tcp(address, address->url + strlen(CLUSTER), true))
+            return false;
+    } else if (strncmp(url, "redis://", 8) != 0 || !parse_tcp(address, address->url + 8, false)) {
         return false;
     }
     return decode(address->host) && decode(address->path) && decode(address->user) &&
@@ -122,28 +141,22 @@ static bool log_in(redisContext *context, const struct address *address, gavel_e
            is_accepted(PLAIN(context, "SELECT", database), context, ret_error);
 }
 
-redisContext *plain_connect(const char *url, gavel_error *ret_error)
+static redisContext *connect_to(const struct address *address, gavel_error *ret_error)
 {
     struct timeval timeout = {.tv_sec = TIMEOUT_S};
-    struct address address = {0};
     redisContext *context;
 
-    if (!parse_url(url, &address)) {
-        snprintf(ret_error->message, sizeof(ret_error->message),
-            "the URL is none of redis:// or unix://, which verify and the rivals need");
-        return NULL;
-    }
-    if (address.host != NULL)
-        context = redisConnectWithTimeout(address.host, (int)address.port, timeout);
+    if (address->host != NULL)
+        context = redisConnectWithTimeout(address->host, (int)address->port, timeout);
     else
-        context = redisConnectUnixWithTimeout(address.path, timeout);
+        context = redisConnectUnixWithTimeout(address->path, timeout);
     if (context == NULL || context->err != 0) {
         snprintf(ret_error->message, sizeof(ret_error->message), "no connection: %s",
             context != NULL ? context->errstr : "no memory");
         goto fail;
     }
     redisSetTimeout(context, timeout);
-    if (!log_in(context, &address, ret_error))
+    if (!log_in(context, address, ret_error))
         goto fail;
     return context;
 
@@ -151,6 +164,69 @@ fail:
     if (context != NULL)
         redisFree(context);
     return NULL;
+}
+
+static bool take_url(const char *url, struct address *address, gavel_error *ret_error)
+{
+    bool is_taken = parse_url(url, address);
+    if (!is_taken)
+        snprintf(ret_error->message, sizeof(ret_error->message),
+            "the URL is none of redis://, unix:// or " CLUSTER
+            ", which verify and the rivals need");
+    return is_taken;
+}
+
+redisContext *plain_connect(const char *url, gavel_error *ret_error)
+{
+    struct address address = {0};
+    if (!take_url(url, &address, ret_error))
+        return NULL;
+    redisContext *context = connect_to(&address, ret_error);
+    while (context == NULL && address.others != NULL) {
+        char *next = address.others;
+        address.others = cut(next, ",");
+        if (parse_host(&address, next))
+            context = connect_to(&address, ret_error);
+    }
+    return context;
+}
+
+/* "MOVED SLOT HOST:PORT": the host is empty if it is the same one. */
+static bool read_moved(const redisReply *reply, const redisContext *from, struct address *address)
+{
+    static char place[256];
+    if (reply->type != REDIS_REPLY_ERROR || sscanf(reply->str, "MOVED %*d %255s", place) != 1)
+        return false;
+    char *colon = strrchr(place, ':');
+    if (colon == NULL || !parse_number(colon + 1, 1, 65535, &address->port))
+        return false;
+    *colon = '\0';
+    address->host = colon > place ? place : from->tcp.host;
+    return true;
+}
+
+bool plain_go_to(redisContext **context, const char *url, const char *key, gavel_error *ret_error)
+{
+    struct address address = {0};
+    if (!plain_is_cluster(url))
+        return true;
+    if (!take_url(url, &address, ret_error))
+        return false;
+    for (int i = 0; i < N_HOPS; i++) {
+        redisReply *reply = PLAIN(*context, "EXISTS", key);
+        bool is_moved = reply != NULL && read_moved(reply, *context, &address);
+        freeReplyObject(reply);
+        if (!is_moved)
+            return true; /* whatever else is wrong will show */
+        redisContext *next = connect_to(&address, ret_error);
+        if (next == NULL)
+            return false;
+        redisFree(*context);
+        *context = next;
+    }
+    snprintf(
+        ret_error->message, sizeof(ret_error->message), "its nodes do not agree who has %s", key);
+    return false;
 }
 
 redisReply *plain_command(redisContext *context, size_t n_args, const char *const *args)

@@ -1,6 +1,7 @@
 /*
  * The race: opens the items, starts the teams, lets the auctioneer work, and verifies.
  */
+#include "plain.h"
 #include "race.h"
 #include "verify.h"
 
@@ -66,6 +67,10 @@ static bool prepare(struct race *race, const struct options *options)
             race->run_team = ways[i].run_team;
     if (race->run_team == NULL) {
         trouble("--by: \"%s\" is none of gavel, textbook, unguarded", options->by);
+        return false;
+    }
+    if (race->run_team != team_by_gavel && plain_is_cluster(options->url)) {
+        trouble("--by %s speaks to one server, not to a Cluster", options->by);
         return false;
     }
     race->options = options;

@@ -29,7 +29,6 @@ static int refused(const char *what, const gavel_outcome *outcome)
 int run_open(const struct options *options)
 {
     struct opening opening = {.name = options->words[0],
-        .is_listed = true,
         .item = {.increment = options->increment,
             .reserve = options->reserve,
             .end_ms = wall_ms() + options->seconds * 1000,
@@ -45,6 +44,10 @@ int run_open(const struct options *options)
         return EXIT_TROUBLE;
     if (outcome.status == GAVEL_ABORTED)
         return refused("open", &outcome);
+    /* Whoever is killed here has opened an item that verify does not know of. */
+    listing_plan(&opening, &plan);
+    if (!run_plan(options, "putting the item on the list", &plan, &outcome))
+        return EXIT_TROUBLE;
     printf("%s is open for %" PRId64 " s; the first bid is at least %" PRId64 "\n", opening.name,
         options->seconds, options->increment);
     return EXIT_FINE;

@@ -63,6 +63,8 @@ static bool verify_race(struct verifier *verifier)
 
 static bool verify_listed(struct verifier *verifier)
 {
+    if (!verifier_go_to(verifier, ITEMS_KEY))
+        return false;
     redisReply *reply = verifier_expect(
         verifier, PLAIN(verifier->context, "SMEMBERS", ITEMS_KEY), REDIS_REPLY_ARRAY);
     bool is_fine = reply != NULL;
@@ -115,6 +117,7 @@ static bool verify_all(struct verifier *verifier, const char *dir, bool has_all)
 static bool connect_verifier(struct verifier *verifier, const char *url)
 {
     gavel_error error;
+    verifier->url = url;
     verifier->context = plain_connect(url, &error);
     if (verifier->context == NULL)
         trouble("verify: %s", error.message);
@@ -144,7 +147,7 @@ int run_verify(const struct options *options)
     const char *dir = options->ledger;
     bool is_fine = connect_verifier(&verifier, options->url);
 
-    if (is_fine && dir == NULL) {
+    if (is_fine && dir == NULL && verifier_go_to(&verifier, LEDGER_KEY)) {
         reply = PLAIN(verifier.context, "GET", LEDGER_KEY);
         if (reply != NULL && reply->type == REDIS_REPLY_STRING)
             dir = reply->str;
