@@ -46,6 +46,7 @@ static bool says(live_cluster *cluster, size_t node, const char *line, const cha
     return is_said;
 }
 
+/* Any answer but an error will do. */
 static void tell(live_cluster *cluster, size_t node, const char *line)
 {
     redisReply *reply = ask(cluster, node, line);
@@ -186,6 +187,7 @@ static void calm(live_cluster *cluster)
 
 void clusters_begin(live_cluster *cluster)
 {
+    *cluster = (live_cluster){.url = ""};
     start_nodes(cluster);
     introduce(cluster);
     write_something(cluster);
@@ -199,8 +201,10 @@ void clusters_begin(live_cluster *cluster)
 void clusters_end(live_cluster *cluster)
 {
     /* The last one first: its janitor has what the others' janitors wait for. */
-    for (size_t i = CLUSTERS_N; i > 0; i--)
+    for (size_t i = CLUSTERS_N; i > 0; i--) {
         server_stop(cluster->nodes[i - 1]);
+        cluster->nodes[i - 1] = NULL;
+    }
 }
 
 /* ---- Looking -------------------------------------------------------------------------------- */
@@ -359,7 +363,8 @@ static void await_owner(live_cluster *cluster, int slot, size_t owner)
     }
 }
 
-bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to)
+/* Valkey 9 is told at the source, Redis 8.4 at the target. What is under way already is refused. */
+static bool begin_move(live_cluster *cluster, int slot, size_t to)
 {
     char line[128];
     snprintf(line, sizeof(line), "CLUSTER MIGRATESLOTS SLOTSRANGE %d %d NODE %s", slot, slot,
@@ -367,9 +372,27 @@ bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to)
     redisReply *begun = ask(cluster, clusters_owner(cluster, slot), line);
     bool is_begun = begun->type != REDIS_REPLY_ERROR;
     freeReplyObject(begun);
-    if (is_begun)
-        await_owner(cluster, slot, to);
+    if (!is_begun) {
+        snprintf(line, sizeof(line), "CLUSTER MIGRATION IMPORT %d %d", slot, slot);
+        begun = ask(cluster, to, line);
+        is_begun = begun->type != REDIS_REPLY_ERROR;
+        freeReplyObject(begun);
+    }
     return is_begun;
+}
+
+bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to)
+{
+    if (!begin_move(cluster, slot, to))
+        return false;
+    /* One that has failed on a busy machine is begun again. */
+    for (int i = 1; clusters_believed_owner(cluster, to, slot) != to; i++) {
+        if (i % 500 == 0)
+            begin_move(cluster, slot, to);
+        take_a_breath();
+    }
+    await_owner(cluster, slot, to);
+    return true;
 }
 
 /* ---- Failovers ------------------------------------------------------------------------------ */
@@ -412,11 +435,21 @@ static bool knows_replica(live_cluster *cluster, size_t primary, size_t replica)
     return is_known;
 }
 
+/* For four times the node timeout a node takes the votes of its last election for those of the next
+ * one, and is a primary that nobody else believes in. */
+static void await_end_of_election(const live_cluster *cluster, size_t node)
+{
+    enum { OVER_US = 5000000 };
+    while (live_now_us() < cluster->elected_us[node] + OVER_US)
+        take_a_breath();
+}
+
 size_t clusters_fail_over(live_cluster *cluster, size_t primary)
 {
     size_t replica = replica_of(cluster, primary);
     int slot = slot_of_node(cluster, primary);
     hurry(cluster);
+    await_end_of_election(cluster, replica);
     while (!knows_replica(cluster, primary, replica) ||
            !says(cluster, replica, "INFO replication", "master_link_status:up"))
         take_a_breath();
@@ -427,6 +460,7 @@ size_t clusters_fail_over(live_cluster *cluster, size_t primary)
         take_a_breath();
     }
     await_owner(cluster, slot, replica);
+    cluster->elected_us[replica] = live_now_us();
     while (clusters_primary_of(cluster, primary) != replica ||
            !knows_replica(cluster, replica, primary))
         take_a_breath();
@@ -444,11 +478,25 @@ void clusters_set_timeout(live_cluster *cluster, int node_timeout_ms)
 
 size_t clusters_kill(live_cluster *cluster, size_t primary)
 {
+    return clusters_kill_ahead(cluster, primary, NULL, NULL);
+}
+
+size_t clusters_kill_ahead(
+    live_cluster *cluster, size_t primary, void (*meanwhile)(void *user), void *user)
+{
     size_t replica = replica_of(cluster, primary);
     int slot = slot_of_node(cluster, primary);
     clusters_set_timeout(cluster, 1500);
+    if (meanwhile != NULL) {
+        server_pause(cluster->nodes[replica]);
+        tell(cluster, primary, "CLIENT KILL TYPE replica");
+        meanwhile(user);
+    }
     server_kill(cluster->nodes[primary]);
+    if (meanwhile != NULL)
+        server_resume(cluster->nodes[replica]);
     await_owner(cluster, slot, replica);
     clusters_set_timeout(cluster, 0);
+    cluster->elected_us[replica] = live_now_us();
     return replica;
 }

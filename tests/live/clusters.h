@@ -13,13 +13,14 @@ enum { CLUSTERS_N_PRIMARIES = 3, CLUSTERS_N = 6, CLUSTERS_N_SLOTS = 16384 };
 typedef struct live_cluster {
     test_server *nodes[CLUSTERS_N]; /* at first those from 3 on are replicas of 0, 1, 2 */
     char ids[CLUSTERS_N][41];
-    char url[128]; /* of two of them */
+    char url[128];                  /* of two of them */
+    int64_t elected_us[CLUSTERS_N]; /* when it last took its primary's place; 0: long ago */
 } live_cluster;
 
 /* Returns when every node knows all the others, and serves. */
 void clusters_begin(live_cluster *cluster);
 
-/* Takes nodes that were killed or paused. */
+/* Takes nodes that were killed or paused, and a cluster that has ended or is zeroed. */
 void clusters_end(live_cluster *cluster);
 
 /* ---- Looking -------------------------------------------------------------------------------- */
@@ -49,7 +50,7 @@ void clusters_settle(live_cluster *cluster);
 /* All of these steps. The two nodes must be there. */
 void clusters_move_slot(live_cluster *cluster, int slot, size_t to);
 
-/* At once, as Valkey 9 can; returns when all know. False: this server cannot. */
+/* At once, as Valkey 9 and Redis 8.4 can; returns when all know. False: this server cannot. */
 bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to);
 
 /* ---- Failovers ------------------------------------------------------------------------------ */
@@ -58,6 +59,10 @@ bool clusters_move_slot_at_once(live_cluster *cluster, int slot, size_t to);
  * some three seconds. Returns when all that run have heard of it; the number of the new primary. */
 size_t clusters_fail_over(live_cluster *cluster, size_t primary);
 size_t clusters_kill(live_cluster *cluster, size_t primary);
+
+/* The same, but the replica does not get what is written by `meanwhile`, which is to be brief. */
+size_t clusters_kill_ahead(
+    live_cluster *cluster, size_t primary, void (*meanwhile)(void *user), void *user);
 
 /* A primary that is not heard of for that long is replaced. 0: 10 s, as at first, so that nobody
  * is on a machine that is loaded. */
