@@ -27,6 +27,10 @@ static const int64_t doubtful_us = 5000000;
 /* For so long a node that is of no use any more is kept: something may be on its way there. */
 static const int64_t linger_us = 10000000;
 
+/* And one that was of a shard: longer than from one calm question to the next, by which it may be
+ * named again. */
+static const int64_t absent_us = 120000000;
+
 /* ---- Making and ending --------------------------------------------------------------------- */
 
 void gavel__slots_init(gavel__slots *slots, const gavel_allocator *allocator, gavel__random *random)
@@ -96,7 +100,7 @@ static gavel__slots_node *take_node(
         return NULL;
     *node = (gavel__slots_node){.number = node->number,
         .generation = node->generation,
-        .primary = GAVEL__NO_NODE,
+        .answer_primary = GAVEL__NO_NODE,
         .unused_us = now_us};
     memcpy(node->name, name, sizeof(name));
     if (!gavel__map_insert(&slots->by_name, gavel_str(node->name), &node->by_name))
@@ -129,12 +133,18 @@ static bool is_named(const gavel__slots_node *node)
     return node->is_seed || node->is_listed || node->n_slots > 0;
 }
 
+/* When it is forgotten, if nobody names it until then. */
+static int64_t end_us(const gavel__slots_node *node)
+{
+    return node->unused_us + (node->shard != 0 ? absent_us : linger_us);
+}
+
 /* It may be of no use from now on: it is looked at again. */
 static void note_unused(gavel__slots *slots, gavel__slots_node *node, int64_t now_us)
 {
     node->unused_us = now_us;
-    if (!is_named(node) && now_us + linger_us < slots->sweep_us)
-        slots->sweep_us = now_us + linger_us;
+    if (!is_named(node))
+        slots->sweep_us = least(slots->sweep_us, end_us(node));
 }
 
 void gavel__slots_advance(gavel__slots *slots, int64_t now_us)
@@ -148,10 +158,10 @@ void gavel__slots_advance(gavel__slots *slots, int64_t now_us)
             continue;
         if (slots->asked == i)
             node->unused_us = now_us;
-        if (node->unused_us + linger_us <= now_us)
+        if (end_us(node) <= now_us)
             forget(slots, node);
-        else if (node->unused_us + linger_us < slots->sweep_us)
-            slots->sweep_us = node->unused_us + linger_us;
+        else
+            slots->sweep_us = least(slots->sweep_us, end_us(node));
     }
 }
 
@@ -163,15 +173,14 @@ bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_
 
 /* ---- The map ------------------------------------------------------------------------------- */
 
-/* Whether one of the two has been a replica of the other: then the slot has not wandered, with its
- * keys one after another, but another copy of all its data has taken over. */
+/* Whether both have copies of the same data: then the slot has not wandered, with its keys one
+ * after another, but another copy of all its data has taken over. Not what the answer says now: who
+ * gives its last slot away becomes a replica of whoever has got it. */
 static bool are_of_a_shard(const gavel__slots *slots, uint16_t before, uint16_t number)
 {
-    if (before == GAVEL__NO_NODE || number == GAVEL__NO_NODE)
-        return false;
-    const gavel__slots_node *old = slots->nodes[before];
-    return slots->nodes[number]->primary == before ||
-           (old->answer == slots->answer && old->answer_primary == number);
+    return before != GAVEL__NO_NODE && number != GAVEL__NO_NODE &&
+           slots->nodes[before]->shard != 0 &&
+           slots->nodes[before]->shard == slots->nodes[number]->shard;
 }
 
 /* Returns whether it was elsewhere. */
@@ -384,9 +393,10 @@ static bool read_range(answer *self, const gavel_reply *range)
         return refuse(self, "names slots that there are not");
     if (!read_place(self, gavel_reply_element(range, 2), &place))
         return refuse(self, "names a node without a place");
-    const gavel__slots_node *primary = note_node(self, &place);
+    gavel__slots_node *primary = note_node(self, &place);
     if (primary == NULL)
         return refuse(self, "names more than 1024 nodes, or there is no memory");
+    primary->answer_primary = GAVEL__NO_NODE;
     for (int64_t slot = first; slot <= last; slot++) {
         if (slots->incoming[slot] != GAVEL__NO_NODE)
             return refuse(self, "names a slot twice");
@@ -460,13 +470,18 @@ static bool apply_slots(gavel__slots *slots, int64_t now_us)
     return has_changed;
 }
 
-/* One that is listed and has no slots was named as a replica, of the last one that has named it. */
-static void apply_roles(gavel__slots *slots)
+/* Each primary has one, and its replicas with it. Who is not listed may come back. */
+static void apply_shards(gavel__slots *slots)
 {
     for (uint16_t i = 0; i < slots->n_nodes; i++) {
         gavel__slots_node *node = slots->nodes[i];
-        bool is_replica = node->is_listed && node->n_slots == 0;
-        node->primary = is_replica ? node->answer_primary : GAVEL__NO_NODE;
+        if (node->is_listed && node->answer_primary == GAVEL__NO_NODE && node->shard == 0)
+            node->shard = ++slots->n_shards;
+    }
+    for (uint16_t i = 0; i < slots->n_nodes; i++) {
+        gavel__slots_node *node = slots->nodes[i];
+        if (node->is_listed && node->answer_primary != GAVEL__NO_NODE)
+            node->shard = slots->nodes[node->answer_primary]->shard;
     }
 }
 
@@ -474,7 +489,7 @@ static bool apply(gavel__slots *slots, int64_t now_us)
 {
     bool has_names_changed = apply_names(slots, now_us);
     bool have_slots_changed = apply_slots(slots, now_us);
-    apply_roles(slots);
+    apply_shards(slots);
     return has_names_changed || have_slots_changed;
 }
 

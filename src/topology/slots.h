@@ -37,7 +37,7 @@ typedef struct gavel__slots_node {
     uint32_t generation;       /* one more each time that the number is given away */
     bool is_seed;              /* the URL names it */
     bool is_listed;            /* the last answer names it */
-    uint16_t primary;          /* listed as a replica of that node; GAVEL__NO_NODE: it is none */
+    uint32_t shard;            /* whose data it has, or had when it was last listed; 0: not known */
     uint16_t n_slots;          /* that it serves */
     int64_t unused_us;         /* since when it has been of no use, if it serves none */
     int64_t doubtful_until_us; /* it was lost: until then it is asked after all others */
@@ -45,7 +45,7 @@ typedef struct gavel__slots_node {
     /* What the answer that is being read says. */
     uint64_t answer; /* which one named it last */
     uint64_t added_by;
-    uint16_t answer_primary;
+    uint16_t answer_primary; /* as a replica of that node; GAVEL__NO_NODE: as a primary */
 } gavel__slots_node;
 
 typedef struct gavel__slots {
@@ -61,6 +61,7 @@ typedef struct gavel__slots {
     uint32_t first_moved;                   /* no word before this one has a bit */
     uint64_t n_answers;                     /* that were read; 0: there is no map yet */
     uint64_t answer;                        /* the one that was read last, or was not */
+    uint32_t n_shards;                      /* that have ever been seen */
     uint64_t pass;                    /* in each, one after another is asked until one answers */
     uint16_t asked;                   /* GAVEL__NO_NODE: nobody */
     bool is_sent;                     /* the question has gone out to it */
@@ -122,8 +123,8 @@ int64_t gavel__slots_due_us(const gavel__slots *slots);
 
 /*
  * A slot whose node has changed, each once: what waits for it goes elsewhere. It has migrated, but
- * where the new node is known to be of the same shard, with another copy of the data. False: no
- * more.
+ * where both nodes are known to be of one shard: then another copy of all its data has taken over.
+ * False: no more.
  */
 bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot, bool *ret_has_migrated);
 

@@ -36,8 +36,8 @@ Test(slots, an_answer_says_where_each_is)
     cr_expect_eq(slots.node_of[16383], second);
     cr_expect_eq(slots.nodes[first]->n_slots, 8192);
     cr_expect_eq(slots.nodes[second]->n_slots, 8192);
-    cr_expect_eq(slots.nodes[replica]->primary, first);
-    cr_expect_eq(slots.nodes[first]->primary, GAVEL__NO_NODE);
+    cr_expect_eq(slots.nodes[replica]->shard, slots.nodes[first]->shard);
+    cr_expect_neq(slots.nodes[second]->shard, slots.nodes[first]->shard);
     cr_expect_eq(slots.nodes[first]->place.port, 7001);
     cr_expect_str_eq(slots.nodes[first]->place.host, "h");
     cr_expect_eq(slots.nodes[first]->generation, 1);
@@ -73,8 +73,6 @@ Test(slots, a_failover_makes_the_replica_the_node)
     answer(ranges, 2);
     cr_expect_eq(find("h:7003"), replica);
     cr_expect_eq(slots.nodes[replica]->generation, 1);
-    cr_expect_eq(slots.nodes[replica]->primary, GAVEL__NO_NODE);
-    cr_expect_eq(slots.nodes[find("h:7001")]->primary, replica);
     cr_expect_eq(slots.node_of[5], replica);
     cr_expect_eq(count_moved(), 8192);
 }
@@ -294,6 +292,53 @@ Test(slots, who_takes_over_from_its_own_primary_has_another_copy)
         cr_assert_eq(has_migrated, slot == 3);
 }
 
+/* Whether slot 3 has migrated, of those that have moved. */
+static bool has_slot_3_migrated(void)
+{
+    uint16_t slot;
+    bool has_migrated;
+    bool has_it = false;
+    while (gavel__slots_take_moved(&slots, &slot, &has_migrated))
+        has_it |= slot == 3 && has_migrated;
+    return has_it;
+}
+
+Test(slots, one_that_was_away_and_takes_its_place_again_has_another_copy)
+{
+    answer_two();
+    const gavel_reply ranges[] = {range(0, 8191, 7003, 0), range(8192, 16383, 7002, 0)};
+    count_moved();
+    answer(ranges, 2);
+    cr_expect_not(has_slot_3_migrated());
+    now += 100 * SECOND;
+    gavel__slots_advance(&slots, now);
+    redirect("MOVED 3 h:7001");
+    cr_expect_not(has_slot_3_migrated());
+}
+
+Test(slots, who_gives_its_last_slot_away_becomes_a_replica_and_has_no_copy)
+{
+    const gavel_reply ranges[] = {range(3, 3, 7001, 7003), range(4, 16383, 7002, 7004)};
+    answer(ranges, 2);
+    count_moved();
+    const gavel_reply all[] = {range(3, 16383, 7002, 7001)};
+    answer(all, 1);
+    cr_expect(has_slot_3_migrated());
+    redirect("MOVED 3 h:7001");
+    cr_expect_not(has_slot_3_migrated(), "it has one by now");
+    redirect("MOVED 3 h:7003");
+    cr_expect(has_slot_3_migrated(), "its shard was another one");
+}
+
+Test(slots, one_of_which_nothing_is_known_may_have_no_copy)
+{
+    answer_two();
+    count_moved();
+    const gavel_reply ranges[] = {range(0, 8191, 7009, 7001), range(8192, 16383, 7002, 0)};
+    answer(ranges, 2);
+    cr_expect(has_slot_3_migrated());
+}
+
 Test(slots, moved_may_lead_to_one_that_is_new)
 {
     answer_two();
@@ -328,14 +373,12 @@ Test(slots, one_that_nobody_names_is_gone_after_a_while)
     answer(ranges, 1);
     cr_expect_eq(find("h:7002"), second, "something may be on its way there");
     cr_expect(gavel__slots_is_used(&slots, second, now));
-    int64_t gone_us = gavel__slots_due_us(&slots);
-    cr_expect_eq(gone_us, now + 10 * SECOND);
+    cr_expect_not(gavel__slots_is_used(&slots, second, now + 10 * SECOND));
+    int64_t gone_us = now + 120 * SECOND;
     gavel__slots_advance(&slots, gone_us - 1);
     cr_expect_eq(find("h:7002"), second);
     gavel__slots_advance(&slots, gone_us);
     cr_expect_eq(find("h:7002"), GAVEL__NO_NODE);
-    cr_expect_not(gavel__slots_is_used(&slots, second, gone_us));
-    cr_expect_gt(gavel__slots_due_us(&slots), gone_us + 10 * SECOND);
     now = gone_us;
     cr_expect_eq(redirect("ASK 1 h:7004"), second, "the number is given away");
     cr_expect_eq(slots.nodes[second]->generation, 2);
