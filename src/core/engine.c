@@ -339,6 +339,23 @@ static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_u
             serve_questions(engine, node, now_us);
     }
     gavel__engine_want_links(engine, node, now_us);
+    node->turns.has_news = false;
+}
+
+/* Of a Cluster's nodes, one that was looked at may get somebody from one behind it: whose body, run
+ * there, says where it belongs. */
+static void advance_again(gavel__engine *engine, int64_t now_us)
+{
+    bool has_any = true;
+    while (has_any) {
+        has_any = false;
+        for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following) {
+            if (!node->turns.has_news)
+                continue;
+            has_any = true;
+            advance_node(engine, node, now_us);
+        }
+    }
 }
 
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
@@ -349,6 +366,8 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     gavel__ledger_advance(&engine->ledger, now_us);
     for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
         advance_node(engine, node, now_us);
+    if (engine->nodes.only == NULL)
+        advance_again(engine, now_us);
 }
 
 /* ---- Another server in its place ----------------------------------------------------------- */

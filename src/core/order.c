@@ -302,6 +302,7 @@ static void guess(gavel__order *order, gavel__transaction *transaction)
 static void enter_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__turns *turns = (gavel__turns *)gavel__order_turns(order, transaction);
+    turns->has_news = true;
     enter_turn(&turns->lines[kind_of(order, transaction, now_us)], transaction);
 }
 

@@ -22,6 +22,7 @@ typedef enum gavel__ready_kind {
 
 typedef struct gavel__turns {
     gavel__line lines[GAVEL__N_READY_KINDS];
+    bool has_news; /* somebody has come since the node was last looked at */
 } gavel__turns;
 
 /* Of a Cluster: which node serves each slot. */

@@ -5,6 +5,8 @@
  */
 #include "stage.h"
 
+#include "base/text.h"
+
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -289,5 +291,38 @@ Test(core_nodes, who_turns_out_to_read_reads_where_the_key_is)
     hears(&s, 1, "MULTI / SET a 1 / EXEC");
     says(&s, 1, "OK, QUEUED, [OK]");
     ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* So that the node has a link. */
+static void look(stage *s, uint32_t link, actor *a)
+{
+    char text[64];
+    enter(s, a);
+    link_up(s, link);
+    gavel__format(text, sizeof(text), "WATCH %s / GET %s", a->reads, a->reads);
+    hears(s, link, text);
+    says(s, link, "OK, nil");
+    ends(s, a, GAVEL_COMMITTED);
+}
+
+/* Wherever its body was run before: nothing else may happen by which the node would be looked at
+ * once more. */
+Test(core_nodes, who_turns_out_to_read_elsewhere_is_there_at_once)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    look(&s, 0, &(actor){.reads = "b", .plays = "COMMIT"});
+    look(&s, 1, &(actor){.reads = "a", .plays = "COMMIT"});
+    actor readers[8];
+    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+        readers[i] = (actor){.plays = "GET b; ABORT 7"};
+        enter(&s, &readers[i]);
+        advance(&s, 0);
+        cr_assert_str_eq(
+            stage_listen(&s, 0), "UNWATCH / WATCH b / GET b", "it is not asked for at once");
+        says(&s, 0, "OK, OK, nil");
+        ends(&s, &readers[i], GAVEL_ABORTED);
+    }
     stage_close(&s);
 }
