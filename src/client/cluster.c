@@ -17,6 +17,22 @@ static size_t write_question(gavel__question *question, gavel__buffer *out, int6
     return gavel__slots_ask(&cluster_of(question)->map, out, now_us);
 }
 
+/* While there is no map: if that was the last node to be asked, those who wait are told why, and
+ * need not wait if none of them will ever answer. */
+static void note_silence(gavel__cluster *cluster, const gavel__loss *loss, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    cluster->has_hope = cluster->has_hope || !loss->is_final;
+    if (cluster->map.n_answers > 0 || cluster->map.pass == cluster->pass)
+        return;
+    gavel__slots_explain(&cluster->map, message);
+    gavel__engine_on_no_map(&cluster->client->engine,
+        &(gavel__loss){.is_final = !cluster->has_hope,
+            .is_refused = loss->is_refused,
+            .message = cluster->has_hope ? message : loss->message},
+        cluster->pass_us, now_us);
+}
+
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__cluster *cluster = cluster_of(question);
@@ -24,6 +40,7 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     (void)i;
     cluster->client->has_news = true;
     gavel__slots_on_reply(&cluster->map, reply, asked->place.host, now_us);
+    note_silence(cluster, &(gavel__loss){.is_refused = true}, now_us);
 }
 
 static void on_loss(
@@ -33,6 +50,7 @@ static void on_loss(
     (void)was_sent;
     cluster->client->has_news = true;
     gavel__slots_on_loss(&cluster->map, cluster->asked, loss->message, now_us);
+    note_silence(cluster, loss, now_us);
 }
 
 static const gavel__question_ops question_ops = {
@@ -44,6 +62,11 @@ static void ask_for_map(gavel__cluster *cluster, int64_t now_us)
     if (asked == GAVEL__NO_NODE)
         return;
     cluster->asked = asked;
+    if (cluster->pass != cluster->map.pass) {
+        cluster->pass = cluster->map.pass;
+        cluster->pass_us = now_us;
+        cluster->has_hope = false;
+    }
     if (cluster->nodes[asked] == NULL || cluster->nodes[asked]->generation == 0)
         gavel__slots_on_loss(&cluster->map, asked, "no memory for a node", now_us);
     else {
@@ -185,7 +208,7 @@ gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *
     return is_there ? &self->site : NULL;
 }
 
-void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const char *message)
+void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const gavel__loss *loss)
 {
     gavel__cluster *cluster = client->cluster;
     if (cluster == NULL)
@@ -194,7 +217,9 @@ void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const
         cluster->question.state != GAVEL__QUESTION_IDLE && cluster->asked == node->index;
     if (is_asked && !gavel__question_withdraw(&cluster->question))
         return; /* on another link, which answers or is lost */
-    gavel__slots_on_loss(&cluster->map, (uint16_t)node->index, message, client->now_us);
+    gavel__slots_on_loss(&cluster->map, (uint16_t)node->index, loss->message, client->now_us);
+    if (is_asked)
+        note_silence(cluster, loss, client->now_us);
 }
 
 int64_t gavel__cluster_due_us(const gavel_client *client)

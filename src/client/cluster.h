@@ -26,6 +26,9 @@ typedef struct gavel__cluster {
     gavel__cluster_node *nodes[GAVEL__MAX_NODES]; /* by number; NULL: never wanted */
     gavel__question question;                     /* for the map */
     uint16_t asked;                               /* whom it asks */
+    uint64_t pass;                                /* the map's, while nodes are asked */
+    int64_t pass_us;                              /* when that began */
+    bool has_hope;                                /* one of them may answer later */
 } gavel__cluster;
 
 /* For a client whose address says so. False: no memory. */
@@ -42,7 +45,7 @@ void gavel__cluster_serve(gavel_client *client, int64_t now_us);
 gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *node);
 
 /* A link to this node could not be had, or is lost. */
-void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const char *message);
+void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const gavel__loss *loss);
 
 /* A node has said where a slot is now; `moved` NULL: that it serves none. `user` is the client. */
 void gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *moved);

@@ -60,7 +60,7 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     if (!lane->is_retired)
         gavel__peers_urge(connection->client, connection->client->now_us);
     if (lane->state == GAVEL__LANE_DIALLING)
-        gavel__cluster_on_loss(connection->client, lane->node, loss->message);
+        gavel__cluster_on_loss(connection->client, lane->node, loss);
     if (lane->state == GAVEL__LANE_UP)
         gavel__client_log_down(connection->client, lane->index, loss->message, lane->is_retired);
     else

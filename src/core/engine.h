@@ -124,6 +124,11 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 void gavel__engine_on_link_down(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us);
 
+/* No node has told where the slots are, of all that were asked since `asked_us`: as if a link was
+ * lost that whoever waits nowhere waits for. */
+void gavel__engine_on_no_map(
+    gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us);
+
 void gavel__engine_on_reply(
     gavel__engine *engine, gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
 

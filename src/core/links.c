@@ -46,7 +46,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 }
 
 typedef struct gavel__outage {
-    const gavel__node *node;
+    const gavel__node *node; /* NULL: whoever waits nowhere is concerned */
     const gavel__loss *loss;
     int64_t dialled_us; /* those who came later are not concerned: it may be over */
 } gavel__outage;
@@ -151,6 +151,13 @@ void gavel__engine_on_link_down(
         on_unreachable(engine, &(gavel__outage){node, loss, dialled_us}, now_us);
     else if (!was_up && lane->is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
+}
+
+void gavel__engine_on_no_map(
+    gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us)
+{
+    gavel__questions_on_unreachable(&engine->questions, NULL, loss, now_us);
+    on_unreachable(engine, &(gavel__outage){NULL, loss, asked_us}, now_us);
 }
 
 /* ---- Wanting one ---------------------------------------------------------------------------- */

@@ -390,7 +390,8 @@ static void take_those_for(gavel__list *pending, const gavel__node *node, gavel_
     gavel__list *next;
     for (gavel__list *at = pending->next; at != pending; at = next) {
         next = at->next;
-        if (!is_for(GAVEL__CONTAINER(at, gavel__question, node), node))
+        const gavel__question *question = GAVEL__CONTAINER(at, const gavel__question, node);
+        if (node != NULL ? !is_for(question, node) : question->at_node != GAVEL__NO_NODE)
             continue;
         gavel__list_remove(at);
         gavel__list_append(taken, at);

@@ -163,7 +163,8 @@ void gavel__question_on_reply(gavel__question *question, const gavel_reply *repl
 void gavel__questions_on_link_down(
     gavel__inflight *inflight, const gavel__loss *loss, int64_t now_us);
 
-/* The node has no link that is up, and the last try to connect one came to this. */
+/* The node has no link that is up, and the last try to connect one came to this. NULL: no node is
+ * known for any slot. */
 void gavel__questions_on_unreachable(gavel__questions *questions, const struct gavel__node *node,
     const gavel__loss *loss, int64_t now_us);
 

@@ -68,6 +68,31 @@ Test(client, tells_of_a_database_that_is_not_there)
     server_stop(server);
 }
 
+/* Not at the deadline: it will never be one. */
+Test(client, tells_at_once_that_there_is_no_cluster)
+{
+    test_server *server = server_start(&(server_options){.has_tcp = true});
+    char url[160];
+    snprintf(url, sizeof(url), "redis+cluster://127.0.0.1:%d", server_port(server));
+    gavel_client *client = live_open(url, &(gavel_config){.default_deadline_ms = 30000});
+    gavel_outcome outcome = live_increment(client, "key");
+    cr_expect_eq(outcome.status, GAVEL_NOT_SENT, "%s", gavel_status_name(outcome.status));
+    cr_expect(live_contains(outcome.message, "this is no node of a Redis Cluster"), "%s",
+        outcome.message);
+    gavel_lock_outcome got =
+        gavel_lock_acquire(client, &(gavel_lock_request){.name = GAVEL_STR("a"), .wait_ms = 30000});
+    cr_expect_eq(got.status, GAVEL_LOCK_NOT_SENT, "%s", gavel_lock_status_name(got.status));
+    cr_expect(live_contains(got.message, "this is no node of a Redis Cluster"), "%s", got.message);
+    gavel_close(client);
+    /* Somebody may answer yet: the one who is not there. */
+    snprintf(url, sizeof(url), "redis+cluster://127.0.0.1:%d,127.0.0.1:1", server_port(server));
+    client = live_open(url, &(gavel_config){.default_deadline_ms = 200});
+    outcome = live_increment(client, "key");
+    cr_expect_eq(outcome.status, GAVEL_DEADLINE, "%s", gavel_status_name(outcome.status));
+    gavel_close(client);
+    server_stop(server);
+}
+
 Test(client, names_its_connections)
 {
     test_server *server = server_start(NULL);
