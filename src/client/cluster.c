@@ -3,6 +3,8 @@
  */
 #include "client/cluster.h"
 
+#include "core/server_error.h"
+
 #include <assert.h>
 
 /* ---- The map ------------------------------------------------------------------------------- */
@@ -29,7 +31,7 @@ static void note_silence(gavel__cluster *cluster, const gavel__loss *loss, int64
     gavel__engine_on_no_map(&cluster->client->engine,
         &(gavel__loss){.is_final = !cluster->has_hope,
             .is_refused = loss->is_refused,
-            .message = cluster->has_hope ? message : loss->message},
+            .message = cluster->has_hope || loss->message == NULL ? message : loss->message},
         cluster->pass_us, now_us);
 }
 
@@ -40,7 +42,10 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     (void)i;
     cluster->client->has_news = true;
     gavel__slots_on_reply(&cluster->map, reply, asked->place.host, now_us);
-    note_silence(cluster, &(gavel__loss){.is_refused = true}, now_us);
+    /* One without the right to ask, say, does not get it by asking again. */
+    bool is_final = reply->type == GAVEL_REPLY_ERROR &&
+                    gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_GIVE_UP;
+    note_silence(cluster, &(gavel__loss){.is_final = is_final, .is_refused = true}, now_us);
 }
 
 static void on_loss(
