@@ -154,6 +154,65 @@ static void *turn(void *user)
     return NULL;
 }
 
+/* ---- The reader ------------------------------------------------------------------------------ */
+
+static gavel_verdict read_all(gavel_tx *tx, void *user)
+{
+    crowd_reader *self = user;
+    int64_t value;
+    gavel_get_int(tx, gavel_str(self->crowd->counter), &value);
+    self->counted = value;
+    self->sum = 0;
+    for (int i = 0; i < CROWD_N; i++) {
+        const crowd_client *client = &self->crowd->clients[i / CROWD_N_EACH];
+        gavel_get_int(tx, gavel_str(client->callers[i % CROWD_N_EACH].own), &value);
+        self->sum += value;
+    }
+    return GAVEL_COMMIT;
+}
+
+static void read_once(crowd_reader *self, bool is_read_only)
+{
+    gavel_read reads[CROWD_N + 1] = {{.key = gavel_str(self->crowd->counter)}};
+    for (int i = 0; i < CROWD_N; i++) {
+        const crowd_client *client = &self->crowd->clients[i / CROWD_N_EACH];
+        reads[i + 1].key = gavel_str(client->callers[i % CROWD_N_EACH].own);
+    }
+    gavel_outcome told = gavel_run(self->client, &(gavel_transaction){.body = read_all,
+                                                     .user = self,
+                                                     .reads = reads,
+                                                     .n_reads = CROWD_N + 1,
+                                                     .is_read_only = is_read_only,
+                                                     .deadline_ms = DEADLINE_MS});
+    if (gavel_is_committed(&told)) {
+        self->n_read++;
+        self->n_torn += self->counted != self->sum;
+    } else if (told.status != GAVEL_UNKNOWN && told.status != GAVEL_CONFLICT) {
+        self->other = told;
+        self->n_other++;
+    }
+}
+
+static void *read_on(void *user)
+{
+    crowd_reader *self = user;
+    for (int i = 0; !self->crowd->is_over; i++) {
+        read_once(self, i % 2 == 0);
+        sleep_ms(1);
+    }
+    return NULL;
+}
+
+static void begin_reader(live_crowd *crowd)
+{
+    crowd_reader *self = &crowd->reader;
+    gavel_config config = crowd->config;
+    config.name = "crowd";
+    self->crowd = crowd;
+    self->client = live_open(crowd->cluster->url, &config);
+    cr_assert_eq(pthread_create(&self->thread, NULL, read_on, self), 0);
+}
+
 /* ---- Beginning and ending -------------------------------------------------------------------- */
 
 static void on_event(const gavel_event *event, void *user)
@@ -199,6 +258,7 @@ void crowd_begin(
     self->slot = gavel__slot_of(gavel_str(self->counter));
     for (int i = 0; i < CROWD_N_CLIENTS; i++)
         begin_client(self, i);
+    begin_reader(self);
 }
 
 static long long sum(const crowd_client *client, size_t offset)
@@ -220,6 +280,9 @@ void crowd_await(const live_crowd *self, long long n)
         while (SUM(&self->clients[i], n_committed) < wanted[i])
             sleep_ms(2);
     }
+    long long n_read = self->reader.n_read;
+    while (self->reader.n_read < n_read + 2)
+        sleep_ms(2);
 }
 
 void crowd_end(live_crowd *self)
@@ -230,6 +293,7 @@ void crowd_end(live_crowd *self)
         for (int j = 0; j < self->clients[i].n_threads; j++)
             pthread_join(self->clients[i].threads[j], NULL);
     }
+    pthread_join(self->reader.thread, NULL);
     if (self->is_killing) {
         self->is_killing = false;
         pthread_join(self->killer, NULL);
@@ -426,6 +490,19 @@ static int check_client(crowd_client *self, bool may_have_lost, long long *total
     return n_wrong;
 }
 
+static int check_reader(const crowd_reader *self)
+{
+    int n_wrong = 0;
+    if (self->n_torn > 0)
+        n_wrong += complain("has read what never was", "reader", self->n_torn, 0);
+    if (self->n_other > 0) {
+        fprintf(stderr, "reader: %lld times neither committed nor unknown, at last %s (%s)\n",
+            (long long)self->n_other, gavel_status_name(self->other.status), self->other.message);
+        n_wrong++;
+    }
+    return n_wrong;
+}
+
 int crowd_check(live_crowd *self, bool may_have_lost)
 {
     int n_wrong = 0;
@@ -435,6 +512,8 @@ int crowd_check(live_crowd *self, bool may_have_lost)
     long long found = there(self, self->counter);
     if (found != total)
         n_wrong += complain("is not the sum of its parts", self->counter, found, total);
+    n_wrong += check_reader(&self->reader);
+    gavel_close(self->reader.client);
     for (int i = 0; i < CROWD_N_CLIENTS; i++) {
         gavel_close(self->clients[i].client);
         if (self->clients[i].loop != NULL)

@@ -4,6 +4,7 @@
  * client has four callers, who all count in one counter, and each in one of their own.
  *
  * What they were told is compared with what is there: nothing may be lost, doubled or half done.
+ * Meanwhile somebody reads all counters, who must always find the one to be the sum of the others.
  */
 #ifndef TEST_LIVE_CROWD_H
 #define TEST_LIVE_CROWD_H
@@ -42,6 +43,19 @@ typedef struct crowd_client {
     int n_threads;
 } crowd_client;
 
+/* Reads, in turn by a snapshot and by a transaction that writes nothing. */
+typedef struct crowd_reader {
+    struct live_crowd *crowd;
+    gavel_client *client;
+    pthread_t thread;
+    long long counted; /* what the last run of its body has read: the counter, */
+    long long sum;     /* and the sum of the others */
+    atomic_llong n_read;
+    atomic_llong n_torn;  /* of these: the two were not the same */
+    atomic_llong n_other; /* neither committed nor unknown */
+    gavel_outcome other;  /* the last of these */
+} crowd_reader;
+
 typedef struct live_crowd {
     live_cluster *cluster;
     char tag[16];
@@ -53,6 +67,7 @@ typedef struct live_crowd {
     long long n_links_lost; /* set by crowd_check */
     atomic_bool is_over;
     crowd_client clients[CROWD_N_CLIENTS];
+    crowd_reader reader;
     atomic_bool is_killing; /* links, again and again */
     pthread_t killer;
 } live_crowd;
@@ -61,7 +76,7 @@ typedef struct live_crowd {
 void crowd_begin(
     live_crowd *self, live_cluster *cluster, const char *tag, const gavel_config *config);
 
-/* Returns when each client has committed `n` times more. */
+/* Returns when each client has committed `n` times more, and the reader a few times. */
 void crowd_await(const live_crowd *self, long long n);
 
 /* The slot has that many keys more, so that it takes a while to move. */

@@ -37,6 +37,7 @@ typedef struct stress {
     bool is_killed;  /* that node */
     bool is_ahead;   /* of its replica, which takes its place: commits are lost */
     bool are_links_lost;
+    gavel_config config;
 } stress;
 
 static void await_some(void *user)
@@ -49,7 +50,7 @@ static int play(const stress *kind, int run)
     live_crowd crowd;
     char tag[16];
     snprintf(tag, sizeof(tag), "t%d", run);
-    crowd_begin(&crowd, &cluster, tag, NULL);
+    crowd_begin(&crowd, &cluster, tag, &kind->config);
     crowd_fill(&crowd, kind->n_keys);
     crowd_await(&crowd, 50);
     if (kind->are_links_lost)
@@ -144,6 +145,34 @@ Test(cluster_stress, primaries_that_are_killed_ahead_of_their_replicas)
 {
     play_all(
         &(stress){.name = "kill -9, ahead of the replica", .is_killed = true, .is_ahead = true});
+}
+
+Test(cluster_stress, key_by_key_with_gates)
+{
+    play_all(&(stress){.name = "key by key, 2,000 keys, gated, links lost",
+        .n_keys = 2000,
+        .at_a_time = 10,
+        .n_moves = 2,
+        .are_links_lost = true,
+        .config = {.mode = GAVEL_GATED}});
+}
+
+Test(cluster_stress, key_by_key_and_failovers)
+{
+    play_all(&(stress){.name = "key by key, then failovers by hand, links lost",
+        .n_keys = 2000,
+        .at_a_time = 10,
+        .n_moves = 1,
+        .n_failovers = 2,
+        .are_links_lost = true});
+}
+
+Test(cluster_stress, failovers_with_replicas)
+{
+    play_all(&(stress){.name = "failovers by hand, all replicas, links lost",
+        .n_failovers = 2,
+        .are_links_lost = true,
+        .config = {.min_replicas = GAVEL_ALL_REPLICAS}});
 }
 
 /* ---- Where the server can move a slot at once ------------------------------------------------ */
