@@ -51,6 +51,7 @@ typedef struct demand {
     bool wants_certificate;
     bool is_old; /* TLS 1.2 only */
     bool keeps_data;
+    bool is_cluster; /* a node of one */
 } demand;
 
 /* A server that shows the certificate of that name. */
@@ -63,7 +64,8 @@ static void start_server(const char *name, demand wanted)
     const char *args[] = {"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file",
         it.ca, "--tls-auth-clients", wanted.wants_certificate ? "yes" : "no", "--tls-protocols",
         wanted.is_old ? "TLSv1.2" : "TLSv1.2 TLSv1.3", "--appendonly",
-        wanted.keeps_data ? "yes" : "no", "--appendfsync", "no", NULL};
+        wanted.keeps_data ? "yes" : "no", "--appendfsync", "no", "--cluster-enabled",
+        wanted.is_cluster ? "yes" : "no", "--tls-cluster", "yes", NULL};
     it.server = server_start(&(server_options){.has_tls = true, .args = args});
     if (it.server != NULL)
         return;
@@ -122,6 +124,31 @@ static void expect_bad(const gavel_config *config, const char *words)
     expect_told(client, words);
     gavel_close(client);
     cr_assert_eq(counter_value(it.server), 0);
+}
+
+/* ---- A Cluster ------------------------------------------------------------------------------ */
+
+/* Of one node, which has all slots. */
+Test(tls, a_cluster)
+{
+    char url[300];
+    start_good_server((demand){.is_cluster = true});
+    if (!server_is_at_least(it.server, 7, 0)) {
+        tear_down();
+        cr_skip_test("a server that takes no ranges of slots");
+    }
+    server_do(it.server, "CLUSTER", "ADDSLOTSRANGE", "0", "16383", NULL);
+    snprintf(url, sizeof(url), "rediss+cluster://127.0.0.1:%d?ca_file=%s&server_name=localhost",
+        server_port(it.server), it.ca);
+    gavel_client *client = live_open(url, NULL);
+    ASSERT_TOLD(counter_run(client, NULL, plain), GAVEL_COMMITTED);
+    ASSERT_TOLD(live_increment(client, "elsewhere"), GAVEL_COMMITTED);
+    gavel_close(client);
+    snprintf(url, sizeof(url), "rediss+cluster://127.0.0.1:%d?ca_file=%s&server_name=x.example",
+        server_port(it.server), it.ca);
+    client = live_open(url, NULL);
+    expect_told(client, "not for x.example");
+    gavel_close(client);
 }
 
 /* ---- The server's certificate -------------------------------------------------------------- */
