@@ -71,7 +71,7 @@ static bool parse(struct options *options, int argc, char **argv)
         {"--seconds", BENCH_OPTION_NUMBER, &load->seconds, "of each run (1; sweep: 0.5)"},
         {"--repeat", BENCH_OPTION_COUNT, &options->n_repeats, "runs of each policy (3)"},
         {"--sweep", BENCH_OPTION_TEXT, &options->sweep,
-            "default, or gate: a set of loads; then no other load is given"},
+            "default, gate or cluster: a set of loads; then no other load is given"},
         {"--json", BENCH_OPTION_TEXT, &options->json_path, "write every run to this file (none)"},
     };
     return options_parse(argc, argv, table, COUNT_OF(table));

@@ -142,7 +142,28 @@ static const struct goal gate_goals[] = {
         0.001, true},
 };
 
-/* ---- Both --------------------------------------------------------------------------------------
+/* ---- cluster: one node of a Cluster ------------------------------------------------------------
+ */
+
+enum { SLOTS, FEW };
+
+static const struct entry cluster_entries[] = {
+    [SLOTS] = {"1,000 keys, each in a slot of its own, 64 callers", "counter", "watch,gavel",
+        {.n_processes = 1, .n_callers = 64, .n_keys = 1000}},
+    [FEW] = {"the same with a caller for each of gavel's connections", "counter", "watch",
+        {.n_processes = 1, .n_callers = 4, .n_keys = 1000}},
+    {"one hot key, 64 callers", "counter", "watch,evalsha,gavel",
+        {.n_processes = 1, .n_callers = 64, .n_keys = 1}},
+};
+
+static const struct goal cluster_goals[] = {
+    {"1,000 slots, 64 callers, against watch over as many connections", "commits_per_s",
+        {SLOTS, "gavel"}, {FEW, "watch"}, 1, false},
+    {"the same against watch over a connection each", "commits_per_s", {SLOTS, "gavel"},
+        {SLOTS, "watch"}, 1, false},
+};
+
+/* ---- All --------------------------------------------------------------------------------------
  */
 
 static const struct sweep {
@@ -154,10 +175,12 @@ static const struct sweep {
 } sweeps[] = {
     {"default", default_entries, COUNT_OF(default_entries), default_goals, COUNT_OF(default_goals)},
     {"gate", gate_entries, COUNT_OF(gate_entries), gate_goals, COUNT_OF(gate_goals)},
+    {"cluster", cluster_entries, COUNT_OF(cluster_entries), cluster_goals, COUNT_OF(cluster_goals)},
 };
 
 _Static_assert(COUNT_OF(default_entries) <= CONTENTION_MAX_SCENARIOS &&
-                   COUNT_OF(gate_entries) <= CONTENTION_MAX_SCENARIOS,
+                   COUNT_OF(gate_entries) <= CONTENTION_MAX_SCENARIOS &&
+                   COUNT_OF(cluster_entries) <= CONTENTION_MAX_SCENARIOS,
     "a sweep has too many loads");
 
 bool plan_sweep(struct plan *plan, const char *name, double seconds)

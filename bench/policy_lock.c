@@ -31,7 +31,7 @@ static void name(const struct caller *caller, struct names *ret_names)
 {
     for (size_t i = 0; i < caller->job.stage->workload->n_keys; i++) {
         gavel_bytes key = job_key(&caller->job, i);
-        int n = snprintf(ret_names->keys[i], sizeof(ret_names->keys[i]), LOCK_PREFIX "%.*s",
+        int n = snprintf(ret_names->keys[i], sizeof(ret_names->keys[i]), LOCK_PREFIX "{%.*s}",
             (int)key.size, key.data);
         ret_names->locks[i] = (gavel_bytes){ret_names->keys[i], (size_t)n};
     }

@@ -7,6 +7,7 @@
 
 #define UNIX_SCHEME "unix://"
 #define TCP_SCHEME "redis://"
+#define CLUSTER_SCHEME "redis+cluster://"
 #define DEFAULT_PORT 6379
 
 /* Keys are zeroed and summed in batches, so that neither side's buffers grow large. */
@@ -17,18 +18,28 @@ struct address {
     int port;       /* 0: a socket */
 };
 
+/* What stands behind the scheme; NULL: it has another one. */
+static const char *behind(const char *url, const char *scheme)
+{
+    size_t size = strlen(scheme);
+    return strncmp(url, scheme, size) == 0 ? url + size : NULL;
+}
+
 static bool parse_url(const char *url, struct address *ret_address)
 {
-    bool is_unix = strncmp(url, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
-    bool is_tcp = strncmp(url, TCP_SCHEME, strlen(TCP_SCHEME)) == 0;
-    const char *rest = url + strlen(is_unix ? UNIX_SCHEME : TCP_SCHEME);
-    if ((!is_unix && !is_tcp) || strlen(rest) == 0 || strlen(rest) >= sizeof(ret_address->host)) {
-        fprintf(stderr, "%s: not unix://PATH or redis://HOST[:PORT]\n", url);
+    const char *rest = behind(url, UNIX_SCHEME);
+    bool is_unix = rest != NULL;
+    if (rest == NULL)
+        rest = behind(url, TCP_SCHEME);
+    if (rest == NULL)
+        rest = behind(url, CLUSTER_SCHEME);
+    if (rest == NULL || strlen(rest) == 0 || strlen(rest) >= sizeof(ret_address->host)) {
+        fprintf(stderr, "%s: not unix://PATH or redis[+cluster]://HOST[:PORT]\n", url);
         return false;
     }
     snprintf(ret_address->host, sizeof(ret_address->host), "%s", rest);
-    ret_address->port = is_tcp ? DEFAULT_PORT : 0;
-    char *colon = is_tcp ? strrchr(ret_address->host, ':') : NULL;
+    ret_address->port = is_unix ? 0 : DEFAULT_PORT;
+    char *colon = is_unix ? NULL : strrchr(ret_address->host, ':');
     if (colon != NULL) {
         *colon = '\0';
         ret_address->port = (int)strtol(colon + 1, NULL, 10);

@@ -245,7 +245,7 @@ static void append_reset(const struct stage *stage, redisContext *context, const
     const char *name = key->name;
     redisAppendCommand(context,
         "DEL %s " LOCK_PREFIX
-        "%s gavel:gate:{%s} gavel:queue:{%s} gavel:lock:{%s} gavel:lock-queue:{%s}",
+        "{%s} gavel:gate:{%s} gavel:queue:{%s} gavel:lock:{%s} gavel:lock-queue:{%s}",
         name, name, name, name, name, name);
     if (stage->workload->is_hash)
         redisAppendCommand(context, "HSET %b price 0 bids 0 leader nobody", key->name, key->size);
