@@ -142,7 +142,8 @@ void gavel__arena_finish(gavel__arena *arena)
     arena->current = NULL;
 }
 
-void gavel__arena_reset(gavel__arena *arena)
+/* Frees all blocks but the largest ordinary one, if there is any; returns that. */
+static struct gavel__arena_block *keep_largest(const gavel__arena *arena)
 {
     struct gavel__arena_block *kept = NULL;
     struct gavel__arena_block *next;
@@ -155,6 +156,19 @@ void gavel__arena_reset(gavel__arena *arena)
         }
         free_block(arena, unwanted);
     }
+    return kept;
+}
+
+static bool is_kept_whole(const struct gavel__arena_block *first)
+{
+    return first->next == NULL && HEAD_SIZE + first->size <= ORDINARY_MAX;
+}
+
+void gavel__arena_reset(gavel__arena *arena)
+{
+    struct gavel__arena_block *kept = arena->first;
+    if (kept != NULL && !is_kept_whole(kept)) /* rarely */
+        kept = keep_largest(arena);
     if (kept != NULL) {
         kept->next = NULL;
         kept->used = 0;

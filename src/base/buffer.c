@@ -72,17 +72,12 @@ static bool grow(gavel__buffer *buffer, size_t size)
     return true;
 }
 
-char *gavel__buffer_reserve(gavel__buffer *buffer, size_t size)
+char *gavel__buffer_make_room(gavel__buffer *buffer, size_t size)
 {
-    if (buffer->has_failed)
-        return NULL;
-    /* A buffer without memory grows for 0 bytes, too: NULL means a failure. */
-    bool has_room = buffer->data != NULL && size <= buffer->capacity - buffer->size;
-    if (!has_room && !grow(buffer, size)) {
-        buffer->has_failed = true;
-        return NULL;
-    }
-    return buffer->data + buffer->size;
+    if (!buffer->has_failed && grow(buffer, size))
+        return buffer->data + buffer->size;
+    buffer->has_failed = true;
+    return NULL;
 }
 
 void gavel__buffer_append(gavel__buffer *buffer, gavel_bytes bytes)

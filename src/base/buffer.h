@@ -24,8 +24,17 @@ void gavel__buffer_finish(gavel__buffer *buffer);
 /* Empties it, and forgets a failure; keeps the memory, up to 64 KiB. */
 void gavel__buffer_clear(gavel__buffer *buffer);
 
-/* Room for `size` more bytes at the end, or NULL after a failure. Add what was used to `size`. */
-char *gavel__buffer_reserve(gavel__buffer *buffer, size_t size);
+/* For gavel__buffer_reserve, where there is no room yet. */
+char *gavel__buffer_make_room(gavel__buffer *buffer, size_t size);
+
+/* Room for `size` more bytes at the end, or NULL after a failure. Add what was used to `size`. A
+ * buffer without memory grows for 0 bytes, too: NULL means a failure. */
+static inline char *gavel__buffer_reserve(gavel__buffer *buffer, size_t size)
+{
+    bool has_room = buffer->data != NULL && size <= buffer->capacity - buffer->size;
+    return has_room && !buffer->has_failed ? buffer->data + buffer->size
+                                           : gavel__buffer_make_room(buffer, size);
+}
 
 void gavel__buffer_append(gavel__buffer *buffer, gavel_bytes bytes);
 

@@ -39,16 +39,20 @@ void gavel__resp_begin(gavel__buffer *out, size_t n_args)
         out->size += (size_t)(put_head(place, '*', n_args) - place);
 }
 
+static char *put_arg(char *place, gavel_bytes arg)
+{
+    char *end = put_head(place, '$', arg.size);
+    if (arg.size > 0)
+        end = put_bytes(end, arg);
+    return put_end(end);
+}
+
 /* Room is made once for the whole argument: no part of one is ever in the buffer. */
 void gavel__resp_arg(gavel__buffer *out, gavel_bytes arg)
 {
     char *place = gavel__buffer_reserve(out, HEAD_SIZE + arg.size + 2);
-    if (place == NULL)
-        return;
-    char *end = put_head(place, '$', arg.size);
-    if (arg.size > 0)
-        end = put_bytes(end, arg);
-    out->size += (size_t)(put_end(end) - place);
+    if (place != NULL)
+        out->size += (size_t)(put_arg(place, arg) - place);
 }
 
 void gavel__resp_arg_int(gavel__buffer *out, int64_t value)
@@ -57,11 +61,25 @@ void gavel__resp_arg_int(gavel__buffer *out, int64_t value)
     gavel__resp_arg(out, gavel__format_int(value, storage));
 }
 
+/* How much room it needs; more than there can be, where the sum would not fit. */
+static size_t room_for(const gavel_bytes *args, size_t n_args)
+{
+    size_t size = HEAD_SIZE;
+    for (size_t i = 0; i < n_args && size <= SIZE_MAX / 4; i++)
+        size += HEAD_SIZE + args[i].size + 2;
+    return size <= SIZE_MAX / 4 ? size : SIZE_MAX;
+}
+
+/* Room is made once, for all of it. */
 void gavel__resp_command(gavel__buffer *out, const gavel_bytes *args, size_t n_args)
 {
-    gavel__resp_begin(out, n_args);
+    char *place = gavel__buffer_reserve(out, room_for(args, n_args));
+    if (place == NULL)
+        return;
+    char *end = put_head(place, '*', n_args);
     for (size_t i = 0; i < n_args; i++)
-        gavel__resp_arg(out, args[i]);
+        end = put_arg(end, args[i]);
+    out->size += (size_t)(end - place);
 }
 
 static const char *after_head(const char *place)

@@ -8,11 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-bool gavel__bytes_equal(gavel_bytes a, gavel_bytes b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;

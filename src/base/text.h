@@ -7,11 +7,15 @@
 #include <gavel/bytes.h>
 
 #include <stdbool.h>
+#include <string.h>
 
 /* The longest decimal 64-bit integer, with sign and NUL. */
 #define GAVEL__INT_SIZE 21
 
-bool gavel__bytes_equal(gavel_bytes a, gavel_bytes b);
+static inline bool gavel__bytes_equal(gavel_bytes a, gavel_bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
 
 /* ASCII case ignored. */
 bool gavel__bytes_equal_nocase(gavel_bytes a, gavel_bytes b);

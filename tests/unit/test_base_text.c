@@ -160,6 +160,20 @@ Test(base_text, commands_are_arrays_of_counted_strings)
     gavel__buffer_finish(&buffer);
 }
 
+Test(base_text, a_command_larger_than_memory_is_a_failure)
+{
+    gavel_bytes part = {"x", SIZE_MAX / 8}; /* twelve of these do not fit a size_t */
+    gavel_bytes args[12];
+    gavel__buffer buffer;
+    gavel__buffer_init(&buffer, &gavel__system_allocator);
+    for (size_t i = 0; i < 12; i++)
+        args[i] = part;
+    gavel__resp_command(&buffer, args, 12);
+    cr_assert(buffer.has_failed);
+    cr_assert_eq(buffer.size, 0);
+    gavel__buffer_finish(&buffer);
+}
+
 Test(base_text, arguments_are_found_in_their_command)
 {
     static char large[100000];
@@ -222,6 +236,7 @@ Test(base_text, a_command_that_finds_no_memory_marks_the_buffer)
         gavel_allocator allocator = faulty_allocator(&memory);
         gavel__buffer buffer;
         gavel__buffer_init(&buffer, &allocator);
+        gavel__resp_command(&buffer, args, 4);
         gavel__resp_command(&buffer, args, 4);
         gavel__resp_arg_int(&buffer, 5);
         is_done = !buffer.has_failed;
