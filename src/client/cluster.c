@@ -196,8 +196,6 @@ static void follow_map(gavel__cluster *cluster, int64_t now_us)
 void gavel__cluster_serve(gavel_client *client, int64_t now_us)
 {
     gavel__cluster *cluster = client->cluster;
-    if (cluster == NULL)
-        return;
     gavel__slots_advance(&cluster->map, now_us);
     if (gavel__turns_are_there(&client->engine.queue.order.nowhere))
         gavel__slots_urge(&cluster->map, now_us);

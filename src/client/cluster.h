@@ -37,20 +37,19 @@ bool gavel__cluster_open(gavel_client *client);
 /* Takes a client without. */
 void gavel__cluster_close(gavel_client *client, bool is_child);
 
-/* Makes and leaves nodes, tells the engine which slots have moved, asks for the map. Takes a client
- * without, as all of these. */
+/* Makes and leaves nodes, tells the engine which slots have moved, asks for the map. */
 void gavel__cluster_serve(gavel_client *client, int64_t now_us);
 
 /* Where the links of the engine's node lead; NULL: nowhere, just now. */
 gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *node);
 
-/* A link to this node could not be had, or is lost. */
+/* A link to this node could not be had, or is lost. Takes a client without. */
 void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const gavel__loss *loss);
 
 /* A node has said where a slot is now; `moved` NULL: that it serves none. `user` is the client. */
 void gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *moved);
 
-/* When it is to be served again; GAVEL__NEVER. */
+/* When it is to be served again; GAVEL__NEVER, also without. */
 int64_t gavel__cluster_due_us(const gavel_client *client);
 
 #endif

@@ -455,6 +455,15 @@ static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
     return !is_slept_on;
 }
 
+/* Where the servers are, for a client that does not know it from its address. */
+static void serve_topology(gavel_client *client, int64_t now_us)
+{
+    if (client->peers != NULL && gavel__peers_serve(client, now_us))
+        dial_anew(client, now_us);
+    if (client->cluster != NULL)
+        gavel__cluster_serve(client, now_us);
+}
+
 /* So that callbacks that always submit more cannot keep the loop from its other work. */
 static const int max_passes = 16;
 
@@ -468,9 +477,7 @@ bool gavel__client_pump(gavel_client *client)
         int64_t now_us = gavel__client_now_us(client);
         client->has_news = false;
         bool may_advance = receive_before_deadlines(client, now_us);
-        if (gavel__peers_serve(client, now_us))
-            dial_anew(client, now_us);
-        gavel__cluster_serve(client, now_us);
+        serve_topology(client, now_us);
         gavel__client_advance_locks(client, may_advance);
         if (may_advance)
             gavel__engine_advance(&client->engine, now_us);

@@ -251,8 +251,6 @@ static bool make_peers(gavel_client *client)
 bool gavel__peers_serve(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
-    if (peers == NULL)
-        return false;
     make_peers(client); /* else with those that there are */
     for (uint32_t i = 0; i < peers->n; i++) {
         gavel__peer *peer = peers->all[i];
