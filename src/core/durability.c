@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "base/text.h"
+#include "core/outcome.h"
 
 #include <assert.h>
 #include <string.h>
@@ -169,7 +170,7 @@ static void hold(gavel__durability *durability, gavel__transaction *transaction,
     gavel_outcome *outcome = &transaction->outcome;
     outcome->status = commit->status;
     outcome->n_replicas = 0;
-    gavel__format(outcome->message, sizeof(outcome->message), "%s", commit->message);
+    gavel__outcome_set_message(outcome, commit->message);
     gavel__queue_hold(durability->queue, transaction, now_us);
     transaction->replicating = replicating;
     transaction->commit_number = commit->number;

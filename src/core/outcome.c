@@ -31,6 +31,13 @@ const char *gavel_status_meaning(gavel_status status)
 
 /* ---- For people ---------------------------------------------------------------------------- */
 
+void gavel__outcome_set_message(gavel_outcome *outcome, const char *message)
+{
+    outcome->message[0] = '\0';
+    if (message[0] != '\0') /* rarely; a commit has nothing to add */
+        gavel__format(outcome->message, sizeof(outcome->message), "%s", message);
+}
+
 /* What was written so far, and the room behind it. */
 typedef struct text_end {
     char *at;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "core/lore.h"
 #include "core/names.h"
+#include "core/outcome.h"
 
 #include <assert.h>
 #include <string.h>
@@ -560,8 +561,5 @@ void gavel__transaction_settle(
     assert(transaction->state != GAVEL__TX_ENDED);
     gavel__transaction_set_state(transaction, GAVEL__TX_ENDED);
     transaction->outcome.status = status;
-    transaction->outcome.message[0] = '\0';
-    if (message[0] != '\0') /* rarely; a commit has nothing to add */
-        gavel__format(
-            transaction->outcome.message, sizeof(transaction->outcome.message), "%s", message);
+    gavel__outcome_set_message(&transaction->outcome, message);
 }
