@@ -388,16 +388,19 @@ static gavel__next on_exec_error(gavel__round *round, const gavel_reply *reply, 
     return gavel__round_on_refusal(round, now_us);
 }
 
-static void note_refused_write(gavel__round *round, size_t place, const gavel_reply *reply)
+static void note_refused_write(
+    gavel__round *round, size_t place, const gavel_reply *reply, int64_t now_us)
 {
+    bool is_hand_off = place >= n_queued_commands(round) - round->committing.n_hand_off;
     bool is_of_names = round->committing.has_names && place == round->writes.n_places;
     gavel__round_note_refusal(round, reply,
         is_of_names ? "EXISTS of the keys that are watched was refused" : "a write was refused");
+    if (is_hand_off)
+        gavel__pass_on_refusal(round->lane, reply->text, now_us);
     if (gavel__round_remedy(round, reply->text) != GAVEL__REMEDY_GIVE_UP)
         return;
-    if (place >= n_queued_commands(round) - round->committing.n_hand_off) {
+    if (is_hand_off) {
         round->committing.is_gate_refused = true;
-        gavel__gates_on_refusal(round->rounds->gates, reply->text);
     } else if (round->writes.is_merged && place == 0) {
         round->committing.is_merge_refused = true;
     } else {
@@ -414,7 +417,7 @@ gavel__next gavel__round_on_queued(gavel__round *round, const gavel_reply *reply
         round->committing.has_bare_writes = true;
         return GAVEL__NEXT_WAIT;
     }
-    note_refused_write(round, place, reply);
+    note_refused_write(round, place, reply, now_us);
     if (!gavel__server_error_is_of_protocol(reply->text) || round->committing.has_bare_writes)
         return GAVEL__NEXT_WAIT;
     /* The server does not come to EXEC. */

@@ -33,6 +33,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     gavel__queue_init(&engine->queue, &engine->context);
     engine->config.gates.context = &engine->context;
     engine->config.gates.questions = &engine->questions;
+    engine->config.gates.nodes = &engine->nodes;
     engine->config.gates.key_prefix = config->key_prefix;
     /* Where programs are given the same seed, their owners differ all the same. */
     engine->config.gates.seed =

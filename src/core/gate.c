@@ -6,12 +6,16 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "core/names.h"
+#include "core/node.h"
 #include "core/policy.h"
 #include "core/transaction.h"
 
 #include <string.h>
 
 static const size_t max_gates = 1024;
+
+/* For how long nobody passes through a gate whose slot is on its way. */
+static const int64_t closed_us = 1000000;
 
 static const gavel__question_ops probe_ops;
 static const gavel__question_ops hand_off_ops;
@@ -130,7 +134,7 @@ static gavel__gate *gate_before(
     bool is_always_up = gates->config.are_always_up;
     gavel__gate *gate = is_always_up ? gavel__gates_make(gates, key, hold->hash, now_us)
                                      : gavel__gates_find(gates, key, hold->hash);
-    if (gate == NULL || gate->is_lent)
+    if (gate == NULL || gate->is_lent || gate->closed_until_us > now_us)
         return NULL;
     return is_always_up || gavel__gate_is_up(gate, now_us) ? gate : NULL;
 }
@@ -139,8 +143,10 @@ size_t gavel__gates_of(gavel__gates *gates, gavel__transaction *transaction, int
     gavel__gate *ret_gates[GAVEL__PASS_MAX])
 {
     size_t n_gates = 0;
-    if (gavel__gates_are_off(gates, now_us) || transaction->is_read_only ||
-        (gavel__gates_is_empty(gates) && !gates->config.are_always_up))
+    if (transaction->is_read_only || (gavel__gates_is_empty(gates) && !gates->config.are_always_up))
+        return 0;
+    const gavel__node *node = gavel__nodes_of(gates->config.nodes, transaction->slot);
+    if (node == NULL || gavel__node_is_without_gates(node, now_us))
         return 0;
     for (size_t i = 0; i < transaction->n_keys && n_gates < GAVEL__PASS_MAX; i++) {
         gavel__gate *gate = gate_before(gates, transaction, i, now_us);
@@ -163,17 +169,26 @@ bool gavel__gates_are_free(gavel__gate *const *gates, size_t n_gates)
     return true;
 }
 
-void gavel__gates_on_refusal(gavel__gates *gates, gavel_bytes error)
+/* Whether a node says so of a slot that is its own, for now. */
+static bool is_on_its_way(gavel_bytes error)
 {
-    if (gavel__bytes_start_with(error, GAVEL_STR("NOPERM")) ||
-        gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command")))
-        gates->off_until_us = INT64_MAX;
+    return gavel__bytes_start_with(error, GAVEL_STR("ASK ")) ||
+           gavel__bytes_start_with(error, GAVEL_STR("TRYAGAIN ")) ||
+           gavel__bytes_start_with(error, GAVEL_STR("CLUSTERDOWN "));
 }
 
-void gavel__gates_turn_off(gavel__gates *gates, int64_t until_us)
+void gavel__gate_on_refusal(gavel__gate *gate, gavel__node *node, gavel_bytes error, int64_t now_us)
 {
-    if (gates->off_until_us < until_us)
-        gates->off_until_us = until_us;
+    if (node->node_of != NULL && is_on_its_way(error))
+        gate->closed_until_us = now_us + closed_us;
+    else
+        gavel__node_on_gate_refused(node, error);
+}
+
+bool gavel__gate_is_in_vain(const gavel__gate *gate, const gavel__node *node, int64_t now_us)
+{
+    return gate->closed_until_us > now_us || gavel__node_is_without_gates(node, now_us) ||
+           !gavel__node_serves(node, gate->probe.slot);
 }
 
 /* ---- Records ------------------------------------------------------------------------------- */
@@ -220,13 +235,20 @@ static void write_lease(const gavel__gate *gate, gavel_bytes key, gavel__buffer 
     gavel__resp_command(out, args, 3);
 }
 
-size_t gavel__gate_write_hand_off(gavel__gate *gate, gavel__buffer *out, int64_t now_us)
+size_t gavel__gate_write_hand_off(
+    gavel__gate *gate, const gavel__node *node, gavel__buffer *out, int64_t now_us)
 {
     gavel_bytes push[] = {GAVEL_STR("RPUSH"), gate->queue, gavel_str(gate->gates->turn)};
     gavel__resp_command(out, push, 3);
     write_lease(gate, gate->queue, out);
-    gate->seen_until_us = now_us + gate->gates->config.lease_us / 2;
+    gavel__gate_note_taken(gate, node, now_us);
     return 2;
+}
+
+void gavel__gate_note_taken(gavel__gate *gate, const gavel__node *node, int64_t now_us)
+{
+    gate->seen_until_us = now_us + gate->gates->config.lease_us / 2;
+    gate->seen_at = node;
 }
 
 bool gavel__gate_is_late(const gavel__gate *gate, int64_t now_us)
@@ -264,7 +286,8 @@ static size_t write_hand_off(gavel__question *question, gavel__buffer *out, int6
     gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
     if (now_us >= gate->hand_off_until_us)
         return 0;
-    size_t n_commands = gavel__gate_write_hand_off(gate, out, now_us);
+    gate->asked = question->lane->node;
+    size_t n_commands = gavel__gate_write_hand_off(gate, gate->asked, out, now_us);
     gate->gates->config.context->stats.n_commands += n_commands;
     return n_commands;
 }
@@ -274,9 +297,8 @@ static void on_handed_off(
     gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__gate *gate = GAVEL__CONTAINER(question, gavel__gate, hand_off);
-    (void)now_us;
     if (reply->type == GAVEL_REPLY_ERROR)
-        gavel__gates_on_refusal(gate->gates, reply->text);
+        gavel__gate_on_refusal(gate, gate->asked, reply->text, now_us);
     else if (i == 1)
         gate->has_idle_turn = reply->type == GAVEL_REPLY_INTEGER && reply->integer == 1;
 }
@@ -295,10 +317,13 @@ static const gavel__question_ops hand_off_ops = {write_hand_off, on_handed_off, 
 
 /* ---- Probing ------------------------------------------------------------------------------- */
 
-void gavel__gate_probe(gavel__gate *gate)
+/* In a Cluster it is about a queue at this node, wherever the slot may be by then. */
+void gavel__gate_probe(gavel__gate *gate, const gavel__node *node)
 {
     if (gate->probe.state != GAVEL__QUESTION_IDLE)
         return;
+    if (node->node_of != NULL)
+        gate->probe.at_node = (uint16_t)node->index;
     gate->is_unasked = true;
     gavel__question_ask(gate->gates->config.questions, &gate->probe);
 }
@@ -309,6 +334,7 @@ static size_t write_probe(gavel__question *question, gavel__buffer *out, int64_t
     gavel_bytes look[] = {GAVEL_STR("PTTL"), gate->record};
     size_t n_commands = gate->has_no_lease ? 1 : 2;
     gate->is_unasked = false;
+    gate->asked = question->lane->node;
     if (gate->has_no_lease) {
         write_lease(gate, gate->record, out);
     } else {
@@ -319,14 +345,24 @@ static size_t write_probe(gavel__question *question, gavel__buffer *out, int64_t
     return n_commands;
 }
 
+/* It has no memory, say: nobody may be let in. */
+static void on_refused_probe(gavel__gate *gate, gavel_bytes error, int64_t now_us)
+{
+    bool is_redirect = is_on_its_way(error) || gavel__bytes_start_with(error, GAVEL_STR("MOVED "));
+    if (gate->asked->node_of != NULL && is_redirect)
+        gavel__gate_on_refusal(gate, gate->asked, error, now_us);
+    else
+        gavel__node_turn_gates_off(gate->asked, now_us + gate->gates->config.lease_us);
+}
+
 /* Whether there was no record, and so nobody who holds it. */
 static void on_probed(gavel__gate *gate, const gavel_reply *reply, int64_t now_us)
 {
     int64_t lease_us = gate->gates->config.lease_us;
     if (reply->type == GAVEL_REPLY_STATUS)
         hand_off_until(gate, now_us + lease_us);
-    else if (reply->type == GAVEL_REPLY_ERROR) /* it has no memory, say: nobody may be let in */
-        gavel__gates_turn_off(gate->gates, now_us + lease_us);
+    else if (reply->type == GAVEL_REPLY_ERROR)
+        on_refused_probe(gate, reply->text, now_us);
 }
 
 /* A record that somebody has set by hand, without a time to live, would stay for ever. */
@@ -335,7 +371,7 @@ static void on_time_to_live(gavel__gate *gate, const gavel_reply *reply)
     if (reply->type != GAVEL_REPLY_INTEGER || reply->integer != -1)
         return;
     gate->has_no_lease = true;
-    gavel__gate_probe(gate);
+    gavel__gate_probe(gate, gate->asked);
 }
 
 static void on_probe_reply(
@@ -345,7 +381,7 @@ static void on_probe_reply(
     if (gate->has_no_lease) {
         gate->has_no_lease = false;
         if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__gates_on_refusal(gate->gates, reply->text);
+            gavel__gate_on_refusal(gate, gate->asked, reply->text, now_us);
     } else if (i == 0) {
         on_probed(gate, reply, now_us);
     } else {

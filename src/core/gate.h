@@ -21,6 +21,8 @@
 #include "core/question.h"
 
 struct gavel__lane;
+struct gavel__node;
+struct gavel__nodes;
 struct gavel__transaction;
 
 /* A record, with its NUL: sixteen hexadecimal digits for the owner, and for people since when, and
@@ -39,20 +41,24 @@ typedef struct gavel__gate {
     bool is_unasked;           /* no link has taken the last probe yet, or ever will */
     bool has_no_lease;         /* the holder's record would stay for ever: to be given one */
     gavel__question hand_off;  /* outside of its lane, which is lost or stands in its queue */
+    struct gavel__node *asked; /* whom one of these asks, or has asked last */
     int64_t hand_off_until_us; /* later somebody else has been let in, or will be */
     bool has_idle_turn;        /* what was handed off lay there: nobody stood in the queue */
     bool is_held;
     bool is_lent; /* held, while its lane waits for another: our other rounds need not pass it */
-    int64_t granted_us;    /* held: since then */
-    bool is_unnamed;       /* held, but the record still names the holder before us */
-    bool is_spurious;      /* held, by a turn too many, or too late: not to be handed off */
-    int64_t up_until_us;   /* transactions on its key pass through it until then */
-    int64_t seen_until_us; /* until then somebody else surely holds it, or has left it free */
+    int64_t granted_us;      /* held: since then */
+    bool is_unnamed;         /* held, but the record still names the holder before us */
+    bool is_spurious;        /* held, by a turn too many, or too late: not to be handed off */
+    int64_t up_until_us;     /* transactions on its key pass through it until then */
+    int64_t closed_until_us; /* but not before, in a Cluster: its slot is on its way, or down */
+    int64_t seen_until_us;   /* until then somebody else surely holds it, or has left it free */
+    const struct gavel__node *seen_at; /* there: what a slot brings along is not known */
 } gavel__gate;
 
 typedef struct gavel__gates_config {
     gavel__context *context; /* borrowed, as all of these */
     gavel__questions *questions;
+    const struct gavel__nodes *nodes;
     const char *key_prefix;
     const char *holder; /* who we are, for people: host and process */
     int64_t lease_us;
@@ -66,9 +72,7 @@ typedef struct gavel__gates {
     gavel__gates_config config;
     gavel__map map;
     gavel__random random;
-    char turn[20];        /* what we hand off: tells it from others' */
-    int64_t off_until_us; /* meanwhile there are none: this login may not use them, or no link for
-                           them can be had */
+    char turn[20]; /* what we hand off: tells it from others' */
 } gavel__gates;
 
 void gavel__gates_init(gavel__gates *gates, const gavel__gates_config *config);
@@ -106,16 +110,18 @@ size_t gavel__gates_of(gavel__gates *gates, struct gavel__transaction *transacti
 /* Whether no lane has any of the gates. */
 bool gavel__gates_are_free(gavel__gate *const *gates, size_t n_gates);
 
-/* The server refused a gate's command: if that is for good, this client does without gates. */
-void gavel__gates_on_refusal(gavel__gates *gates, gavel_bytes error);
+/*
+ * The node has refused a command of the gate's. If that is for good, the node is without gates. If
+ * it is because the slot is about to leave, or is down, this gate is closed for a second: nobody
+ * passes through it, and who waits goes without. (Where it has left already, MOVED, nothing is to
+ * be done: whoever wants the gate passes through it where the slot is now.)
+ */
+void gavel__gate_on_refusal(
+    gavel__gate *gate, struct gavel__node *node, gavel_bytes error, int64_t now_us);
 
-/* Does without gates until then, at least. */
-void gavel__gates_turn_off(gavel__gates *gates, int64_t until_us);
-
-static inline bool gavel__gates_are_off(const gavel__gates *gates, int64_t now_us)
-{
-    return now_us < gates->off_until_us;
-}
+/* Whether who stands in its queue at this node waits in vain. */
+bool gavel__gate_is_in_vain(
+    const gavel__gate *gate, const struct gavel__node *node, int64_t now_us);
 
 /*
  * One command: SET record PX lease, with `is_careful` only if there is none. Returns the owner that
@@ -124,14 +130,26 @@ static inline bool gavel__gates_are_off(const gavel__gates *gates, int64_t now_u
 uint64_t gavel__gate_write_record(
     gavel__gate *gate, gavel__buffer *out, bool is_careful, int64_t now_us);
 
-/* The turn to whoever waits longest, or to lie there for a while. How many commands. */
-size_t gavel__gate_write_hand_off(gavel__gate *gate, gavel__buffer *out, int64_t now_us);
+/* The turn to whoever waits longest at the node, or to lie there for a while. How many commands. */
+size_t gavel__gate_write_hand_off(
+    gavel__gate *gate, const struct gavel__node *node, gavel__buffer *out, int64_t now_us);
+
+/* Somebody else surely holds it, by what the node has said. */
+void gavel__gate_note_taken(gavel__gate *gate, const struct gavel__node *node, int64_t now_us);
+
+/* Whether that is known there. */
+static inline bool gavel__gate_is_taken(
+    const gavel__gate *gate, const struct gavel__node *node, int64_t now_us)
+{
+    return gate->seen_until_us > now_us && gate->seen_at == node;
+}
 
 /* Held: whether the lease is over: somebody else has been let in, or will be. */
 bool gavel__gate_is_late(const gavel__gate *gate, int64_t now_us);
 
-/* Asks on any link whether its holder is dead. If so, the turn goes to whoever waits longest. */
-void gavel__gate_probe(gavel__gate *gate);
+/* Asks on any link to the node whether its holder is dead. If so, the turn goes to whoever waits
+ * longest. */
+void gavel__gate_probe(gavel__gate *gate, const struct gavel__node *node);
 
 /* Asks any link to hand it off, within the lease that was granted then: the link that held it is
  * lost. Not if it was granted to us anew since. */

@@ -2,6 +2,7 @@
  * Rounds and gates: putting one up, leaving for it, and handing off.
  * The rest of a round knows WATCH and EXEC only.
  */
+#include "core/node.h"
 #include "core/round.h"
 
 #include "base/text.h"
@@ -25,7 +26,7 @@ void gavel__round_leave_for_gates(gavel__round *round, int64_t now_us)
 void gavel__round_put_gates_up(gavel__round *round, int64_t now_us)
 {
     gavel__gates *gates = round->rounds->gates;
-    if (gavel__gates_are_off(gates, now_us) || gavel__round_is_inside(round))
+    if (gavel__node_is_without_gates(round->lane->node, now_us) || gavel__round_is_inside(round))
         return;
     for (gavel__list *node = round->members.next; node != &round->members; node = node->next) {
         const gavel__transaction *member = gavel__member_of(node);

@@ -150,7 +150,7 @@ void gavel__engine_on_link_down(
     if (!was_up && !gavel__node_is_reachable(node))
         on_unreachable(engine, &(gavel__outage){node, loss, dialled_us}, now_us);
     else if (!was_up && lane->is_waiting_lane && !gavel__node_has_gate_lane(node))
-        gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
+        gavel__node_turn_gates_off(node, now_us + without_gates_us);
 }
 
 void gavel__engine_on_no_map(
@@ -193,7 +193,7 @@ static void on_no_lane(
     static const gavel__loss no_memory = {.message = "no memory for a link"};
     node->make_lane_us = now_us + no_memory_pause_us;
     if (is_waiting_lane && !gavel__node_has_gate_lane(node))
-        gavel__gates_turn_off(&engine->gates, now_us + without_gates_us);
+        gavel__node_turn_gates_off(node, now_us + without_gates_us);
     if (!is_waiting_lane && !gavel__node_is_reachable(node))
         on_unreachable(engine, &(gavel__outage){node, &no_memory, now_us}, now_us);
 }

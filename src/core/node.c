@@ -3,6 +3,8 @@
  */
 #include "core/node.h"
 
+#include "base/text.h"
+
 void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *lanes)
 {
     *node = (gavel__node){.label = label, .lanes = *lanes};
@@ -45,4 +47,17 @@ bool gavel__node_serves(const void *self, uint16_t slot)
 {
     const gavel__node *node = self;
     return node->node_of == NULL || node->node_of[slot] == node->index;
+}
+
+void gavel__node_turn_gates_off(gavel__node *node, int64_t until_us)
+{
+    if (node->gates_off_until_us < until_us)
+        node->gates_off_until_us = until_us;
+}
+
+void gavel__node_on_gate_refused(gavel__node *node, gavel_bytes error)
+{
+    if (gavel__bytes_start_with(error, GAVEL_STR("NOPERM")) ||
+        gavel__bytes_start_with(error, GAVEL_STR("ERR unknown command")))
+        node->gates_off_until_us = INT64_MAX;
 }

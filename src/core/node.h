@@ -20,7 +20,9 @@ typedef struct gavel__node {
     struct gavel__durability *durability; /* borrowed: of what was committed there */
     int64_t make_lane_us;                 /* there was no memory for a lane: not again before */
     int64_t sorted_us;                    /* when all were looked at that wait for gates */
-    bool has_gates_to_pass; /* one of these, not the first, could pass on one more lane */
+    bool has_gates_to_pass;     /* one of these, not the first, could pass on one more lane */
+    int64_t gates_off_until_us; /* meanwhile there are none: this login may not use them, or no link
+                                   for them can be had */
 } gavel__node;
 
 typedef struct gavel__nodes {
@@ -34,6 +36,18 @@ void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *
 
 /* Frees its lanes; nothing may be under way. */
 void gavel__node_finish(gavel__node *node);
+
+/* The node that serves the slot; NULL: none is known, or it is no slot. */
+static inline gavel__node *gavel__nodes_of(const gavel__nodes *nodes, uint16_t slot)
+{
+    if (nodes->only != NULL)
+        return nodes->only;
+    bool is_known =
+        nodes->map != NULL && slot < GAVEL__N_SLOTS && nodes->map->node_of[slot] != GAVEL__NO_NODE;
+    return is_known
+               ? GAVEL__CONTAINER(nodes->map->turns[nodes->map->node_of[slot]], gavel__node, turns)
+               : NULL;
+}
 
 /* All lanes of all nodes, one after another; NULL behind the last. */
 static inline gavel__lane *gavel__node_lane_from(const gavel__node *node)
@@ -65,5 +79,16 @@ bool gavel__node_has_gate_lane(const gavel__node *node);
 
 /* Whether a slot is served by the node `self`. */
 bool gavel__node_serves(const void *self, uint16_t slot);
+
+/* Does without gates until then, at least. */
+void gavel__node_turn_gates_off(gavel__node *node, int64_t until_us);
+
+/* It has refused a gate's command: if that is for good, it is without gates. */
+void gavel__node_on_gate_refused(gavel__node *node, gavel_bytes error);
+
+static inline bool gavel__node_is_without_gates(const gavel__node *node, int64_t now_us)
+{
+    return now_us < node->gates_off_until_us;
+}
 
 #endif

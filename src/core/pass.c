@@ -76,7 +76,7 @@ static void write_record(gavel__lane *lane, gavel__gate *gate, bool is_careful, 
 
 static size_t write_hand_off(gavel__lane *lane, gavel__gate *gate, int64_t now_us)
 {
-    size_t n_commands = gavel__gate_write_hand_off(gate, lane->out, now_us);
+    size_t n_commands = gavel__gate_write_hand_off(gate, lane->node, lane->out, now_us);
     lane->n_new_replies += n_commands;
     return n_commands;
 }
@@ -91,10 +91,11 @@ static int64_t probe_after_us(gavel__gates *gates)
 /* ---- Claims -------------------------------------------------------------------------------- */
 
 /* Whether asking would be in vain: somebody has them. */
-static bool are_taken(const gavel__pass *pass, int64_t now_us)
+static bool are_taken(const gavel__lane *lane, int64_t now_us)
 {
+    const gavel__pass *pass = &lane->pass;
     for (size_t i = 0; i < pass->n_gates; i++) {
-        if (pass->gates[i]->seen_until_us <= now_us)
+        if (!gavel__gate_is_taken(pass->gates[i], lane->node, now_us))
             return false;
     }
     return true;
@@ -133,7 +134,7 @@ size_t gavel__pass_write_claims(gavel__lane *lane, gavel__gates *gates, int64_t 
     if (pass->n_gates == 0 || pass->state == GAVEL__PASS_HELD)
         return 0;
     if (pass->state == GAVEL__PASS_NONE)
-        set_state(pass, are_taken(pass, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING);
+        set_state(pass, are_taken(lane, now_us) ? GAVEL__PASS_WAITING : GAVEL__PASS_ENTERING);
     size_t n_commands = write_name(lane);
     for (size_t i = pass->n_answered; i < pass->n_gates; i++)
         write_claim(lane, pass->gates[i], now_us);
@@ -151,14 +152,15 @@ static gavel_bytes turn_in(const gavel_reply *reply)
     return (gavel_bytes){NULL, 0};
 }
 
-void gavel__pass_on_turn(gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply)
+void gavel__pass_on_turn(
+    gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
 {
     gavel__pass *pass = &lane->pass;
     gavel_bytes turn = turn_in(reply);
     pass->has_turn = turn.data != NULL;
     pass->is_refused = reply->type == GAVEL_REPLY_ERROR;
     if (pass->is_refused)
-        gavel__gates_on_refusal(gates, reply->text);
+        gavel__gate_on_refusal(pass->gates[pass->n_answered], lane->node, reply->text, now_us);
     /* Our own one we find where nobody else wants it. */
     if (pass->state == GAVEL__PASS_WAITING && pass->has_turn &&
         !gavel__bytes_equal(turn, gavel_str(gates->turn)))
@@ -205,19 +207,17 @@ static void on_granted(gavel__pass *pass, int64_t now_us)
         gavel__gate_raise(pass->gates[i], now_us);
 }
 
-bool gavel__pass_on_record(
-    gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us)
+bool gavel__pass_on_record(gavel__lane *lane, const gavel_reply *reply, int64_t now_us)
 {
     gavel__pass *pass = &lane->pass;
     gavel__gate *gate = pass->gates[pass->n_answered++];
     take(pass, gate, reply);
-    if (gate->is_held) {
+    if (gate->is_held)
         gavel__gate_on_granted(gate, now_us);
-    }
     if (reply->type == GAVEL_REPLY_ERROR)
-        gavel__gates_on_refusal(gates, reply->text);
+        gavel__gate_on_refusal(gate, lane->node, reply->text, now_us);
     if (!gate->is_held)
-        gate->seen_until_us = now_us + gates->config.lease_us / 2;
+        gavel__gate_note_taken(gate, lane->node, now_us);
     if (pass->n_answered < pass->n_gates)
         return false;
     for (size_t i = 0; i < pass->n_gates; i++) {
@@ -256,6 +256,12 @@ size_t gavel__pass_write_hand_off(gavel__lane *lane, int64_t now_us)
             n_commands += write_hand_off(lane, gate, now_us);
     }
     return n_commands;
+}
+
+void gavel__pass_on_refusal(gavel__lane *lane, gavel_bytes error, int64_t now_us)
+{
+    for (size_t i = 0; i < lane->pass.n_gates; i++)
+        gavel__gate_on_refusal(lane->pass.gates[i], lane->node, error, now_us);
 }
 
 bool gavel__pass_is_share_used(const gavel__lane *lane, int64_t now_us)
@@ -327,6 +333,6 @@ void gavel__pass_probe(gavel__lane *lane, gavel__gates *gates, int64_t now_us)
         lane->pass.is_in_vain = true;
         gate->seen_until_us = 0; /* which makes that its own claim looks for the holder */
     } else {
-        gavel__gate_probe(gate);
+        gavel__gate_probe(gate, lane->node);
     }
 }

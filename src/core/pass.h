@@ -65,9 +65,9 @@ size_t gavel__pass_write_claims(struct gavel__lane *lane, gavel__gates *gates, i
  * The replies to a claim. True with the last one, if not all are ours: then the claims are to be
  * written again, to wait, and what was read behind them is to be ignored.
  */
-void gavel__pass_on_turn(struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply);
-bool gavel__pass_on_record(
+void gavel__pass_on_turn(
     struct gavel__lane *lane, gavel__gates *gates, const gavel_reply *reply, int64_t now_us);
+bool gavel__pass_on_record(struct gavel__lane *lane, const gavel_reply *reply, int64_t now_us);
 
 /* Before MULTI: puts our name where the record still has another's. How many commands. */
 size_t gavel__pass_write_names(struct gavel__lane *lane, int64_t now_us);
@@ -75,6 +75,9 @@ size_t gavel__pass_write_names(struct gavel__lane *lane, int64_t now_us);
 /* Hands the gates off; for EXEC, or by itself. How many commands; their replies matter to nobody.
  */
 size_t gavel__pass_write_hand_off(struct gavel__lane *lane, int64_t now_us);
+
+/* The node has refused to queue a command that hands them off. */
+void gavel__pass_on_refusal(struct gavel__lane *lane, gavel_bytes error, int64_t now_us);
 
 /* Whether it is the others' turn. */
 bool gavel__pass_is_share_used(const struct gavel__lane *lane, int64_t now_us);

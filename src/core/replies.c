@@ -33,7 +33,7 @@ static void on_record(
 {
     size_t size_before = lane->out->size;
     size_t n_replies_before = lane->n_new_replies;
-    bool hold_back = gavel__pass_on_record(lane, &engine->gates, reply, now_us);
+    bool hold_back = gavel__pass_on_record(lane, reply, now_us);
     gavel__engine_end_gate_write(engine, lane, size_before, n_replies_before);
     if (hold_back)
         wait_for_gates(engine, lane, now_us);
@@ -95,14 +95,14 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     case GAVEL__AWAITED_EXEC:
         return gavel__round_on_exec(round, reply, now_us);
     case GAVEL__AWAITED_TURN:
-        gavel__pass_on_turn(lane, &engine->gates, reply);
+        gavel__pass_on_turn(lane, &engine->gates, reply, now_us);
         break;
     case GAVEL__AWAITED_RECORD:
         on_record(engine, lane, reply, now_us);
         break;
     case GAVEL__AWAITED_GATE:
         if (reply->type == GAVEL_REPLY_ERROR)
-            gavel__gates_on_refusal(&engine->gates, reply->text);
+            gavel__node_on_gate_refused(lane->node, reply->text);
         break;
     case GAVEL__AWAITED_CHECK:
         gavel__pass_on_check(lane, reply);

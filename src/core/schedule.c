@@ -110,7 +110,8 @@ static bool is_blocked_briefly(const gavel__transaction *transaction)
 static bool is_wanted_soon(gavel__engine *engine, const gavel__lane *lane)
 {
     const gavel__pass *pass = &lane->pass;
-    if (engine->advanced_us >= half_lease_end_us(engine, pass))
+    if (engine->advanced_us >= half_lease_end_us(engine, pass) ||
+        !gavel__node_serves(lane->node, pass->gates[0]->probe.slot))
         return false;
     for (size_t i = 0; i < pass->n_gates; i++) {
         const gavel__gate *gate = pass->gates[i];
@@ -154,7 +155,8 @@ static void serve_gates(gavel__engine *engine, gavel__lane *lane, int64_t now_us
 static void leave_queue(gavel__engine *engine, gavel__lane *lane, int64_t now_us)
 {
     gavel__list *members = &lane->round->members;
-    bool is_in_vain = lane->pass.is_in_vain || gavel__gates_are_off(&engine->gates, now_us);
+    bool is_in_vain = lane->pass.is_in_vain ||
+                      gavel__gate_is_in_vain(gavel__pass_blocked_on(lane), lane->node, now_us);
     while (is_in_vain && !gavel__list_is_empty(members))
         gavel__queue_make_ready(&engine->queue, gavel__member_of(members->next), now_us);
     if (!gavel__list_is_empty(members))

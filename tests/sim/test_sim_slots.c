@@ -6,6 +6,8 @@
  */
 #include "sim.h"
 
+#include "base/slot.h"
+
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -14,22 +16,33 @@
 
 #define N_COUNTERS 8
 #define N_SUBMITTED 200
+#define MAX_CLIENTS 3
+#define LEASE_MS 200
+#define LEASE_US (LEASE_MS * SIM_MILLISECOND)
 
 /* It leaves a mark of its own, and counts in a counter for all that it shares a slot with. */
 typedef struct deed {
     char counter[32];
     char mark[32];
+    const struct member *of;
     const sim_result *result;
     bool is_told_lost;
 } deed;
 
-typedef struct play {
-    sim_world *world;
+/* A client, and what it was told to be lost. */
+typedef struct member {
     gavel_client *client;
-    deed deeds[N_SUBMITTED];
-    size_t n;
     gavel_ticket lost[N_SUBMITTED];
     size_t n_lost;
+} member;
+
+typedef struct play {
+    sim_world *world;
+    member members[MAX_CLIENTS];
+    size_t n_members;
+    size_t n_counters;
+    deed deeds[N_SUBMITTED];
+    size_t n;
 } play;
 
 static gavel_verdict leave_mark(gavel_tx *tx, void *user)
@@ -44,20 +57,21 @@ static gavel_verdict leave_mark(gavel_tx *tx, void *user)
 
 static void on_event(const gavel_event *event, void *user)
 {
-    play *p = user;
+    member *of = user;
     if (event->type == GAVEL_EVENT_LOST)
-        p->lost[p->n_lost++] = event->ticket;
+        of->lost[of->n_lost++] = event->ticket;
 }
 
 static void submit(play *p)
 {
     deed *own = &p->deeds[p->n++];
-    int place = (int)sim_random(p->world, N_COUNTERS);
+    int place = (int)sim_random(p->world, p->n_counters);
+    own->of = &p->members[p->n_members > 1 ? sim_random(p->world, p->n_members) : 0];
     snprintf(own->counter, sizeof own->counter, "{%d}:counter", place);
     snprintf(own->mark, sizeof own->mark, "{%d}:mark:%zu", place, p->n);
     gavel_read read = {.key = gavel_str(own->counter)};
     bool is_declared = sim_random(p->world, 2) == 0;
-    own->result = sim_submit(p->world, p->client,
+    own->result = sim_submit(p->world, own->of->client,
         &(gavel_transaction){.body = leave_mark,
             .user = own,
             .reads = is_declared ? &read : NULL,
@@ -67,9 +81,10 @@ static void submit(play *p)
 
 static void note_losses(play *p)
 {
-    for (size_t i = 0; i < p->n_lost; i++) {
-        for (size_t j = 0; j < p->n; j++)
-            p->deeds[j].is_told_lost |= p->deeds[j].result->ticket == p->lost[i];
+    for (size_t j = 0; j < p->n; j++) {
+        const member *of = p->deeds[j].of;
+        for (size_t i = 0; i < of->n_lost; i++)
+            p->deeds[j].is_told_lost |= p->deeds[j].result->ticket == of->lost[i];
     }
 }
 
@@ -101,14 +116,23 @@ static play *open_play(uint64_t seed)
     play *p = calloc(1, sizeof *p);
     cr_assert(p != NULL);
     p->world = sim_create(seed);
+    p->n_counters = N_COUNTERS;
     sim_add_cluster(p->world, &(sim_cluster){.n_replicas = 1});
-    p->client = sim_open(p->world, &(gavel_config){.hooks = {.on_event = on_event, .user = p}});
     return p;
+}
+
+static void join(play *p, gavel_mode mode)
+{
+    member *of = &p->members[p->n_members++];
+    of->client = sim_open(p->world,
+        &(gavel_config){
+            .mode = mode, .gate_lease_ms = LEASE_MS, .hooks = {.on_event = on_event, .user = of}});
 }
 
 static void close_play(play *p)
 {
-    gavel_close(p->client);
+    for (size_t i = 0; i < p->n_members; i++)
+        gavel_close(p->members[i].client);
     sim_destroy(p->world);
     free(p);
 }
@@ -116,6 +140,7 @@ static void close_play(play *p)
 Test(sim_slots, counters_on_all_nodes)
 {
     play *p = open_play(1);
+    join(p, GAVEL_ADAPTIVE);
     while (p->n < N_SUBMITTED) {
         submit(p);
         sim_run_for(p->world, (int64_t)sim_random(p->world, 2000));
@@ -146,14 +171,14 @@ static sim_faults draw(sim_world *world)
     return faults;
 }
 
-static void play_anything(int seed)
+/* Half of the submissions come at once. */
+static void play_anything(play *p, int seed, const sim_faults *faults)
 {
-    play *p = open_play((uint64_t)seed);
-    sim_faults faults = draw(p->world);
-    sim_set_faults(p->world, &faults);
+    sim_set_faults(p->world, faults);
     while (p->n < N_SUBMITTED) {
         submit(p);
-        sim_run_for(p->world, (int64_t)sim_random(p->world, 100 * SIM_MILLISECOND));
+        if (p->n_members == 1 || sim_random(p->world, 2) == 0)
+            sim_run_for(p->world, (int64_t)sim_random(p->world, 100 * SIM_MILLISECOND));
     }
     sim_set_faults(p->world, NULL);
     cr_assert(sim_finish(p->world, 60 * SIM_SECOND), "seed %d", seed);
@@ -161,17 +186,94 @@ static void play_anything(int seed)
     size_t n_bad = check(p, seed);
     const sim_counters *counters = sim_get_counters(p->world);
     if (getenv("GAVEL_SEED") != NULL || n_bad > 0)
-        printf("seed %d: %zu committed, %zu unknown, %zu lost; %d moves, %d failovers\n", seed,
+        printf("seed %d: %zu committed, %zu unknown; %d moves, %d failovers\n", seed,
             sim_n_results_with(p->world, GAVEL_COMMITTED),
-            sim_n_results_with(p->world, GAVEL_UNKNOWN), p->n_lost, (int)counters->n_moves,
+            sim_n_results_with(p->world, GAVEL_UNKNOWN), (int)counters->n_moves,
             (int)counters->n_failovers);
+}
+
+/* A part of the seeds, or the one that is asked for. */
+static void for_each_seed(void (*one)(int seed), int part)
+{
+    int only = from_environment("GAVEL_SEED", -1);
+    int n_seeds = from_environment("GAVEL_SEEDS", 40) / part;
+    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
+        one(seed);
+}
+
+static void play_alone(int seed)
+{
+    play *p = open_play((uint64_t)seed);
+    join(p, GAVEL_ADAPTIVE);
+    sim_faults faults = draw(p->world);
+    play_anything(p, seed, &faults);
     close_play(p);
 }
 
 Test(sim_slots, counters_are_exact_whatever_happens)
 {
-    int only = from_environment("GAVEL_SEED", -1);
-    int n_seeds = from_environment("GAVEL_SEEDS", 40);
-    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
-        play_anything(seed);
+    for_each_seed(play_alone, 1);
+}
+
+/* Several processes that want the same two counters, and queue at their gates. */
+static void play_gated(int seed)
+{
+    play *p = open_play((uint64_t)seed);
+    p->n_counters = 2;
+    while (p->n_members < MAX_CLIENTS)
+        join(p, sim_random(p->world, 2) == 0 ? GAVEL_GATED : GAVEL_ADAPTIVE);
+    sim_faults faults = draw(p->world);
+    play_anything(p, seed, &faults);
+    close_play(p);
+}
+
+Test(sim_slots, counters_behind_gates_are_exact_whatever_happens)
+{
+    for_each_seed(play_gated, 2);
+}
+
+/* Both slots go on to another node, key by key or at once. */
+static void wander(play *p)
+{
+    for (size_t i = 0; i < p->n_counters; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "{%zu}:counter", i);
+        sim_move_slot(p->world, &(sim_move){.slot = gavel__slot_of(gavel_str(key)),
+                                    .to = (size_t)sim_random(p->world, 3),
+                                    .is_atomic = sim_random(p->world, 2) == 0,
+                                    .key_us = 1 + (int64_t)sim_random(p->world, SIM_MILLISECOND)});
+    }
+}
+
+/* Nothing but slots that wander, and gates: whoever stands in a queue goes along, and nobody waits
+ * there for his deadline. */
+static void play_wandering(int seed)
+{
+    play *p = open_play((uint64_t)seed);
+    p->n_counters = 2;
+    while (p->n_members < MAX_CLIENTS)
+        join(p, GAVEL_GATED);
+    while (p->n < N_SUBMITTED) {
+        if (p->n % 20 == 0)
+            wander(p);
+        submit(p);
+        if (sim_random(p->world, 2) == 0)
+            sim_run_for(p->world, (int64_t)sim_random(p->world, 20 * SIM_MILLISECOND));
+    }
+    cr_assert(sim_finish(p->world, 60 * SIM_SECOND), "seed %d", seed);
+    cr_expect_eq(check(p, seed), 0);
+    int64_t longest_us = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const gavel_outcome *outcome = &p->deeds[i].result->outcome;
+        cr_expect_eq(outcome->status, GAVEL_COMMITTED, "seed %d: %s", seed, outcome->message);
+        if (outcome->elapsed_us > longest_us)
+            longest_us = outcome->elapsed_us;
+    }
+    cr_expect_lt(longest_us, 5 * LEASE_US, "seed %d: one took %d us", seed, (int)longest_us);
+    close_play(p);
+}
+
+Test(sim_slots, who_waits_at_a_gate_goes_along_with_the_slot)
+{
+    for_each_seed(play_wandering, 2);
 }

@@ -24,6 +24,8 @@ void gate_stage_open(stage *s, const gate_config *config)
     engine_config.gates = (gavel__gates_config){
         .holder = holder, .lease_us = LEASE_US, .are_always_up = !config->is_adaptive};
     gavel__engine_init(&s->engine, &engine_config);
+    if (config->stage.is_cluster)
+        stage_make_nodes(s, &config->stage);
     gavel__format(s->engine.gates.turn, sizeof(s->engine.gates.turn), "mine");
     if (config->stage.has_no_prefetch)
         s->engine.policy.prefetch_credit = 0;

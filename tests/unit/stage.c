@@ -42,7 +42,7 @@ static void note_redirect(void *user, struct gavel__node *node, const gavel__red
 }
 
 /* There is memory for them. */
-static void make_nodes(stage *s, const stage_config *config)
+void stage_make_nodes(stage *s, const stage_config *config)
 {
     static const char *const labels[] = {"node 0", "node 1", "node 2"};
     uint32_t n_nodes = config->n_nodes > 0 ? config->n_nodes : 1;
@@ -92,7 +92,7 @@ void stage_open(stage *s, const stage_config *config)
     for (size_t i = 0; i < STAGE_MAX_LANES; i++)
         gavel__buffer_init(&s->outs[i], &s->allocator);
     if (config->is_cluster)
-        make_nodes(s, config);
+        stage_make_nodes(s, config);
     if (config->has_any_memory)
         s->memory.n_left = config->n_left;
 }

@@ -96,6 +96,9 @@ typedef struct actor {
 
 void stage_open(stage *s, const stage_config *config);
 
+/* Of a Cluster, whose engine has none yet. */
+void stage_make_nodes(stage *s, const stage_config *config);
+
 /* Ends whatever is under way, and asserts that each actor was told and that nothing leaks. */
 void stage_close(stage *s);
 

@@ -406,7 +406,7 @@ Test(core_gate_faults, who_waits_leaves_when_gates_are_turned_off)
     hears_gates(&s, 1, "MULTI / SET a 2 / RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500 / EXEC");
     says(&s, 1, "OK, QUEUED, -NOPERM no, -NOPERM no, -EXECABORT no");
     advance(&s, 0);
-    cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect(gavel__node_is_without_gates(&s.engine.only.base, s.now_us));
     cr_expect(lane_of(&s, 2)->is_condemned || b.transaction->state != GAVEL__TX_READING,
         "b waits for a token that nobody may push");
     stage_close(&s);
@@ -434,7 +434,7 @@ Test(core_gate_faults, who_may_not_repair_does_not_wait)
     hears_gates(&s, 0, "RPUSH g:queue:{a} mine / PEXPIRE g:queue:{a} 500");
     says(&s, 0, "-NOPERM no, -NOPERM no");
     advance(&s, 0);
-    cr_expect(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect(gavel__node_is_without_gates(&s.engine.only.base, s.now_us));
     cr_expect(lane_of(&s, 1)->is_condemned, "a waits for a token that nobody may push");
     stage_close(&s);
 }

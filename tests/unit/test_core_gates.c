@@ -317,7 +317,7 @@ Test(core_gates, a_refused_write_inside_is_told)
     hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, -NOPERM no, QUEUED, QUEUED, -EXECABORT no");
     ends_saying(&s, &a, GAVEL_REJECTED, "NOPERM");
-    cr_expect_not(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect_not(gavel__node_is_without_gates(&s.engine.only.base, s.now_us));
     hears_gates(&s, 1, HAND_OFF_A);
     stage_close(&s);
 }

@@ -435,7 +435,7 @@ Test(core_pass_ends, a_hand_on_that_is_refused_for_now_is_left_out)
     hears_gates(&s, 1, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     says(&s, 1, "OK, QUEUED, -OOM no, QUEUED, -EXECABORT no");
     hears_gates(&s, 1, "WATCH a / GET a");
-    cr_expect_not(gavel__gates_are_off(&s.engine.gates, s.now_us));
+    cr_expect_not(gavel__node_is_without_gates(&s.engine.only.base, s.now_us));
     says(&s, 1, "OK, \"1\"");
     hears_gates(&s, 1, "MULTI / SET a 2 / EXEC");
     says(&s, 1, "OK, QUEUED, [OK]");
