@@ -72,8 +72,8 @@ static bool ask_server(job *self, write_commands *write, cli_on_reply *on_reply)
             return true;
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
-    cli_say(
-        "%s: the lock's slot is on its way from one node to another", self->options->address.label);
+    cli_say("%s: the lock's slot is on its way from one node to another: try again later",
+        self->options->address.label);
     return false;
 }
 
