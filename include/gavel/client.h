@@ -43,7 +43,7 @@ typedef struct gavel_allocator {
 /* ---- What happens inside, as it happens ---------------------------------------------------- */
 
 typedef enum gavel_event_type {
-    GAVEL_EVENT_LINK_UP,     /* connected, logged in, checked */
+    GAVEL_EVENT_LINK_UP,     /* connected, logged in, checked: `message` is the server's URL */
     GAVEL_EVENT_LINK_DOWN,   /* lost, or never came up: `message` says why */
     GAVEL_EVENT_ATTEMPT,     /* a body has run; `status` is not set */
     GAVEL_EVENT_CONFLICT,    /* an attempt was lost to somebody else's write */
@@ -64,7 +64,7 @@ typedef enum gavel_event_type {
  */
 typedef struct gavel_event {
     gavel_event_type type;
-    uint32_t link;       /* which link, from 0 */
+    uint32_t link;       /* which link, from 0; of all nodes of a Cluster */
     void *user;          /* the transaction's; NULL for an event of a link, and LOST */
     gavel_ticket ticket; /* the transaction's, as in its outcome; 0 for an event of a link */
     uint32_t n_attempts; /* the transaction's, so far; LOST: 0 */
@@ -95,10 +95,11 @@ typedef struct gavel_hooks {
  * each event, too. GAVEL_LOG also gives this log to a client whose on_log is NULL; gavel_open fails
  * if it says anything else. Any thread. `user` is not looked at.
  *
- * Every line of a client begins with its server. Where gavel_open fails there is none: that line
- * begins with "gavel_open" and says why, to the config's on_log as well. That a server cannot be
- * reached is told once for each reason; then the link that comes up says how many tries have failed
- * before.
+ * Every line of a client begins with its server, and one of a link with the server that the link
+ * leads to: a node, say, of a Cluster. `link` of an event is the same number. Where gavel_open
+ * fails there is none: that line begins with "gavel_open" and says why, to the config's on_log as
+ * well. That a server cannot be reached is told once for each reason; then the link that comes up
+ * says how many tries have failed before.
  */
 GAVEL_EXPORT void gavel_log_stderr(gavel_log_level level, const char *line, void *user);
 

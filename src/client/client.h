@@ -209,11 +209,15 @@ void gavel__client_log(gavel_client *client, gavel_log_level level, const char *
 
 /* A link is up, with what there is to remark or NULL; it was up, and is down now, or closed as
  * wanted; it did not come up. */
-void gavel__client_log_up(gavel_client *client, uint32_t link, const char *remark);
+void gavel__client_log_up(const gavel__connection *connection, const char *remark);
 void gavel__client_log_down(
-    gavel_client *client, uint32_t link, const char *message, bool is_wanted);
+    const gavel__connection *connection, const char *message, bool is_wanted);
 void gavel__client_log_failure(
-    gavel_client *client, uint32_t link, const char *message, bool is_next_at_once);
+    const gavel__connection *connection, const char *message, bool is_next_at_once);
+
+/* A line of the link's: it names the server that it leads to. */
+void gavel__client_log_link(
+    const gavel__connection *connection, gavel_log_level level, const char *text);
 
 /* What audits of the ledger have found. */
 void gavel__client_log_lost(gavel_client *client, const gavel__audit *audit);

@@ -85,9 +85,21 @@ void gavel__log_refusal(const gavel_config *config, const gavel_error *error)
 
 /* ---- Lines --------------------------------------------------------------------------------- */
 
+static bool is_told(const gavel_client *client, gavel_log_level level)
+{
+    return client != NULL && client->hooks.on_log != NULL && (int)level >= client->log.least;
+}
+
+static void tell(const gavel_client *client, gavel_log_level level, const char *line)
+{
+    gavel__guard_enter();
+    client->hooks.on_log(level, line, client->hooks.user);
+    gavel__guard_leave();
+}
+
 void gavel__client_log(gavel_client *client, gavel_log_level level, const char *format, ...)
 {
-    if (client == NULL || client->hooks.on_log == NULL || (int)level < client->log.least)
+    if (!is_told(client, level))
         return;
     char line[GAVEL__LOG_SIZE];
     gavel__format(line, sizeof(line), "%s: ", client->address.label);
@@ -96,32 +108,49 @@ void gavel__client_log(gavel_client *client, gavel_log_level level, const char *
     va_start(arguments, format);
     vsnprintf(line + used, sizeof(line) - used, format, arguments);
     va_end(arguments);
-    gavel__guard_enter();
-    client->hooks.on_log(level, line, client->hooks.user);
-    gavel__guard_leave();
+    tell(client, level, line);
 }
 
-void gavel__client_log_up(gavel_client *client, uint32_t link, const char *remark)
+/* Of a Cluster that is a node's, not the URL's. */
+static const gavel__address *server_of(const gavel__connection *connection)
 {
-    gavel__log *log = &client->log;
+    return connection->site->link_config.address;
+}
+
+void gavel__client_log_link(
+    const gavel__connection *connection, gavel_log_level level, const char *text)
+{
+    char line[GAVEL__LOG_SIZE];
+    if (!is_told(connection->client, level))
+        return;
+    gavel__format(line, sizeof(line), "%s: link %" PRIu32 ": %s", server_of(connection)->label,
+        gavel__lane_number(connection->lane), text);
+    tell(connection->client, level, line);
+}
+
+void gavel__client_log_up(const gavel__connection *connection, const char *remark)
+{
+    gavel__log *log = &connection->client->log;
     bool is_news = log->n_failures > 0 || remark != NULL;
     char after[64] = "";
+    char text[GAVEL__LOG_SIZE];
     if (log->n_failures > 0)
         gavel__format(after, sizeof(after), ", after %" PRIu32 " failed tries in %.1f s",
-            log->n_failures, (double)(client->now_us - log->failing_us) / 1e6);
-    gavel__client_log(client, is_news ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG,
-        "link %" PRIu32 ": up%s%s%s", link, after, remark != NULL ? ": " : "",
+            log->n_failures, (double)(connection->client->now_us - log->failing_us) / 1e6);
+    gavel__format(text, sizeof(text), "up%s%s%s", after, remark != NULL ? ": " : "",
         remark != NULL ? remark : "");
+    gavel__client_log_link(connection, is_news ? GAVEL_LOG_INFO : GAVEL_LOG_DEBUG, text);
     log->n_failures = 0;
     log->n_told = 0;
 }
 
 void gavel__client_log_down(
-    gavel_client *client, uint32_t link, const char *message, bool is_wanted)
+    const gavel__connection *connection, const char *message, bool is_wanted)
 {
-    gavel__client_log(client, is_wanted ? GAVEL_LOG_DEBUG : GAVEL_LOG_INFO,
-        "link %" PRIu32 ": %s: %s", link, is_wanted ? "closed" : "down",
-        gavel__address_strip(&client->address, message));
+    char text[GAVEL__LOG_SIZE];
+    gavel__format(text, sizeof(text), "%s: %s", is_wanted ? "closed" : "down",
+        gavel__address_strip(server_of(connection), message));
+    gavel__client_log_link(connection, is_wanted ? GAVEL_LOG_DEBUG : GAVEL_LOG_INFO, text);
 }
 
 /* FNV-1a. */
@@ -149,15 +178,17 @@ static bool was_told(gavel__log *log, const char *message)
 }
 
 void gavel__client_log_failure(
-    gavel_client *client, uint32_t link, const char *message, bool is_next_at_once)
+    const gavel__connection *connection, const char *message, bool is_next_at_once)
 {
-    gavel__log *log = &client->log;
+    gavel__log *log = &connection->client->log;
+    char text[GAVEL__LOG_SIZE];
     if (log->n_failures++ == 0)
-        log->failing_us = client->now_us;
-    if (!was_told(log, message))
-        gavel__client_log(client, GAVEL_LOG_WARNING, "link %" PRIu32 ": %s%s", link,
-            gavel__address_strip(&client->address, message),
-            is_next_at_once ? "; trying the next address" : "");
+        log->failing_us = connection->client->now_us;
+    if (was_told(log, message))
+        return;
+    gavel__format(text, sizeof(text), "%s%s", gavel__address_strip(server_of(connection), message),
+        is_next_at_once ? "; trying the next address" : "");
+    gavel__client_log_link(connection, GAVEL_LOG_WARNING, text);
 }
 
 void gavel__client_log_lost(gavel_client *client, const gavel__audit *audit)

@@ -24,7 +24,7 @@ static void on_up(gavel__link *link, void *owner)
     gavel__connection *connection = owner;
     connection->client->has_news = true;
     gavel__directory_on_good(&connection->site->directory, &connection->route);
-    gavel__client_log_up(connection->client, connection->lane->index, gavel__link_remark(link));
+    gavel__client_log_up(connection, gavel__link_remark(link));
     connection->lane->can_tell_fsync = gavel__link_can_tell_fsync(link);
     gavel__engine_on_link_up(
         &connection->client->engine, connection->lane, gavel__link_out(connection->link));
@@ -62,9 +62,9 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     if (lane->state == GAVEL__LANE_DIALLING)
         gavel__cluster_on_loss(connection->client, lane->node, loss);
     if (lane->state == GAVEL__LANE_UP)
-        gavel__client_log_down(connection->client, lane->index, loss->message, lane->is_retired);
+        gavel__client_log_down(connection, loss->message, lane->is_retired);
     else
-        gavel__client_log_failure(connection->client, lane->index, loss->message, false);
+        gavel__client_log_failure(connection, loss->message, false);
     gavel__engine_on_link_down(
         &connection->client->engine, connection->lane, loss, connection->client->now_us);
 }
@@ -77,8 +77,7 @@ static void on_login(gavel__link *link, void *owner)
     gavel__connection *connection = owner;
     connection->client->has_news = true;
     gavel__credentials_forget(&connection->client->credentials, connection);
-    gavel__client_log(connection->client, GAVEL_LOG_DEBUG, "link %u: connected; asking for a login",
-        (unsigned)connection->lane->index);
+    gavel__client_log_link(connection, GAVEL_LOG_DEBUG, "connected; asking for a login");
 }
 
 /* Whether another of the server's endpoints is to be tried before the lane hears of a loss. */
@@ -93,7 +92,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
 {
     gavel__connection *connection = owner;
     if (goes_elsewhere(connection, loss)) {
-        gavel__client_log_failure(connection->client, connection->lane->index, loss->message, true);
+        gavel__client_log_failure(connection, loss->message, true);
         connection->awaits_endpoint = true;
         connection->marker =
             gavel__engine_begin_dial(&connection->client->engine, connection->lane);

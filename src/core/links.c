@@ -41,7 +41,8 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     lane->named_after = 0;
     engine->questions.trouble[0] = '\0';
     engine->context.stats.n_links_up++;
-    gavel__context_tell(&engine->context, GAVEL_EVENT_LINK_UP, lane->index, NULL, "");
+    gavel__context_tell(
+        &engine->context, GAVEL_EVENT_LINK_UP, gavel__lane_number(lane), NULL, lane->node->label);
     gavel__ledger_on_link_up(&engine->ledger);
 }
 
@@ -77,7 +78,7 @@ static void lose_committing(gavel__lane *lane, bool is_handed_off, int64_t now_u
     gavel__doubt *doubt = gavel__round_hand_over(lane->round, now_us);
     if (is_handed_off)
         gavel__doubt_take_gates(doubt, &lane->pass);
-    gavel__doubt_open(doubt, lane->index, now_us);
+    gavel__doubt_open(doubt, gavel__lane_number(lane), now_us);
 }
 
 static void lose_rounds(gavel__lane *lane, const gavel__loss *loss, int64_t now_us)
@@ -128,8 +129,8 @@ void gavel__engine_on_link_down(
     lane->dial_us = now_us + redial_pause_us(engine, lane, was_up);
     engine->context.stats.n_links_down += !was_retired;
     gavel__context_tell(&engine->context,
-        was_retired ? GAVEL_EVENT_LINK_CLOSED : GAVEL_EVENT_LINK_DOWN, lane->index, NULL,
-        loss->message);
+        was_retired ? GAVEL_EVENT_LINK_CLOSED : GAVEL_EVENT_LINK_DOWN, gavel__lane_number(lane),
+        NULL, loss->message);
     if (was_up && !was_retired)
         gavel__lore_forget(&engine->lore);
     lose_rounds(lane, loss, now_us);

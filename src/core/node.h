@@ -67,6 +67,12 @@ static inline gavel__lane *gavel__nodes_next_lane(const gavel__lane *lane)
     return lane->following != NULL ? lane->following : gavel__node_lane_from(lane->node->following);
 }
 
+/* Which link it is, for people: unique among all nodes. */
+static inline uint32_t gavel__lane_number(const gavel__lane *lane)
+{
+    return lane->node->index * gavel__lanes_max(&lane->node->lanes) + lane->index;
+}
+
 /* Whether the server answers, as far as is known. A link that stands in a queue of the server's
  * says nothing either way. */
 bool gavel__node_is_reachable(const gavel__node *node);

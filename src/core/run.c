@@ -177,7 +177,8 @@ static void count_attempt(gavel__round *round, gavel__transaction *transaction)
     transaction->outcome.n_attempts++;
     assert(transaction->outcome.n_attempts <= transaction->max_attempts);
     round->context->stats.n_attempts++;
-    gavel__context_tell(round->context, GAVEL_EVENT_ATTEMPT, round->lane->index, transaction, "");
+    gavel__context_tell(
+        round->context, GAVEL_EVENT_ATTEMPT, gavel__lane_number(round->lane), transaction, "");
 }
 
 /* Whether it has come to something that EXEC has to make or to prove. */

@@ -277,3 +277,68 @@ Test(sim_slots, who_waits_at_a_gate_goes_along_with_the_slot)
 {
     for_each_seed(play_wandering, 2);
 }
+
+/* ---- What links are called ------------------------------------------------------------------ */
+
+#define MAX_LINKS 256
+
+typedef struct links {
+    char servers[MAX_LINKS][64]; /* of each link that came up, as events tell; "": none */
+    size_t n_lines;
+} links;
+
+static void note_link(const gavel_event *event, void *user)
+{
+    links *known = user;
+    if (event->type != GAVEL_EVENT_LINK_UP)
+        return;
+    cr_assert_lt(event->link, MAX_LINKS);
+    char *server = known->servers[event->link];
+    cr_expect(server[0] == '\0' || strcmp(server, event->message) == 0, "link %u is of %s and %s",
+        (unsigned)event->link, server, event->message);
+    snprintf(server, sizeof known->servers[0], "%s", event->message);
+}
+
+/* Logged before the event is told: looked at by the next line. */
+static void note_line(gavel_log_level level, const char *line, void *user)
+{
+    links *known = user;
+    char server[64];
+    unsigned link;
+    (void)level;
+    if (sscanf(line, "%63[^ ] link %u: up", server, &link) != 2 || strstr(line, ": up") == NULL)
+        return;
+    cr_assert_lt(link, MAX_LINKS);
+    server[strlen(server) - 1] = '\0'; /* its colon */
+    cr_expect(known->servers[link][0] == '\0' || strcmp(known->servers[link], server) == 0,
+        "%s, but link %u is of %s", line, link, known->servers[link]);
+    snprintf(known->servers[link], sizeof known->servers[0], "%s", server);
+    known->n_lines++;
+}
+
+/* Of all nodes, so that one number means one link, and a line says to which server. */
+Test(sim_slots, links_are_told_apart_and_named_after_their_nodes)
+{
+    links known = {.n_lines = 0};
+    play *p = open_play(1);
+    p->members[0].client = sim_open(p->world,
+        &(gavel_config){.hooks = {.on_event = note_link, .on_log = note_line, .user = &known}});
+    p->n_members = 1;
+    while (p->n < 50)
+        submit(p);
+    cr_assert(sim_finish(p->world, 60 * SIM_SECOND));
+    size_t n_links = 0;
+    size_t n_servers = 0;
+    for (size_t i = 0; i < MAX_LINKS; i++) {
+        bool is_known = false;
+        if (known.servers[i][0] == '\0')
+            continue;
+        for (size_t j = 0; j < i; j++)
+            is_known = is_known || strcmp(known.servers[i], known.servers[j]) == 0;
+        n_links++;
+        n_servers += !is_known;
+    }
+    cr_expect_geq(n_servers, 3, "%zu servers", n_servers);
+    cr_expect_eq(known.n_lines, n_links);
+    close_play(p);
+}
