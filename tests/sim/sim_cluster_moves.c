@@ -188,10 +188,20 @@ static void step(sim_world *world, void *subject)
     }
 }
 
+/* Whether it is the old owner and does not know that the slot has a new one: it sends whoever asks
+ * there until then. */
+static bool is_unaware(const sim__server *server, const sim__open_slot *open)
+{
+    return !open->is_importing && server->node->owners[open->slot] == server->number &&
+           open->other->node->owners[open->slot] == open->other->number;
+}
+
 /* Whether a move is under way that has opened the slot there. */
 static bool is_needed(const sim__server *server, const sim__open_slot *open)
 {
     const sim__cluster *cluster = server->world->cluster;
+    if (is_unaware(server, open))
+        return true;
     for (size_t i = 0; i < cluster->n_moves; i++) {
         const sim__move *move = cluster->moves[i];
         if (move->stage == OVER || move->wanted.slot != open->slot)
