@@ -457,7 +457,8 @@ static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
 /* Where the servers are, for a client that does not know it from its address. */
 static void serve_topology(gavel_client *client, int64_t now_us)
 {
-    if (client->peers != NULL && gavel__peers_serve(client, now_us))
+    bool wants_peers = client->peers != NULL && gavel__peers_are_due(client->peers, now_us);
+    if (wants_peers && gavel__peers_serve(client, now_us))
         dial_anew(client, now_us);
     if (client->cluster != NULL)
         gavel__cluster_serve(client, now_us);

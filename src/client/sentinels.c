@@ -10,6 +10,12 @@
 
 #include <string.h>
 
+static void tell_news(gavel_client *client)
+{
+    client->has_news = true;
+    client->peers->has_news = true;
+}
+
 /* ---- What they say ------------------------------------------------------------------------- */
 
 /* Where the primary is now, for people; and where it is dialled, if that is elsewhere. */
@@ -111,7 +117,7 @@ static void on_up(gavel__link *link, void *owner)
     (void)link;
     self->n_failures = 0;
     self->is_dialling = false;
-    self->peer->client->has_news = true;
+    tell_news(self->peer->client);
     gavel__directory_on_good(&self->peer->site.directory, &self->route);
     if (self->is_listener)
         subscribe(self, self->peer->client->now_us);
@@ -129,7 +135,7 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     gavel__peer_link *self = owner;
     gavel_client *client = self->peer->client;
     gavel__sentinels *known = &client->peers->known;
-    client->has_news = true;
+    tell_news(client);
     if (!self->is_listener) {
         gavel__sentinels_on_reply(known, self->peer->place, reply, client->now_us);
         log_trouble(self->peer);
@@ -162,7 +168,7 @@ static void fail(gavel__peer_link *self, const char *message)
     self->n_failures++;
     self->dial_us =
         client->now_us + gavel__backoff_fault_us(self->n_failures, &client->engine.context.random);
-    client->has_news = true;
+    tell_news(client);
     if (self->is_listener)
         return;
     gavel__sentinels_on_loss(&client->peers->known, self->peer->place, message, client->now_us);
@@ -176,7 +182,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
     if (self->is_dialling && !loss->is_final &&
         gavel__directory_on_failure(&self->peer->site.directory, &self->route)) {
         self->awaits_endpoint = true;
-        self->peer->client->has_news = true;
+        tell_news(self->peer->client);
         return;
     }
     fail(self, loss->message);
@@ -186,6 +192,7 @@ gavel_client *gavel__peers_on_ready(gavel__watch *watch, bool is_readable, bool 
 {
     gavel__peer_link *self = watch->owner;
     gavel_client *client = self->peer->client;
+    client->peers->has_news = true; /* what the link is due for may have changed */
     gavel__link_on_ready(self->link, is_readable, is_writable, gavel__client_now_us(client));
     return client;
 }
@@ -248,9 +255,49 @@ static bool make_peers(gavel_client *client)
     return true;
 }
 
+static int64_t link_due_us(const gavel__peer_link *self)
+{
+    bool is_down = gavel__link_get_state(self->link) == GAVEL__LINK_DOWN;
+    return is_down && !self->awaits_endpoint ? self->dial_us : gavel__link_due_us(self->link);
+}
+
+static int64_t peer_due_us(const gavel__peers *peers, uint32_t i)
+{
+    const gavel__peer *peer = peers->all[i];
+    const gavel__sentinel *sentinel = &peers->known.all[i];
+    int64_t due_us = link_due_us(&peer->asker);
+    int64_t other_us = link_due_us(&peer->listener);
+    due_us = other_us < due_us ? other_us : due_us;
+    bool can_ask =
+        gavel__link_get_state(peer->asker.link) == GAVEL__LINK_UP && sentinel->n_awaited == 0;
+    return can_ask && sentinel->ask_us < due_us ? sentinel->ask_us : due_us;
+}
+
+static int64_t find_due_us(const gavel_client *client)
+{
+    const gavel__peers *peers = client->peers;
+    int64_t due_us = gavel__sentinels_due_us(&peers->known, client->now_us);
+    for (uint32_t i = 0; i < peers->n; i++) {
+        int64_t other_us = peers->known.all[i].is_double ? GAVEL__NEVER : peer_due_us(peers, i);
+        due_us = other_us < due_us ? other_us : due_us;
+    }
+    return due_us;
+}
+
+/* Whether each turn is to try again: a host's addresses are looked up, or there was no memory. */
+static bool is_restless(const gavel__peers *peers)
+{
+    bool is_restless = peers->n < peers->known.n || peers->generation != peers->known.generation;
+    for (uint32_t i = 0; i < peers->n; i++)
+        is_restless |=
+            peers->all[i]->asker.awaits_endpoint || peers->all[i]->listener.awaits_endpoint;
+    return is_restless;
+}
+
 bool gavel__peers_serve(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
+    peers->has_news = false;
     make_peers(client); /* else with those that there are */
     for (uint32_t i = 0; i < peers->n; i++) {
         gavel__peer *peer = peers->all[i];
@@ -263,13 +310,18 @@ bool gavel__peers_serve(gavel_client *client, int64_t now_us)
             ask(&peer->asker, now_us);
     }
     gavel__sentinels_advance(&peers->known, now_us);
-    return tell_engine(client, now_us);
+    bool has_moved = tell_engine(client, now_us);
+    peers->has_news |= is_restless(peers);
+    peers->due_us = find_due_us(client);
+    return has_moved;
 }
 
 void gavel__peers_urge(gavel_client *client, int64_t now_us)
 {
-    if (client->peers != NULL)
-        gavel__sentinels_urge(&client->peers->known, now_us);
+    if (client->peers == NULL)
+        return;
+    client->peers->has_news = true;
+    gavel__sentinels_urge(&client->peers->known, now_us);
 }
 
 /* ---- For the loop -------------------------------------------------------------------------- */
@@ -293,35 +345,12 @@ void gavel__peers_watch(gavel_client *client, gavel__on_peer_ready *on_ready)
     }
 }
 
-static int64_t link_due_us(const gavel__peer_link *self)
-{
-    bool is_down = gavel__link_get_state(self->link) == GAVEL__LINK_DOWN;
-    return is_down && !self->awaits_endpoint ? self->dial_us : gavel__link_due_us(self->link);
-}
-
-static int64_t peer_due_us(const gavel__peers *peers, uint32_t i)
-{
-    const gavel__peer *peer = peers->all[i];
-    const gavel__sentinel *sentinel = &peers->known.all[i];
-    int64_t due_us = link_due_us(&peer->asker);
-    int64_t other_us = link_due_us(&peer->listener);
-    due_us = other_us < due_us ? other_us : due_us;
-    bool can_ask =
-        gavel__link_get_state(peer->asker.link) == GAVEL__LINK_UP && sentinel->n_awaited == 0;
-    return can_ask && sentinel->ask_us < due_us ? sentinel->ask_us : due_us;
-}
-
 int64_t gavel__peers_due_us(const gavel_client *client)
 {
     const gavel__peers *peers = client->peers;
     if (peers == NULL)
         return GAVEL__NEVER;
-    int64_t due_us = gavel__sentinels_due_us(&peers->known, client->now_us);
-    for (uint32_t i = 0; i < peers->n; i++) {
-        int64_t other_us = peers->known.all[i].is_double ? GAVEL__NEVER : peer_due_us(peers, i);
-        due_us = other_us < due_us ? other_us : due_us;
-    }
-    return due_us;
+    return peers->has_news ? find_due_us(client) : peers->due_us;
 }
 
 bool gavel__peers_are_asked(const gavel_client *client)
@@ -402,6 +431,7 @@ bool gavel__peers_open(gavel_client *client, bool may_go_without)
             return false;
     }
     peers->n_seeds = peers->known.n;
+    peers->has_news = true;
     gavel__engine_trust(&client->engine, INT64_MIN, "the Sentinels have not answered yet");
     return make_peers(client);
 }

@@ -43,7 +43,15 @@ typedef struct gavel__peers {
     uint32_t n;
     uint32_t n_seeds;    /* the first of those that are known: the URL's */
     uint64_t generation; /* of the primary that the client's links go to */
+    bool has_news;       /* they are to be served by the next turn */
+    int64_t due_us;      /* else not before */
 } gavel__peers;
+
+/* Whether they are to be served now: mostly not. While the primary is not believed, why changes. */
+static inline bool gavel__peers_are_due(const gavel__peers *peers, int64_t now_us)
+{
+    return peers->has_news || peers->due_us <= now_us || peers->known.trusted_until_us <= now_us;
+}
 
 /* For a client whose address says so. `may_go_without`: as in gavel_config. False: no memory. */
 bool gavel__peers_open(gavel_client *client, bool may_go_without);
