@@ -230,7 +230,12 @@ typedef struct gavel_config {
     bool needs_fsync;               /* false. true: of all transactions */
     gavel_map_address *map_address; /* NULL: servers are where others say that they are */
     void *map_address_user;         /* its `user` */
-    uint64_t reserved[12];          /* zero; see gavel/gavel.h */
+    /* false: after a failover the primary is the one that a Sentinel names. true: the replica that
+     * is promoted is gone to a second earlier. If that failover is given up all the same, since the
+     * Sentinel that led it has died in just that second, what was committed there is lost, and told
+     * so (GAVEL_EVENT_LOST). For Sentinels only. */
+    bool is_failover_eager;
+    uint64_t reserved[11]; /* zero; see gavel/gavel.h */
 } gavel_config;
 
 #define GAVEL_ERROR_SIZE 512
@@ -267,6 +272,7 @@ typedef struct gavel_error {
  *     min_replicas, durable_ms                   as there; a number of replicas, or all
  *     needs_fsync                                as there: yes or no
  *     without_sentinels                          its may_go_without_sentinels: yes or no
+ *     eager_failover                             its is_failover_eager: yes or no
  *     sentinel_user, sentinel_password           the login at the Sentinels, for redis+sentinel://;
  *                                                what stands in front is the server's
  *

@@ -234,8 +234,7 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
             client->platform.wall_us(client->platform.user) - gavel__client_now_us(client);
     if (client->loop == NULL)
         return fail(ret_error, "no memory or file descriptors for the loop");
-    if (client->address.kind == GAVEL__ADDRESS_SENTINEL &&
-        !gavel__peers_open(client, config->may_go_without_sentinels))
+    if (client->address.kind == GAVEL__ADDRESS_SENTINEL && !gavel__peers_open(client, config))
         return fail(ret_error, "no memory");
     if (client->address.kind == GAVEL__ADDRESS_CLUSTER && !gavel__cluster_open(client))
         return fail(ret_error, "no memory");

@@ -59,6 +59,7 @@ const gavel__config_field gavel__config_fields[] = {
     SWITCH(is_insecure, "insecure"),
     SWITCH(needs_fsync, "needs_fsync"),
     SWITCH(may_go_without_sentinels, "without_sentinels"),
+    SWITCH(is_failover_eager, "eager_failover"),
     NUMBER(max_gate_links, NULL, 1, 4, GAVEL__MAX_LANES, NULL),
     NUMBER(max_waiting_links, NULL, 1, 16, 256, NULL),
     NUMBER(gate_lease_ms, NULL, 50, 500, UINT32_MAX, "a round has to fit into it"),
@@ -240,9 +241,12 @@ static bool check_tls(
 static bool check_sentinels(
     const gavel_config *config, const gavel__address *address, gavel_error *ret_error)
 {
-    return !config->may_go_without_sentinels || address->kind == GAVEL__ADDRESS_SENTINEL ||
-           refuse_pair("may_go_without_sentinels",
-               "is for Sentinels, and the URL does not begin with redis+sentinel://", ret_error);
+    const char *what = config->may_go_without_sentinels ? "may_go_without_sentinels"
+                       : config->is_failover_eager      ? "is_failover_eager"
+                                                        : NULL;
+    return what == NULL || address->kind == GAVEL__ADDRESS_SENTINEL ||
+           refuse_pair(what, "is for Sentinels, and the URL does not begin with redis+sentinel://",
+               ret_error);
 }
 
 gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address)

@@ -49,11 +49,21 @@ static bool move(gavel_client *client, int64_t now_us)
     gavel__directory_finish(&client->site.directory, false);
     gavel__directory_init(&client->site.directory);
     print_primary(primary, &dialled, message);
-    gavel__client_log(
-        client, GAVEL_LOG_INFO, "%s (epoch %llu)", message, (unsigned long long)peers->known.epoch);
+    gavel__client_log(client, GAVEL_LOG_INFO, "%s (epoch %llu%s)", message,
+        (unsigned long long)peers->known.epoch,
+        peers->known.is_provisional ? ", no Sentinel names it yet" : "");
     gavel__engine_leave(&client->engine, message, now_us);
     client->has_news = true;
     return true;
+}
+
+static void tell_provisional(gavel_client *client, int64_t now_us)
+{
+    bool is_provisional = client->peers->known.is_provisional;
+    if (is_provisional == client->engine.questions.is_provisional)
+        return;
+    gavel__engine_set_provisional(&client->engine, is_provisional, now_us);
+    client->has_news = true; /* what waited to be asked is asked now */
 }
 
 /* What the engine may do by now; returns whether there is another primary. */
@@ -65,6 +75,7 @@ static bool tell_engine(gavel_client *client, int64_t now_us)
     bool is_there = peers->generation == peers->known.generation && peers->generation > 0;
     int64_t until_us = is_there ? peers->known.trusted_until_us : INT64_MIN;
     gavel__engine_know_replicas(&client->engine, gavel__sentinels_count_replicas(&peers->known));
+    tell_provisional(client, now_us);
     if (until_us == client->engine.trusted_until_us && until_us > now_us)
         return has_moved;
     if (until_us > now_us && !gavel__engine_is_trusted(&client->engine, now_us))
@@ -417,7 +428,7 @@ static gavel__peer *make_peer(gavel_client *client, uint32_t place)
     return NULL;
 }
 
-bool gavel__peers_open(gavel_client *client, bool may_go_without)
+bool gavel__peers_open(gavel_client *client, const gavel_config *config)
 {
     const gavel__address *address = &client->address;
     gavel__peers *peers = gavel__alloc(&client->allocator, 1, sizeof(*peers));
@@ -425,7 +436,8 @@ bool gavel__peers_open(gavel_client *client, bool may_go_without)
         return false;
     client->peers = peers;
     gavel__sentinels_init(&peers->known, &client->allocator, address->service);
-    peers->known.may_go_without = may_go_without;
+    peers->known.may_go_without = config->may_go_without_sentinels;
+    peers->known.is_eager = config->is_failover_eager;
     for (size_t i = 0; i < address->n_seeds; i++) {
         if (!gavel__sentinels_add(&peers->known, address->seeds[i].host, address->seeds[i].port))
             return false;

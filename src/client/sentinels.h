@@ -53,8 +53,8 @@ static inline bool gavel__peers_are_due(const gavel__peers *peers, int64_t now_u
     return peers->has_news || peers->due_us <= now_us || peers->known.trusted_until_us <= now_us;
 }
 
-/* For a client whose address says so. `may_go_without`: as in gavel_config. False: no memory. */
-bool gavel__peers_open(gavel_client *client, bool may_go_without);
+/* For a client whose address says so. False: no memory. */
+bool gavel__peers_open(gavel_client *client, const gavel_config *config);
 
 /* Takes a client without. */
 void gavel__peers_close(gavel_client *client, bool is_child);

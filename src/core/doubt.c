@@ -227,7 +227,15 @@ void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us)
     }
     doubt->question.slot = gavel__slot_of((gavel_bytes){doubt->marker, doubt->marker_size});
     gavel__list_append(&doubts->open, &doubt->node);
+    if (doubts->questions->is_provisional)
+        release_keys(doubt, now_us);
     ask(doubt);
+}
+
+void gavel__doubts_release_keys(gavel__doubts *doubts, int64_t now_us)
+{
+    for (gavel__list *node = doubts->open.next; node != &doubts->open; node = node->next)
+        release_keys(GAVEL__CONTAINER(node, gavel__doubt, node), now_us);
 }
 
 static gavel__doubt *doubt_of(gavel__question *question)
@@ -274,6 +282,8 @@ static void on_number(gavel__doubt *doubt, const gavel_reply *reply, int64_t now
     if (is_number && number == (int64_t)doubt->number) {
         doubt->doubts->context->stats.n_settled++;
         settle_committed(doubt, now_us);
+    } else if (doubt->doubts->questions->is_provisional) {
+        rest(doubt, now_us);
     } else if (is_number && is_from_before(doubt, number) && doubt->is_fenced) {
         doubt->doubts->context->stats.n_settled++;
         settle_not_made(doubt, now_us);

@@ -15,6 +15,10 @@
  * has gone back to), or holds what is below its first planting (counted up from nothing), proves
  * nothing: the outcome is UNKNOWN. That is why a link's marker is planted before its first round.
  *
+ * Where the server's history may be given up yet (questions' is_provisional), only that it was made
+ * is believed, since it is so in the history before as well. Else it is asked again until that is
+ * certain. Nobody waits for its keys then: a late EXEC cannot arrive at another server.
+ *
  *     IDLE --open--> ASKING --it is known, or nobody wants to know--> IDLE
  *                     |  ^
  *      would not say  v  | after a pause
@@ -96,6 +100,9 @@ void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us);
 
 /* Asks again, and forgets those that nobody wants to know of any more. */
 void gavel__doubts_advance(gavel__doubts *doubts, int64_t now_us);
+
+/* The server is another one, where no EXEC can arrive late: nobody need wait for their keys. */
+void gavel__doubts_release_keys(gavel__doubts *doubts, int64_t now_us);
 
 /* When it wants to be called again; GAVEL__NEVER. */
 int64_t gavel__doubts_due_us(const gavel__doubts *doubts);

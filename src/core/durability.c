@@ -114,6 +114,7 @@ static gavel__wish *wish_for(gavel__durability *durability, const gavel__transac
     gavel__question_init(&wish->question, &question_ops);
     wish->question.is_blocking = true;
     wish->question.is_for_replicas = true;
+    wish->question.is_of_history = true;
     wish->question.at_node = durability->at_node;
     *place = wish;
     return wish;

@@ -383,6 +383,13 @@ void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *ot
             engine->questions.trouble, sizeof(engine->questions.trouble), "%s", otherwise);
 }
 
+void gavel__engine_set_provisional(gavel__engine *engine, bool is_provisional, int64_t now_us)
+{
+    engine->questions.is_provisional = is_provisional;
+    if (is_provisional)
+        gavel__doubts_release_keys(&engine->doubts, now_us);
+}
+
 void gavel__engine_know_replicas(gavel__engine *engine, uint32_t n)
 {
     engine->nodes.only->durability->n_known = n;

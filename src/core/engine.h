@@ -141,6 +141,13 @@ void gavel__engine_on_reply(
  */
 void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *otherwise);
 
+/*
+ * Whether it may yet turn out that the history of the server before goes on, and not this one's.
+ * While that is so, rounds go on, but nothing is told that would be true in this history alone: see
+ * questions and doubts. False at first.
+ */
+void gavel__engine_set_provisional(gavel__engine *engine, bool is_provisional, int64_t now_us);
+
 /* So many replicas there are, though the server may not list them: one that is not connected can
  * take its place all the same. For those who wish that all of them have it. */
 void gavel__engine_know_replicas(gavel__engine *engine, uint32_t n);

@@ -89,6 +89,7 @@ gavel__page *gavel__ledger_turn(
         return NULL;
     next->ledger = ledger;
     gavel__question_init(&next->question, &question_ops);
+    next->question.is_of_history = true;
     memcpy(next->marker, planted->marker.data, planted->marker.size);
     next->marker_size = planted->marker.size;
     next->question.slot = gavel__slot_of(planted->marker);

@@ -115,10 +115,18 @@ static bool is_for(const gavel__question *question, const gavel__node *node)
     return wanted == node->index;
 }
 
-static bool has_one_for(const gavel__list *pending, const gavel__node *node)
+/* Whether it is to wait until the history is certain. */
+static bool is_premature(const gavel__questions *questions, const gavel__question *question)
+{
+    return questions->is_provisional && question->is_of_history;
+}
+
+static bool has_one_for(
+    const gavel__questions *questions, const gavel__list *pending, const gavel__node *node)
 {
     for (const gavel__list *at = pending->next; at != pending; at = at->next) {
-        if (is_for(GAVEL__CONTAINER(at, const gavel__question, node), node))
+        const gavel__question *question = GAVEL__CONTAINER(at, const gavel__question, node);
+        if (is_for(question, node) && !is_premature(questions, question))
             return true;
     }
     return false;
@@ -242,13 +250,15 @@ static void serve(gavel__questions *questions, gavel__question *question, const 
         write(question, lane, now_us);
 }
 
-static void serve_blocking(gavel__list *pending, const gavel__node *node, int64_t now_us)
+static void serve_blocking(const gavel__questions *questions, gavel__list *pending,
+    const gavel__node *node, int64_t now_us)
 {
     gavel__list *next;
     for (gavel__list *at = pending->next; at != pending; at = next) {
         gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
         next = at->next;
-        if (!is_for(question, node) || question->not_before_us > now_us)
+        if (!is_for(question, node) || question->not_before_us > now_us ||
+            is_premature(questions, question))
             continue;
         gavel__lane *lane = find_spare_lane(&node->lanes, question);
         if (lane == NULL)
@@ -265,14 +275,14 @@ void gavel__questions_serve(gavel__questions *questions, const gavel__node *node
         gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
         next = at->next;
         if (!is_for(question, node) || question->not_before_us > now_us ||
-            (is_over && may_go_anywhere(question)))
+            is_premature(questions, question) || (is_over && may_go_anywhere(question)))
             continue;
         serve(questions, question, &node->lanes, now_us);
         is_over =
             is_over || (question->state == GAVEL__QUESTION_PENDING && may_go_anywhere(question));
     }
-    serve_blocking(&questions->pending_for_replicas, node, now_us);
-    serve_blocking(&questions->pending_blocking, node, now_us);
+    serve_blocking(questions, &questions->pending_for_replicas, node, now_us);
+    serve_blocking(questions, &questions->pending_blocking, node, now_us);
 }
 
 /* Whatever could be asked was, when they were served. */
@@ -280,11 +290,11 @@ bool gavel__questions_want_lane(
     const gavel__questions *questions, const gavel__node *node, bool is_blocking)
 {
     if (is_blocking)
-        return (has_one_for(&questions->pending_blocking, node) &&
+        return (has_one_for(questions, &questions->pending_blocking, node) &&
                    gavel__lanes_may_block(&node->lanes, false)) ||
-               (has_one_for(&questions->pending_for_replicas, node) &&
+               (has_one_for(questions, &questions->pending_for_replicas, node) &&
                    gavel__lanes_may_block(&node->lanes, true));
-    return has_one_for(&questions->pending, node);
+    return has_one_for(questions, &questions->pending, node);
 }
 
 /* ---- What comes back ----------------------------------------------------------------------- */

@@ -27,6 +27,9 @@
  * come, wherever the slot is by then: so it has to be one that may be asked twice. Of a strand only
  * one is ASKED at a time there.
  *
+ * A server may be used before it is certain that its history is the one that goes on. Questions
+ * about that history wait until it is.
+ *
  * Used by whoever asks: doubts, gates, locks. The engine serves them.
  */
 #ifndef GAVEL__QUESTION_H
@@ -91,6 +94,7 @@ struct gavel__question {
     /* Of a Cluster: it goes to whatever node serves this slot, or to this node. Likewise. */
     uint16_t slot;
     uint16_t at_node;              /* GAVEL__NO_NODE: by the slot */
+    bool is_of_history;            /* likewise: not asked while the history may be given up */
     bool is_once;                  /* likewise: asked again only if nothing of it was done */
     gavel__questions *among;       /* PENDING, ASKED: where it was asked */
     int64_t not_before_us;         /* PENDING */
@@ -111,7 +115,8 @@ struct gavel__questions {
     gavel__list pending;              /* in order */
     gavel__list pending_blocking;     /* likewise */
     gavel__list pending_for_replicas; /* likewise */
-    int64_t slow_us; /* after so much silence another lane is better: to be set by the engine */
+    int64_t slow_us;     /* after so much silence another lane is better: to be set by the engine */
+    bool is_provisional; /* what the server says now may not be in the history that goes on */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
     uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
 };

@@ -32,6 +32,7 @@ static gavel__lock_line *make_line(gavel__locks *locks, gavel_bytes name)
     gavel__list_init(&line->waiting);
     gavel__list_init(&line->calls);
     gavel__question_init(&line->wait, locks->wait_ops);
+    line->wait.is_of_history = true;
     line->wait.is_blocking = true;
     line->wait.slot = gavel__slot_of(name);
     gavel__lock_call_init(&line->hand_off, locks, line);
@@ -71,6 +72,7 @@ void gavel__lock_call_init(
 {
     *call = (gavel__lock_call){.kind = GAVEL__LOCK_CALL_PROBE, .line = line};
     gavel__question_init(&call->question, locks->call_ops);
+    call->question.is_of_history = true;
     if (line != NULL) {
         call->question.strand = &line->strand;
         call->question.slot = line->wait.slot;

@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "base/resp.h"
 #include "base/text.h"
+#include "topology/promotion.h"
 
 #include <assert.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 /* How often a Sentinel is asked while all is well, at most; and while it is not. */
 static const int64_t calm_pause_us = 1000000;
 static const int64_t urgent_pause_us = 50000;
+
+/* Who is eager asks those who lead a failover so often. */
+static const int64_t eager_pause_us = 20000;
 
 /* However often something speaks against the primary. */
 static const int64_t least_pause_us = 10000;
@@ -35,7 +39,7 @@ static const int64_t forget_us = 10000000;
 static const int64_t default_down_after_us = 30000000;
 
 /* What is asked, in this order. */
-enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_SENTINELS };
+enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_REPLICAS, ASKED_SENTINELS };
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -121,6 +125,12 @@ static void ask(gavel__buffer *out, gavel_bytes what, const char *service)
     gavel__resp_command(out, args, service != NULL ? 3 : 2);
 }
 
+/* Whether it had a failover under way when it was last asked. */
+static bool leads(const gavel__sentinel *sentinel)
+{
+    return sentinel->has_testimony && sentinel->testimony.is_failing_over;
+}
+
 size_t gavel__sentinels_ask(
     gavel__sentinels *sentinels, uint32_t i, gavel__buffer *out, int64_t now_us)
 {
@@ -136,6 +146,10 @@ size_t gavel__sentinels_ask(
     expect(sentinel, ASKED_MASTER);
     ask(out, GAVEL_STR("GET-MASTER-ADDR-BY-NAME"), sentinels->service);
     expect(sentinel, ASKED_ADDRESS);
+    if (sentinels->is_eager && leads(sentinel)) {
+        ask(out, GAVEL_STR("REPLICAS"), sentinels->service);
+        expect(sentinel, ASKED_REPLICAS);
+    }
     if (sentinel->list_us <= now_us) {
         sentinel->list_us = now_us + list_pause_us;
         ask(out, GAVEL_STR("SENTINELS"), sentinels->service);
@@ -211,6 +225,9 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
     case ASKED_ADDRESS:
         gavel__testimony_take_address(&sentinel->incoming, reply);
         break;
+    case ASKED_REPLICAS:
+        gavel__testimony_take_replicas(&sentinel->incoming, reply);
+        break;
     case ASKED_SENTINELS:
         take_sentinels(sentinels, reply, now_us);
         break;
@@ -259,13 +276,6 @@ static uint32_t majority(const gavel__sentinels *sentinels, int64_t now_us)
     return n_known / 2 + 1;
 }
 
-/* Whether its last words are of this primary, in this epoch or a later one. */
-static bool names(const gavel__sentinel *sentinel, const gavel__place_name *primary, uint64_t epoch)
-{
-    return !sentinel->is_double && sentinel->has_testimony && sentinel->testimony.epoch >= epoch &&
-           gavel__place_is_same(&sentinel->testimony.primary, primary);
-}
-
 /*
  * Since when so many have vouched for it, at least: the time of the last of them, if there are no
  * more than needed. INT64_MIN: there are fewer. Only those count who do not take it
@@ -278,7 +288,8 @@ static int64_t agreed_us(
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (!names(sentinel, &said->primary, said->epoch) || sentinel->testimony.is_down)
+        if (!gavel__sentinel_names(sentinel, &said->primary, said->epoch) ||
+            sentinel->testimony.is_down)
             continue;
         uint32_t place = n++; /* the latest first */
         for (; place > 0 && times[place - 1] < sentinel->testimony.vouches_us; place--)
@@ -308,16 +319,41 @@ static const gavel__sentinel *find_best(const gavel__sentinels *sentinels, int64
     return best;
 }
 
+static void go_to(gavel__sentinels *sentinels, const gavel__place_name *primary)
+{
+    sentinels->primary = *primary;
+    sentinels->generation++;
+    sentinels->trusted_until_us = INT64_MIN;
+}
+
 static void follow(gavel__sentinels *sentinels, const gavel__testimony *said, int64_t raised_us)
 {
     sentinels->epoch = said->epoch;
     sentinels->named_us = said->asked_us;
     sentinels->raised_us = raised_us;
-    if (gavel__place_is_same(&sentinels->primary, &said->primary))
-        return;
-    sentinels->primary = said->primary;
-    sentinels->generation++;
-    sentinels->trusted_until_us = INT64_MIN;
+    sentinels->is_provisional = false;
+    if (!gavel__place_is_same(&sentinels->primary, &said->primary))
+        go_to(sentinels, &said->primary);
+}
+
+/* It was told to take over, and nobody names it yet. */
+static void follow_promoted(gavel__sentinels *sentinels, const gavel__sentinel *leader)
+{
+    if (!sentinels->is_provisional)
+        sentinels->settled = sentinels->primary;
+    sentinels->is_provisional = true;
+    sentinels->leader = (uint32_t)(leader - sentinels->all);
+    sentinels->promoted_us = leader->testimony.asked_us;
+    sentinels->named_us = leader->testimony.asked_us;
+    go_to(sentinels, &leader->testimony.promoted);
+}
+
+/* The failover was given up, and the primary before it goes on. */
+static void go_back(gavel__sentinels *sentinels, int64_t now_us)
+{
+    sentinels->is_provisional = false;
+    sentinels->named_us = now_us;
+    go_to(sentinels, &sentinels->settled);
 }
 
 /* Whether a majority says so. */
@@ -327,7 +363,8 @@ static bool is_agreed(
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        n += has_news(sentinel, now_us) && names(sentinel, &said->primary, said->epoch);
+        n += has_news(sentinel, now_us) &&
+             gavel__sentinel_names(sentinel, &said->primary, said->epoch);
     }
     return n >= majority(sentinels, now_us);
 }
@@ -344,9 +381,23 @@ static void note_names(gavel__sentinels *sentinels)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+        if (gavel__sentinel_names(sentinel, &sentinels->primary, sentinels->epoch) &&
             sentinel->testimony.asked_us > sentinels->named_us)
             sentinels->named_us = sentinel->testimony.asked_us;
+    }
+}
+
+static void find_promoted(gavel__sentinels *sentinels, int64_t now_us)
+{
+    const gavel__sentinel *leader = gavel__promotion_find_leader(sentinels, now_us);
+    if (sentinels->is_eager && leader != NULL && leader->testimony.is_promoting &&
+        leader->testimony.promoted.host[0] != '\0') {
+        if (gavel__place_is_same(&leader->testimony.promoted, &sentinels->primary))
+            sentinels->named_us = leader->testimony.asked_us;
+        else
+            follow_promoted(sentinels, leader);
+    } else if (sentinels->is_provisional && gavel__promotion_is_given_up(sentinels, now_us)) {
+        go_back(sentinels, now_us);
     }
 }
 
@@ -365,6 +416,8 @@ static void find_primary(gavel__sentinels *sentinels, int64_t now_us)
         follow(sentinels, said, said->asked_us);
     } else if (is_set_up_anew(sentinels, said, now_us)) {
         follow(sentinels, said, GAVEL__NEVER);
+    } else {
+        find_promoted(sentinels, now_us);
     }
 }
 
@@ -385,7 +438,7 @@ static bool is_being_replaced(const gavel__sentinels *sentinels, int64_t now_us)
 {
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+        if (gavel__sentinel_names(sentinel, &sentinels->primary, sentinels->epoch) &&
             sentinel->testimony.is_failing_over &&
             now_us - sentinel->testimony.asked_us <= calm_pause_us)
             return true;
@@ -411,8 +464,13 @@ static void find_trust(gavel__sentinels *sentinels, int64_t now_us)
 {
     if (sentinels->generation == 0)
         return;
+    if (sentinels->is_provisional) {
+        sentinels->trusted_until_us =
+            gavel__promotion_trusted_until_us(sentinels, window_us(sentinels), now_us);
+        return;
+    }
     int64_t since_us = vouched_us(sentinels, now_us);
-    if (since_us != INT64_MIN)
+    if (since_us != INT64_MIN && since_us + window_us(sentinels) > sentinels->trusted_until_us)
         sentinels->trusted_until_us = since_us + window_us(sentinels);
     if (is_being_replaced(sentinels, now_us) && sentinels->trusted_until_us > now_us)
         sentinels->trusted_until_us = now_us;
@@ -430,8 +488,11 @@ static bool is_calm(const gavel__sentinels *sentinels, int64_t now_us)
     return sentinels->trusted_until_us > now_us;
 }
 
-static int64_t pause_us(const gavel__sentinels *sentinels, int64_t now_us)
+static int64_t pause_us(
+    const gavel__sentinels *sentinels, const gavel__sentinel *sentinel, int64_t now_us)
 {
+    if (sentinels->is_eager && leads(sentinel))
+        return eager_pause_us;
     if (!is_calm(sentinels, now_us))
         return urgent_pause_us;
     int64_t quarter_us = window_us(sentinels) / 4;
@@ -464,7 +525,7 @@ static void conclude(gavel__sentinels *sentinels, gavel__sentinel *sentinel, int
         sentinel->trouble[0] = '\0';
     find_primary(sentinels, now_us);
     find_trust(sentinels, now_us);
-    sentinel->ask_us = sentinel->incoming.asked_us + pause_us(sentinels, now_us);
+    sentinel->ask_us = sentinel->incoming.asked_us + pause_us(sentinels, sentinel, now_us);
 }
 
 void gavel__sentinels_on_reply(
@@ -510,7 +571,7 @@ void gavel__sentinels_on_loss(
         return;
     sentinel->is_lost = true;
     look_elsewhere(sentinels, sentinel, now_us);
-    sentinel->ask_us = now_us + pause_us(sentinels, now_us);
+    sentinel->ask_us = now_us + pause_us(sentinels, sentinel, now_us);
     gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", message);
 }
 
@@ -530,8 +591,11 @@ void gavel__sentinels_urge(gavel__sentinels *sentinels, int64_t now_us)
 
 void gavel__sentinels_advance(gavel__sentinels *sentinels, int64_t now_us)
 {
-    if (sentinels->may_go_without && sentinels->trusted_until_us <= now_us)
-        find_trust(sentinels, now_us);
+    if (!sentinels->may_go_without || sentinels->trusted_until_us > now_us)
+        return;
+    if (sentinels->is_provisional)
+        find_promoted(sentinels, now_us);
+    find_trust(sentinels, now_us);
 }
 
 /* When one that has answered counts as silent. */
@@ -548,6 +612,8 @@ int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_u
         return due_us;
     if (sentinels->trusted_until_us > now_us)
         return sentinels->trusted_until_us;
+    if (sentinels->is_provisional && gavel__promotion_silent_us(sentinels) > now_us)
+        due_us = gavel__promotion_silent_us(sentinels);
     for (uint32_t i = 0; i < sentinels->n; i++) {
         int64_t other_us = silent_us(sentinels, &sentinels->all[i]);
         if (other_us > now_us && other_us < due_us)
@@ -563,7 +629,7 @@ uint32_t gavel__sentinels_count_replicas(const gavel__sentinels *sentinels)
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
-        if (names(sentinel, &sentinels->primary, sentinels->epoch) &&
+        if (gavel__sentinel_names(sentinel, &sentinels->primary, sentinels->epoch) &&
             sentinel->testimony.n_replicas > n)
             n = sentinel->testimony.n_replicas;
     }
@@ -598,7 +664,9 @@ void gavel__sentinels_explain(
         gavel__format(message, GAVEL_MESSAGE_SIZE, "the Sentinels name different primaries");
     else
         gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "the Sentinels take the primary %s to be down, or to be replaced",
+            sentinels->is_provisional
+                ? "no Sentinel names %s as the primary yet, which was promoted"
+                : "the Sentinels take the primary %s to be down, or to be replaced",
             gavel__format_place(
                 place, sizeof(place), sentinels->primary.host, sentinels->primary.port));
 }

@@ -20,6 +20,10 @@
  * committed at a primary that was replaced all the same is lost; nothing rests on this trust but
  * how much that is.
  *
+ * Who is eager goes where a Sentinel has told a replica to take over, before it names that one: the
+ * primary is provisional till then, and `settled` the one before, to which a failover that is given
+ * up leads back. What may be told meanwhile, docs/design.md says (Eager).
+ *
  * Sentinels are found by seeds, and by one another: each names the others. So one may be known by
  * several places: that of the URL is a name, say. One of these is asked; when it is lost, all are
  * tried, for the Sentinel may have moved to another address.
@@ -61,6 +65,7 @@ typedef struct gavel__sentinels {
     const gavel_allocator *allocator; /* borrowed */
     const char *service;              /* borrowed */
     bool may_go_without;              /* if no majority can be had, the last primary is believed */
+    bool is_eager;                    /* a primary that is promoted need not be named yet */
     gavel__sentinel *all;
     uint32_t n;
     gavel__place_name primary; /* "": NONE */
@@ -69,6 +74,10 @@ typedef struct gavel__sentinels {
     int64_t raised_us; /* when it was followed by a higher epoch; GAVEL__NEVER: it was not */
     int64_t named_us;  /* when somebody last named it */
     int64_t trusted_until_us;
+    bool is_provisional;       /* nobody names the primary yet; and then: */
+    gavel__place_name settled; /* the one before */
+    uint32_t leader;           /* who has promoted it: its place among all */
+    int64_t promoted_us;       /* when that was said first */
 } gavel__sentinels;
 
 void gavel__sentinels_init(
@@ -111,6 +120,14 @@ int64_t gavel__sentinels_due_us(const gavel__sentinels *sentinels, int64_t now_u
 
 /* How many replicas the primary has, there or not, by those who name it. */
 uint32_t gavel__sentinels_count_replicas(const gavel__sentinels *sentinels);
+
+/* Whether its last words are of this primary, in this epoch or a later one. */
+static inline bool gavel__sentinel_names(
+    const gavel__sentinel *sentinel, const gavel__place_name *primary, uint64_t epoch)
+{
+    return !sentinel->is_double && sentinel->has_testimony && sentinel->testimony.epoch >= epoch &&
+           gavel__place_is_same(&sentinel->testimony.primary, primary);
+}
 
 /* Why there is no primary, or none that may be believed; for people. */
 void gavel__sentinels_explain(

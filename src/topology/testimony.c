@@ -58,6 +58,9 @@ void gavel__testimony_take_master(gavel__testimony *testimony, const gavel_reply
     testimony->n_replicas = count_of(reply, "num-slaves");
     testimony->down_after_us = time_of(reply, "down-after-milliseconds");
     testimony->is_failing_over = has_flag(flags, GAVEL_STR("failover_in_progress"));
+    testimony->is_promoting =
+        testimony->is_failing_over &&
+        gavel__bytes_equal(text_of(reply, "failover-state"), GAVEL_STR("wait_promotion"));
     testimony->is_down =
         has_flag(flags, GAVEL_STR("s_down")) || has_flag(flags, GAVEL_STR("o_down"));
     testimony->vouches_us = testimony->asked_us - time_of(reply, "last-ping-sent");
@@ -74,8 +77,20 @@ void gavel__testimony_take_address(gavel__testimony *testimony, const gavel_repl
         gavel__place_take(host, port, &testimony->primary);
     if (gavel__place_is_same(&testimony->primary, &testimony->watched))
         return;
+    testimony->vouches_us = testimony->asked_us;
     testimony->is_down = false;
     testimony->is_failing_over = false;
+    testimony->is_promoting = false;
+}
+
+void gavel__testimony_take_replicas(gavel__testimony *testimony, const gavel_reply *reply)
+{
+    for (size_t i = 0; reply->type == GAVEL_REPLY_ARRAY && i < reply->n_elements; i++) {
+        const gavel_reply *replica = &reply->elements[i];
+        if (testimony->is_promoting && has_flag(text_of(replica, "flags"), GAVEL_STR("promoted")))
+            gavel__place_take(
+                text_of(replica, "ip"), number_of(replica, "port"), &testimony->promoted);
+    }
 }
 
 bool gavel__testimony_of_other(

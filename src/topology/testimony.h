@@ -16,10 +16,12 @@ typedef struct gavel__testimony {
     uint64_t epoch; /* the config-epoch */
     /* What the flags are of: with the leader of a failover the old one. */
     gavel__place_name watched;
-    bool is_down;         /* it takes the primary to be down */
-    bool is_failing_over; /* it is about to replace the primary */
-    uint32_t n_others;    /* Sentinels that it knows beside itself */
-    uint32_t n_replicas;  /* that the primary has, there or not */
+    bool is_down;               /* it takes the primary to be down */
+    bool is_failing_over;       /* it is about to replace the primary */
+    bool is_promoting;          /* and has told a replica to take over */
+    gavel__place_name promoted; /* that one, if it was asked; "": none */
+    uint32_t n_others;          /* Sentinels that it knows beside itself */
+    uint32_t n_replicas;        /* that the primary has, there or not */
     int64_t down_after_us;
 } gavel__testimony;
 
@@ -30,6 +32,9 @@ void gavel__testimony_take_master(gavel__testimony *testimony, const gavel_reply
  * with whoever leads a failover that is still the old one, when the epoch is the new one's already.
  */
 void gavel__testimony_take_address(gavel__testimony *testimony, const gavel_reply *reply);
+
+/* The one to SENTINEL REPLICAS, behind both. */
+void gavel__testimony_take_replicas(gavel__testimony *testimony, const gavel_reply *reply);
 
 /* Who another Sentinel is, and where, of the reply to SENTINEL SENTINELS; *ret_id is the reply's.
  * False: it does not say where. */

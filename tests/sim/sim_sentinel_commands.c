@@ -99,7 +99,7 @@ static void add_role(fields *to, bool is_primary)
 static void say_master(const sim__server *self, gavel__buffer *out)
 {
     static const char *const states[] = {
-        NULL, "select_slave", "wait_promotion", "wait_promotion", "reconf_slaves"};
+        NULL, "select_slave", "send_slaveof_noone", "wait_promotion", "reconf_slaves"};
     const sim_world *world = self->world;
     const sim__sentinel *sentinel = self->sentinel;
     const sim__server *primary = sentinel->primary;

@@ -168,14 +168,16 @@ static size_t judge(const play *p, int seed)
 
 /* ---- One failover -------------------------------------------------------------------------- */
 
-/* When it was in service again, in ms since the failover began. */
+/* When it was in service again, in ms since the failover began. From the first 60 ms on it
+ * was not. */
 static int64_t first_commit_ms(const play *p, int64_t begun_us)
 {
+    int64_t from_us = begun_us + 60 * SIM_MILLISECOND;
     int64_t first_us = INT64_MAX;
     for (size_t i = 0; i < p->n; i++) {
         const sim_result *result = p->deeds[i].result;
-        if (result->outcome.status == GAVEL_COMMITTED &&
-            result->done_at_us > begun_us + SIM_SECOND && result->done_at_us < first_us)
+        if (result->outcome.status == GAVEL_COMMITTED && result->done_at_us > from_us &&
+            result->done_at_us < first_us)
             first_us = result->done_at_us;
     }
     return (first_us - begun_us) / SIM_MILLISECOND;
@@ -194,10 +196,11 @@ static size_t n_not_committed(const play *p)
 
 typedef void happening(sim_world *world);
 
-static void play_failover(happening *happen, int64_t latest_ms, size_t max_lost)
+static void play_failover_with(
+    const gavel_config *config, happening *happen, int64_t latest_ms, size_t max_lost)
 {
     for (int seed = 0; seed < 20; seed++) {
-        play *p = open_play((uint64_t)seed);
+        play *p = open_play_with((uint64_t)seed, config);
         submit_for(p, 2 * SIM_SECOND, 10000);
         int64_t begun_us = sim_now_us(p->world);
         happen(p->world);
@@ -211,6 +214,11 @@ static void play_failover(happening *happen, int64_t latest_ms, size_t max_lost)
         cr_expect_leq(first_ms, latest_ms, "seed %d: after %d ms", seed, (int)first_ms);
         close_play(p);
     }
+}
+
+static void play_failover(happening *happen, int64_t latest_ms, size_t max_lost)
+{
+    play_failover_with(NULL, happen, latest_ms, max_lost);
 }
 
 static void kill_primary(sim_world *world)
@@ -243,6 +251,54 @@ Test(sim_failover, a_stopped_primary_costs_no_commit)
 Test(sim_failover, a_replaced_primary_costs_few_commits)
 {
     play_failover(replace_primary, 1500, 15);
+}
+
+static const gavel_config eager = {.is_failover_eager = true};
+
+Test(sim_failover, who_is_eager_does_not_wait_until_a_killed_primary_is_replaced)
+{
+    play_failover_with(&eager, kill_primary, 1700, 0);
+}
+
+Test(sim_failover, who_is_eager_does_not_wait_until_a_stopped_primary_is_replaced)
+{
+    play_failover_with(&eager, stop_primary, 2700, 0);
+}
+
+Test(sim_failover, who_is_eager_does_not_wait_until_a_primary_is_replaced_by_hand)
+{
+    play_failover_with(&eager, replace_primary, 500, 15);
+}
+
+/* The Sentinel that has promoted a replica is killed before it names it, or stands still: the old
+ * primary goes on, and what was committed meanwhile is lost. */
+static size_t play_given_up(int seed, bool is_killed)
+{
+    play *p = open_play_with((uint64_t)seed, &eager);
+    submit_for(p, SIM_SECOND, 20000);
+    replace_primary(p->world);
+    submit_for(p, 400 * SIM_MILLISECOND, 20000);
+    if (is_killed)
+        sim_restart(p->world, 20 * SIM_SECOND, true);
+    else
+        sim_silence(p->world, 20 * SIM_SECOND);
+    submit_for(p, 4 * SIM_SECOND, 20000);
+    end_play(p);
+    size_t n_lost = judge(p, seed);
+    cr_expect_eq(n_not_committed(p), 0, "seed %d", seed);
+    close_play(p);
+    return n_lost;
+}
+
+Test(sim_failover, a_failover_that_is_given_up_loses_what_was_committed_eagerly)
+{
+    size_t n_lost[2] = {0, 0};
+    for (int seed = 0; seed < 20; seed++) {
+        for (int i = 0; i < 2; i++)
+            n_lost[i] += play_given_up(seed, i == 0);
+    }
+    cr_expect(
+        n_lost[0] > 0 && n_lost[1] > 0, "nothing was lost: %d, %d", (int)n_lost[0], (int)n_lost[1]);
 }
 
 /* One that the primary has lost sight of, when the client comes, and that takes its place later. */
@@ -291,7 +347,7 @@ static int from_environment(const char *name, int otherwise)
 }
 
 /* A client stops, or goes on; its machine, and some of the servers', lose sight of the others; a
- * Sentinel forgets all that it has heard. */
+ * Sentinel forgets all that it has heard, or replaces the primary. */
 static void disturb(sim_world *world, void *user)
 {
     play *p = user;
@@ -299,7 +355,7 @@ static void disturb(sim_world *world, void *user)
     int64_t us = (int64_t)sim_random(world, 4 * SIM_SECOND);
     sim_machines some = sim_random(world, 64);
     size_t before;
-    switch (sim_random(world, 3)) {
+    switch (sim_random(world, 4)) {
     case 0:
         p->is_paused[i] = !p->is_paused[i];
         (p->is_paused[i] ? sim_pause : sim_resume)(world, p->clients[i]);
@@ -308,16 +364,21 @@ static void disturb(sim_world *world, void *user)
         sim_partition(
             world, some | sim_machine_of(world, p->clients[i]), SIM_ALL_SERVERS & ~some, us);
         break;
-    default:
+    case 2:
         before = sim_choose(world, 3 + (size_t)sim_random(world, 3));
         sim_restart(world, us, false);
+        sim_choose(world, before);
+        break;
+    default:
+        before = sim_choose(world, 3 + (size_t)sim_random(world, 3));
+        sim_do(world, "SENTINEL FAILOVER mymaster");
         sim_choose(world, before);
     }
 }
 
 static void play_anything(int seed)
 {
-    play *p = open_play((uint64_t)seed);
+    play *p = open_play_with((uint64_t)seed, seed % 2 == 1 ? &eager : NULL);
     sim_faults faults = sim_draw_faults(p->world);
     for (size_t i = 1; i <= 2; i++)
         sim_set_lag(p->world, i, 100, (int64_t)sim_random(p->world, 50 * SIM_MILLISECOND) + 100);

@@ -28,6 +28,8 @@ typedef struct words {
     const char *n_replicas;
     const char *ping;       /* in place of ping_ms */
     const char *down_after; /* of DOWN_AFTER_MS */
+    const char *state;      /* of the failover that it leads */
+    int promoted;           /* the replica that is to take over; 0: none yet */
 } words;
 
 static gavel__sentinels sentinels;
@@ -89,8 +91,10 @@ static inline void hand_master(uint32_t i, const words *said)
         string("down-after-milliseconds"),
         string(said->down_after != NULL ? said->down_after : down_after), string("last-ping-sent"),
         string(said->ping != NULL ? said->ping : ping), string("num-slaves"),
-        string(said->n_replicas != NULL ? said->n_replicas : "2")};
-    hand(i, array(fields, sizeof(fields) / sizeof(fields[0])));
+        string(said->n_replicas != NULL ? said->n_replicas : "2"), string("failover-state"),
+        string(said->state)};
+    size_t n = sizeof(fields) / sizeof(fields[0]);
+    hand(i, array(fields, said->state != NULL ? n : n - 2));
 }
 
 static inline void hand_address(uint32_t i, int to_port)
@@ -99,6 +103,18 @@ static inline void hand_address(uint32_t i, int to_port)
     snprintf(port, sizeof(port), "%d", to_port);
     const gavel_reply place[] = {string("h"), string(port)};
     hand(i, array(place, 2));
+}
+
+static inline void hand_replicas(uint32_t i, const words *said)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", said->promoted);
+    const gavel_reply other[] = {
+        string("ip"), string("h"), string("port"), string("1"), string("flags"), string("slave")};
+    const gavel_reply chosen[] = {string("ip"), string("h"), string("port"), string(port),
+        string("flags"), string("slave,promoted")};
+    const gavel_reply replicas[] = {array(other, 6), array(chosen, 6)};
+    hand(i, array(replicas, said->promoted != 0 ? 2 : 1));
 }
 
 static inline void hand_others(uint32_t i)
@@ -111,6 +127,8 @@ static inline void answer(uint32_t i, words said)
 {
     bool is_new = !sentinels.all[i].is_identified;
     bool is_to_name_others = sentinels.all[i].list_us <= now;
+    bool is_to_name_replicas = sentinels.is_eager && sentinels.all[i].has_testimony &&
+                               sentinels.all[i].testimony.is_failing_over;
     sentinels.all[i].ask_us = now;
     gavel__sentinels_ask(&sentinels, i, &out, now);
     gavel__buffer_clear(&out);
@@ -125,6 +143,8 @@ static inline void answer(uint32_t i, words said)
         hand(i, nobody);
         hand(i, (gavel_reply){.type = GAVEL_REPLY_NIL});
     }
+    if (is_to_name_replicas)
+        hand_replicas(i, &said);
     if (is_to_name_others)
         hand_others(i);
     cr_assert_eq(sentinels.all[i].n_awaited, 0);

@@ -111,7 +111,7 @@ Test(client_config, sums_do_not_overflow)
 
 Test(client_config, what_was_made_for_a_newer_version_is_refused)
 {
-    expect_refused(&(gavel_config){.reserved = {[11] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
+    expect_refused(&(gavel_config){.reserved = {[10] = 1}}, "config: " GAVEL__UNCLEAN_ROOM);
     expect_refused(&(gavel_config){.hooks.reserved = {1}}, "config: " GAVEL__UNCLEAN_ROOM);
 }
 
@@ -208,6 +208,7 @@ Test(client_config, bad_options_are_told)
             "bad URL: the option connect_timeout_ms is there twice"},
         {"SECRET=5&SECRET=5", "an option is unknown"},
         {"without_sentinels=yes", "the URL does not begin with redis+sentinel://"},
+        {"eager_failover=yes", "config: is_failover_eager is for Sentinels"},
         {"SECRET=5", "an option is unknown; there are db, sentinel_user"},
         {"password=SECRET", "there is no option password; a login stands in front: redis://user:"},
         {"marker_ttl_ms=900000", "there is no option marker_ttl_ms"},

@@ -183,3 +183,84 @@ Test(core_trust, whom_the_old_server_made_pause_goes_on_at_once)
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
+
+/* ---- Nobody names it yet ------------------------------------------------------------------- */
+
+/* One whose EXEC was sent to the server before, when another has taken its place for now. */
+static void open_provisional(stage *s, actor *a)
+{
+    stage_open(s, &with_markers);
+    read_and_commit(s, a);
+    gavel__engine_leave(&s->engine, "elsewhere", s->now_us);
+    gavel__engine_set_provisional(&s->engine, true, s->now_us);
+    is_closed(s, 0, "elsewhere");
+    link_up(s, 0);
+    hears(s, 0, "PEXPIRE m0 900000 / GET m0");
+}
+
+Test(core_trust, what_is_provisional_can_tell_that_it_was_made)
+{
+    stage s;
+    actor a = adder;
+    open_provisional(&s, &a);
+    says(&s, 0, ":1, \"n0+1\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+Test(core_trust, but_not_that_it_was_not)
+{
+    static const char *const answers[] = {":1, \"n0\"", ":0, nil"};
+    for (size_t i = 0; i < 2; i++) {
+        stage s;
+        actor a = adder;
+        open_provisional(&s, &a);
+        says(&s, 0, answers[i]);
+        is_in(&s, &a, GAVEL__TX_IN_DOUBT);
+        advance(&s, 20000);
+        hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
+        says(&s, 0, answers[i]);
+        gavel__engine_set_provisional(&s.engine, false, s.now_us);
+        advance(&s, 20000);
+        hears(&s, 0, "PEXPIRE m0 900000 / GET m0");
+        says(&s, 0, answers[i]);
+        if (i == 0)
+            is_in(&s, &a, GAVEL__TX_PAUSED);
+        else
+            ends(&s, &a, GAVEL_UNKNOWN);
+        stage_close(&s);
+    }
+}
+
+Test(core_trust, nobody_waits_there_for_the_keys_of_a_doubt)
+{
+    stage s;
+    actor a = adder;
+    actor b = adder;
+    open_provisional(&s, &a);
+    enter(&s, &b);
+    hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1 / GET a");
+    says(&s, 0, ":1, \"n0\"");
+    says(&s, 0, "OK, OK, \"1\"");
+    hears(&s, 0, "MULTI / SET a 2 / INCR m1 / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n1+1]");
+    ends(&s, &b, GAVEL_COMMITTED);
+    is_in(&s, &a, GAVEL__TX_IN_DOUBT);
+    stage_close(&s);
+}
+
+/* Whoever wishes for replicas is told when it is certain which ones count. */
+Test(core_trust, what_is_provisional_cannot_tell_of_replicas)
+{
+    stage s;
+    stage_open(&s, &with_markers);
+    actor a = {.reads = "a", .plays = "ADD a 1", .request = {.min_replicas = 1}};
+    gavel__engine_set_provisional(&s.engine, true, s.now_us);
+    read_and_commit(&s, &a);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, :n0+1]");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    advance(&s, 100000);
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    cr_expect_not(gavel__list_is_empty(&s.engine.questions.pending_for_replicas));
+    stage_close(&s);
+}

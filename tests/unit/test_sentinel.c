@@ -49,7 +49,11 @@ Test(sentinel, one_that_is_behind_is_no_part_of_the_majority)
 Test(sentinel, what_its_leader_says_of_the_old_primary_is_not_said_of_the_new_one)
 {
     all_answer((words){.port = 7, .epoch = 3});
-    answer(2, (words){.port = 9, .epoch = 4, .was = 7, .flags = "o_down,failover_in_progress"});
+    answer(2, (words){.port = 9,
+                  .epoch = 4,
+                  .was = 7,
+                  .flags = "o_down,failover_in_progress",
+                  .ping_ms = 2300});
     cr_expect_eq(sentinels.primary.port, 9);
     cr_expect(is_trusted());
     all_answer((words){.port = 9, .epoch = 4});
