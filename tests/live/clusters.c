@@ -118,6 +118,40 @@ static void add_slots(live_cluster *cluster, size_t node)
 }
 
 /* Each meets each: so they need not hear of one another first. */
+static void meet(live_cluster *cluster)
+{
+    char line[128];
+    for (size_t i = 0; i < CLUSTERS_N; i++) {
+        for (size_t j = 0; j < i; j++) {
+            snprintf(
+                line, sizeof(line), "CLUSTER MEET 127.0.0.1 %d", server_port(cluster->nodes[j]));
+            tell(cluster, i, line);
+        }
+    }
+}
+
+static bool all_know_all(live_cluster *cluster)
+{
+    for (size_t i = 0; i < CLUSTERS_N; i++) {
+        for (size_t j = 0; j < CLUSTERS_N; j++) {
+            if (!says(cluster, i, "CLUSTER NODES", cluster->ids[j]))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Whom a node has met, and who does not answer it for a node timeout, it forgets. */
+static void acquaint(live_cluster *cluster)
+{
+    meet(cluster);
+    for (int i = 1; !all_know_all(cluster); i++) {
+        take_a_breath();
+        if (i % 200 == 0)
+            meet(cluster);
+    }
+}
+
 static void introduce(live_cluster *cluster)
 {
     char line[128];
@@ -127,13 +161,7 @@ static void introduce(live_cluster *cluster)
         if (i < CLUSTERS_N_PRIMARIES)
             add_slots(cluster, i);
     }
-    for (size_t i = 0; i < CLUSTERS_N; i++) {
-        for (size_t j = 0; j < i; j++) {
-            snprintf(
-                line, sizeof(line), "CLUSTER MEET 127.0.0.1 %d", server_port(cluster->nodes[j]));
-            tell(cluster, i, line);
-        }
-    }
+    acquaint(cluster);
     for (size_t i = CLUSTERS_N_PRIMARIES; i < CLUSTERS_N; i++) {
         snprintf(
             line, sizeof(line), "CLUSTER REPLICATE %s", cluster->ids[i - CLUSTERS_N_PRIMARIES]);
