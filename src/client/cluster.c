@@ -80,15 +80,16 @@ static void ask_for_map(gavel__cluster *cluster, int64_t now_us)
     }
 }
 
-void gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *moved)
+uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *redirect)
 {
     gavel_client *client = user;
     gavel__slots *map = &client->cluster->map;
     client->has_news = true;
-    if (moved != NULL)
-        gavel__slots_on_redirect(map, moved, map->nodes[node->index]->place.host, client->now_us);
-    else
-        gavel__slots_urge(map, client->now_us);
+    if (redirect != NULL)
+        return gavel__slots_on_redirect(
+            map, redirect, map->nodes[node->index]->place.host, client->now_us);
+    gavel__slots_urge(map, client->now_us);
+    return GAVEL__NO_NODE;
 }
 
 /* ---- Nodes --------------------------------------------------------------------------------- */

@@ -47,7 +47,7 @@ gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *
 void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const gavel__loss *loss);
 
 /* A node has said where a slot is now; `moved` NULL: that it serves none. `user` is the client. */
-void gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *moved);
+uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *redirect);
 
 /* When it is to be served again; GAVEL__NEVER, also without. */
 int64_t gavel__cluster_due_us(const gavel_client *client);

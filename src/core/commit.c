@@ -98,6 +98,7 @@ void gavel__round_commit(gavel__round *round, int64_t now_us)
         member->outcome.n_round_trips++;
     }
     stats->n_commands += gavel__pass_write_names(lane, now_us);
+    gavel__round_write_asking(round);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("MULTI")}, 1);
     gavel__writes_compose(
         &round->writes, gavel__policy_take_shortcut(round->policy, GAVEL__SHORTCUT_MSET), out);

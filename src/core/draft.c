@@ -214,8 +214,12 @@ static bool begin(gavel__engine *engine, gavel__draft *draft, const gavel__trans
     draft->round = gavel__round_create(&engine->rounds, draft->lane, transaction->is_read_only);
     if (draft->round == NULL)
         return false;
-    if (transaction->slot != GAVEL__NO_SLOT &&
-        !gavel__round_set_slot(draft->round, transaction->slot)) {
+    draft->round->is_scout = transaction->is_scout;
+    draft->round->is_guest = transaction->guest_at == draft->lane->node->index;
+    bool is_noted =
+        !draft->round->is_guest || gavel__node_note_guests(draft->lane->node, transaction->slot);
+    if (!is_noted || (transaction->slot != GAVEL__NO_SLOT &&
+                         !gavel__round_set_slot(draft->round, transaction->slot))) {
         gavel__round_dissolve(draft->round, engine->advanced_us);
         draft->round = NULL;
         return false;

@@ -143,7 +143,9 @@ size_t gavel__gates_of(gavel__gates *gates, gavel__transaction *transaction, int
     gavel__gate *ret_gates[GAVEL__PASS_MAX])
 {
     size_t n_gates = 0;
-    if (transaction->is_read_only || (gavel__gates_is_empty(gates) && !gates->config.are_always_up))
+    if (transaction->is_read_only || transaction->is_scout ||
+        transaction->guest_at != GAVEL__NO_NODE ||
+        (gavel__gates_is_empty(gates) && !gates->config.are_always_up))
         return 0;
     const gavel__node *node = gavel__nodes_of(gates->config.nodes, transaction->slot);
     if (node == NULL || gavel__node_is_without_gates(node, now_us))

@@ -30,6 +30,7 @@ typedef enum gavel__awaited_kind {
     GAVEL__AWAITED_EXEC,            /* an array, nil, or why not */
     /* Of the link, whatever becomes of rounds. */
     GAVEL__AWAITED_UNWATCH, /* OK */
+    GAVEL__AWAITED_ASKING,  /* ASKING: without OK, what is behind it is redirected */
     GAVEL__AWAITED_GUARD,   /* WATCH of the marker, for the next round: OK */
     GAVEL__AWAITED_NAME,    /* CLIENT SETNAME, for people: whatever the answer */
     GAVEL__AWAITED_TURN,    /* LPOP or BLPOP of a gate's queue */

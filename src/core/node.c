@@ -13,6 +13,7 @@ void gavel__node_init(gavel__node *node, const char *label, const gavel__lanes *
 
 void gavel__node_finish(gavel__node *node)
 {
+    gavel__free(node->lanes.allocator, node->guest_slots);
     gavel__lanes_finish(&node->lanes);
 }
 
@@ -43,10 +44,25 @@ bool gavel__node_has_gate_lane(const gavel__node *node)
     return false;
 }
 
+bool gavel__node_note_guests(gavel__node *node, uint16_t slot)
+{
+    if (node->guest_slots == NULL)
+        node->guest_slots =
+            gavel__alloc(node->lanes.allocator, GAVEL__N_SLOTS / 64, sizeof(*node->guest_slots));
+    if (node->guest_slots != NULL)
+        node->guest_slots[slot / 64] |= UINT64_C(1) << slot % 64;
+    return node->guest_slots != NULL;
+}
+
+static bool has_guests(const gavel__node *node, uint16_t slot)
+{
+    return node->guest_slots != NULL && (node->guest_slots[slot / 64] >> slot % 64 & 1) != 0;
+}
+
 bool gavel__node_serves(const void *self, uint16_t slot)
 {
     const gavel__node *node = self;
-    return node->node_of == NULL || node->node_of[slot] == node->index;
+    return node->node_of == NULL || node->node_of[slot] == node->index || has_guests(node, slot);
 }
 
 void gavel__node_turn_gates_off(gavel__node *node, int64_t until_us)

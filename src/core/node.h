@@ -18,6 +18,7 @@ typedef struct gavel__node {
     gavel__lanes lanes;
     gavel__turns turns;                   /* of those who are ready */
     struct gavel__durability *durability; /* borrowed: of what was committed there */
+    uint64_t *guest_slots;                /* a bit for each that guests came for; NULL: none did */
     int64_t make_lane_us;                 /* there was no memory for a lane: not again before */
     int64_t sorted_us;                    /* when all were looked at that wait for gates */
     bool has_gates_to_pass;     /* one of these, not the first, could pass on one more lane */
@@ -83,7 +84,10 @@ bool gavel__node_has_link(const gavel__node *node);
 /* Whether a lane is up that passes through gates, or could. */
 bool gavel__node_has_gate_lane(const gavel__node *node);
 
-/* Whether a slot is served by the node `self`. */
+/* Guests come for this slot. False: no memory. */
+bool gavel__node_note_guests(gavel__node *node, uint16_t slot);
+
+/* Whether a slot is served by the node `self`, or it may have the markers of guests there. */
 bool gavel__node_serves(const void *self, uint16_t slot);
 
 /* Does without gates until then, at least. */

@@ -280,8 +280,10 @@ const gavel__turns *gavel__order_turns(
 {
     if (order->only != NULL)
         return order->only;
-    uint16_t node = GAVEL__NO_NODE;
-    if (order->map != NULL)
+    uint16_t node = transaction->guest_at;
+    if (order->map == NULL)
+        return &order->nowhere;
+    if (node == GAVEL__NO_NODE || order->map->turns[node] == NULL)
         node = order->map->node_of[gavel__transaction_place(transaction)];
     return node != GAVEL__NO_NODE ? order->map->turns[node] : &order->nowhere;
 }

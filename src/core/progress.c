@@ -41,6 +41,8 @@ void gavel__round_drive(gavel__round *round, gavel__next next, int64_t now_us)
             next = gavel__round_run(round, now_us);
             if (next == GAVEL__NEXT_COMMIT && round->rounds->is_cluster)
                 next = gavel__round_find_slot(round, now_us);
+            if (next == GAVEL__NEXT_COMMIT && round->is_guest)
+                next = gavel__round_check_guest(round, now_us);
             break;
         case GAVEL__NEXT_COMMIT:
             if (round->is_unguarded) {
@@ -152,7 +154,7 @@ static bool can_be_joined(const gavel__round *round)
 
 void gavel__round_prefetch(gavel__round *round, int64_t now_us)
 {
-    if (!can_be_joined(round) ||
+    if (!can_be_joined(round) || round->is_guest ||
         !gavel__policy_take_prefetch(round->policy, is_warm(round), gavel__round_is_inside(round)))
         return;
     round->has_prefetch = true;

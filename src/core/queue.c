@@ -98,6 +98,8 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
 static bool come_back(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
 {
     transaction->round = NULL;
+    transaction->is_scout = false;
+    transaction->guest_at = GAVEL__NO_NODE;
     if (transaction->is_cancelled) {
         gavel__queue_settle(queue, transaction, GAVEL_CANCELLED, "cancelled", now_us);
         return false;
@@ -290,6 +292,37 @@ void gavel__queue_on_migrating(
 {
     int64_t pause_us = gavel__backoff_migrating_us(&queue->context->random);
     pause_for_slot(queue, transaction, message, pause_us, now_us);
+}
+
+/* Alone: others of its round may have keys elsewhere. */
+static bool come_back_alone(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
+{
+    gavel__transaction_note(transaction, &transaction->last_fault, message);
+    gavel__transaction_drop_unknown(transaction);
+    transaction->is_alone = true;
+    if (transaction->is_cancelled || transaction->outcome.n_attempts < transaction->max_attempts)
+        return come_back(queue, transaction, now_us);
+    gavel__queue_run_again(queue, transaction, message, now_us); /* it is not, any more */
+    return false;
+}
+
+void gavel__queue_send_scout(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us)
+{
+    if (!come_back_alone(queue, transaction, message, now_us))
+        return;
+    transaction->is_scout = true;
+    gavel__order_enter(&queue->order, transaction, now_us);
+}
+
+void gavel__queue_send_guest(
+    gavel__queue *queue, gavel__transaction *transaction, const gavel__ask *ask, int64_t now_us)
+{
+    if (!come_back_alone(queue, transaction, ask->message, now_us))
+        return;
+    transaction->guest_at = ask->node;
+    gavel__order_enter(&queue->order, transaction, now_us);
 }
 
 /* ---- Timers and keys ----------------------------------------------------------------------- */

@@ -87,6 +87,18 @@ void gavel__queue_on_moved(
 void gavel__queue_on_migrating(
     gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
 
+/* Where ASK leads to. */
+typedef struct gavel__ask {
+    uint16_t node;
+    const char *message; /* for people */
+} gavel__ask;
+
+/* Likewise, and at once: it is READY for a scout, or for a guest round. Alone from now on. */
+void gavel__queue_send_scout(
+    gavel__queue *queue, gavel__transaction *transaction, const char *message, int64_t now_us);
+void gavel__queue_send_guest(
+    gavel__queue *queue, gavel__transaction *transaction, const gavel__ask *ask, int64_t now_us);
+
 /* It is done. */
 void gavel__queue_settle(gavel__queue *queue, gavel__transaction *transaction, gavel_status status,
     const char *message, int64_t now_us);

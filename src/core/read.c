@@ -33,11 +33,27 @@ static void plant(gavel__rounds *rounds, gavel__lane *lane, gavel__planting plan
     rounds->context->stats.n_marker_commands++;
 }
 
+void gavel__round_write_asking(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    if (!round->is_guest)
+        return;
+    write_plain(lane->out, "ASKING");
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_ASKING, 1, NULL);
+    lane->n_new_replies++;
+    round->context->stats.n_commands++;
+}
+
+/* What a guest enters there may get lost with a part of its slot. */
 static void plant_marker(gavel__round *round, int64_t now_us)
 {
-    if (gavel__marker_is_due(round->marker, round->rounds->marker_ttl_us, now_us))
-        plant(round->rounds, round->lane,
-            (gavel__planting){.marker = round->marker, .round = round, .now_us = now_us});
+    if (!gavel__marker_is_due(round->marker, round->rounds->marker_ttl_us, now_us))
+        return;
+    gavel__round_write_asking(round);
+    plant(round->rounds, round->lane,
+        (gavel__planting){.marker = round->marker, .round = round, .now_us = now_us});
+    if (round->is_guest)
+        gavel__ledger_on_migration(round->rounds->ledger, round->slot);
 }
 
 void gavel__rounds_save_marker(
@@ -70,6 +86,7 @@ static void write_watch(gavel__round *round)
         round->reading.is_watched = true;
         return;
     }
+    gavel__round_write_asking(round);
     gavel__resp_begin(lane->out, 1 + round->n_claims + gavel__marker_is_on(round->marker));
     gavel__resp_arg(lane->out, GAVEL_STR("WATCH"));
     for (size_t i = 0; i < round->n_claims; i++)
@@ -99,6 +116,7 @@ static bool is_for_mget(gavel__round *round, size_t n)
 static void write_mget(gavel__round *round)
 {
     gavel__lane *lane = round->lane;
+    gavel__round_write_asking(round);
     gavel__resp_begin(lane->out, 1 + round->reading.n_merged);
     gavel__resp_arg(lane->out, GAVEL_STR("MGET"));
     for (size_t i = 0; i < round->n_fetches; i++) {
@@ -119,11 +137,16 @@ static void write_fetches(gavel__round *round, gavel__awaited_kind kind)
     if (round->reading.n_merged > 0)
         write_mget(round);
     for (size_t i = 0; i < round->n_fetches; i++) {
-        if (round->reading.n_merged == 0 || !round->fetches[i]->is_string)
-            gavel__buffer_append(lane->out, round->fetches[i]->encoded);
+        if (round->reading.n_merged > 0 && round->fetches[i]->is_string)
+            continue;
+        gavel__round_write_asking(round);
+        gavel__buffer_append(lane->out, round->fetches[i]->encoded);
+        if (round->is_guest)
+            gavel__inflight_add(&lane->inflight, kind, 1, round);
     }
     size_t n_single = round->n_fetches - round->reading.n_merged;
-    gavel__inflight_add(&lane->inflight, kind, n_single, round);
+    if (!round->is_guest)
+        gavel__inflight_add(&lane->inflight, kind, n_single, round);
     lane->n_new_replies += n_single;
     round->context->stats.n_commands += n_single;
 }
@@ -167,7 +190,9 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
     size_t size_before = lane->out->size;
     round->reading = (gavel__reading){.is_watched = round->is_snapshot};
     gavel__arena_reset(&round->values); /* no body needs what was read before */
-    if (round->is_snapshot) {
+    if (round->is_scout) {
+        write_watch(round);
+    } else if (round->is_snapshot) {
         write_snapshot(round);
     } else {
         write_claims(round, now_us);
@@ -250,6 +275,19 @@ static void note_watch_refused(gavel__round *round, const gavel_reply *error)
     gavel__round_note_refusal(round, error, what);
 }
 
+/* A scout's WATCH was taken, so its keys are there, or have come back. */
+static gavel__next on_nothing_left(gavel__round *round, int64_t now_us)
+{
+    char message[GAVEL_MESSAGE_SIZE];
+    gavel__format(message, sizeof(message),
+        "slot %u is being migrated; not all of the keys are on the same node, with their marker",
+        (unsigned)round->slot);
+    while (!gavel__list_is_empty(&round->members))
+        gavel__queue_on_migrating(
+            round->rounds->queue, gavel__member_of(round->members.next), message, now_us);
+    return GAVEL__NEXT_END;
+}
+
 gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     if (reply->type == GAVEL_REPLY_ERROR) {
@@ -257,7 +295,7 @@ gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *repl
         return gavel__round_on_refusal(round, now_us);
     }
     round->reading.is_watched = true;
-    return gavel__round_run_when_read(round);
+    return round->is_scout ? on_nothing_left(round, now_us) : gavel__round_run_when_read(round);
 }
 
 /* MGET's reply comes before all others; these are for the rest. */

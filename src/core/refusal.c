@@ -20,13 +20,16 @@ static bool serves_none(gavel_bytes error)
 }
 
 bool gavel__rounds_note_redirect(
-    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error)
+    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error, uint16_t *ret_node)
 {
     gavel__redirect redirect;
-    bool is_moved = gavel__redirect_read(error, &redirect) && !redirect.is_ask;
-    if (rounds->on_redirect != NULL && (is_moved || serves_none(error)))
-        rounds->on_redirect(rounds->redirect_user, node, is_moved ? &redirect : NULL);
-    return is_moved;
+    bool is_redirect = gavel__redirect_read(error, &redirect);
+    uint16_t led_to = GAVEL__NO_NODE;
+    if (rounds->on_redirect != NULL && (is_redirect || serves_none(error)))
+        led_to = rounds->on_redirect(rounds->redirect_user, node, is_redirect ? &redirect : NULL);
+    if (ret_node != NULL)
+        *ret_node = led_to;
+    return is_redirect && !redirect.is_ask;
 }
 
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
@@ -37,9 +40,10 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
     char migrating[40] = "";
     round->refusal.is_set = true;
     round->refusal.remedy = gavel__round_remedy(round, error->text);
+    round->refusal.ask = GAVEL__NO_NODE;
     if (round->rounds->is_cluster)
-        round->refusal.is_moved =
-            gavel__rounds_note_redirect(round->rounds, round->lane->node, error->text);
+        round->refusal.is_moved = gavel__rounds_note_redirect(
+            round->rounds, round->lane->node, error->text, &round->refusal.ask);
     if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
         gavel__format(migrating, sizeof(migrating), "slot %u is being migrated; ", slot_of(round));
     gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s: %s", migrating,
@@ -83,16 +87,75 @@ void gavel__round_note_cut(const gavel__round *round)
     only->n_cut_bytes = round->committing.n_bytes;
 }
 
+/* ---- Slots that move ----------------------------------------------------------------------- */
+
+/* Whether it may go where its keys have gone. Who waits for replicas may not: which node they
+ * would be asked of is not settled yet. */
+static bool may_be_guest(const gavel__round *round, const gavel__transaction *member)
+{
+    return gavel__marker_is_on(round->marker) && member->n_keys > 0 && !member->is_read_only &&
+           !member->is_no_guest && !gavel__transaction_has_wish(member);
+}
+
+/* Its slot is about to leave the node. */
+static void wait_or_look(gavel__round *round, gavel__transaction *member, int64_t now_us)
+{
+    gavel__queue *queue = round->rounds->queue;
+    const char *message = round->refusal.message;
+    if (round->is_scout && round->refusal.ask != GAVEL__NO_NODE)
+        gavel__queue_send_guest(queue, member, &(gavel__ask){round->refusal.ask, message}, now_us);
+    else if (!round->is_scout && !round->is_guest && may_be_guest(round, member))
+        gavel__queue_send_scout(queue, member, message, now_us);
+    else
+        gavel__queue_on_migrating(queue, member, message, now_us);
+}
+
+/* A guest's marker may have been taken back to the other node, with all of the slot; then it must
+ * not be planted here as well. One that was planted just now has not been. */
+static void check_marker(gavel__round *round, int64_t now_us)
+{
+    static const int64_t new_us = 1000000;
+    if (!round->is_guest || round->refusal.is_moved || round->lane->round != round ||
+        now_us - round->marker->planted_us < new_us)
+        return;
+    gavel__rounds_rename_marker(round->rounds, round->marker, round->slot);
+}
+
 /* Nobody's fault, and no attempt was lost to anybody. */
 static void follow(gavel__round *round, int64_t now_us)
 {
+    check_marker(round, now_us);
     while (!gavel__list_is_empty(&round->members)) {
         gavel__transaction *member = gavel__member_of(round->members.next);
         if (round->refusal.is_moved)
             gavel__queue_on_moved(round->rounds->queue, member, round->refusal.message, now_us);
         else
-            gavel__queue_on_migrating(round->rounds->queue, member, round->refusal.message, now_us);
+            wait_or_look(round, member, now_us);
     }
+}
+
+static bool writes_blindly(const gavel__writes *writes)
+{
+    size_t i = 0;
+    while (i < writes->n_blind && writes->blind[i]->last_write == 0)
+        i++;
+    return i < writes->n_blind;
+}
+
+gavel__next gavel__round_check_guest(gavel__round *round, int64_t now_us)
+{
+    static const char why[] =
+        "its slot is being migrated, and it writes a key that it has not read";
+    if (!writes_blindly(&round->writes))
+        return GAVEL__NEXT_COMMIT;
+    gavel__writes_end_run(&round->writes);
+    gavel__round_forget_written(round, now_us);
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        member->is_no_guest = true;
+        gavel__queue_on_migrating(round->rounds->queue, member, why, now_us);
+    }
+    return GAVEL__NEXT_END;
 }
 
 gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)

@@ -69,6 +69,7 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     gavel__round *round = awaited->round;
     switch (awaited->kind) {
     case GAVEL__AWAITED_UNWATCH:
+    case GAVEL__AWAITED_ASKING:
     case GAVEL__AWAITED_NAME:
         break;
     case GAVEL__AWAITED_GUARD:
@@ -109,7 +110,7 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
         break;
     case GAVEL__AWAITED_QUESTION:
         if (engine->config.is_cluster && reply->type == GAVEL_REPLY_ERROR)
-            gavel__rounds_note_redirect(&engine->rounds, lane->node, reply->text);
+            gavel__rounds_note_redirect(&engine->rounds, lane->node, reply->text, NULL);
         gavel__question_on_reply(awaited->question, reply, now_us);
         break;
     }

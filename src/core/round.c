@@ -94,7 +94,7 @@ void gavel__rounds_name_marker(gavel__rounds *rounds, gavel__marker *marker, uin
 bool gavel__round_set_slot(gavel__round *round, uint16_t slot)
 {
     gavel__rounds *rounds = round->rounds;
-    if (rounds->marker_ttl_us > 0 && !round->is_snapshot) {
+    if (rounds->marker_ttl_us > 0 && !round->is_snapshot && !round->is_scout) {
         gavel__marker *marker = gavel__lane_marker(round->lane, slot);
         if (marker == NULL)
             return false;
@@ -110,6 +110,13 @@ static void leave_marker(gavel__marker *marker)
 {
     gavel__page_leave(marker->page);
     marker->page = NULL;
+}
+
+void gavel__rounds_rename_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot)
+{
+    leave_marker(marker);
+    gavel__marker_end(marker);
+    gavel__rounds_name_marker(rounds, marker, slot);
 }
 
 void gavel__rounds_leave_markers(gavel__lane *lane)
@@ -193,6 +200,8 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     gavel__round_set_phase(round, GAVEL__ROUND_IDLE);
     round->reading = (gavel__reading){.is_watched = false};
     round->committing = (gavel__committing){.number = 0};
+    round->is_scout = false;
+    round->is_guest = false;
     round->has_prefetch = false;
     round->is_narrowing = false;
     round->is_unguarded = false;

@@ -61,6 +61,7 @@ typedef struct gavel__refusal {
     bool is_set;
     bool is_of_question; /* the server refuses to say what a command does */
     bool is_moved;       /* FOLLOW: the slot has left the node; else it is about to */
+    uint16_t ask;        /* FOLLOW, by ASK: the node that is to be asked; else GAVEL__NO_NODE */
     gavel__remedy remedy;
     char message[GAVEL_MESSAGE_SIZE];
 } gavel__refusal;
@@ -74,9 +75,11 @@ typedef struct gavel__round_limits {
     void *clock;
 } gavel__round_limits;
 
-/* A node of a Cluster says that a slot has moved; `moved` NULL: that it serves none just now. No
- * more than noting it may come of that: rounds are under way. */
-typedef void gavel__on_redirect(void *user, struct gavel__node *node, const gavel__redirect *moved);
+/* A node of a Cluster says that a slot has moved, or is about to; `redirect` NULL: that it serves
+ * none just now. Returns the index of the node that it leads to; GAVEL__NO_NODE: none. No more than
+ * noting it may come of that: rounds are under way. */
+typedef uint16_t gavel__on_redirect(
+    void *user, struct gavel__node *node, const gavel__redirect *redirect);
 
 /* What all the rounds of an engine share. */
 typedef struct gavel__rounds {
@@ -133,6 +136,8 @@ typedef struct gavel__round {
     uint16_t slot;         /* of a Cluster, of all members; GAVEL__NO_SLOT: not known yet */
     gavel__round_phase phase;
     bool is_snapshot;
+    bool is_scout;     /* WATCH alone: have all of its keys left for the slot's next node? */
+    bool is_guest;     /* at that node, which takes it by ASKING */
     bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
     bool has_prefetch; /* WATCH and reads follow its EXEC */
     bool has_let_go;   /* it waits at a gate: its keys that are behind no such one are free */
@@ -163,10 +168,11 @@ typedef struct gavel__round {
     gavel__doubt *doubt;   /* idle, in case; owned */
 } gavel__round;
 
-/* In a Cluster the client hears of it, if an error says that a slot has moved (then true), or that
- * the node serves none. */
+/* In a Cluster the client hears of it, if an error says that a slot has moved (then true), or is
+ * about to, or that the node serves none. `ret_node`, which may be NULL: where it leads to, or
+ * GAVEL__NO_NODE. */
 bool gavel__rounds_note_redirect(
-    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error);
+    const gavel__rounds *rounds, struct gavel__node *node, gavel_bytes error, uint16_t *ret_node);
 
 void gavel__rounds_init(gavel__rounds *rounds, gavel__queue *queue);
 void gavel__rounds_finish(gavel__rounds *rounds);
@@ -180,6 +186,9 @@ bool gavel__round_set_slot(gavel__round *round, uint16_t slot);
 /* Gives the marker the name that it has for this connection, if there are markers: one of its own,
  * since what an older one left behind means nothing. */
 void gavel__rounds_name_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot);
+
+/* A marker that the node may no longer have: the next one is another. */
+void gavel__rounds_rename_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot);
 
 /* The lane's connection is gone: its markers are no longer counted up. */
 void gavel__rounds_leave_markers(gavel__lane *lane);
@@ -272,6 +281,13 @@ bool gavel__round_is_guarded(const gavel__round *round, int64_t now_us);
 /* Such a round, where there are no markers, watches nothing; what its link still watches from a
  * prefetch in vain would spoil its EXEC. */
 void gavel__round_drop_watch(gavel__round *round, int64_t now_us);
+
+/* ASKING, in front of each command of a guest that has a key. */
+void gavel__round_write_asking(gavel__round *round);
+
+/* A guest whose members write what they do not watch goes back: nobody has said that these keys
+ * have left the other node. */
+gavel__next gavel__round_check_guest(gavel__round *round, int64_t now_us);
 
 /* WATCH and reads, once more (behind EXEC) or for the first time. */
 void gavel__round_write_reads(gavel__round *round, int64_t now_us);

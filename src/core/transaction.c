@@ -480,6 +480,7 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->durable_ms = request->durable_ms > 0 ? request->durable_ms : limits->durable_ms;
     transaction->is_in_cluster = limits->is_cluster;
     transaction->slot = GAVEL__NO_SLOT;
+    transaction->guest_at = GAVEL__NO_NODE;
     transaction->is_read_only = request->is_read_only;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;

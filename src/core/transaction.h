@@ -122,6 +122,9 @@ typedef struct gavel__transaction {
     bool is_slot_sure;  /* that of keys which are declared or read; else of what was written last */
     uint16_t slot;      /* which one that is; GAVEL__NO_SLOT: not known, or none is needed */
     uint16_t guess;     /* not known: it is READY where this one is, to find out */
+    uint16_t guest_at;  /* READY: for a guest round at this node; GAVEL__NO_NODE: for none */
+    bool is_scout;      /* READY: for a scout */
+    bool is_no_guest;   /* it writes what it does not watch */
 
     gavel__arena arena; /* of all that is copied below */
     gavel_bytes *keys;  /* watched, each once: declared, read (in the read's `encoded`), the id's */

@@ -29,16 +29,19 @@ static int64_t read_clock(void *clock)
     return ((const stage *)clock)->now_us;
 }
 
-static void note_redirect(void *user, struct gavel__node *node, const gavel__redirect *moved)
+/* The node at port 7000 is the first one, and so on. */
+static uint16_t note_redirect(void *user, struct gavel__node *node, const gavel__redirect *redirect)
 {
     stage *s = user;
     size_t size = strlen(s->redirects);
     (void)node;
-    if (moved == NULL)
+    if (redirect == NULL)
         gavel__format(s->redirects + size, sizeof(s->redirects) - size, "down; ");
-    else
+    else if (!redirect->is_ask)
         gavel__format(s->redirects + size, sizeof(s->redirects) - size, "MOVED %u to %.*s:%d; ",
-            (unsigned)moved->slot, (int)moved->host.size, moved->host.data, moved->port);
+            (unsigned)redirect->slot, (int)redirect->host.size, redirect->host.data,
+            redirect->port);
+    return redirect != NULL ? (uint16_t)(redirect->port - 7000) : GAVEL__NO_NODE;
 }
 
 /* There is memory for them. */
