@@ -22,6 +22,7 @@ void gavel__engine_init_node(
         &(gavel__durability_config){.key_prefix = gavel_str(config->key_prefix),
             .identity = config->identity,
             .at_node = config->is_cluster ? index : GAVEL__NO_NODE,
+            .nodes = config->is_cluster ? &engine->nodes : NULL,
             .slice_us = config->wait_slice_us});
     node->base.durability = &node->durability;
 }
@@ -74,6 +75,12 @@ static bool is_it(const void *user, uint16_t slot)
     return slot == *(const uint16_t *)user;
 }
 
+static void tell_durability(gavel__engine *engine)
+{
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        gavel__durability_on_map(node->durability);
+}
+
 void gavel__engine_set_slots(
     gavel__engine *engine, const uint16_t node_of[GAVEL__N_SLOTS], int64_t now_us)
 {
@@ -82,6 +89,7 @@ void gavel__engine_set_slots(
         return;
     gavel__ledger_audit(&engine->ledger, has_moved, (const uint16_t *[]){map->node_of, node_of});
     memcpy(map->node_of, node_of, sizeof(map->node_of));
+    tell_durability(engine);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         if (transaction != NULL && transaction->state == GAVEL__TX_READY)
@@ -97,6 +105,7 @@ void gavel__engine_set_slot(
         return;
     gavel__ledger_audit(&engine->ledger, is_it, &slot);
     map->node_of[slot] = (uint16_t)node->index;
+    tell_durability(engine);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         if (transaction != NULL && transaction->state == GAVEL__TX_READY &&

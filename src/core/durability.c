@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "base/text.h"
+#include "core/node.h"
 #include "core/outcome.h"
 
 #include <assert.h>
@@ -25,6 +26,7 @@ void gavel__durability_init(gavel__durability *durability, gavel__queue *queue,
         .key_prefix = config->key_prefix,
         .identity = config->identity,
         .at_node = config->at_node,
+        .nodes = config->nodes,
         .slice_us = config->slice_us};
     gavel__list_init(&durability->idle);
 }
@@ -91,10 +93,9 @@ static void rest(gavel__wish *wish, int64_t now_us)
 /* ---- Who is held --------------------------------------------------------------------------- */
 
 /* NULL: no memory. */
-static gavel__wish *wish_for(gavel__durability *durability, const gavel__transaction *transaction)
+static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas, bool needs_fsync)
 {
-    uint32_t n_replicas = transaction->min_replicas;
-    size_t i = transaction->needs_fsync ? GAVEL__N_WISHES / 2 : 0;
+    size_t i = needs_fsync ? GAVEL__N_WISHES / 2 : 0;
     if (n_replicas != GAVEL_ALL_REPLICAS)
         i += 1 + n_replicas;
     gavel__wish **place = &durability->wishes[i];
@@ -105,7 +106,7 @@ static gavel__wish *wish_for(gavel__durability *durability, const gavel__transac
         return NULL;
     wish->durability = durability;
     wish->n_replicas = n_replicas;
-    wish->needs_fsync = transaction->needs_fsync;
+    wish->needs_fsync = needs_fsync;
     wish->n_counted = -1;
     wish->mark = -1;
     wish->fault = "";
@@ -156,10 +157,19 @@ static void tell(gavel__durability *durability, gavel__transaction *transaction,
     gavel__queue_settle(durability->queue, transaction, commit->status, commit->message, now_us);
 }
 
+/* Somebody has come. */
+static void begin(gavel__wish *wish)
+{
+    if (wish->state != GAVEL__WISH_IDLE)
+        return;
+    wish->fault = ""; /* of those before */
+    ask(wish);
+}
+
 static void hold(gavel__durability *durability, gavel__transaction *transaction,
     const gavel__commit *commit, int64_t now_us)
 {
-    gavel__wish *wish = wish_for(durability, transaction);
+    gavel__wish *wish = wish_for(durability, transaction->min_replicas, transaction->needs_fsync);
     gavel__replicating *replicating = wish != NULL ? place_for(wish, commit) : NULL;
     if (replicating == NULL) {
         gavel__commit short_of_memory = *commit;
@@ -177,10 +187,7 @@ static void hold(gavel__durability *durability, gavel__transaction *transaction,
     transaction->commit_number = commit->number;
     gavel__list_append(&replicating->members, &transaction->node);
     durability->n_members++;
-    if (wish->state == GAVEL__WISH_IDLE) {
-        wish->fault = ""; /* of those before */
-        ask(wish);
-    }
+    begin(wish);
 }
 
 void gavel__durability_tell(gavel__durability *durability, gavel__transaction *transaction,
@@ -315,6 +322,66 @@ void gavel__durability_on_fallen(
     }
 }
 
+/* ---- Slots that move ----------------------------------------------------------------------- */
+
+/* Where they are to be asked for. */
+static gavel__durability *home_of(const gavel__replicating *replicating)
+{
+    gavel__durability *durability = replicating->wish->durability;
+    gavel_bytes marker = {replicating->marker, replicating->marker_size};
+    const gavel__node *home = gavel__nodes_of(durability->nodes, gavel__slot_of(marker));
+    return home != NULL ? home->durability : durability;
+}
+
+static size_t count_members(const gavel__replicating *replicating)
+{
+    size_t n = 0;
+    const gavel__list *members = &replicating->members;
+    for (const gavel__list *node = members->next; node != members; node = node->next)
+        n++;
+    return n;
+}
+
+/* Nobody has seen their commits there. Without memory they stay, and will be told at their time. */
+static void hand_over(gavel__replicating *replicating, gavel__durability *home)
+{
+    const gavel__wish *old = replicating->wish;
+    gavel__wish *wish = wish_for(home, old->n_replicas, old->needs_fsync);
+    size_t n_members = count_members(replicating);
+    if (wish == NULL)
+        return;
+    old->durability->n_members -= n_members;
+    home->n_members += n_members;
+    replicating->wish = wish;
+    replicating->is_uncertain = true;
+    gavel__list_remove(&replicating->node);
+    gavel__list_append(&wish->next, &replicating->node);
+    begin(wish);
+}
+
+static void send_home(const gavel__durability *durability, gavel__list *list)
+{
+    for (gavel__list *node = list->next; node != list && durability->nodes != NULL;) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        node = node->next;
+        gavel__durability *home = home_of(replicating);
+        if (home != durability && !gavel__list_is_empty(&replicating->members))
+            hand_over(replicating, home);
+    }
+}
+
+void gavel__durability_on_map(gavel__durability *durability)
+{
+    for (size_t i = 0; durability->n_members > 0 && i < GAVEL__N_WISHES; i++) {
+        gavel__wish *wish = durability->wishes[i];
+        if (wish == NULL)
+            continue;
+        send_home(durability, &wish->next);
+        if (wish->question.state != GAVEL__QUESTION_ASKED) /* else when it is answered */
+            send_home(durability, &wish->asked);
+    }
+}
+
 /* ---- Judging ------------------------------------------------------------------------------- */
 
 /* Whether what the marker holds tells of each of the rounds whether it is in the data. */
@@ -379,7 +446,10 @@ static void judge(gavel__wish *wish, int64_t now_us)
         if (wish->is_refused)
             give_up(replicating, "the server would not say", now_us);
     }
+    send_home(wish->durability, &wish->asked);
     sweep(wish->durability, &wish->asked);
+    if (wish->is_led_away && !gavel__list_is_empty(&wish->asked)) /* another slot may do */
+        gavel__list_append(&wish->asked, gavel__list_pop(&wish->asked));
     bool is_over = gavel__list_is_empty(&wish->asked);
     if (is_over && gavel__list_is_empty(&wish->next))
         set_state(wish, GAVEL__WISH_IDLE);

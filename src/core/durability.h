@@ -33,6 +33,10 @@
  *     would not say  v  | after a pause
  *                   RESTING
  *
+ * In a Cluster each node has its own wishes. Whose slot has another node by now is asked for there:
+ * his keys have come, or a replica has taken over. While the slot is on its way no node would say,
+ * and he waits.
+ *
  * Members leave by themselves at their time: NOT_DURABLE; or UNKNOWN, if the server may be another
  * one by then, or the same with older data, and nobody has seen their marker there.
  *
@@ -88,6 +92,7 @@ typedef struct gavel__wish {
     bool is_role_known; /* ROLE was answered */
     const char *fault;  /* what went wrong, for people: "" or `words` */
     bool is_refused;    /* for good */
+    bool is_led_away;   /* what WAIT is about is of a slot that is not there, or is leaving */
     char words[GAVEL_MESSAGE_SIZE];
 } gavel__wish;
 
@@ -101,6 +106,7 @@ typedef struct gavel__durability {
     gavel_bytes key_prefix;
     const uint64_t *identity;             /* borrowed: of the client, two words */
     uint16_t at_node;                     /* of a Cluster: which is asked; else GAVEL__NO_NODE */
+    const struct gavel__nodes *nodes;     /* borrowed; of a Cluster: all of them; else NULL */
     int64_t slice_us;                     /* for how long WAIT blocks at most */
     size_t n_members;                     /* of all wishes */
     uint32_t n_most;                      /* the most replicas that ROLE has ever shown */
@@ -113,6 +119,7 @@ typedef struct gavel__durability_config {
     gavel_bytes key_prefix;
     const uint64_t *identity; /* of the client: two words */
     uint16_t at_node;         /* of a Cluster; else GAVEL__NO_NODE */
+    const struct gavel__nodes *nodes;
     int64_t slice_us;
 } gavel__durability_config;
 
@@ -147,6 +154,9 @@ void gavel__durability_on_fallen(
 
 /* The server may be another one than that which made the commits, or have lost some. */
 void gavel__durability_leave(gavel__durability *durability);
+
+/* In a Cluster: slots have other nodes. Who committed there is asked for where his keys are. */
+void gavel__durability_on_map(gavel__durability *durability);
 
 /* Asks again. Costs nothing while nobody is held. */
 void gavel__durability_advance(gavel__durability *durability, int64_t now_us);

@@ -135,6 +135,7 @@ size_t gavel__wish_write(gavel__wish *wish, gavel__buffer *out)
     wish->is_on_disk = false;
     wish->is_believed = wish->question.lane->can_tell_fsync;
     wish->is_refused = false;
+    wish->is_led_away = false;
     wish->fault = "";
     wish->n_steps = 0;
     write_subject(wish, out);
@@ -166,10 +167,15 @@ static void on_error(gavel__wish *wish, const char *command, gavel_bytes text)
         wish->is_refused = true;
 }
 
+/* In a Cluster its slot may be on its way. */
 static void on_set(gavel__wish *wish, const gavel_reply *reply)
 {
-    if (reply->type == GAVEL_REPLY_ERROR)
-        on_error(wish, "SET", reply->text);
+    if (reply->type != GAVEL_REPLY_ERROR)
+        return;
+    on_error(wish, "SET", reply->text);
+    wish->is_led_away = wish->durability->nodes != NULL &&
+                        gavel__server_error_remedy_of_node(reply->text) == GAVEL__REMEDY_FOLLOW;
+    wish->is_refused = wish->is_refused && !wish->is_led_away;
 }
 
 static void on_wait(gavel__wish *wish, const gavel_reply *reply)

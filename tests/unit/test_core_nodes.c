@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const stage_config two_nodes = {.is_cluster = true, .n_nodes = 2, .has_no_prefetch = true};
@@ -212,24 +213,36 @@ Test(core_nodes, it_is_in_doubt_at_its_own_node)
     stage_close(&s);
 }
 
+/* One lane for replicas each: places 1 and 3. */
+static const stage_config with_replicas = {.is_cluster = true,
+    .n_nodes = 2,
+    .has_markers = true,
+    .has_no_prefetch = true,
+    .n_replica_lanes = 1};
+
+#define A_AND_MARKER "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC"
+
+/* It has committed on the second node, and waits for a replica. */
+static void is_replicating(stage *s, actor *a)
+{
+    stage_open(s, &with_replicas);
+    *a = (actor){.keys = "a", .plays = "SET a 1", .request = {.min_replicas = 1}};
+    enter(s, a);
+    link_up(s, 2);
+    hears(s, 2, "SET m0 n0 PX 900000 / WATCH a m0");
+    says(s, 2, "OK, OK");
+    hears(s, 2, A_AND_MARKER);
+    says(s, 2, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    is_in(s, a, GAVEL__TX_REPLICATING);
+    link_up(s, 3);
+}
+
 /* What WAIT is about has to be in one of its slots, too. */
 Test(core_nodes, replicas_are_asked_for_at_the_node_of_the_commit)
 {
     stage s;
-    stage_open(&s, &(stage_config){.is_cluster = true,
-                       .n_nodes = 2,
-                       .has_markers = true,
-                       .has_no_prefetch = true,
-                       .n_replica_lanes = 1});
-    actor a = {.keys = "a", .plays = "SET a 1", .request = {.min_replicas = 1}};
-    enter(&s, &a);
-    link_up(&s, 2);
-    hears(&s, 2, "SET m0 n0 PX 900000 / WATCH a m0");
-    says(&s, 2, "OK, OK");
-    hears(&s, 2, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
-    says(&s, 2, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
-    is_in(&s, &a, GAVEL__TX_REPLICATING);
-    link_up(&s, 3);
+    actor a;
+    is_replicating(&s, &a);
     advance(&s, 0);
     char said[256] = "";
     cr_assert_lt(s.outs[3].size, sizeof(said));
@@ -238,6 +251,69 @@ Test(core_nodes, replicas_are_asked_for_at_the_node_of_the_commit)
     hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
     says(&s, 3, "OK, :1, \"n0+1\"");
     ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
+/* The slot leaves while the question is under way, or rests: the other node is asked. */
+Test(core_nodes, replicas_are_asked_for_where_the_slot_is_by_then)
+{
+    static const char moved[] = "-MOVED 15495 10.0.0.2:7001";
+    for (int is_asked = 0; is_asked < 2; is_asked++) {
+        stage s;
+        actor a;
+        char said[128];
+        is_replicating(&s, &a);
+        hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+        if (is_asked)
+            move_slot(&s, 15495, 0);
+        snprintf(said, sizeof(said), "%s, :1, %s", moved, moved);
+        says(&s, 3, said);
+        is_in(&s, &a, GAVEL__TX_REPLICATING);
+        if (!is_asked)
+            move_slot(&s, 15495, 0);
+        link_up(&s, 1);
+        hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+        says(&s, 1, "OK, :1, \"n0+1\"");
+        cr_expect_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 1);
+        stage_close(&s);
+    }
+}
+
+/* A replica that has taken over may lack the commit. Its marker says so, and it is made again. */
+Test(core_nodes, a_commit_that_went_lost_with_its_node_is_made_again)
+{
+    stage s;
+    actor a;
+    is_replicating(&s, &a);
+    hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    move_slot(&s, 15495, 0);
+    says(&s, 3, "-UNBLOCKED, -UNBLOCKED, -UNBLOCKED");
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :1, \"n0\"");
+    sleeps(&s);
+    link_up(&s, 0);
+    hears(&s, 0, "SET m1 n1 PX 900000 / WATCH a m1");
+    stage_close(&s);
+}
+
+/* While it is on its way, no node says anything of it; in time that is told. */
+Test(core_nodes, who_waits_for_replicas_of_a_slot_that_does_not_arrive_is_told_in_time)
+{
+    static const char ask[] = "-ASK 15495 10.0.0.1:7000";
+    stage s;
+    actor a;
+    char said[128];
+    is_replicating(&s, &a);
+    snprintf(said, sizeof(said), "%s, :1, %s", ask, ask);
+    while (!a.is_told) {
+        if (s.outs[3].size > 0) {
+            hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+            says(&s, 3, said);
+        }
+        sleeps(&s);
+    }
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas have it");
     stage_close(&s);
 }
 
