@@ -62,6 +62,15 @@ static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
     return reply->type == GAVEL_REPLY_STATUS && gavel__bytes_equal(reply->text, GAVEL_STR("OK"));
 }
 
+/* Which one it was, only its round can tell, if it still wants to know. */
+static void on_plant_refused(gavel__lane *lane, gavel__round *round)
+{
+    if (round != NULL)
+        round->marker->is_planted = false;
+    else
+        gavel__lane_on_plant_refused(lane);
+}
+
 /* Hands a reply to the step that it is for; what its round needs next. */
 static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__awaited *awaited,
     const gavel_reply *reply, int64_t now_us)
@@ -149,7 +158,7 @@ void gavel__engine_on_reply(
     if (lane->n_failures > 0 && shows_use(awaited.kind, reply))
         lane->n_failures = 0;
     if (awaited.kind == GAVEL__AWAITED_PLANT && reply->type == GAVEL_REPLY_ERROR)
-        gavel__lane_on_plant_refused(lane); /* whether or not a round wants to know */
+        on_plant_refused(lane, awaited.round);
     if (!is_sound(awaited.kind, reply))
         gavel__lane_condemn(lane, "a command of the transaction's frame was not answered with OK");
     else if (awaited.round != NULL || !gavel__awaited_is_of_round(awaited.kind))
