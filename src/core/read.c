@@ -134,43 +134,87 @@ static void write_mget(gavel__round *round)
 static void write_fetches(gavel__round *round, gavel__awaited_kind kind)
 {
     gavel__lane *lane = round->lane;
+    bool asks_each = round->is_guest && !round->is_snapshot; /* that is one MULTI */
     if (round->reading.n_merged > 0)
         write_mget(round);
     for (size_t i = 0; i < round->n_fetches; i++) {
         if (round->reading.n_merged > 0 && round->fetches[i]->is_string)
             continue;
-        gavel__round_write_asking(round);
-        gavel__buffer_append(lane->out, round->fetches[i]->encoded);
-        if (round->is_guest)
+        if (asks_each) {
+            gavel__round_write_asking(round);
             gavel__inflight_add(&lane->inflight, kind, 1, round);
+        }
+        gavel__buffer_append(lane->out, round->fetches[i]->encoded);
     }
     size_t n_single = round->n_fetches - round->reading.n_merged;
-    if (!round->is_guest)
+    if (!asks_each)
         gavel__inflight_add(&lane->inflight, kind, n_single, round);
     lane->n_new_replies += n_single;
     round->context->stats.n_commands += n_single;
+}
+
+/* A guest's reads prove nothing unless all of their keys are there. Returns how many commands. */
+static size_t write_presence(gavel__round *round)
+{
+    gavel__buffer *out = round->lane->out;
+    const gavel__transaction *member = gavel__round_only_member(round);
+    if (!round->is_guest)
+        return 0;
+    gavel__resp_begin(out, 1 + member->n_keys);
+    gavel__resp_arg(out, GAVEL_STR("EXISTS"));
+    for (size_t i = 0; i < member->n_keys; i++)
+        gavel__resp_arg(out, member->keys[i]);
+    round->reading.n_guarded = member->n_keys;
+    return 1;
+}
+
+static void write_snapshot_in_multi(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    write_unwatch(round);
+    gavel__round_write_asking(round);
+    write_plain(lane->out, "MULTI");
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
+    size_t n_before = write_presence(round);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_SNAPSHOT_QUEUED, n_before, round);
+    write_fetches(round, GAVEL__AWAITED_SNAPSHOT_QUEUED);
+    write_plain(lane->out, "EXEC");
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_SNAPSHOT, 1, round);
+    lane->n_new_replies += 2 + n_before;
+    gavel__lane_end_watch(lane);
+    round->context->stats.n_commands += 2 + n_before;
 }
 
 /* A single read is a snapshot by itself, also of many strings; several are one between MULTI and
  * EXEC. */
 static void write_snapshot(gavel__round *round)
 {
-    gavel__lane *lane = round->lane;
-    if (n_strings(round) == round->n_fetches && is_for_mget(round, round->n_fetches))
-        round->reading.n_merged = round->n_fetches;
-    if (round->n_fetches == 1 || round->reading.n_merged > 0) {
-        write_fetches(round, GAVEL__AWAITED_FETCH);
+    if (round->is_guest) {
+        write_snapshot_in_multi(round);
         return;
     }
+    if (n_strings(round) == round->n_fetches && is_for_mget(round, round->n_fetches))
+        round->reading.n_merged = round->n_fetches;
+    if (round->n_fetches == 1 || round->reading.n_merged > 0)
+        write_fetches(round, GAVEL__AWAITED_FETCH);
+    else
+        write_snapshot_in_multi(round);
+}
+
+/* All keys of its member, which a snapshot does not claim. */
+static void write_scout(gavel__round *round)
+{
+    gavel__lane *lane = round->lane;
+    const gavel__transaction *member = gavel__round_only_member(round);
     write_unwatch(round);
-    write_plain(lane->out, "MULTI");
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_MULTI, 1, round);
-    write_fetches(round, GAVEL__AWAITED_SNAPSHOT_QUEUED);
-    write_plain(lane->out, "EXEC");
-    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_SNAPSHOT, 1, round);
-    lane->n_new_replies += 2;
-    gavel__lane_end_watch(lane);
-    round->context->stats.n_commands += 2;
+    gavel__resp_begin(lane->out, 1 + member->n_keys);
+    gavel__resp_arg(lane->out, GAVEL_STR("WATCH"));
+    for (size_t i = 0; i < member->n_keys; i++)
+        gavel__resp_arg(lane->out, member->keys[i]);
+    gavel__inflight_add(&lane->inflight, GAVEL__AWAITED_WATCH, 1, round);
+    lane->n_new_replies++;
+    lane->is_watching = true;
+    round->context->stats.n_commands++;
 }
 
 /* The claims come first: the server goes on to the rest when they are granted. */
@@ -188,10 +232,10 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
 {
     gavel__lane *lane = round->lane;
     size_t size_before = lane->out->size;
-    round->reading = (gavel__reading){.is_watched = round->is_snapshot};
+    round->reading = (gavel__reading){.is_watched = round->is_snapshot && !round->is_guest};
     gavel__arena_reset(&round->values); /* no body needs what was read before */
     if (round->is_scout) {
-        write_watch(round);
+        write_scout(round);
     } else if (round->is_snapshot) {
         write_snapshot(round);
     } else {
@@ -275,8 +319,8 @@ static void note_watch_refused(gavel__round *round, const gavel_reply *error)
     gavel__round_note_refusal(round, error, what);
 }
 
-/* A scout's WATCH was taken, so its keys are there, or have come back. */
-static gavel__next on_nothing_left(gavel__round *round, int64_t now_us)
+/* A scout's WATCH was taken, so its keys are there; or a guest's are not. */
+static gavel__next wait_for_slot(gavel__round *round, int64_t now_us)
 {
     char message[GAVEL_MESSAGE_SIZE];
     gavel__format(message, sizeof(message),
@@ -295,7 +339,7 @@ gavel__next gavel__round_on_watched(gavel__round *round, const gavel_reply *repl
         return gavel__round_on_refusal(round, now_us);
     }
     round->reading.is_watched = true;
-    return round->is_scout ? on_nothing_left(round, now_us) : gavel__round_run_when_read(round);
+    return round->is_scout ? wait_for_slot(round, now_us) : gavel__round_run_when_read(round);
 }
 
 /* MGET's reply comes before all others; these are for the rest. */
@@ -415,6 +459,12 @@ static const gavel__read *find_read(
 
 void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *reply)
 {
+    if (round->is_guest && !round->reading.is_watched) {
+        round->reading.is_watched = true; /* so to say: by EXISTS */
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__round_note_refusal(round, reply, "EXISTS of what is read was refused");
+        return;
+    }
     const gavel__fetch *fetch = next_single_fetch(round);
     if (reply->type != GAVEL_REPLY_ERROR)
         return;
@@ -444,7 +494,9 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
 {
     if (reply->type == GAVEL_REPLY_ERROR)
         gavel__round_note_refusal(round, reply, "a read was refused");
-    bool is_sound = reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == round->n_fetches;
+    size_t n_before = round->is_guest ? 1 : 0; /* EXISTS */
+    bool is_sound =
+        reply->type == GAVEL_REPLY_ARRAY && reply->n_elements == n_before + round->n_fetches;
     if (!is_sound && round->refusal.is_of_question)
         return go_on_unasked(round, now_us);
     if (!is_sound && round->refusal.is_set)
@@ -454,9 +506,11 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
         gavel__round_fail(round, round->lane->message, now_us);
         return GAVEL__NEXT_END;
     }
+    if (n_before > 0 && reply->elements[0].integer != (int64_t)round->reading.n_guarded)
+        return wait_for_slot(round, now_us);
     for (size_t i = 0; i < round->n_fetches; i++) {
         if (!gavel__arena_copy_reply(
-                &round->values, &reply->elements[i], &round->fetches[i]->reply))
+                &round->values, &reply->elements[n_before + i], &round->fetches[i]->reply))
             return run_out_of_memory(round, now_us);
     }
     round->reading.n_fetched = round->n_fetches;

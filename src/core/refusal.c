@@ -93,8 +93,9 @@ void gavel__round_note_cut(const gavel__round *round)
  * would be asked of is not settled yet. */
 static bool may_be_guest(const gavel__round *round, const gavel__transaction *member)
 {
-    return gavel__marker_is_on(round->marker) && member->n_keys > 0 && !member->is_read_only &&
-           !member->is_no_guest && !gavel__transaction_has_wish(member);
+    if (member->n_keys == 0 || member->is_no_guest || gavel__transaction_has_wish(member))
+        return false;
+    return member->is_read_only || gavel__marker_is_on(round->marker);
 }
 
 /* Its slot is about to leave the node. */
@@ -115,8 +116,8 @@ static void wait_or_look(gavel__round *round, gavel__transaction *member, int64_
 static void check_marker(gavel__round *round, int64_t now_us)
 {
     static const int64_t new_us = 1000000;
-    if (!round->is_guest || round->refusal.is_moved || round->lane->round != round ||
-        now_us - round->marker->planted_us < new_us)
+    if (!round->is_guest || round->is_snapshot || round->refusal.is_moved ||
+        round->lane->round != round || now_us - round->marker->planted_us < new_us)
         return;
     gavel__rounds_rename_marker(round->rounds, round->marker, round->slot);
 }

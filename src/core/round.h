@@ -109,6 +109,7 @@ typedef struct gavel__reading {
     bool is_stale;     /* what was read is older than the members */
     size_t n_fetched;  /* of the fetches */
     size_t n_merged;   /* of these, by one MGET */
+    size_t n_guarded;  /* keys of a guest's snapshot, all of which have to be there */
     size_t next_fetch; /* the place of the next reply to one that was not merged, or before it */
 } gavel__reading;
 

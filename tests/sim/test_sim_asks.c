@@ -107,6 +107,31 @@ Test(sim_asks, a_key_that_has_gone_does_not_wait_for_the_others)
     }
 }
 
+static gavel_verdict read_only(gavel_tx *tx, void *user)
+{
+    int64_t number = 0;
+    return gavel_get_int(tx, gavel_str(user), &number) == GAVEL_FOUND ? GAVEL_COMMIT : GAVEL_ABORT;
+}
+
+Test(sim_asks, who_only_reads_such_a_key_does_not_wait_either)
+{
+    for (size_t i = 0; i < N_VERSIONS; i++) {
+        slow_move *m = begin_slow_move(versions[i]);
+        sim_run_for(m->world, SIM_SECOND);
+        gavel_read read = {.key = GAVEL_STR("{m}:000")};
+        const sim_result *result = sim_submit(m->world, m->client,
+            &(gavel_transaction){.body = read_only,
+                .user = "{m}:000",
+                .reads = &read,
+                .n_reads = 1,
+                .is_read_only = true,
+                .deadline_ms = 60000});
+        sim_run_for(m->world, 20 * SIM_MILLISECOND);
+        is_committed(result);
+        end_slow_move(m);
+    }
+}
+
 /* Where its link's marker cannot be set it waits, but for its own sake only. */
 Test(sim_asks, a_key_that_goes_later_waits_for_that)
 {
@@ -162,7 +187,9 @@ typedef struct deed {
     char counters[2][32];
     char mark[32];
     size_t n_counters;
-    bool has_mark; /* a key of its own, that is new */
+    bool has_mark;    /* a key of its own, that is new */
+    bool is_reader;   /* of the two that are always added to together */
+    int64_t found[2]; /* there; -1: nothing */
     const sim_result *result;
 } deed;
 
@@ -194,21 +221,39 @@ static gavel_verdict do_deed(gavel_tx *tx, void *user)
     return GAVEL_COMMIT;
 }
 
+static gavel_verdict read_pair(gavel_tx *tx, void *user)
+{
+    deed *own = user;
+    for (size_t i = 0; i < 2; i++) {
+        own->found[i] = -1;
+        gavel_get_int(tx, gavel_str(own->counters[i]), &own->found[i]);
+    }
+    return GAVEL_COMMIT;
+}
+
 static void submit(play *p)
 {
     deed *own = &p->deeds[p->n++];
     gavel_read reads[2];
     unsigned first = (unsigned)sim_random(p->world, N_COUNTERS);
     own->n_counters = 1 + (size_t)sim_random(p->world, 2);
-    own->has_mark = sim_random(p->world, 4) == 0;
+    bool is_of_pair = sim_random(p->world, 3) == 0;
+    own->is_reader = is_of_pair && sim_random(p->world, 2) == 0;
+    own->has_mark = !is_of_pair && sim_random(p->world, 4) == 0;
+    if (is_of_pair)
+        own->n_counters = 2;
     snprintf(own->mark, sizeof own->mark, "{m}:mark:%zu", p->n);
     for (unsigned i = 0; i < own->n_counters; i++) {
         unsigned place = (first + i) % N_COUNTERS;
-        snprintf(own->counters[i], sizeof own->counters[i], "{m}:%03u", place * 7);
+        if (is_of_pair)
+            snprintf(own->counters[i], sizeof own->counters[i], "{m}:pair:%u", i);
+        else
+            snprintf(own->counters[i], sizeof own->counters[i], "{m}:%03u", place * 7);
         reads[i] = (gavel_read){.key = gavel_str(own->counters[i])};
     }
     own->result = sim_submit(p->world, p->clients[sim_random(p->world, 2)],
-        &(gavel_transaction){.body = do_deed,
+        &(gavel_transaction){.body = own->is_reader ? read_pair : do_deed,
+            .is_read_only = own->is_reader,
             .user = own,
             .reads = reads,
             .n_reads = own->n_counters,
@@ -231,6 +276,7 @@ static play *open_play(int seed)
         snprintf(line, sizeof line, "SET {m}:%03d 0", i);
         sim_do(p->world, line);
     }
+    sim_do(p->world, "MSET {m}:pair:0 0 {m}:pair:1 0");
     sim_set_hook(p->world, count_asking_of_play, p);
     return p;
 }
@@ -252,7 +298,11 @@ static void check(play *p, int seed)
     for (size_t i = 0; i < p->n; i++) {
         const deed *own = &p->deeds[i];
         gavel_status status = own->result->outcome.status;
-        for (size_t j = 0; j < own->n_counters; j++) {
+        cr_expect(!own->is_reader || status != GAVEL_COMMITTED ||
+                      (own->found[0] >= 0 && own->found[0] == own->found[1]),
+            "seed %d: read %lld and %lld", seed, (long long)own->found[0],
+            (long long)own->found[1]);
+        for (size_t j = 0; j < own->n_counters && own->counters[j][4] != 'p'; j++) {
             size_t place = (size_t)atoi(own->counters[j] + strlen("{m}:")) / 7;
             least[place] += status == GAVEL_COMMITTED;
             most[place] += status == GAVEL_COMMITTED || status == GAVEL_UNKNOWN;
@@ -261,6 +311,7 @@ static void check(play *p, int seed)
         cr_expect(!own->has_mark || status == GAVEL_UNKNOWN || mark == (status == GAVEL_COMMITTED),
             "seed %d: %s is %lld, told %s", seed, own->mark, mark, gavel_status_name(status));
     }
+    cr_expect_eq(sim_get_int(p->world, "{m}:pair:0"), sim_get_int(p->world, "{m}:pair:1"));
     for (int i = 0; i < N_COUNTERS; i++) {
         char name[32];
         snprintf(name, sizeof name, "{m}:%03d", i * 7);

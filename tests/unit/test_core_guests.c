@@ -14,6 +14,7 @@ static const stage_config two_nodes = {.is_cluster = true,
 
 #define ASK_0 "-ASK 15495 10.0.0.1:7000"
 #define MOVED_1 "-MOVED 15495 10.0.0.2:7001"
+#define EXECABORT "-EXECABORT Transaction discarded because of previous errors."
 #define TRYAGAIN "-TRYAGAIN Multiple keys request during rehashing of slot"
 
 static const char as_guest[] =
@@ -231,5 +232,74 @@ Test(core_guests, who_waits_for_replicas_is_no_guest)
     hears(&s, 1, "SET m0 n0 PX 900000 / WATCH a m0 / GET a");
     says(&s, 1, ASK_0 ", " ASK_0);
     pauses_for_milliseconds(&s, &a);
+    stage_close(&s);
+}
+
+/* ---- Who only reads ------------------------------------------------------------------------ */
+
+#define SNAPSHOT "ASKING / MULTI / EXISTS a {a}b / GET a / GET {a}b / EXEC"
+
+/* The scout was told that both keys have gone. */
+static void reader_is_sent_away(stage *s, actor *a)
+{
+    stage_open(s, &two_nodes);
+    *a = (actor){.reads = "a {a}b", .plays = "GET a; GET {a}b", .request = {.is_read_only = true}};
+    enter(s, a);
+    link_up(s, 1);
+    hears(s, 1, "MULTI / GET a / GET {a}b / EXEC");
+    says(s, 1, "OK, " ASK_0 ", " ASK_0 ", " EXECABORT);
+    hears(s, 1, "WATCH a {a}b");
+    says(s, 1, ASK_0);
+    link_up(s, 0);
+    hears(s, 0, SNAPSHOT);
+}
+
+Test(core_guests, a_reader_follows_its_keys)
+{
+    stage s;
+    actor a;
+    reader_is_sent_away(&s, &a);
+    says(&s, 0, "OK, OK, QUEUED, QUEUED, QUEUED, [:2, \"1\", \"2\"]");
+    cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_attempts, 1);
+    cr_assert_str_eq(a.seen, "a=1 {a}b=2 ");
+    stage_close(&s);
+}
+
+/* "nil" is not believed, whichever way the node says that a key is missing. */
+Test(core_guests, a_reader_that_misses_a_key_goes_back)
+{
+    static const char *const replies[] = {"OK, OK, QUEUED, QUEUED, QUEUED, [:1, \"1\", nil]",
+        "OK, OK, " TRYAGAIN ", QUEUED, QUEUED, " EXECABORT,
+        "OK, OK, QUEUED, QUEUED, QUEUED, " TRYAGAIN};
+    for (size_t i = 0; i < 3; i++) {
+        stage s;
+        actor a;
+        reader_is_sent_away(&s, &a);
+        says(&s, 0, replies[i]);
+        cr_assert_eq(a.n_runs, 0);
+        pauses_for_milliseconds(&s, &a);
+        hears(&s, 1, "UNWATCH / MULTI / GET a / GET {a}b / EXEC");
+        stage_close(&s);
+    }
+}
+
+Test(core_guests, a_reader_of_one_key_asks_whether_it_is_there)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    actor a = {.reads = "a", .plays = "GET a", .request = {.is_read_only = true}};
+    enter(&s, &a);
+    link_up(&s, 1);
+    hears(&s, 1, "GET a");
+    says(&s, 1, ASK_0);
+    hears(&s, 1, "WATCH a");
+    says(&s, 1, ASK_0);
+    link_up(&s, 0);
+    hears(&s, 0, "ASKING / MULTI / EXISTS a / GET a / EXEC");
+    says(&s, 0, "OK, OK, QUEUED, QUEUED, [:0, nil]");
+    pauses_for_milliseconds(&s, &a);
+    hears(&s, 1, "GET a");
+    says(&s, 1, "nil"); /* it is the owner still, and has the slot for good */
+    ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }

@@ -296,12 +296,16 @@ Test(core_redirects, on_its_way_for_one_that_only_reads)
     link_up(&s, 0);
     hears(&s, 0, "MULTI / GET a / GET {a}b / EXEC");
     says(&s, 0, "OK, QUEUED, " ASK ", " EXECABORT);
+    hears(&s, 0, "WATCH a {a}b");
+    says(&s, 0, TRYAGAIN);
     pauses_for_milliseconds(&s, &a);
-    hears(&s, 0, "MULTI / GET a / GET {a}b / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, " TRYAGAIN);
+    hears(&s, 0, "UNWATCH / MULTI / GET a / GET {a}b / EXEC");
+    says(&s, 0, "OK, OK, QUEUED, QUEUED, " TRYAGAIN);
+    hears(&s, 0, "WATCH a {a}b");
+    says(&s, 0, "OK");
     pauses_for_milliseconds(&s, &a);
-    hears(&s, 0, "MULTI / GET a / GET {a}b / EXEC");
-    says(&s, 0, "OK, QUEUED, QUEUED, [\"1\", nil]");
+    hears(&s, 0, "UNWATCH / MULTI / GET a / GET {a}b / EXEC");
+    says(&s, 0, "OK, OK, QUEUED, QUEUED, [\"1\", nil]");
     ends(&s, &a, GAVEL_COMMITTED);
     stage_close(&s);
 }
