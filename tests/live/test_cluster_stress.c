@@ -19,7 +19,7 @@ static void tear_down(void)
     clusters_end(&cluster);
 }
 
-TestSuite(cluster_stress, .fini = tear_down, .timeout = 1800);
+TestSuite(cluster_stress, .fini = tear_down, .timeout = 800);
 
 static int n_runs(void)
 {
@@ -177,7 +177,7 @@ Test(cluster_stress, failovers_with_replicas)
 
 /* ---- Where the server can move a slot at once ------------------------------------------------ */
 
-TestSuite(cluster_at_once, .fini = tear_down, .timeout = 1800);
+TestSuite(cluster_at_once, .fini = tear_down, .timeout = 800);
 
 static void play_at_once(const stress *kind)
 {
