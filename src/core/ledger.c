@@ -138,25 +138,24 @@ static void drop_first(gavel__ledger *ledger)
     drop_if_over(page);
 }
 
+/* It is full: what stands before the first one comes behind the last. Nothing else is copied, so
+ * that who commits then does not wait for a million entries. */
 static void grow(gavel__ledger *ledger)
 {
-    size_t capacity = ledger->capacity > 0 ? 2 * ledger->capacity : min_capacity;
+    size_t before = ledger->capacity;
+    size_t capacity = before > 0 ? 2 * before : min_capacity;
     if (capacity > ledger->max_entries)
         return;
-    gavel__entry *entries =
-        gavel__alloc(ledger->context->allocator, capacity, sizeof(*ledger->entries));
+    gavel__entry *entries = gavel__resize(
+        ledger->context->allocator, ledger->entries, capacity, sizeof(*ledger->entries));
     if (entries == NULL)
         return;
-    if (ledger->n > 0) { /* it is full: from the first one on, and what stands before that */
-        size_t first = ledger->first & (ledger->capacity - 1);
-        size_t n = ledger->capacity - first;
-        memcpy(entries, ledger->entries + first, n * sizeof(*entries));
-        memcpy(entries + n, ledger->entries, first * sizeof(*entries));
+    if (before > 0) {
+        ledger->first &= before - 1;
+        memcpy(entries + before, entries, ledger->first * sizeof(*entries));
     }
-    gavel__free(ledger->context->allocator, ledger->entries);
     ledger->entries = entries;
     ledger->capacity = capacity;
-    ledger->first = 0;
 }
 
 /* For one more; false: no memory at all. */

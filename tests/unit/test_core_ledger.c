@@ -378,6 +378,32 @@ Test(core_ledger, what_is_a_minute_behind_the_newest_commit_is_dropped)
     stage_close(&s);
 }
 
+/* Two are dropped, so that those who come stand before the first one when there is no room. */
+Test(core_ledger, a_ring_that_has_turned_grows_and_keeps_its_order)
+{
+    enum { DROPPED = 2, N = 7, SMALL = 4 };
+    stage s;
+    actor a[N];
+    stage_open(&s, &kept);
+    s.engine.ledger.capacity = SMALL;
+    s.engine.ledger.entries = gavel__alloc(&s.allocator, SMALL, sizeof(gavel__entry));
+    commit_many(&s, a, DROPPED);
+    advance(&s, 61000000);
+    for (size_t i = DROPPED; i < N; i++) {
+        char reply[64];
+        snprintf(reply, sizeof(reply), "OK, QUEUED, QUEUED, [OK, :n0+%zu]", i + 1);
+        commit_next(&s, &a[i], reply);
+    }
+    cr_assert_eq(s.engine.ledger.n, N - DROPPED);
+    cr_assert_gt(s.engine.ledger.capacity, SMALL);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "GET m0");
+    says(&s, 0, "\"n0+2\"");
+    are_lost(&s, a + DROPPED, N - DROPPED, 0);
+    stage_close(&s);
+}
+
 Test(core_ledger, a_ledger_that_has_no_memory_keeps_none_from_committing)
 {
     for (size_t n_left = 0; n_left < 2; n_left++) {
