@@ -154,6 +154,10 @@ size_t sim_add_server(sim_world *world);
 const char *sim_host_of(const sim_world *world, size_t server);
 int sim_port_of(const sim_world *world, size_t server);
 
+/* It has died, and is there again at once with its data, at the next port. Dials to those that it
+ * had before are refused. */
+void sim_give_port(sim_world *world, size_t server);
+
 /* What this header says of "the server" is meant for that one from now on; at first for number 0.
  * Returns which one was meant before. */
 size_t sim_choose(sim_world *world, size_t server);

@@ -76,7 +76,9 @@ sim__target sim__target_of(sim_world *world, const gavel__endpoint *endpoint)
     sim__server *server =
         sim__server_by_address(world, address, ntohs(endpoint->address.ipv4.sin_port));
     if (server != NULL)
-        return (sim__target){server, SIM_HOST_SERVES};
+        return (sim__target){server, server->port == ntohs(endpoint->address.ipv4.sin_port)
+                                         ? SIM_HOST_SERVES
+                                         : SIM_HOST_REFUSES};
     uint32_t host = address - FIRST_ADDRESS;
     if (host >= SIM_MAX_HOSTS)
         sim__fail(world, "an address is dialled that was never told");

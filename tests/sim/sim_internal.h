@@ -567,7 +567,7 @@ struct sim__server {
 sim__server *sim__server_create(sim_world *world);
 void sim__servers_destroy(sim_world *world);
 
-/* Aborts for one that is not there; the second one returns NULL. */
+/* Aborts for one that is not there; the second one returns NULL, but for where one has listened. */
 sim__server *sim__server_at(const sim_world *world, size_t server);
 sim__server *sim__server_by_address(const sim_world *world, uint32_t address, int port);
 

@@ -86,9 +86,17 @@ int sim_port_of(const sim_world *world, size_t server)
 sim__server *sim__server_by_address(const sim_world *world, uint32_t address, int port)
 {
     uint32_t number = address - FIRST_ADDRESS;
-    if (number >= world->n_servers || world->servers[number]->port != port)
-        return NULL;
-    return world->servers[number];
+    return number < world->n_servers && world->servers[number]->port >= port
+               ? world->servers[number]
+               : NULL;
+}
+
+void sim_give_port(sim_world *world, size_t server)
+{
+    size_t chosen_before = sim_choose(world, server);
+    sim_restart(world, 0, true);
+    sim__server_at(world, server)->port++;
+    (void)sim_choose(world, chosen_before);
 }
 
 /* ---- Silence and restart ------------------------------------------------------------------- */

@@ -278,6 +278,45 @@ Test(sim_slots, who_waits_at_a_gate_goes_along_with_the_slot)
     for_each_seed(play_wandering, 2);
 }
 
+/* ---- Nodes that come and go ------------------------------------------------------------------ */
+
+static gavel_verdict count_up(gavel_tx *tx, void *key)
+{
+    gavel_incr(tx, gavel_str(key), 1);
+    return GAVEL_COMMIT;
+}
+
+/* A key of the server's. */
+static void find_key(const sim_world *world, size_t server, char key[32])
+{
+    int i = 0;
+    do
+        snprintf(key, 32, "key%d", i++);
+    while (sim_owner_of(world, sim_slot_of(key)) != server);
+}
+
+/* As where each has another address whenever it is started: the numbers of those that are gone are
+ * given away again. (How many there may be in the end: test_slots.c.) */
+Test(sim_slots, nodes_may_have_new_places_for_ever)
+{
+    char keys[3][32];
+    play *p = open_play(1);
+    join(p, GAVEL_ADAPTIVE);
+    for (size_t i = 0; i < 3; i++)
+        find_key(p->world, i, keys[i]);
+    for (int step = 0; step < 150; step++) {
+        char *key = keys[step % 3];
+        sim_give_port(p->world, (size_t)step % 3);
+        sim_run_for(p->world, 10 * SIM_MILLISECOND);
+        const sim_result *result = sim_submit(
+            p->world, p->members[0].client, &(gavel_transaction){.body = count_up, .user = key});
+        cr_assert(sim_finish(p->world, 10 * SIM_SECOND));
+        cr_assert_eq(result->outcome.status, GAVEL_COMMITTED, "step %d: %s (%s)", step,
+            gavel_status_name(result->outcome.status), result->outcome.message);
+    }
+    close_play(p);
+}
+
 /* ---- What links are called ------------------------------------------------------------------ */
 
 #define MAX_LINKS 256

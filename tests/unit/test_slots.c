@@ -384,6 +384,20 @@ Test(slots, one_that_nobody_names_is_gone_after_a_while)
     cr_expect_eq(slots.nodes[second]->generation, 2);
 }
 
+/* Where each start of a node gives it another address. */
+Test(slots, thousands_may_have_been_nodes)
+{
+    for (int port = 1; port <= 3000; port++) {
+        const gavel_reply ranges[] = {range(0, 8191, port, 0), range(8192, 16383, port + 1, 0)};
+        answer(ranges, 2);
+        now += 60 * SECOND;
+        gavel__slots_advance(&slots, now);
+    }
+    cr_expect_neq(find("h:3001"), GAVEL__NO_NODE);
+    cr_expect_eq(find("h:2000"), GAVEL__NO_NODE);
+    cr_expect_leq(slots.n_nodes, 8, "%u numbers", (unsigned)slots.n_nodes);
+}
+
 Test(slots, one_that_is_led_to_stays_for_a_while_more)
 {
     answer_two();
