@@ -9,6 +9,7 @@
 
 #include <ev.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -372,6 +373,10 @@ static void kill_links_of(const test_server *server)
 static void *kill_links(void *user)
 {
     live_crowd *self = user;
+    sigset_t pipe; /* a server may be killed between connecting and asking */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     for (size_t i = 0; self->is_killing; i = (i + 1) % CLUSTERS_N) {
         kill_links_of(self->cluster->nodes[i]);
         sleep_ms(20);
