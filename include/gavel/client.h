@@ -214,7 +214,7 @@ typedef struct gavel_config {
     const char *ca_folder;   /* NULL: none. Of certificates, as `openssl rehash` makes it */
     const char *cert_file;   /* NULL: none. Ours, with what links it to its authority behind it */
     const char *key_file;    /* NULL: in cert_file. The key of it, without a passphrase */
-    const char *server_name; /* NULL: the URL's host. Whose certificate it has to be */
+    const char *server_name; /* NULL: the host that is dialled. Whose certificate it has to be */
     bool is_insecure; /* false. true: any certificate will do, so whoever is between reads along */
     /* false: where fewer than a majority of the Sentinels answer, nothing is committed, since the
      * primary may have been replaced. true: the one that was last named is believed then. */
@@ -281,14 +281,15 @@ typedef struct gavel_error {
  * others are learnt. A failover costs time: what was under way is tried again at the new primary,
  * or asked for there. A primary is believed only while a majority of the Sentinels vouches for it
  * (docs/design.md, Sentinels). That there is no such NAME, or that they refuse the login, the log
- * tells at once, and a transaction at its deadline. With rediss, Sentinels and servers show
- * certificates for the one name in server_name, which must be set.
+ * tells at once, and a transaction at its deadline. With rediss, each
+ * Sentinel and server shows a certificate for its host, as the URL has it or others name it (and
+ * map_address says), a number as an IP address; or all show one for the name in server_name.
  *
  * In a Cluster the hosts are some of its nodes, one at least, at port 6379 unless it is named; the
  * others are learnt, and who serves which slot. All keys of a transaction are in one slot
  * (gavel/transaction.h). max_links and the other bounds on connections are for each node. A slot
  * that moves, and a replica that takes its primary's place, cost time, and nothing else; but what a
- * failover undid is told by GAVEL_EVENT_LOST, as elsewhere. With rediss, server_name is as above.
+ * failover undid is told by GAVEL_EVENT_LOST, as elsewhere. With rediss, certificates are as above.
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
  * sets otherwise, or a login that does. User, password, path and the values of options are

@@ -62,7 +62,7 @@ static const char common_help[] =
     "  --key FILE       key_file: the key of it; default in the same file\n"
     "  --server-name NAME\n"
     "                   server_name: whose certificate it has to be; default the\n"
-    "                   URL's host; of a Cluster it has to be given\n"
+    "                   host that is dialled\n"
     "  --insecure       insecure (is_insecure): any certificate will do\n"
     "  --help, --version\n";
 

@@ -113,7 +113,7 @@ static bool set_up_tls(cli_server *server, const cli_options *options)
         return true;
     if (!gavel__has_tls())
         return fail(server, "rediss://: this gavel was built without OpenSSL, and so without TLS");
-    gavel__tls_options wanted = gavel__config_tls(&options->config, &options->address);
+    gavel__tls_options wanted = gavel__config_tls(&options->config);
     server->tls = gavel__tls_create(&wanted, &gavel__system_allocator);
     if (server->tls == NULL)
         return fail(server, "no memory");

@@ -199,7 +199,7 @@ static bool set_up_tls(gavel_client *client, const gavel_config *config, gavel_e
     if (!gavel__has_tls())
         return fail(
             ret_error, "rediss://: this gavel was built without OpenSSL, and so without TLS");
-    gavel__tls_options options = gavel__config_tls(config, &client->address);
+    gavel__tls_options options = gavel__config_tls(config);
     client->tls = gavel__tls_create(&options, &client->allocator);
     if (client->tls == NULL)
         return fail(ret_error, "no memory");

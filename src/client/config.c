@@ -225,13 +225,6 @@ static bool check_tls(
     if (config->server_name != NULL && !is_host(config->server_name))
         return refuse_pair(
             "server_name", "is no host's name: leave it out for the URL's", ret_error);
-    if (address->n_seeds > 0 && address->is_tls && !config->is_insecure &&
-        config->server_name == NULL)
-        return refuse_pair("server_name",
-            address->kind == GAVEL__ADDRESS_SENTINEL
-                ? "is not set: with Sentinels it says whose certificate all servers show"
-                : "is not set: in a Cluster it says whose certificate all nodes show",
-            ret_error);
     if (config->is_insecure && (config->ca_file != NULL || config->ca_folder != NULL))
         return refuse_pair(config->ca_file != NULL ? "ca_file" : "ca_folder",
             "is set, and is_insecure, by which nobody looks at it", ret_error);
@@ -249,15 +242,13 @@ static bool check_sentinels(
                ret_error);
 }
 
-gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address)
+gavel__tls_options gavel__config_tls(const gavel_config *config)
 {
     return (gavel__tls_options){.ca_file = config->ca_file,
         .ca_folder = config->ca_folder,
         .cert_file = config->cert_file,
         .key_file = config->key_file,
-        .server_name = config->server_name != NULL ? config->server_name
-                       : address->n_seeds > 0      ? address->seeds[0].host
-                                                   : address->host,
+        .server_name = config->server_name,
         .is_insecure = config->is_insecure};
 }
 

@@ -52,8 +52,8 @@ bool gavel__config_is_clean(const gavel_config *config);
 bool gavel__config_complete(
     const gavel_config *config, gavel_config *ret_config, gavel_error *ret_error);
 
-/* What it says of TLS with the server at an address; the strings are those of the two. */
-gavel__tls_options gavel__config_tls(const gavel_config *config, const gavel__address *address);
+/* What it says of TLS; the strings are its own. */
+gavel__tls_options gavel__config_tls(const gavel_config *config);
 
 /* The names of gavel_log_level's values, and behind them "off"; ended by NULL. */
 extern const char *const gavel__config_log_levels[];

@@ -21,7 +21,7 @@ struct gavel__tls {
     const gavel_allocator *allocator; /* borrowed */
     gavel__tls_options options;       /* with copies of the strings */
     SSL_CTX *context;                 /* NULL: not loaded */
-    size_t n_fill;                    /* see fill_hello */
+    size_t hello_size; /* of the first message, without a name or what fills it; 0: not known */
 };
 
 bool gavel__has_tls(void)
@@ -160,20 +160,30 @@ static bool check_folder(load *self, const char *option, const char *path)
 #define FILLING_EXTENSION 0x0a0a
 #define FILL_MAX 511
 
+/* The more a name takes, that is sent along. */
+static size_t size_to_fill(const gavel__tls *tls, const SSL *ssl)
+{
+    static const size_t name_header = 9;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    size_t size = tls->hello_size + (name != NULL ? name_header + strlen(name) : 0);
+    size_t n_fill = (size_t)(unsigned char)((size_t)'\n' - size);
+    return size + n_fill < 256 ? n_fill + 256
+                               : n_fill; /* a zero would end the line without an end */
+}
+
 /* OpenSSL's callback. */
 static int fill_hello(SSL *ssl, unsigned type, unsigned context, const unsigned char **ret_data,
     size_t *ret_size, X509 *certificate, size_t place, int *ret_alert, void *user)
 {
     static const unsigned char zeros[FILL_MAX];
     const gavel__tls *tls = user;
-    (void)ssl;
     (void)type;
     (void)context;
     (void)certificate;
     (void)place;
     (void)ret_alert;
     *ret_data = zeros;
-    *ret_size = tls->n_fill;
+    *ret_size = tls->hello_size > 0 ? size_to_fill(tls, ssl) : 0;
     return 1;
 }
 
@@ -186,27 +196,27 @@ static bool demand_host(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-static SSL *begin(const gavel__tls *tls, SSL_CTX *context)
+const char *gavel__tls_name(const gavel__tls *tls, const char *host)
 {
-    SSL *ssl = SSL_new(context);
-    if (ssl != NULL && demand_host(ssl, tls->options.server_name))
+    return tls->options.server_name != NULL ? tls->options.server_name : host;
+}
+
+SSL *gavel__tls_begin(const gavel__tls *tls, const char *host)
+{
+    SSL *ssl = SSL_new(tls->context);
+    bool is_ready = ssl != NULL && demand_host(ssl, gavel__tls_name(tls, host));
+    ERR_clear_error();
+    if (is_ready)
         return ssl;
     SSL_free(ssl);
     return NULL;
 }
 
-SSL *gavel__tls_begin(const gavel__tls *tls)
+/* What the first message has behind its header of five bytes; but for the name it is the same in
+ * all connections. 0: no memory. */
+static size_t measure_hello(SSL_CTX *context)
 {
-    SSL *ssl = begin(tls, tls->context);
-    ERR_clear_error();
-    return ssl;
-}
-
-/* What the first message has behind its header of five bytes; it is the same in all connections. 0:
- * no memory. */
-static size_t measure_hello(const gavel__tls *tls, SSL_CTX *context)
-{
-    SSL *ssl = begin(tls, context);
+    SSL *ssl = SSL_new(context);
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     size_t size = 0;
@@ -225,18 +235,14 @@ static size_t measure_hello(const gavel__tls *tls, SSL_CTX *context)
 static bool shape_hello(load *self, gavel__tls *tls)
 {
     self->is_final = false;
-    tls->n_fill = 0;
-    size_t size = 0;
+    tls->hello_size = 0;
     if (SSL_CTX_add_custom_ext(self->context, FILLING_EXTENSION, SSL_EXT_CLIENT_HELLO, fill_hello,
             NULL, tls, NULL, NULL) == 1)
-        size = measure_hello(tls, self->context);
-    if (size == 0) {
+        tls->hello_size = measure_hello(self->context);
+    if (tls->hello_size == 0) {
         gavel__format(self->message, GAVEL_MESSAGE_SIZE, "TLS could not be set up");
         return false;
     }
-    tls->n_fill = (size_t)(unsigned char)((size_t)'\n' - size);
-    if (size + tls->n_fill < 256)
-        tls->n_fill += 256; /* a byte of zero would end the line without an end */
     return true;
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-/* As in gavel_config, but that server_name is always there. */
+/* As in gavel_config. */
 typedef struct gavel__tls_options {
     const char *ca_file;
     const char *ca_folder;
@@ -38,8 +38,12 @@ bool gavel__tls_load(gavel__tls *tls, char message[GAVEL_MESSAGE_SIZE], bool *re
 
 struct ssl_st;
 
-/* OpenSSL's part of a new connection, for SSL_free; to be loaded before. NULL: no memory. */
-struct ssl_st *gavel__tls_begin(const gavel__tls *tls);
+/* Whose certificate the server at this host has to show. */
+const char *gavel__tls_name(const gavel__tls *tls, const char *host);
+
+/* OpenSSL's part of a new connection to that host, for SSL_free; to be loaded before. NULL: no
+ * memory. */
+struct ssl_st *gavel__tls_begin(const gavel__tls *tls, const char *host);
 
 const gavel__tls_options *gavel__tls_get_options(const gavel__tls *tls);
 

@@ -57,7 +57,7 @@ typedef struct gavel__transport_ops {
 
 /* What is dialled. */
 typedef struct gavel__destination {
-    const gavel__address *address;   /* as the URL has it: whose certificate */
+    const gavel__address *address;   /* whose host the certificate is to name */
     const gavel__endpoint *endpoint; /* where */
     gavel__tls *tls;                 /* NULL: without */
     bool is_probe; /* only to find out whether this is a port for TLS: never gets connected */

@@ -27,6 +27,7 @@ typedef struct tls {
     gavel__transport base;
     const gavel_allocator *allocator; /* borrowed */
     gavel__tls *shared;               /* the client's */
+    char *host;                       /* that is dialled */
     SSL *ssl;                         /* NULL until TCP is connected */
     bool is_connected;                /* the handshake is over */
     bool is_asked_for_ours;           /* the server wants to see a certificate */
@@ -97,7 +98,7 @@ static void explain_verdict(const tls *self, long verdict, char message[GAVEL_ME
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         gavel__format(message, GAVEL_MESSAGE_SIZE,
             "the server's certificate is not for %.48s: name one that it is for as server_name",
-            gavel__tls_get_options(self->shared)->server_name);
+            gavel__tls_name(self->shared, self->host));
         return;
     }
     gavel__format(message, GAVEL_MESSAGE_SIZE, "the server's certificate is %s", what);
@@ -215,7 +216,7 @@ static gavel__progress set_up(tls *self)
     gavel__transport *base = &self->base;
     if (!gavel__tls_load(self->shared, base->message, &base->is_final))
         return GAVEL__PROGRESS_FAILED;
-    self->ssl = gavel__tls_begin(self->shared);
+    self->ssl = gavel__tls_begin(self->shared, self->host);
     if (self->ssl == NULL || SSL_set_fd(self->ssl, base->fd) != 1) {
         ERR_clear_error();
         strcpy(base->message, "TLS could not be set up");
@@ -298,6 +299,7 @@ static void tls_close(gavel__transport *transport)
     tls *self = (tls *)transport;
     SSL_free(self->ssl);
     close(transport->fd);
+    gavel__free(self->allocator, self->host);
     gavel__free(self->allocator, self);
 }
 
@@ -312,12 +314,16 @@ gavel__transport *gavel__tls_transport_create(int fd, const gavel__destination *
     const gavel_allocator *allocator, gavel_error *ret_error)
 {
     tls *self = gavel__alloc(allocator, 1, sizeof(*self));
-    if (self == NULL) {
+    char *host = gavel__copy_string(allocator, destination->address->host);
+    if (self == NULL || host == NULL) {
+        gavel__free(allocator, self);
+        gavel__free(allocator, host);
         strcpy(ret_error->message, "out of memory");
         return NULL;
     }
     self->base = (gavel__transport){.ops = &tls_ops, .fd = fd};
     self->allocator = allocator;
     self->shared = destination->tls;
+    self->host = host;
     return &self->base;
 }

@@ -203,6 +203,26 @@ Test(tls, a_wrong_name)
     expect_good(&(gavel_config){.ca_file = it.ca, .server_name = "10.0.0.1"});
 }
 
+/* Each host that is dialled is to have its own: here a port has two names, and a certificate for
+ * one of them. */
+Test(tls, each_of_several_hosts_has_a_name)
+{
+    char url[96];
+    certificates_make(
+        &it.files, &(certificate){.name = "local", .issuer = "ca", .hosts = "DNS:localhost"});
+    start_server("local", (demand){.is_old = false});
+    int port = server_port(it.server);
+    snprintf(url, sizeof(url), "rediss+sentinel://127.0.0.1:%d,localhost:%d/m", port, port);
+    gavel_client *client =
+        live_open(url, &(gavel_config){.ca_file = it.ca, .hooks = {.on_log = hear_log}});
+    gavel_outcome outcome = counter_run(client, NULL, (gavel_transaction){.deadline_ms = 3000});
+    ASSERT_TOLD(outcome, GAVEL_DEADLINE);
+    gavel_close(client);
+    cr_assert(strstr(it.log, "not for 127.0.0.1") != NULL, "%s", it.log);
+    cr_assert(strstr(it.log, "not for localhost") == NULL, "%s", it.log);
+    cr_assert(strstr(it.log, "Sentinel localhost") != NULL, "%s", it.log);
+}
+
 Test(tls, an_expired_certificate)
 {
     certificates_make(&it.files,
@@ -342,11 +362,13 @@ Test(tls, no_descriptor_for_a_moment)
 
 Test(tls, a_port_that_speaks_none)
 {
+    static const char *const names[] = {NULL, "n.example", "a.rather.long.name.example"};
     char url[64];
     it.server = server_start(&(server_options){.has_tcp = true});
     for (int i = 0; i < 20; i++) {
         snprintf(url, sizeof(url), "rediss://127.0.0.1:%d", server_port(it.server));
-        gavel_client *client = live_open(url, NULL);
+        gavel_config named = {.server_name = names[i % 3]};
+        gavel_client *client = live_open(url, &named);
         expect_told(client, "the server does not speak TLS on this port: use redis://");
         gavel_close(client);
     }

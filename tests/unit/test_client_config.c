@@ -257,7 +257,7 @@ Test(client_config, options_of_tls)
     reading self;
     cr_assert(read_url(
         &self, "rediss://h?ca_file=%2Fa&ca_folder=/b&cert_file=c&key_file=d&server_name=e", NULL));
-    gavel__tls_options options = gavel__config_tls(&self.config, &self.address);
+    gavel__tls_options options = gavel__config_tls(&self.config);
     cr_expect_str_eq(options.ca_file, "/a");
     cr_expect_str_eq(options.ca_folder, "/b");
     cr_expect_str_eq(options.cert_file, "c");
@@ -266,9 +266,9 @@ Test(client_config, options_of_tls)
     cr_expect_not(options.is_insecure);
     finish(&self);
     cr_assert(read_url(&self, "rediss://h?insecure=yes", NULL));
-    options = gavel__config_tls(&self.config, &self.address);
+    options = gavel__config_tls(&self.config);
     cr_expect(options.is_insecure);
-    cr_expect_str_eq(options.server_name, "h");
+    cr_expect(options.server_name == NULL, "each host's own");
     finish(&self);
 }
 
@@ -297,8 +297,6 @@ Test(client_config, contradictions_about_tls_name_both)
         {"rediss://h?server_name=", {.name = "a"}, {"server_name", "no host's name"}},
         {"rediss://h?server_name=a%0Ab", {.name = "a"}, {"server_name", "no host's name"}},
         {"rediss://h", {.server_name = long_name}, {"server_name", "no host's name"}},
-        {"rediss+sentinel://h/m", {.name = "a"}, {"server_name", "all servers show"}},
-        {"rediss+cluster://h", {.name = "a"}, {"server_name", "all nodes show"}},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         reading self;
@@ -318,10 +316,10 @@ Test(client_config, a_clusters_url_is_read_as_a_servers)
     cr_expect_eq(self.config.max_links, 3);
     finish(&self);
     cr_assert(read_url(&self, "rediss+cluster://h?server_name=n", NULL));
-    cr_expect_str_eq(gavel__config_tls(&self.config, &self.address).server_name, "n");
+    cr_expect_str_eq(gavel__config_tls(&self.config).server_name, "n");
     finish(&self);
-    cr_assert(read_url(&self, "rediss+cluster://h?insecure=yes", NULL));
-    cr_expect_str_eq(gavel__config_tls(&self.config, &self.address).server_name, "h");
+    cr_assert(read_url(&self, "rediss+cluster://h", NULL));
+    cr_expect(gavel__config_tls(&self.config).server_name == NULL);
     finish(&self);
     cr_expect_not(read_url(&self, "redis+cluster://h?without_sentinels=yes", NULL));
 }
