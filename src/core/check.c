@@ -299,7 +299,7 @@ static void check_durability(const gavel__durability *durability)
         bool is_under_way = wish->question.state != GAVEL__QUESTION_IDLE;
         assert((wish->state == GAVEL__WISH_ASKED) == is_under_way);
         assert(wish->state != GAVEL__WISH_IDLE || n_here == 0);
-        n_members += n_here;
+        n_members += n_here + check_replicating(wish, &wish->ripe);
     }
     assert(n_members == durability->n_members);
 }

@@ -29,6 +29,7 @@ static void write_marker(gavel__round *round)
     char number[GAVEL__INT_SIZE];
     round->committing.number = round->marker->number + 1;
     round->context->stats.n_marker_commands++;
+    gavel__durability_on_sent(round->lane->node->durability, name);
     if (!round->rounds->is_cluster) {
         gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("INCR"), name}, 2);
         return;
@@ -291,6 +292,14 @@ static void check_marker(gavel__round *round, const gavel_reply *reply, int64_t 
     gavel__page_on_marker_gone(marker->page);
 }
 
+/* Who waits for replicas may have waited for this EXEC's word, too. */
+static void note_answered(gavel__round *round, int64_t now_us)
+{
+    if (round->committing.number > 0)
+        gavel__durability_on_answered(
+            round->lane->node->durability, gavel__marker_name(round->marker), now_us);
+}
+
 static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int64_t now_us)
 {
     gavel__policy_on_commit(round->policy, round->is_contended, gavel__round_count_members(round));
@@ -299,6 +308,7 @@ static gavel__next on_success(gavel__round *round, const gavel_reply *reply, int
             gavel__heat_on_success(&round->claims[i]->heat, now_us);
     }
     check_marker(round, reply, now_us);
+    note_answered(round, now_us);
     if (round->lane->pass.is_handed_off)
         gavel__pass_end(round->lane);
     settle_members(round, reply, now_us);
@@ -452,8 +462,10 @@ gavel__next gavel__round_on_exec(gavel__round *round, const gavel_reply *reply, 
         return on_bare_writes(round, now_us);
     switch (reply->type) {
     case GAVEL_REPLY_NIL:
+        note_answered(round, now_us);
         return GAVEL__NEXT_CONFLICT;
     case GAVEL_REPLY_ERROR:
+        note_answered(round, now_us);
         return on_exec_error(round, reply, now_us);
     case GAVEL_REPLY_ARRAY:
         if (reply->n_elements == n_queued_commands(round))

@@ -50,6 +50,7 @@ void gavel__durability_finish(gavel__durability *durability)
             continue;
         free_all(durability, &wish->asked);
         free_all(durability, &wish->next);
+        free_all(durability, &wish->ripe);
         gavel__free(durability->context->allocator, wish);
     }
     free_all(durability, &durability->idle);
@@ -112,6 +113,7 @@ static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas,
     wish->fault = "";
     gavel__list_init(&wish->next);
     gavel__list_init(&wish->asked);
+    gavel__list_init(&wish->ripe);
     gavel__question_init(&wish->question, &question_ops);
     wish->question.is_blocking = true;
     wish->question.is_for_replicas = true;
@@ -121,14 +123,19 @@ static gavel__wish *wish_for(gavel__durability *durability, uint32_t n_replicas,
     return wish;
 }
 
+static bool is_of(const gavel__replicating *replicating, gavel_bytes marker)
+{
+    return gavel__bytes_equal((gavel_bytes){replicating->marker, replicating->marker_size}, marker);
+}
+
 /* Those of this connection, among those who come next. NULL: no memory. */
 static gavel__replicating *place_for(gavel__wish *wish, const gavel__commit *commit)
 {
     gavel__durability *durability = wish->durability;
     for (gavel__list *node = wish->next.next; node != &wish->next; node = node->next) {
         gavel__replicating *there = GAVEL__CONTAINER(node, gavel__replicating, node);
-        if (there->page == commit->page &&
-            gavel__bytes_equal((gavel_bytes){there->marker, there->marker_size}, commit->marker))
+        there->is_sent = there->is_sent && !is_of(there, commit->marker); /* its EXEC is answered */
+        if (there->page == commit->page && is_of(there, commit->marker))
             return there;
     }
     gavel__list *idle = gavel__list_pop(&durability->idle);
@@ -306,7 +313,7 @@ static void undo_those_of(gavel__list *list, gavel_bytes marker, uint64_t number
 {
     for (gavel__list *node = list->next; node != list; node = node->next) {
         gavel__replicating *there = GAVEL__CONTAINER(node, gavel__replicating, node);
-        if (gavel__bytes_equal((gavel_bytes){there->marker, there->marker_size}, marker))
+        if (is_of(there, marker))
             undo(there, number, now_us);
     }
 }
@@ -319,6 +326,99 @@ void gavel__durability_on_fallen(
             continue;
         undo_those_of(&durability->wishes[i]->asked, marker, number, now_us);
         undo_those_of(&durability->wishes[i]->next, marker, number, now_us);
+        undo_those_of(&durability->wishes[i]->ripe, marker, number, now_us);
+    }
+}
+
+/* Connections without members are for others. */
+static void sweep(gavel__durability *durability, gavel__list *list)
+{
+    for (gavel__list *node = list->next; node != list;) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        node = node->next;
+        if (!gavel__list_is_empty(&replicating->members))
+            continue;
+        gavel__page_leave(replicating->page);
+        replicating->page = NULL;
+        gavel__list_remove(&replicating->node);
+        gavel__list_append(&durability->idle, &replicating->node);
+    }
+}
+
+static void ask_if_needed(gavel__wish *wish)
+{
+    sweep(wish->durability, &wish->next);
+    if (wish->state == GAVEL__WISH_IDLE && !gavel__list_is_empty(&wish->next))
+        ask(wish);
+}
+
+/* ---- EXECs under way ----------------------------------------------------------------------- */
+
+static void set_sent(gavel__list *list, gavel_bytes marker, bool is_sent)
+{
+    for (gavel__list *node = list->next; node != list; node = node->next) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        if (is_of(replicating, marker))
+            replicating->is_sent = is_sent;
+    }
+}
+
+void gavel__durability_on_sent(gavel__durability *durability, gavel_bytes marker)
+{
+    for (size_t i = 0; durability->n_members > 0 && i < GAVEL__N_WISHES; i++) {
+        if (durability->wishes[i] == NULL)
+            continue;
+        set_sent(&durability->wishes[i]->asked, marker, true);
+        set_sent(&durability->wishes[i]->next, marker, true);
+    }
+}
+
+static void tell_ripe(gavel__wish *wish, gavel_bytes marker, int64_t now_us)
+{
+    for (gavel__list *node = wish->ripe.next; node != &wish->ripe; node = node->next) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        while (is_of(replicating, marker) && !gavel__list_is_empty(&replicating->members))
+            tell_durable(wish->durability, gavel__member_of(replicating->members.next), now_us);
+    }
+    sweep(wish->durability, &wish->ripe);
+}
+
+void gavel__durability_on_answered(
+    gavel__durability *durability, gavel_bytes marker, int64_t now_us)
+{
+    for (size_t i = 0; durability->n_members > 0 && i < GAVEL__N_WISHES; i++) {
+        if (durability->wishes[i] == NULL)
+            continue;
+        set_sent(&durability->wishes[i]->asked, marker, false);
+        set_sent(&durability->wishes[i]->next, marker, false);
+        tell_ripe(durability->wishes[i], marker, now_us);
+    }
+}
+
+/* What was counted is to be counted again. */
+static void return_ripe(gavel__wish *wish, gavel_bytes marker)
+{
+    for (gavel__list *node = wish->ripe.next; node != &wish->ripe;) {
+        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        node = node->next;
+        if (!is_of(replicating, marker))
+            continue;
+        replicating->is_sent = false;
+        gavel__list_remove(&replicating->node);
+        gavel__list_append(&wish->next, &replicating->node);
+    }
+}
+
+void gavel__durability_on_marker_end(gavel__durability *durability, gavel_bytes marker)
+{
+    for (size_t i = 0; durability->n_members > 0 && i < GAVEL__N_WISHES; i++) {
+        gavel__wish *wish = durability->wishes[i];
+        if (wish == NULL)
+            continue;
+        set_sent(&wish->asked, marker, false);
+        set_sent(&wish->next, marker, false);
+        return_ripe(wish, marker);
+        ask_if_needed(wish);
     }
 }
 
@@ -390,6 +490,13 @@ static bool can_tell(const gavel__replicating *replicating)
     return replicating->found == 0 || replicating->found >= (int64_t)replicating->first_number;
 }
 
+/* The reply under way says whether it counts. */
+static void ripen(gavel__replicating *replicating)
+{
+    gavel__list_remove(&replicating->node);
+    gavel__list_append(&replicating->wish->ripe, &replicating->node);
+}
+
 static void judge_members(gavel__replicating *replicating, bool is_enough, int64_t now_us)
 {
     gavel__wish *wish = replicating->wish;
@@ -407,7 +514,7 @@ static void judge_members(gavel__replicating *replicating, bool is_enough, int64
         }
         if (wish->n_counted > 0)
             member->outcome.n_replicas = (uint32_t)wish->n_counted;
-        if (is_enough)
+        if (is_enough && !replicating->is_sent)
             tell_durable(durability, member, now_us);
     }
 }
@@ -418,21 +525,6 @@ static void give_up(gavel__replicating *replicating, const char *why, int64_t no
         gavel__durability_end(gavel__member_of(replicating->members.next), why, now_us);
 }
 
-/* Connections without members are for others. */
-static void sweep(gavel__durability *durability, gavel__list *list)
-{
-    for (gavel__list *node = list->next; node != list;) {
-        gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
-        node = node->next;
-        if (!gavel__list_is_empty(&replicating->members))
-            continue;
-        gavel__page_leave(replicating->page);
-        replicating->page = NULL;
-        gavel__list_remove(&replicating->node);
-        gavel__list_append(&durability->idle, &replicating->node);
-    }
-}
-
 /* All answers are there. */
 static void judge(gavel__wish *wish, int64_t now_us)
 {
@@ -440,9 +532,12 @@ static void judge(gavel__wish *wish, int64_t now_us)
         wish->n_counted >= 0 && (wish->is_role_known || wish->n_replicas != GAVEL_ALL_REPLICAS);
     bool is_enough = is_known && wish->n_counted >= (int64_t)gavel__wish_n_needed(wish) &&
                      (wish->is_on_disk || !wish->needs_fsync);
-    for (gavel__list *node = wish->asked.next; node != &wish->asked; node = node->next) {
+    for (gavel__list *node = wish->asked.next; node != &wish->asked;) {
         gavel__replicating *replicating = GAVEL__CONTAINER(node, gavel__replicating, node);
+        node = node->next;
         judge_members(replicating, is_enough, now_us);
+        if (is_enough && replicating->is_sent && can_tell(replicating))
+            ripen(replicating);
         if (wish->is_refused)
             give_up(replicating, "the server would not say", now_us);
     }
@@ -516,8 +611,11 @@ static const gavel__question_ops question_ops = {write, on_reply, on_loss};
 void gavel__durability_leave(gavel__durability *durability)
 {
     for (size_t i = 0; i < GAVEL__N_WISHES; i++) {
-        if (durability->wishes[i] != NULL)
-            gavel__wish_doubt(durability->wishes[i]);
+        gavel__wish *wish = durability->wishes[i];
+        if (wish == NULL)
+            continue;
+        gavel__wish_doubt(wish);
+        ask_if_needed(wish);
     }
 }
 

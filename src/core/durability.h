@@ -28,6 +28,10 @@
  * marker's first planting, says that the commit was undone before it was told: the member runs
  * again. A marker that is gone cannot tell, and is asked for again.
  *
+ * What the marker holds may be an EXEC's whose reply has not come yet, and which would say that the
+ * server had gone back before it. So where the connection has such a one under way, its reply is
+ * awaited before anybody is told: those members are among the ripe ones till then.
+ *
  *     IDLE --ask--> ASKED --nobody is held any more--> IDLE
  *                    |  ^
  *     would not say  v  | after a pause
@@ -66,6 +70,7 @@ typedef struct gavel__replicating {
     uint64_t first_number; /* as it was first planted */
     gavel__page *page;     /* of the ledger; pinned. NULL: none */
     int64_t found;         /* what it held when it was asked for; -1: no number */
+    bool is_sent;          /* an EXEC that counts it up is under way */
     bool is_uncertain;     /* the server may have lost it, since the members committed */
 } gavel__replicating;
 
@@ -77,6 +82,7 @@ typedef struct gavel__wish {
     gavel__wish_state state;
     gavel__list next;  /* connections with members that come after those who are asked for */
     gavel__list asked; /* with those who are */
+    gavel__list ripe;  /* with those of whom enough replicas are told, if the next EXEC says so */
     gavel__list *turn; /* of these, whose marker is answered next */
     gavel__question question;
     int64_t ask_us;           /* RESTING: until then */
@@ -151,6 +157,13 @@ void gavel__durability_end(gavel__transaction *transaction, const char *why, int
  * rounds runs again. */
 void gavel__durability_on_fallen(
     gavel__durability *durability, gavel_bytes marker, uint64_t number, int64_t now_us);
+
+/* An EXEC that counts the marker up is sent; it was answered, and that the server had gone back, if
+ * it had, was told before; its connection is lost. */
+void gavel__durability_on_sent(gavel__durability *durability, gavel_bytes marker);
+void gavel__durability_on_answered(
+    gavel__durability *durability, gavel_bytes marker, int64_t now_us);
+void gavel__durability_on_marker_end(gavel__durability *durability, gavel_bytes marker);
 
 /* The server may be another one than that which made the commits, or have lost some. */
 void gavel__durability_leave(gavel__durability *durability);

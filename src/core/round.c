@@ -106,15 +106,22 @@ bool gavel__round_set_slot(gavel__round *round, uint16_t slot)
     return true;
 }
 
-static void leave_marker(gavel__marker *marker)
+static void leave_page(gavel__marker *marker)
 {
     gavel__page_leave(marker->page);
     marker->page = NULL;
 }
 
+static void leave_marker(gavel__lane *lane, gavel__marker *marker)
+{
+    if (gavel__marker_is_on(marker))
+        gavel__durability_on_marker_end(lane->node->durability, gavel__marker_name(marker));
+    leave_page(marker);
+}
+
 void gavel__rounds_rename_marker(gavel__rounds *rounds, gavel__marker *marker, uint16_t slot)
 {
-    leave_marker(marker);
+    leave_page(marker);
     gavel__marker_end(marker);
     gavel__rounds_name_marker(rounds, marker, slot);
 }
@@ -122,12 +129,12 @@ void gavel__rounds_rename_marker(gavel__rounds *rounds, gavel__marker *marker, u
 void gavel__rounds_leave_markers(gavel__lane *lane)
 {
     uint32_t slot = 0;
-    leave_marker(&lane->marker);
+    leave_marker(lane, &lane->marker);
     if (lane->markers == NULL)
         return;
     for (gavel__marker *marker; (marker = gavel__markers_from(lane->markers, &slot)) != NULL;
          slot++)
-        leave_marker(marker);
+        leave_marker(lane, marker);
     gavel__markers_clear(lane->markers);
 }
 

@@ -31,6 +31,7 @@ static void set_uncertain(gavel__list *list)
 void gavel__wish_doubt(gavel__wish *wish)
 {
     wish->lane = NULL;
+    gavel__list_append_all(&wish->next, &wish->ripe); /* what was counted is about another state */
     set_uncertain(&wish->asked);
     set_uncertain(&wish->next);
 }

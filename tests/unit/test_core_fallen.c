@@ -251,6 +251,58 @@ Test(core_fallen, such_a_one_is_in_no_doubt)
 
 /* ---- Those who wait for replicas ------------------------------------------------------------ */
 
+/* What the marker holds may be that of an EXEC which has not been answered here yet, and which was
+ * made after the server had gone back. */
+Test(core_fallen, whoever_waits_for_replicas_waits_for_the_next_exec_under_way_too)
+{
+    static const struct {
+        const char *reply;
+        bool is_kept;
+    } cases[] = {{"OK, QUEUED, QUEUED, [OK, \"n0+1\"]", true},
+        {"OK, QUEUED, QUEUED, [OK, \"n0\"]", false}, {"OK, QUEUED, QUEUED, nil", true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        stage s;
+        stage_open(&s, &with_replicas);
+        actor a = {.request = {.min_replicas = 1}};
+        actor c = {.id = NULL};
+        send_first(&s, &a);
+        says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+        link_up(&s, 1);
+        hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+        send_next(&s, &c, 2);
+        says(&s, 1, "OK, :1, \"n0+2\"");
+        is_in(&s, &a, GAVEL__TX_REPLICATING);
+        says(&s, 0, cases[i].reply);
+        if (cases[i].is_kept)
+            cr_assert_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 1);
+        else
+            is_in(&s, &a, GAVEL__TX_PAUSED);
+        cr_assert_eq(s.n_lost, 0);
+        stage_close(&s);
+    }
+}
+
+/* The link is lost instead: it is asked again. */
+Test(core_fallen, if_that_one_is_not_answered_the_replicas_are_asked_again)
+{
+    stage s;
+    stage_open(&s, &with_replicas);
+    actor a = {.request = {.min_replicas = 1}};
+    actor c = {.id = NULL};
+    send_first(&s, &a);
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    send_next(&s, &c, 2);
+    says(&s, 1, "OK, :1, \"n0+2\"");
+    is_in(&s, &a, GAVEL__TX_REPLICATING);
+    link_down(&s, 0);
+    hears(&s, 1, "PEXPIRE m0 900000 / GET m0 / SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, ":1, \"n0+2\", OK, :1, \"n0+2\"");
+    ends(&s, &a, GAVEL_COMMITTED);
+    stage_close(&s);
+}
+
 Test(core_fallen, who_was_not_told_yet_runs_again)
 {
     stage s;
