@@ -281,9 +281,11 @@ typedef struct gavel_error {
  * others are learnt. A failover costs time: what was under way is tried again at the new primary,
  * or asked for there. A primary is believed only while a majority of the Sentinels vouches for it
  * (docs/design.md, Sentinels). That there is no such NAME, or that they refuse the login, the log
- * tells at once, and a transaction at its deadline. With rediss, each
- * Sentinel and server shows a certificate for its host, as the URL has it or others name it (and
- * map_address says), a number as an IP address; or all show one for the name in server_name.
+ * tells at once. Where a majority of the hosts has said for a second that there is no such NAME,
+ * and none of them has ever named a primary, transactions end as NOT_SENT; else at their deadlines.
+ * With rediss, each Sentinel and server shows a certificate for its host, as the URL has it or
+ * others name it (and map_address says), a number as an IP address; or all show one for the name in
+ * server_name.
  *
  * In a Cluster the hosts are some of its nodes, one at least, at port 6379 unless it is named; the
  * others are learnt, and who serves which slot. All keys of a transaction are in one slot

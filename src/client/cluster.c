@@ -28,7 +28,7 @@ static void note_silence(gavel__cluster *cluster, const gavel__loss *loss, int64
     if (cluster->map.n_answers > 0 || cluster->map.pass == cluster->pass)
         return;
     gavel__slots_explain(&cluster->map, message);
-    gavel__engine_on_no_map(&cluster->client->engine,
+    gavel__engine_on_nowhere(&cluster->client->engine,
         &(gavel__loss){.is_final = !cluster->has_hope,
             .is_refused = loss->is_refused,
             .message = cluster->has_hope || loss->message == NULL ? message : loss->message},

@@ -99,6 +99,20 @@ static void log_trouble(gavel__peer *peer)
         gavel__client_log(peer->client, GAVEL_LOG_INFO, "%s answers now", peer->site.own.label);
 }
 
+/* There is no such service: whoever waits for it need not. Those who came after it was asked for
+ * may yet see it. */
+static void tell_denial(gavel__peer *peer)
+{
+    gavel_client *client = peer->client;
+    const gavel__sentinels *known = &client->peers->known;
+    char message[GAVEL_MESSAGE_SIZE];
+    if (known->all[peer->place].n_awaited > 0 || !gavel__sentinels_deny(known, client->now_us))
+        return;
+    gavel__sentinels_explain(known, client->now_us, message);
+    gavel__engine_on_nowhere(&client->engine, &(gavel__loss){.is_final = true, .message = message},
+        known->all[peer->place].incoming.asked_us, client->now_us);
+}
+
 /* ---- Their links --------------------------------------------------------------------------- */
 
 static void ask(gavel__peer_link *self, int64_t now_us)
@@ -150,6 +164,7 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     if (!self->is_listener) {
         gavel__sentinels_on_reply(known, self->peer->place, reply, client->now_us);
         log_trouble(self->peer);
+        tell_denial(self->peer);
         return;
     }
     if (!is_message(reply))

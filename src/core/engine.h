@@ -124,9 +124,9 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
 void gavel__engine_on_link_down(
     gavel__engine *engine, gavel__lane *lane, const gavel__loss *loss, int64_t now_us);
 
-/* No node has told where the slots are, of all that were asked since `asked_us`: as if a link was
- * lost that whoever waits nowhere waits for. */
-void gavel__engine_on_no_map(
+/* Nobody has told where the server is, or the slots are, of all that were asked since `asked_us`:
+ * as if a link was lost that whoever waits for that waits for. */
+void gavel__engine_on_nowhere(
     gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us);
 
 void gavel__engine_on_reply(

@@ -154,11 +154,12 @@ void gavel__engine_on_link_down(
         gavel__node_turn_gates_off(node, now_us + without_gates_us);
 }
 
-void gavel__engine_on_no_map(
+void gavel__engine_on_nowhere(
     gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us)
 {
-    gavel__questions_on_unreachable(&engine->questions, NULL, loss, now_us);
-    on_unreachable(engine, &(gavel__outage){NULL, loss, asked_us}, now_us);
+    const gavel__node *node = engine->nodes.only; /* NULL: of a Cluster */
+    gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
+    on_unreachable(engine, &(gavel__outage){node, loss, asked_us}, now_us);
 }
 
 /* ---- Wanting one ---------------------------------------------------------------------------- */

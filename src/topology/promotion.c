@@ -45,7 +45,7 @@ bool gavel__promotion_is_given_up(const gavel__sentinels *sentinels, int64_t now
 {
     const gavel__sentinel *leader = &sentinels->all[sentinels->leader];
     bool has_said_so = gavel__sentinel_names(leader, &sentinels->settled, sentinels->epoch) &&
-                       !leader->testimony.is_promoting;
+                       !leader->testimony.is_promoting && !leader->testimony.is_tilted;
     return has_said_so || now_us >= gavel__promotion_silent_us(sentinels);
 }
 

@@ -39,7 +39,7 @@ static const int64_t forget_us = 10000000;
 static const int64_t default_down_after_us = 30000000;
 
 /* What is asked, in this order. */
-enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_REPLICAS, ASKED_SENTINELS };
+enum { ASKED_ID, ASKED_MASTER, ASKED_ADDRESS, ASKED_INFO, ASKED_REPLICAS, ASKED_SENTINELS };
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -128,7 +128,8 @@ static void ask(gavel__buffer *out, gavel_bytes what, const char *service)
 /* Whether it had a failover under way when it was last asked. */
 static bool leads(const gavel__sentinel *sentinel)
 {
-    return sentinel->has_testimony && sentinel->testimony.is_failing_over;
+    return sentinel->has_testimony &&
+           (sentinel->testimony.is_failing_over || sentinel->testimony.is_tilted);
 }
 
 size_t gavel__sentinels_ask(
@@ -146,6 +147,11 @@ size_t gavel__sentinels_ask(
     expect(sentinel, ASKED_MASTER);
     ask(out, GAVEL_STR("GET-MASTER-ADDR-BY-NAME"), sentinels->service);
     expect(sentinel, ASKED_ADDRESS);
+    if (leads(sentinel)) {
+        gavel__resp_command(
+            out, (const gavel_bytes[]){GAVEL_STR("INFO"), GAVEL_STR("sentinel")}, 2);
+        expect(sentinel, ASKED_INFO);
+    }
     if (sentinels->is_eager && leads(sentinel)) {
         ask(out, GAVEL_STR("REPLICAS"), sentinels->service);
         expect(sentinel, ASKED_REPLICAS);
@@ -224,6 +230,9 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
         break;
     case ASKED_ADDRESS:
         gavel__testimony_take_address(&sentinel->incoming, reply);
+        break;
+    case ASKED_INFO:
+        gavel__testimony_take_info(&sentinel->incoming, reply);
         break;
     case ASKED_REPLICAS:
         gavel__testimony_take_replicas(&sentinel->incoming, reply);
@@ -499,6 +508,12 @@ static int64_t pause_us(
     return quarter_us < calm_pause_us ? quarter_us : calm_pause_us;
 }
 
+static bool denies(const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_ERROR &&
+           gavel__bytes_start_with(reply->text, GAVEL_STR("ERR No such master"));
+}
+
 /* Why it names no primary, of its answer to MASTER. */
 static void explain_answer(
     const gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply)
@@ -535,8 +550,12 @@ void gavel__sentinels_on_reply(
     assert(sentinel->i_awaited < sentinel->n_awaited);
     bool is_master = sentinel->awaited[sentinel->i_awaited] == ASKED_MASTER;
     take(sentinels, sentinel, reply, now_us);
-    if (is_master)
+    if (is_master) {
         explain_answer(sentinels, sentinel, reply);
+        sentinel->denies_us = !denies(reply)            ? 0
+                              : sentinel->denies_us > 0 ? sentinel->denies_us
+                                                        : sentinel->incoming.asked_us;
+    }
     if (++sentinel->i_awaited == sentinel->n_awaited)
         conclude(sentinels, sentinel, now_us);
 }
@@ -570,6 +589,7 @@ void gavel__sentinels_on_loss(
     if (sentinel->is_double)
         return;
     sentinel->is_lost = true;
+    sentinel->denies_us = 0;
     look_elsewhere(sentinels, sentinel, now_us);
     sentinel->ask_us = now_us + pause_us(sentinels, sentinel, now_us);
     gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", message);

@@ -54,7 +54,8 @@ typedef struct gavel__sentinel {
     gavel__testimony testimony;       /* the last one */
     gavel__testimony incoming;        /* of the question under way */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why it has none, "" */
-    uint8_t awaited[8];               /* what its replies to come are of, in order */
+    int64_t denies_us;  /* since when it says that there is no such service; 0: it does not */
+    uint8_t awaited[8]; /* what its replies to come are of, in order */
     uint32_t n_awaited;
     uint32_t i_awaited;
     int64_t ask_us;  /* not before */
@@ -128,6 +129,12 @@ static inline bool gavel__sentinel_names(
     return !sentinel->is_double && sentinel->has_testimony && sentinel->testimony.epoch >= epoch &&
            gavel__place_is_same(&sentinel->testimony.primary, primary);
 }
+
+/*
+ * Whether the service is not there, as far as can be told: no primary was ever named, and a
+ * majority of those that are known has said for a second that they know of none.
+ */
+bool gavel__sentinels_deny(const gavel__sentinels *sentinels, int64_t now_us);
 
 /* Why there is no primary, or none that may be believed; for people. */
 void gavel__sentinels_explain(

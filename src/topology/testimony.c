@@ -5,6 +5,8 @@
 
 #include "base/text.h"
 
+#include <string.h>
+
 static gavel_bytes text_of(const gavel_reply *map, const char *name)
 {
     gavel_bytes text;
@@ -81,6 +83,21 @@ void gavel__testimony_take_address(gavel__testimony *testimony, const gavel_repl
     testimony->is_down = false;
     testimony->is_failing_over = false;
     testimony->is_promoting = false;
+}
+
+void gavel__testimony_take_info(gavel__testimony *testimony, const gavel_reply *reply)
+{
+    static const char tilt[] = "sentinel_tilt:1";
+    gavel_bytes text = {"", 0};
+    if (!testimony->is_failing_over || !gavel_reply_text(reply, &text))
+        return;
+    for (size_t i = 0; i + sizeof(tilt) - 1 <= text.size; i++)
+        testimony->is_tilted |= memcmp(text.data + i, tilt, sizeof(tilt) - 1) == 0;
+    if (!testimony->is_tilted)
+        return;
+    testimony->is_failing_over = false;
+    testimony->is_promoting = false;
+    testimony->is_down = true;
 }
 
 void gavel__testimony_take_replicas(gavel__testimony *testimony, const gavel_reply *reply)

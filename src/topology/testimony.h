@@ -18,6 +18,7 @@ typedef struct gavel__testimony {
     gavel__place_name watched;
     bool is_down;               /* it takes the primary to be down */
     bool is_failing_over;       /* it is about to replace the primary */
+    bool is_tilted;             /* it stands still for half a minute, with a failover under way */
     bool is_promoting;          /* and has told a replica to take over */
     gavel__place_name promoted; /* that one, if it was asked; "": none */
     uint32_t n_others;          /* Sentinels that it knows beside itself */
@@ -32,6 +33,10 @@ void gavel__testimony_take_master(gavel__testimony *testimony, const gavel_reply
  * with whoever leads a failover that is still the old one, when the epoch is the new one's already.
  */
 void gavel__testimony_take_address(gavel__testimony *testimony, const gavel_reply *reply);
+
+/* The one to INFO, behind both: whether it is in its TILT mode. One that has a failover under way
+ * then neither replaces the primary nor knows whether it is up. */
+void gavel__testimony_take_info(gavel__testimony *testimony, const gavel_reply *reply);
 
 /* The one to SENTINEL REPLICAS, behind both. */
 void gavel__testimony_take_replicas(gavel__testimony *testimony, const gavel_reply *reply);

@@ -160,7 +160,14 @@ static bool is_asked(const sim__call *call, const char *section)
     return call->n_args == 1;
 }
 
-/* Two of the sections only, and of a Sentinel one. */
+static void tell_sentinel(const sim__server *server, gavel__buffer *out)
+{
+    line(out, "# Sentinel");
+    line(out, "sentinel_masters:1");
+    line(out, "sentinel_tilt:%d", server->world->now_us < server->sentinel->tilt_until_us);
+}
+
+/* Some of the sections only. */
 void sim__run_info(sim__call *call)
 {
     gavel__buffer text;
@@ -172,6 +179,8 @@ void sim__run_info(sim__call *call)
             gavel__buffer_append(&text, GAVEL_STR("\r\n"));
         tell_replication(call->server, &text);
     }
+    if (is_asked(call, "sentinel") && sim__is_sentinel(call->server))
+        tell_sentinel(call->server, &text);
     sim__reply_bulk(call->out, (gavel_bytes){text.data, text.size});
     gavel__buffer_finish(&text);
 }

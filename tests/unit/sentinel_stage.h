@@ -29,6 +29,7 @@ typedef struct words {
     const char *ping;       /* in place of ping_ms */
     const char *down_after; /* of DOWN_AFTER_MS */
     const char *state;      /* of the failover that it leads */
+    bool is_tilted;         /* it stands still */
     int promoted;           /* the replica that is to take over; 0: none yet */
 } words;
 
@@ -127,8 +128,8 @@ static inline void answer(uint32_t i, words said)
 {
     bool is_new = !sentinels.all[i].is_identified;
     bool is_to_name_others = sentinels.all[i].list_us <= now;
-    bool is_to_name_replicas = sentinels.is_eager && sentinels.all[i].has_testimony &&
-                               sentinels.all[i].testimony.is_failing_over;
+    bool leads = sentinels.all[i].has_testimony && (sentinels.all[i].testimony.is_failing_over ||
+                                                       sentinels.all[i].testimony.is_tilted);
     sentinels.all[i].ask_us = now;
     gavel__sentinels_ask(&sentinels, i, &out, now);
     gavel__buffer_clear(&out);
@@ -143,7 +144,10 @@ static inline void answer(uint32_t i, words said)
         hand(i, nobody);
         hand(i, (gavel_reply){.type = GAVEL_REPLY_NIL});
     }
-    if (is_to_name_replicas)
+    if (leads)
+        hand(i, string(said.is_tilted ? "# Sentinel\r\nsentinel_masters:1\r\nsentinel_tilt:1\r\n"
+                                      : "# Sentinel\r\nsentinel_masters:1\r\nsentinel_tilt:0\r\n"));
+    if (leads && sentinels.is_eager)
         hand_replicas(i, &said);
     if (is_to_name_others)
         hand_others(i);

@@ -156,6 +156,24 @@ Test(sentinel, while_one_is_about_to_replace_it_it_is_not_believed)
     cr_expect(is_trusted(), "it is gone");
 }
 
+/* It does nothing for thirty seconds, and knows nothing. */
+Test(sentinel, one_that_stands_still_is_not_heard)
+{
+    const words leader = {.port = 7, .flags = "master,failover_in_progress", .is_tilted = true};
+    all_answer((words){.port = 7});
+    answer(1, leader);
+    cr_expect_not(is_trusted(), "it was not asked yet");
+    answer(1, leader);
+    cr_expect(is_trusted());
+    now += 900 * MS;
+    answer(1, leader);
+    answer(0, (words){.port = 7});
+    cr_expect_not(is_trusted(), "it does not vouch");
+    answer(1, (words){.port = 7, .flags = "master,failover_in_progress"});
+    answer(2, (words){.port = 7});
+    cr_expect_not(is_trusted(), "it goes on");
+}
+
 Test(sentinel, the_one_who_knows_the_new_epoch_vouches_alone_for_ten_seconds)
 {
     all_answer((words){.port = 7, .epoch = 3});
@@ -445,4 +463,35 @@ Test(sentinel, it_is_told_why_there_is_no_primary)
     cr_expect_not_null(strstr(explanation(), "different primaries"), "%s", explanation());
     all_answer((words){.port = 7, .flags = "master,s_down"});
     cr_expect_not_null(strstr(explanation(), "h:7"), "%s", explanation());
+}
+
+/* ---- No such service ----------------------------------------------------------------------- */
+
+Test(sentinel, a_majority_that_denies_it_for_a_second_is_believed)
+{
+    const words denial = {.port = 0};
+    answer(0, denial);
+    answer(1, denial);
+    cr_expect_not(gavel__sentinels_deny(&sentinels, now));
+    now += 1000 * MS;
+    answer(0, denial);
+    cr_expect(gavel__sentinels_deny(&sentinels, now));
+    gavel__sentinels_on_loss(&sentinels, 0, "lost", now);
+    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "one is no majority");
+    answer(0, denial);
+    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "it may have been started just now");
+    now += 1000 * MS;
+    cr_expect(gavel__sentinels_deny(&sentinels, now));
+    answer(2, (words){.port = 7});
+    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "one knows it");
+}
+
+Test(sentinel, what_was_once_there_is_not_denied)
+{
+    all_answer((words){.port = 7});
+    for (int i = 0; i < 2; i++) {
+        all_answer((words){.port = 0});
+        now += 2000 * MS;
+    }
+    cr_expect_not(gavel__sentinels_deny(&sentinels, now));
 }
