@@ -115,9 +115,6 @@ struct gavel_client {
  */
 bool gavel__client_pump(gavel_client *client);
 
-/* Unlinks and frees; tells nobody. */
-void gavel__connection_destroy(gavel__connection *connection);
-
 /* Watches what the loop is to look at, before it sleeps. */
 void gavel__client_watch(gavel_client *client);
 
@@ -192,6 +189,11 @@ const char *gavel__client_refusal(const gavel_client *client, bool wants_blockin
 
 /* What the waiter waits for is there. */
 void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
+
+/* ---- connection.c --------------------------------------------------------------------------- */
+
+/* Unlinks and frees; tells nobody. */
+void gavel__connection_destroy(gavel__connection *connection);
 
 /* ---- log.c --------------------------------------------------------------------------------- */
 

@@ -154,19 +154,6 @@ static gavel__connection *make_connection(
     return connection;
 }
 
-void gavel__connection_destroy(gavel__connection *connection)
-{
-    gavel_client *client = connection->client;
-    gavel__connection **place = &client->connections;
-    while (*place != connection)
-        place = &(*place)->next;
-    *place = connection->next;
-    connection->lane->connection = NULL;
-    gavel__credentials_forget(&client->credentials, connection);
-    gavel__link_destroy(connection->link);
-    gavel__free(&client->allocator, connection);
-}
-
 static void tell_no_endpoint(gavel__connection *connection)
 {
     const gavel__site *site = connection->site;
