@@ -46,7 +46,8 @@ gavel__site *gavel__cluster_site(const gavel_client *client, const gavel__node *
 /* A link to this node could not be had, or is lost. Takes a client without. */
 void gavel__cluster_on_loss(gavel_client *client, const gavel__node *node, const gavel__loss *loss);
 
-/* A node has said where a slot is now; `moved` NULL: that it serves none. `user` is the client. */
+/* A node has said where a slot is now, or comes to; `redirect` NULL: that it serves none. `user` is
+ * the client. Returns the number of the node that it leads to, or GAVEL__NO_NODE. */
 uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *redirect);
 
 /* When it is to be served again; GAVEL__NEVER, also without. */
