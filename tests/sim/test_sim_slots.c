@@ -229,7 +229,7 @@ static void play_gated(int seed)
 
 Test(sim_slots, counters_behind_gates_are_exact_whatever_happens)
 {
-    for_each_seed(play_gated, 2);
+    for_each_seed(play_gated, 8);
 }
 
 /* Both slots go on to another node, key by key or at once. */
@@ -275,7 +275,7 @@ static void play_wandering(int seed)
 
 Test(sim_slots, who_waits_at_a_gate_goes_along_with_the_slot)
 {
-    for_each_seed(play_wandering, 2);
+    for_each_seed(play_wandering, 4);
 }
 
 /* ---- Nodes that come and go ------------------------------------------------------------------ */
