@@ -50,7 +50,8 @@ typedef enum gavel_event_type {
     GAVEL_EVENT_IN_DOUBT,    /* a link was lost between EXEC and its reply */
     GAVEL_EVENT_OUTCOME,     /* a transaction ended, with `status` */
     GAVEL_EVENT_LINK_CLOSED, /* by gavel itself, no fault: it waited, and nobody does any more */
-    GAVEL_EVENT_LOST /* a transaction that was told COMMITTED is not in the data; see below */
+    GAVEL_EVENT_LOST, /* a transaction that was told COMMITTED is not in the data; see below */
+    GAVEL_EVENT_MAY_BE_LOST /* likewise, but it may be there, or a part of it */
 } gavel_event_type;
 
 /*
@@ -61,13 +62,17 @@ typedef enum gavel_event_type {
  * It may come before gavel_run has returned in its thread. A ticket of 0: some more are lost, which
  * committed more than a minute before the last one, or before 2^20 others, and so cannot be named.
  * docs/semantics.md says what cannot be told.
+ *
+ * GAVEL_EVENT_MAY_BE_LOST: the same, in a Cluster, of a transaction whose slot has migrated since.
+ * Its keys went one after another, and a server that went back meanwhile, or after, may have lost
+ * any of them, or none. Told instead of LOST, never of one that was told as LOST.
  */
 typedef struct gavel_event {
     gavel_event_type type;
     uint32_t link;       /* which link, from 0; of all nodes of a Cluster */
-    void *user;          /* the transaction's; NULL for an event of a link, and LOST */
+    void *user;          /* the transaction's; NULL for an event of a link, and of losses */
     gavel_ticket ticket; /* the transaction's, as in its outcome; 0 for an event of a link */
-    uint32_t n_attempts; /* the transaction's, so far; LOST: 0 */
+    uint32_t n_attempts; /* the transaction's, so far; of losses: 0 */
     gavel_status status; /* OUTCOME only */
     const char *message; /* never NULL; valid during the call; holds no secret */
 } gavel_event;
@@ -383,8 +388,9 @@ typedef struct gavel_stats {
     uint64_t n_sends;                      /* write system calls */
     uint64_t n_receives;                   /* read system calls */
     uint64_t latencies[GAVEL_N_LATENCIES];
-    uint64_t n_lost;       /* commits that the server has lost: see GAVEL_EVENT_LOST */
-    uint64_t reserved[15]; /* zero; see gavel/gavel.h */
+    uint64_t n_lost;        /* commits that the server has lost: see GAVEL_EVENT_LOST */
+    uint64_t n_may_be_lost; /* and those that it may have lost: GAVEL_EVENT_MAY_BE_LOST */
+    uint64_t reserved[14];  /* zero; see gavel/gavel.h */
 } gavel_stats;
 
 /*

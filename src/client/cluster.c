@@ -176,6 +176,7 @@ static bool follow(gavel__cluster *cluster, const gavel__slots_node *known, int6
 /* All of the map's, and the engine hears which slots have moved. */
 static void follow_map(gavel__cluster *cluster, int64_t now_us)
 {
+    uint64_t migrated[GAVEL__N_SLOTS / 64] = {0};
     uint16_t slot;
     bool has_moved = false;
     bool has_migrated;
@@ -185,11 +186,11 @@ static void follow_map(gavel__cluster *cluster, int64_t now_us)
     }
     while (gavel__slots_take_moved(&cluster->map, &slot, &has_migrated)) {
         has_moved = true;
-        if (has_migrated)
-            gavel__ledger_on_migration(&cluster->client->engine.ledger, slot);
+        migrated[slot / 64] |= (uint64_t)has_migrated << slot % 64;
     }
     if (has_moved)
-        gavel__engine_set_slots(&cluster->client->engine, cluster->map.node_of, now_us);
+        gavel__engine_set_slots(&cluster->client->engine,
+            &(gavel__slots_change){cluster->map.node_of, migrated}, now_us);
 }
 
 /* ---- For the pump -------------------------------------------------------------------------- */

@@ -197,9 +197,15 @@ void gavel__client_log_lost(gavel_client *client, const gavel__audit *audit)
     if (audit->oldest_s > 0)
         gavel__format(since, sizeof(since), " of the last %" PRIu32 " s",
             (uint32_t)(client->now_us / 1000000) - audit->oldest_s + 1);
-    gavel__client_log(client, GAVEL_LOG_WARNING,
-        "%" PRIu64 " %s%s undone: the server has lost what was committed", audit->n_lost,
-        audit->n_lost == 1 ? "commit" : "commits", since);
+    if (audit->n_lost > 0)
+        gavel__client_log(client, GAVEL_LOG_WARNING,
+            "%" PRIu64 " %s%s undone: the server has lost what was committed", audit->n_lost,
+            audit->n_lost == 1 ? "commit" : "commits", since);
+    if (audit->n_may_be_lost > 0)
+        gavel__client_log(client, GAVEL_LOG_WARNING,
+            "%" PRIu64 " %s%s may be undone: a slot has migrated, and a server may have lost what "
+            "was committed there",
+            audit->n_may_be_lost, audit->n_may_be_lost == 1 ? "commit" : "commits", since);
 }
 
 /* ---- Events -------------------------------------------------------------------------------- */
@@ -230,6 +236,9 @@ static void log_event(gavel_client *client, const gavel_event *event)
         break;
     case GAVEL_EVENT_LOST:
         gavel__client_log(client, GAVEL_LOG_DEBUG, "LOST: %s", message);
+        break;
+    case GAVEL_EVENT_MAY_BE_LOST:
+        gavel__client_log(client, GAVEL_LOG_DEBUG, "MAY_BE_LOST: %s", message);
         break;
     }
 }

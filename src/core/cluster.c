@@ -25,6 +25,8 @@ void gavel__engine_init_node(
             .nodes = config->is_cluster ? &engine->nodes : NULL,
             .slice_us = config->wait_slice_us});
     node->base.durability = &node->durability;
+    bool has_ledger = config->is_cluster && config->ledger.is_kept;
+    gavel__history_init(&node->history, has_ledger ? &engine->ledger : NULL, index);
 }
 
 /* False: no memory. */
@@ -63,16 +65,100 @@ gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label)
     return &node->base;
 }
 
-/* Another node has it than before. */
-static bool has_moved(const void *user, uint16_t slot)
+/* ---- Slots that move ------------------------------------------------------------------------ */
+
+typedef struct moving {
+    gavel__engine *engine;
+    const gavel__slots_change *change;
+    int64_t now_us;
+} moving;
+
+static bool has_migrated(const moving *self, uint16_t slot)
 {
-    const uint16_t *const *maps = user;
-    return maps[0][slot] != maps[1][slot];
+    const uint64_t *migrated = self->change->migrated;
+    return migrated != NULL && (migrated[slot / 64] >> slot % 64 & 1) != 0;
 }
 
-static bool is_it(const void *user, uint16_t slot)
+/* Another node than before has a copy of its data. */
+static bool is_taken_over(const void *user, uint16_t slot)
 {
-    return slot == *(const uint16_t *)user;
+    const moving *self = user;
+    uint16_t before = self->engine->nodes.map->node_of[slot];
+    return before != GAVEL__NO_NODE && before != self->change->node_of[slot] &&
+           !has_migrated(self, slot);
+}
+
+/* NULL: of none. */
+static gavel__history *history_at(const gavel__engine *engine, uint16_t index)
+{
+    gavel__turns *turns = index != GAVEL__NO_NODE ? engine->nodes.map->turns[index] : NULL;
+    gavel__node *node = turns != NULL ? GAVEL__CONTAINER(turns, gavel__node, turns) : NULL;
+    return node != NULL ? &GAVEL__CONTAINER(node, gavel__engine_node, base)->history : NULL;
+}
+
+int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
+{
+    const gavel__engine *self = engine;
+    const gavel__history *history = history_at(self, self->nodes.map->node_of[slot]);
+    return history != NULL ? gavel__history_fell_us(history) : GAVEL__NEVER;
+}
+
+/* What is not known may be just now. */
+static int64_t fell_us(const moving *self, uint16_t index)
+{
+    const gavel__history *history = history_at(self->engine, index);
+    int64_t at_us = history != NULL ? gavel__history_fell_us(history) : 0;
+    return at_us != GAVEL__NEVER ? at_us : self->now_us;
+}
+
+static bool find_migration(const void *user, uint16_t slot, gavel__migration *ret_migration)
+{
+    const moving *self = user;
+    uint16_t from = self->engine->nodes.map->node_of[slot];
+    uint16_t to = self->change->node_of[slot];
+    if (!has_migrated(self, slot))
+        return false;
+    int64_t from_us = fell_us(self, from);
+    int64_t to_us = fell_us(self, to);
+    *ret_migration = (gavel__migration){from, to, from_us > to_us ? from_us : to_us};
+    return true;
+}
+
+static void note_takeovers(const moving *self)
+{
+    const gavel__engine *engine = self->engine;
+    for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
+        if (!is_taken_over(self, slot))
+            continue;
+        gavel__history_on_takeover(
+            history_at(engine, engine->nodes.map->node_of[slot]), self->now_us);
+        gavel__history *history = history_at(engine, self->change->node_of[slot]);
+        if (history != NULL)
+            gavel__history_on_takeover(history, self->now_us);
+    }
+}
+
+/* What they hold by now is not to be overwritten: others are used from then on. */
+static void leave_markers(const moving *self)
+{
+    for (gavel__lane *lane = gavel__nodes_first_lane(&self->engine->nodes); lane != NULL;
+         lane = gavel__nodes_next_lane(lane)) {
+        uint32_t slot = 0;
+        gavel__marker *marker;
+        while (
+            lane->markers != NULL && (marker = gavel__markers_from(lane->markers, &slot)) != NULL) {
+            bool has_gone = has_migrated(self, (uint16_t)slot);
+            marker->has_migrated = marker->has_migrated || has_gone;
+            marker->is_left = marker->is_left || has_gone || is_taken_over(self, (uint16_t)slot);
+            slot++;
+        }
+    }
+}
+
+static void note_migrations(const moving *self)
+{
+    gavel__doubts_on_migration(&self->engine->doubts, find_migration, self);
+    gavel__ledger_on_migration(&self->engine->ledger, find_migration, self);
 }
 
 static void tell_durability(gavel__engine *engine)
@@ -82,13 +168,16 @@ static void tell_durability(gavel__engine *engine)
 }
 
 void gavel__engine_set_slots(
-    gavel__engine *engine, const uint16_t node_of[GAVEL__N_SLOTS], int64_t now_us)
+    gavel__engine *engine, const gavel__slots_change *change, int64_t now_us)
 {
     gavel__slot_map *map = engine->nodes.map;
-    if (memcmp(map->node_of, node_of, sizeof(map->node_of)) == 0)
-        return;
-    gavel__ledger_audit(&engine->ledger, has_moved, (const uint16_t *[]){map->node_of, node_of});
-    memcpy(map->node_of, node_of, sizeof(map->node_of));
+    moving self = {engine, change, now_us};
+    note_takeovers(&self);
+    leave_markers(&self);
+    gavel__ledger_on_takeover(&engine->ledger, is_taken_over, &self);
+    if (change->migrated != NULL)
+        note_migrations(&self);
+    memcpy(map->node_of, change->node_of, sizeof(map->node_of));
     tell_durability(engine);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
@@ -100,18 +189,10 @@ void gavel__engine_set_slots(
 void gavel__engine_set_slot(
     gavel__engine *engine, uint16_t slot, const gavel__node *node, int64_t now_us)
 {
-    gavel__slot_map *map = engine->nodes.map;
-    if (map->node_of[slot] == node->index)
-        return;
-    gavel__ledger_audit(&engine->ledger, is_it, &slot);
-    map->node_of[slot] = (uint16_t)node->index;
-    tell_durability(engine);
-    for (size_t i = 0; i < engine->pool.n_places; i++) {
-        gavel__transaction *transaction = engine->pool.places[i].transaction;
-        if (transaction != NULL && transaction->state == GAVEL__TX_READY &&
-            gavel__transaction_place(transaction) == slot)
-            gavel__order_place(&engine->queue.order, transaction, now_us);
-    }
+    uint16_t node_of[GAVEL__N_SLOTS];
+    memcpy(node_of, engine->nodes.map->node_of, sizeof(node_of));
+    node_of[slot] = (uint16_t)node->index;
+    gavel__engine_set_slots(engine, &(gavel__slots_change){.node_of = node_of}, now_us);
 }
 
 const gavel__node *gavel__engine_node_for(

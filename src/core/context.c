@@ -35,9 +35,10 @@ void gavel__context_tell(gavel__context *context, gavel_event_type type, uint32_
     call(context, &event);
 }
 
-void gavel__context_tell_lost(gavel__context *context, gavel_ticket ticket, const char *message)
+void gavel__context_tell_lost(
+    gavel__context *context, gavel_event_type type, gavel_ticket ticket, const char *message)
 {
-    gavel_event event = {.type = GAVEL_EVENT_LOST, .ticket = ticket, .message = message};
+    gavel_event event = {.type = type, .ticket = ticket, .message = message};
     if (context->hooks.on_event != NULL)
         call(context, &event);
 }

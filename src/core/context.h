@@ -28,7 +28,8 @@ void gavel__context_init(gavel__context *context, const gavel_allocator *allocat
 void gavel__context_tell(gavel__context *context, gavel_event_type type, uint32_t link,
     const struct gavel__transaction *transaction, const char *message);
 
-/* Tells the hooks that a commit is lost. */
-void gavel__context_tell_lost(gavel__context *context, gavel_ticket ticket, const char *message);
+/* Tells the hooks that a commit is lost, or may be: `type`. */
+void gavel__context_tell_lost(
+    gavel__context *context, gavel_event_type type, gavel_ticket ticket, const char *message);
 
 #endif

@@ -284,6 +284,10 @@ static void on_number(gavel__doubt *doubt, const gavel_reply *reply, int64_t now
         settle_committed(doubt, now_us);
     } else if (doubt->doubts->questions->is_provisional) {
         rest(doubt, now_us);
+    } else if (is_number && is_from_before(doubt, number) && doubt->is_fenced &&
+               doubt->has_migrated) {
+        settle_without_marker(
+            doubt, "the reply to EXEC was lost, and its slot has migrated since", now_us);
     } else if (is_number && is_from_before(doubt, number) && doubt->is_fenced) {
         doubt->doubts->context->stats.n_settled++;
         settle_not_made(doubt, now_us);
@@ -314,6 +318,15 @@ static void on_loss(
 }
 
 static const gavel__question_ops question_ops = {write, on_reply, on_loss};
+
+void gavel__doubts_on_migration(gavel__doubts *doubts, gavel__migrated *migrated, const void *user)
+{
+    for (gavel__list *node = doubts->open.next; node != &doubts->open; node = node->next) {
+        gavel__doubt *doubt = GAVEL__CONTAINER(node, gavel__doubt, node);
+        gavel__migration way;
+        doubt->has_migrated |= migrated(user, doubt->question.slot, &way);
+    }
+}
 
 /* ---- Time ---------------------------------------------------------------------------------- */
 

@@ -14,6 +14,8 @@
  * which says 0. A marker that is gone (evicted, flushed, planted after the state that the server
  * has gone back to), or holds what is below its first planting (counted up from nothing), proves
  * nothing: the outcome is UNKNOWN. That is why a link's marker is planted before its first round.
+ * Nor does an earlier number where the slot has migrated since: its keys went one after another,
+ * and what was lost with the link may be the marker's alone.
  *
  * Where the server's history may be given up yet (questions' is_provisional), only that it was made
  * is believed, since it is so in the history before as well. Else it is asked again until that is
@@ -74,10 +76,12 @@ typedef struct gavel__doubt {
     gavel__gate *gates[GAVEL__PASS_MAX]; /* that its EXEC would have handed off */
     int64_t granted_us[GAVEL__PASS_MAX]; /* and when they were granted */
     size_t n_gates;
-    bool is_refused; /* the server had refused a part of it: the marker would not tell all */
-    bool is_touched; /* the server did not refuse to look for the marker */
-    bool is_fenced;  /* the marker was touched, a late EXEC will fail */
-    int64_t ask_us;  /* RESTING: until then */
+    bool has_migrated; /* its slot has, since the marker was planted: an earlier number proves
+                          nothing */
+    bool is_refused;   /* the server had refused a part of it: the marker would not tell all */
+    bool is_touched;   /* the server did not refuse to look for the marker */
+    bool is_fenced;    /* the marker was touched, a late EXEC will fail */
+    int64_t ask_us;    /* RESTING: until then */
 } gavel__doubt;
 
 void gavel__doubts_init(
@@ -97,6 +101,9 @@ void gavel__doubt_take_gates(gavel__doubt *doubt, const gavel__pass *pass);
 /* It was given members, keys, a number and a marker: tells the hooks, and asks, or settles what
  * cannot be asked. `link`: the lane's index. */
 void gavel__doubt_open(gavel__doubt *doubt, uint32_t link, int64_t now_us);
+
+/* Slots have migrated: see gavel__ledger_on_migration. */
+void gavel__doubts_on_migration(gavel__doubts *doubts, gavel__migrated *migrated, const void *user);
 
 /* Asks again, and forgets those that nobody wants to know of any more. */
 void gavel__doubts_advance(gavel__doubts *doubts, int64_t now_us);

@@ -61,6 +61,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->config.ledger.marker_ttl_us = config->marker_ttl_us;
     engine->config.ledger.is_cluster = config->is_cluster;
     engine->config.ledger.key_prefix = gavel_str(config->key_prefix);
+    engine->config.ledger.fell_us = gavel__engine_fell_us;
+    engine->config.ledger.nodes = engine;
     gavel__ledger_init(
         &engine->ledger, &engine->context, &engine->questions, &engine->config.ledger);
     engine->rounds.ledger = &engine->ledger;

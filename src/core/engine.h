@@ -10,6 +10,7 @@
 #define GAVEL__ENGINE_H
 
 #include "base/heap.h"
+#include "core/history.h"
 #include "core/lore.h"
 #include "core/loss.h"
 #include "core/node.h"
@@ -53,6 +54,7 @@ typedef struct gavel__engine_config {
 typedef struct gavel__engine_node {
     gavel__node base;
     gavel__durability durability;
+    gavel__history history;
 } gavel__engine_node;
 
 typedef struct gavel__engine {
@@ -86,10 +88,16 @@ void gavel__engine_finish(gavel__engine *engine);
  */
 gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label);
 
-/* Which node serves each slot, by its index; GAVEL__NO_NODE: it is not known. Who waits for a slot
- * goes along with it, and what was committed there is asked for. There is a node. */
+/* Which node serves each slot, by its index; GAVEL__NO_NODE: it is not known. */
+typedef struct gavel__slots_change {
+    const uint16_t *node_of;
+    const uint64_t *migrated; /* a bit for each that has, since the last change; NULL: none has */
+} gavel__slots_change;
+
+/* Who waits for a slot goes along with it, and what was committed there is asked for. Where it has
+ * not migrated, a copy of all its data has taken over. There is a node. */
 void gavel__engine_set_slots(
-    gavel__engine *engine, const uint16_t node_of[GAVEL__N_SLOTS], int64_t now_us);
+    gavel__engine *engine, const gavel__slots_change *change, int64_t now_us);
 
 /* The same for a single slot. */
 void gavel__engine_set_slot(
@@ -176,6 +184,9 @@ int64_t gavel__engine_due_us(const gavel__engine *engine);
 /* Makes a node, which has no lanes yet. The label is borrowed. */
 void gavel__engine_init_node(
     gavel__engine *engine, gavel__engine_node *node, uint16_t index, const char *label);
+
+/* When the node of the slot may last have gone back: see gavel__history_fell_us. */
+int64_t gavel__engine_fell_us(const void *engine, uint16_t slot);
 
 /* The node where the transaction runs; NULL: none is known. */
 const gavel__node *gavel__engine_node_for(

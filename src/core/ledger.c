@@ -17,6 +17,7 @@ static const int64_t ask_pause_us = 100000;
 /* ---- Making and ending --------------------------------------------------------------------- */
 
 static const gavel__question_ops question_ops;
+static void audit(gavel__page *page);
 
 void gavel__ledger_init(gavel__ledger *ledger, gavel__context *context, gavel__questions *questions,
     const gavel__ledger_config *config)
@@ -184,18 +185,29 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     *entry_at(ledger, ledger->n++) =
         (gavel__entry){.page = page, .ticket = ticket, .round = round, .at_s = now_s};
     page->n_entries++;
+    if (page->has_moved) /* by what its old node said, or what the marker says to a doubt */
+        audit(page);
 }
 
 /* ---- Losses -------------------------------------------------------------------------------- */
 
-static void tell_lost(gavel__ledger *ledger, gavel_ticket ticket, uint32_t at_s)
+static void tell_lost(gavel__page *page, gavel_ticket ticket, uint32_t at_s)
 {
-    gavel__audit *audit = &ledger->audit;
+    gavel__audit *audit = &page->ledger->audit;
+    gavel__context *context = page->ledger->context;
     if (ticket != 0 && (audit->oldest_s == 0 || at_s < audit->oldest_s))
         audit->oldest_s = at_s;
+    if (page->may_be_lost) {
+        audit->n_may_be_lost++;
+        context->stats.n_may_be_lost++;
+        gavel__context_tell_lost(context, GAVEL_EVENT_MAY_BE_LOST, ticket,
+            ticket != 0 ? "its slot has migrated, and a server may have lost it"
+                        : "a server may have lost more, told too long ago to be named");
+        return;
+    }
     audit->n_lost++;
-    ledger->context->stats.n_lost++;
-    gavel__context_tell_lost(ledger->context, ticket,
+    context->stats.n_lost++;
+    gavel__context_tell_lost(context, GAVEL_EVENT_LOST, ticket,
         ticket != 0 ? "the server has lost it"
                     : "the server has lost more, told too long ago to be named");
 }
@@ -217,7 +229,7 @@ static void judge(gavel__page *page, uint32_t kept)
     gavel__ledger *ledger = page->ledger;
     if (page->dropped > kept && page->dropped <= page->asked) {
         page->dropped = 0; /* told once */
-        tell_lost(ledger, 0, 0);
+        tell_lost(page, 0, 0);
     }
     for (size_t i = find_first(page); i < ledger->n && page->n_entries > 0; i++) {
         gavel__entry *entry = entry_at(ledger, i);
@@ -225,22 +237,40 @@ static void judge(gavel__page *page, uint32_t kept)
             continue;
         entry->page = NULL;
         page->n_entries--;
-        tell_lost(ledger, entry->ticket, entry->at_s);
+        tell_lost(page, entry->ticket, entry->at_s);
     }
 }
 
 static void on_absent(gavel__page *page)
 {
     const gavel__ledger_config *config = &page->ledger->config;
-    if (!page->is_gone && config->read_lease_clock(config->clock) < page->passes_us)
+    if (page->is_gone || config->read_lease_clock(config->clock) >= page->passes_us)
+        return;
+    page->is_whole = false;
+    if (!page->has_migrated)
         judge(page, 0);
 }
 
 static void on_number(gavel__page *page, uint64_t number)
 {
     uint64_t rounds = number > page->number ? number - page->number : 0;
-    if (number == 0 || number >= page->first_number)
+    if (number != 0 && number < page->first_number)
+        return;
+    page->is_whole = rounds >= page->asked;
+    if (!page->has_migrated)
         judge(page, rounds < UINT32_MAX ? (uint32_t)rounds : UINT32_MAX);
+}
+
+/* Its slot has migrated, and what the marker says is known. */
+static void judge_migrated(gavel__page *page)
+{
+    const gavel__ledger_config *config = &page->ledger->config;
+    int64_t fell_us = config->fell_us(config->nodes, page->question.slot);
+    page->may_be_lost = page->may_be_lost || !page->is_whole;
+    if (page->may_be_lost)
+        judge(page, 0);
+    else if (fell_us == GAVEL__NEVER)
+        page->is_refused = true; /* asked again when the node has said more */
 }
 
 void gavel__page_on_fallen(gavel__page *page, uint64_t number)
@@ -255,7 +285,10 @@ void gavel__page_on_fallen(gavel__page *page, uint64_t number)
         if (!gavel__bytes_equal(marker_of(other), marker_of(page)))
             continue;
         other->asked = other->last;
+        other->is_whole = true;
         on_number(other, number);
+        if (other->has_migrated)
+            judge_migrated(other);
         drop_if_over(other);
     }
 }
@@ -298,6 +331,7 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
     (void)now_us;
     page->asked = page->last;
     page->is_refused = false;
+    page->is_whole = true;
     if (page->ledger->config.is_cluster)
         write_trial(page, out);
     gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("GET"), marker_of(page)}, 2);
@@ -306,23 +340,29 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
     return n_commands;
 }
 
-static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+static void on_marker(gavel__page *page, const gavel_reply *reply)
 {
-    gavel__page *page = page_of(question);
     int64_t number = -1;
-    page->is_refused = page->is_refused || reply->type == GAVEL_REPLY_ERROR;
-    if (page->ledger->config.is_cluster && i == 0)
-        return;
-    if (page->is_refused) {
-        set_due(page, true, now_us + ask_pause_us);
-        return;
-    }
     if (reply->type == GAVEL_REPLY_NIL)
         on_absent(page);
     else if (reply->type == GAVEL_REPLY_STRING && gavel__parse_int(reply->text, &number) &&
              number >= 0)
         on_number(page, (uint64_t)number);
-    if (page->is_due) /* another audit has come meanwhile */
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__page *page = page_of(question);
+    page->is_refused = page->is_refused || reply->type == GAVEL_REPLY_ERROR;
+    if (page->ledger->config.is_cluster && i == 0)
+        return;
+    if (!page->is_refused)
+        on_marker(page, reply);
+    if (!page->is_refused && page->has_migrated)
+        judge_migrated(page);
+    if (page->is_refused)
+        set_due(page, true, now_us + ask_pause_us);
+    else if (page->is_due) /* another audit has come meanwhile */
         ask(page);
     else
         drop_if_over(page);
@@ -342,25 +382,77 @@ static void on_loss(
 
 static const gavel__question_ops question_ops = {write, on_reply, on_loss};
 
-void gavel__ledger_audit(
-    gavel__ledger *ledger, bool (*is_meant)(const void *user, uint16_t slot), const void *user)
+/* Once more, if it is being asked already. */
+static void audit(gavel__page *page)
+{
+    if (page->n_entries == 0 && page->dropped == 0)
+        return;
+    if (page->question.state == GAVEL__QUESTION_IDLE)
+        ask(page);
+    else if (page->question.state == GAVEL__QUESTION_ASKED)
+        set_due(page, true, GAVEL__NEVER);
+}
+
+void gavel__ledger_audit(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user)
 {
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
-        gavel__page *page = page_at(node);
-        if ((page->n_entries == 0 && page->dropped == 0) || !is_meant(user, page->question.slot))
-            continue;
-        if (page->question.state == GAVEL__QUESTION_IDLE)
-            ask(page);
-        else if (page->question.state == GAVEL__QUESTION_ASKED)
-            set_due(page, true, GAVEL__NEVER);
+        if (is_meant(user, page_at(node)->question.slot))
+            audit(page_at(node));
     }
 }
 
-void gavel__ledger_on_migration(gavel__ledger *ledger, uint16_t slot)
+void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user)
 {
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
-        if (page_at(node)->question.slot == slot)
-            page_at(node)->is_gone = true;
+        gavel__page *page = page_at(node);
+        if (!is_meant(user, page->question.slot))
+            continue;
+        page->has_moved = true;
+        audit(page);
+    }
+}
+
+/* Whether something was entered before, or then. */
+static bool has_entry_of(const gavel__page *page, int64_t at_us)
+{
+    const gavel__ledger *ledger = page->ledger;
+    return page->dropped > 0 ||
+           (page->n_entries > 0 && entry_at(ledger, find_first(page))->at_s <= at_us / 1000000);
+}
+
+void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated, const void *user)
+{
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
+        gavel__page *page = page_at(node);
+        gavel__migration way;
+        if (!migrated(user, page->question.slot, &way))
+            continue;
+        page->has_moved = true;
+        page->has_migrated = true;
+        page->been_at |= UINT64_C(1) << way.from % 64 | UINT64_C(1) << way.to % 64;
+        page->may_be_lost =
+            page->may_be_lost || (way.fell_us != 0 && has_entry_of(page, way.fell_us));
+        page->is_refused = true;
+        audit(page);
+    }
+}
+
+void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to)
+{
+    if (page == NULL)
+        return;
+    page->has_migrated = true;
+    page->been_at |= UINT64_C(1) << from % 64 | UINT64_C(1) << to % 64;
+}
+
+void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node)
+{
+    for (gavel__list *at = ledger->pages.next; at != &ledger->pages; at = at->next) {
+        gavel__page *page = page_at(at);
+        if ((page->been_at >> node % 64 & 1) == 0)
+            continue;
+        page->may_be_lost = true;
+        audit(page);
     }
 }
 
@@ -400,7 +492,7 @@ int64_t gavel__ledger_due_us(const gavel__ledger *ledger)
 
 bool gavel__ledger_take_audit(gavel__ledger *ledger, gavel__audit *ret_audit)
 {
-    if (ledger->audit.n_lost == 0)
+    if (ledger->audit.n_lost == 0 && ledger->audit.n_may_be_lost == 0)
         return false;
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
         if (page_at(node)->is_due || page_at(node)->question.state != GAVEL__QUESTION_IDLE)

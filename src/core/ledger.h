@@ -26,6 +26,14 @@
  * are kept for a minute behind the newest one, and at most 2^20: what was dropped can no longer be
  * named, but of the last such round of each page it is known whether it is lost.
  *
+ * A slot that migrates refuses the question, which is asked again later. Once it has migrated, its
+ * keys have gone one after another: if a server went back meanwhile, or to a time before the end of
+ * that, the marker says nothing of the others any more. So all that stands on a page whose slot has
+ * migrated since its planting may be lost (GAVEL_EVENT_MAY_BE_LOST), if
+ *
+ *     one of the two nodes may have gone back between its first entry and that, or either is seen
+ * to have done so since (see history.h); or the marker is gone or less than it was
+ *
  * Who plants a marker turns the page; who tells COMMITTED enters. No I/O, no clock: the engine says
  * when to audit.
  */
@@ -52,8 +60,13 @@ typedef struct gavel__page {
     uint32_t last;    /* round that was entered */
     uint32_t dropped; /* the last round of which something was dropped; 0: none */
     uint32_t asked;   /* ASKED: the last round when it was written */
+    uint64_t been_at; /* its slot has migrated: a bit for each node, modulo 64, that has had it */
     bool is_gone;     /* its marker was seen to be gone: that it is absent proves nothing */
-    bool is_refused;  /* ASKED: by the first reply, the node does not write */
+    bool has_moved;   /* its slot has another node than when it was planted, or has had one */
+    bool has_migrated;
+    bool may_be_lost; /* it has migrated, and whatever stands on it may be lost */
+    bool is_whole;    /* ASKED: by the reply, the marker is not less than it was */
+    bool is_refused;  /* ASKED: the node does not write, or it was asked before the slot migrated */
     bool is_due;      /* to be asked once more, from ask_us on; GAVEL__NEVER: when a link is up */
     int64_t ask_us;
 } gavel__page;
@@ -68,6 +81,7 @@ typedef struct gavel__entry {
 /* What an audit has found. */
 typedef struct gavel__audit {
     uint64_t n_lost;
+    uint64_t n_may_be_lost;
     uint32_t oldest_s; /* when the oldest was told that could be named; 0: none could */
 } gavel__audit;
 
@@ -80,6 +94,9 @@ typedef struct gavel__ledger_config {
     int64_t marker_ttl_us;
     int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
     void *clock;
+    /* Of a Cluster: see gavel__history_fell_us, of the node that serves the slot. */
+    int64_t (*fell_us)(const void *nodes, uint16_t slot);
+    const void *nodes;
 } gavel__ledger_config;
 
 typedef struct gavel__ledger {
@@ -128,14 +145,32 @@ void gavel__page_on_marker_gone(gavel__page *page);
 /* A transaction of the round with this number is told that it committed. */
 void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us);
 
-/* Where a server may have gone back to an older state: asks for each marker whose slot is meant. In
- * a Cluster that is also where a slot has another node than before. */
-void gavel__ledger_audit(
-    gavel__ledger *ledger, bool (*is_meant)(const void *user, uint16_t slot), const void *user);
+/* Where a server may have gone back to an older state: asks for each marker whose slot is meant. */
+typedef bool gavel__is_meant(const void *user, uint16_t slot);
+void gavel__ledger_audit(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user);
 
-/* The slot migrates, or has done so: its keys go one after another, and a failover meanwhile may
- * lose any of them. So that a marker is gone from there proves nothing of the others. */
-void gavel__ledger_on_migration(gavel__ledger *ledger, uint16_t slot);
+/* The same, of slots that a replica has taken over. What its old primary said before, and is heard
+ * only later, is asked for again. */
+void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user);
+
+/* A slot that has migrated. */
+typedef struct gavel__migration {
+    uint16_t from; /* node; GAVEL__NO_NODE: not known */
+    uint16_t to;
+    int64_t fell_us; /* when one of them may last have gone back; 0: never */
+} gavel__migration;
+
+/* False: the slot has not migrated. */
+typedef bool gavel__migrated(const void *user, uint16_t slot, gavel__migration *ret_migration);
+
+/* Slots have migrated. Before the nodes that they are at now are asked for anything. */
+void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated, const void *user);
+
+/* It was planted at a node that the slot is on its way to. Takes NULL. */
+void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to);
+
+/* This node has gone back, or was seen to have been replaced: now, or before it was seen. */
+void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node);
 
 /* A link is up: whoever had none asks again. */
 void gavel__ledger_on_link_up(gavel__ledger *ledger);

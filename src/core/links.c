@@ -24,6 +24,11 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
     return gavel__marker_name(&lane->marker);
 }
 
+static gavel__history *history_of(gavel__node *node)
+{
+    return &GAVEL__CONTAINER(node, gavel__engine_node, base)->history;
+}
+
 void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__buffer *out)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_UP);
@@ -43,6 +48,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     engine->context.stats.n_links_up++;
     gavel__context_tell(
         &engine->context, GAVEL_EVENT_LINK_UP, gavel__lane_number(lane), NULL, lane->node->label);
+    gavel__history_on_link_up(history_of(lane->node));
     gavel__ledger_on_link_up(&engine->ledger);
 }
 
@@ -144,6 +150,7 @@ void gavel__engine_on_link_down(
     /* The server may have crashed. Others, on which that will show, may be up still, and one to the
      * new server already: so each loss counts. */
     if (was_up) {
+        gavel__history_on_link_down(history_of(node), gavel__node_has_link(node));
         gavel__ledger_audit(&engine->ledger, gavel__node_serves, node);
         if (!was_retired)
             gavel__durability_leave(node->durability);

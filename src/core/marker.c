@@ -33,6 +33,8 @@ void gavel__marker_end(gavel__marker *marker)
 {
     marker->is_planted = false;
     marker->is_lost = false;
+    marker->is_left = false;
+    marker->has_migrated = false;
     marker->first_number = 0;
 }
 

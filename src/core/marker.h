@@ -22,6 +22,8 @@ typedef struct gavel__marker {
     size_t size;              /* of its name, in `text`; 0: markers are off */
     bool is_planted;          /* it holds `number` */
     bool is_lost;             /* it was counted up from nothing: it has no time to live */
+    bool is_left;             /* its slot has had another node since: not to be used any more */
+    bool has_migrated;        /* its slot has, since it was planted */
     int64_t planted_us;       /* since then it lives for its ttl */
     uint64_t first_number;    /* as it was planted first; 0: not yet */
     uint64_t number;          /* of the last round that committed, or as planted */

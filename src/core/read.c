@@ -7,6 +7,7 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "core/lore.h"
+#include "core/node.h"
 
 /* Fewer are not worth a second try when one of them is not there. */
 static const size_t min_mget = 4;
@@ -53,7 +54,8 @@ static void plant_marker(gavel__round *round, int64_t now_us)
     plant(round->rounds, round->lane,
         (gavel__planting){.marker = round->marker, .round = round, .now_us = now_us});
     if (round->is_guest)
-        gavel__ledger_on_migration(round->rounds->ledger, round->slot);
+        gavel__page_on_guest(round->marker->page, round->lane->node->node_of[round->slot],
+            (uint16_t)round->lane->node->index);
 }
 
 void gavel__rounds_save_marker(

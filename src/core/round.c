@@ -91,21 +91,6 @@ void gavel__rounds_name_marker(gavel__rounds *rounds, gavel__marker *marker, uin
     marker->size = name.size;
 }
 
-bool gavel__round_set_slot(gavel__round *round, uint16_t slot)
-{
-    gavel__rounds *rounds = round->rounds;
-    if (rounds->marker_ttl_us > 0 && !round->is_snapshot && !round->is_scout) {
-        gavel__marker *marker = gavel__lane_marker(round->lane, slot);
-        if (marker == NULL)
-            return false;
-        if (!gavel__marker_is_on(marker))
-            gavel__rounds_name_marker(rounds, marker, slot);
-        round->marker = marker;
-    }
-    round->slot = slot;
-    return true;
-}
-
 static void leave_page(gavel__marker *marker)
 {
     gavel__page_leave(marker->page);
@@ -124,6 +109,30 @@ void gavel__rounds_rename_marker(gavel__rounds *rounds, gavel__marker *marker, u
     leave_page(marker);
     gavel__marker_end(marker);
     gavel__rounds_name_marker(rounds, marker, slot);
+}
+
+/* It stays with the rounds that have it. */
+static bool is_in_use(const gavel__lane *lane, const gavel__marker *marker)
+{
+    return (lane->round != NULL && lane->round->marker == marker) ||
+           (lane->next != NULL && lane->next->marker == marker);
+}
+
+bool gavel__round_set_slot(gavel__round *round, uint16_t slot)
+{
+    gavel__rounds *rounds = round->rounds;
+    if (rounds->marker_ttl_us > 0 && !round->is_snapshot && !round->is_scout) {
+        gavel__marker *marker = gavel__lane_marker(round->lane, slot);
+        if (marker == NULL)
+            return false;
+        if (marker->is_left && !is_in_use(round->lane, marker))
+            gavel__rounds_rename_marker(rounds, marker, slot);
+        if (!gavel__marker_is_on(marker))
+            gavel__rounds_name_marker(rounds, marker, slot);
+        round->marker = marker;
+    }
+    round->slot = slot;
+    return true;
 }
 
 void gavel__rounds_leave_markers(gavel__lane *lane)
@@ -248,6 +257,7 @@ gavel__doubt *gavel__round_hand_over(gavel__round *round, int64_t now_us)
     gavel__list_append_all(&doubt->members, &round->members);
     doubt->number = round->committing.number;
     doubt->first_number = marker->first_number;
+    doubt->has_migrated = marker->has_migrated;
     doubt->page = marker->page;
     doubt->durability = round->lane->node->durability;
     gavel__page_pin(doubt->page);

@@ -27,6 +27,7 @@ typedef struct deed {
     const struct member *of;
     const sim_result *result;
     bool is_told_lost;
+    bool may_be_lost; /* was told */
 } deed;
 
 /* A client, and what it was told to be lost. */
@@ -34,6 +35,8 @@ typedef struct member {
     gavel_client *client;
     gavel_ticket lost[N_SUBMITTED];
     size_t n_lost;
+    gavel_ticket unsure[N_SUBMITTED]; /* that may be lost */
+    size_t n_unsure;
 } member;
 
 typedef struct play {
@@ -43,7 +46,12 @@ typedef struct play {
     size_t n_counters;
     deed deeds[N_SUBMITTED];
     size_t n;
+    bool has_mistake; /* something was told to be lost that is there */
 } play;
+
+/* A slot that has wandered away and come back to a replica which took over meanwhile, all of it
+ * unseen, looks as if there had been the failover alone. So a play in a thousand may have that. */
+static int n_mistaken;
 
 static gavel_verdict leave_mark(gavel_tx *tx, void *user)
 {
@@ -60,6 +68,8 @@ static void on_event(const gavel_event *event, void *user)
     member *of = user;
     if (event->type == GAVEL_EVENT_LOST)
         of->lost[of->n_lost++] = event->ticket;
+    if (event->type == GAVEL_EVENT_MAY_BE_LOST)
+        of->unsure[of->n_unsure++] = event->ticket;
 }
 
 static void submit(play *p)
@@ -82,13 +92,20 @@ static void submit(play *p)
 static void note_losses(play *p)
 {
     for (size_t j = 0; j < p->n; j++) {
-        const member *of = p->deeds[j].of;
+        deed *own = &p->deeds[j];
+        const member *of = own->of;
         for (size_t i = 0; i < of->n_lost; i++)
-            p->deeds[j].is_told_lost |= p->deeds[j].result->ticket == of->lost[i];
+            own->is_told_lost |= own->result->ticket == of->lost[i];
+        for (size_t i = 0; i < of->n_unsure; i++)
+            own->may_be_lost |= own->result->ticket == of->unsure[i];
+        cr_expect_not(own->may_be_lost && own->is_told_lost);
+        cr_expect(
+            !own->may_be_lost || sim_has_moved(p->world, gavel__slot_of(gavel_str(own->mark))));
     }
 }
 
-/* Each is there once, if it was told so; not at all, if it was told so, or told to be lost. */
+/* Each is there once, if it was told so; not at all, if it was told so, or told to be lost; of what
+ * may be lost, either. */
 static size_t check(play *p, int seed)
 {
     size_t n_bad = 0;
@@ -98,15 +115,23 @@ static size_t check(play *p, int seed)
         const gavel_outcome *outcome = &own->result->outcome;
         sim_choose_by_key(p->world, own->mark);
         long long found = sim_get_int(p->world, own->mark);
-        long long least = outcome->status == GAVEL_COMMITTED && !own->is_told_lost;
+        long long least =
+            outcome->status == GAVEL_COMMITTED && !own->is_told_lost && !own->may_be_lost;
         long long most = (outcome->status == GAVEL_COMMITTED && !own->is_told_lost) ||
                          outcome->status == GAVEL_UNKNOWN;
         if (found >= least && found <= most)
             continue;
+        if (found == 1 && own->is_told_lost &&
+            sim_has_moved(p->world, gavel__slot_of(gavel_str(own->mark)))) {
+            p->has_mistake = true;
+            continue;
+        }
         n_bad++;
         cr_expect(false, "seed %d: %s is %lld, told %s (%s)%s", seed, own->mark, found,
             gavel_status_name(outcome->status), outcome->message,
-            own->is_told_lost ? ", and lost" : "");
+            own->is_told_lost  ? ", and lost"
+            : own->may_be_lost ? ", and that it may be lost"
+                               : "");
     }
     return n_bad;
 }
@@ -159,14 +184,14 @@ static int from_environment(const char *name, int otherwise)
     return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
 }
 
-/* Slots wander, or replicas take over; where both happen at once is a play of its own. */
+/* Slots wander, or replicas take over, or both. */
 static sim_faults draw(sim_world *world)
 {
     sim_faults faults = sim_draw_faults(world);
-    bool do_wander = sim_random(world, 2) == 0;
-    faults.move_every_us = do_wander ? 200 * SIM_MILLISECOND : 0;
-    faults.failover_every_us = do_wander ? 0 : 3 * SIM_SECOND;
-    if (do_wander)
+    uint64_t which = sim_random(world, 3);
+    faults.move_every_us = which != 0 ? 200 * SIM_MILLISECOND : 0;
+    faults.failover_every_us = which != 1 ? 3 * SIM_SECOND : 0;
+    if (which == 1)
         faults.restart_every_us = 0;
     return faults;
 }
@@ -184,6 +209,7 @@ static void play_anything(play *p, int seed, const sim_faults *faults)
     cr_assert(sim_finish(p->world, 60 * SIM_SECOND), "seed %d", seed);
     sim_run_for(p->world, 120 * SIM_SECOND);
     size_t n_bad = check(p, seed);
+    n_mistaken += p->has_mistake;
     const sim_counters *counters = sim_get_counters(p->world);
     if (getenv("GAVEL_SEED") != NULL || n_bad > 0)
         printf("seed %d: %zu committed, %zu unknown; %d moves, %d failovers\n", seed,
@@ -199,6 +225,7 @@ static void for_each_seed(void (*one)(int seed), int part)
     int n_seeds = from_environment("GAVEL_SEEDS", 40) / part;
     for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
         one(seed);
+    cr_expect_leq(n_mistaken, 1 + n_seeds / 1000);
 }
 
 static void play_alone(int seed)

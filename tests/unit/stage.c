@@ -18,7 +18,7 @@ static void count_event(const gavel_event *event, void *user)
 {
     stage *s = user;
     s->n_events[event->type]++;
-    if (event->type != GAVEL_EVENT_LOST)
+    if (event->type != GAVEL_EVENT_LOST && event->type != GAVEL_EVENT_MAY_BE_LOST)
         return;
     cr_assert(event->user == NULL && s->n_lost < STAGE_MAX_LOST);
     s->lost[s->n_lost++] = event->ticket;
@@ -51,11 +51,15 @@ void stage_make_nodes(stage *s, const stage_config *config)
     uint32_t n_nodes = config->n_nodes > 0 ? config->n_nodes : 1;
     uint16_t node_of[GAVEL__N_SLOTS];
     cr_assert_leq(n_nodes, sizeof(labels) / sizeof(labels[0]));
-    for (uint32_t i = 0; i < n_nodes; i++)
-        cr_assert_not_null(gavel__engine_add_node(&s->engine, labels[i]));
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        gavel__node *node = gavel__engine_add_node(&s->engine, labels[i]);
+        cr_assert_not_null(node);
+        if (!config->has_histories)
+            GAVEL__CONTAINER(node, gavel__engine_node, base)->history.ledger = NULL;
+    }
     for (uint32_t slot = 0; slot < GAVEL__N_SLOTS; slot++)
         node_of[slot] = (uint16_t)(slot * n_nodes / GAVEL__N_SLOTS);
-    gavel__engine_set_slots(&s->engine, node_of, s->now_us);
+    gavel__engine_set_slots(&s->engine, &(gavel__slots_change){.node_of = node_of}, s->now_us);
 }
 
 void stage_open(stage *s, const stage_config *config)

@@ -30,6 +30,7 @@ enum {
 
 typedef struct stage_config {
     bool has_markers;
+    bool has_histories; /* with a ledger, in a Cluster: a node is asked for its history */
     bool keeps_ledger;
     bool is_cluster;
     uint32_t n_nodes;         /* of a Cluster; 0: 1. Each has as many slots, in order */
@@ -53,7 +54,7 @@ typedef struct stage {
     gavel__engine engine;
     gavel__buffer outs[STAGE_MAX_LANES]; /* composed, and not heard yet */
     uint64_t numbers[STAGE_MAX_DIALS];   /* what each dial's marker was planted with, last */
-    size_t n_events[GAVEL_EVENT_LOST + 1];
+    size_t n_events[GAVEL_EVENT_MAY_BE_LOST + 1];
     gavel_ticket lost[STAGE_MAX_LOST]; /* in the order that they were told in */
     size_t n_lost;
     char redirects[128]; /* what nodes have said of slots: "MOVED 9 to host:port; " or "down; " */

@@ -217,7 +217,8 @@ Test(core_guests, a_guest_is_looked_for_when_its_node_is_lost)
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 0, ":0, nil");
-    cr_assert_eq(s.n_lost, 0);
+    cr_assert_eq(s.n_events[GAVEL_EVENT_LOST], 0);
+    cr_assert_eq(s.n_events[GAVEL_EVENT_MAY_BE_LOST], 1);
     stage_close(&s);
 }
 

@@ -180,7 +180,7 @@ Test(core_nodes, a_slot_of_nobody_is_waited_for)
     actor a = {.reads = "a", .plays = "ADD a 1"};
     actor b = {.reads = "b", .plays = "ADD b 1", .request = {.deadline_ms = 50}};
     actor blind = {.plays = "SET a 7"};
-    gavel__engine_set_slots(&s.engine, nowhere, s.now_us);
+    gavel__engine_set_slots(&s.engine, &(gavel__slots_change){.node_of = nowhere}, s.now_us);
     enter(&s, &a);
     enter(&s, &b);
     enter(&s, &blind);

@@ -1,0 +1,122 @@
+/*
+ * Histories: see the header.
+ */
+#include "core/history.h"
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/resp.h"
+#include "base/text.h"
+
+static const gavel__question_ops question_ops;
+
+void gavel__history_init(gavel__history *history, gavel__ledger *ledger, uint16_t node)
+{
+    *history = (gavel__history){.ledger = ledger};
+    gavel__question_init(&history->question, &question_ops);
+    history->question.at_node = node;
+}
+
+static void ask(gavel__history *history)
+{
+    gavel__question_ask(history->ledger->questions, &history->question);
+}
+
+void gavel__history_on_link_up(gavel__history *history)
+{
+    bool is_wanted = history->ledger != NULL && (history->is_unsure || history->name == 0);
+    if (is_wanted && history->question.state == GAVEL__QUESTION_IDLE)
+        ask(history);
+}
+
+void gavel__history_on_link_down(gavel__history *history, bool has_link)
+{
+    gavel__question *question = &history->question;
+    if (history->ledger == NULL)
+        return;
+    history->is_unsure = true;
+    history->is_late = true;
+    if (!has_link)
+        gavel__question_withdraw(question);
+    else if (question->state == GAVEL__QUESTION_IDLE)
+        ask(history);
+}
+
+static void fall(gavel__history *history, int64_t now_us)
+{
+    history->changed_us = now_us;
+    gavel__ledger_on_fall(history->ledger, history->question.at_node);
+}
+
+void gavel__history_on_takeover(gavel__history *history, int64_t now_us)
+{
+    if (history->ledger != NULL && history->changed_us != now_us) /* once for all its slots */
+        fall(history, now_us);
+}
+
+int64_t gavel__history_fell_us(const gavel__history *history)
+{
+    return history->is_unsure ? GAVEL__NEVER : history->changed_us;
+}
+
+/* ---- Asking -------------------------------------------------------------------------------- */
+
+static gavel__history *history_of(gavel__question *question)
+{
+    return GAVEL__CONTAINER(question, gavel__history, question);
+}
+
+static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
+{
+    gavel__history *history = history_of(question);
+    static const gavel_bytes args[] = {{"INFO", 4}, {"replication", 11}};
+    (void)now_us;
+    history->is_late = false;
+    gavel__resp_command(out, args, 2);
+    history->ledger->context->stats.n_marker_commands++;
+    history->ledger->context->stats.n_round_trips++;
+    return 1;
+}
+
+/* 0: it does not say. */
+static uint64_t read_name(const gavel_reply *reply)
+{
+    static const gavel_bytes field = {"master_replid:", 14};
+    gavel_bytes text;
+    uint64_t name = 0;
+    if (!gavel_reply_text(reply, &text))
+        return 0;
+    while (text.size > 0 && !gavel__bytes_start_with(text, field))
+        text = (gavel_bytes){text.data + 1, text.size - 1};
+    for (size_t i = field.size; i < text.size && text.data[i] != '\r'; i++)
+        name = (name ^ (unsigned char)text.data[i]) * UINT64_C(1099511628211);
+    return name;
+}
+
+static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
+{
+    gavel__history *history = history_of(question);
+    uint64_t name = read_name(reply);
+    (void)i;
+    if (history->is_late) { /* a link was lost since it was asked */
+        ask(history);
+        return;
+    }
+    bool has_changed = history->is_unsure && (name == 0 || name != history->name);
+    history->name = name;
+    history->is_unsure = false;
+    if (has_changed)
+        fall(history, now_us);
+}
+
+/* The next link that is up asks. */
+static void on_loss(
+    gavel__question *question, const gavel__loss *loss, bool was_sent, int64_t now_us)
+{
+    (void)question;
+    (void)loss;
+    (void)was_sent;
+    (void)now_us;
+}
+
+static const gavel__question_ops question_ops = {write, on_reply, on_loss};

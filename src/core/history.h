@@ -1,0 +1,39 @@
+/*
+ * Which history of its data a node of a Cluster is in: whether it may have gone back to an older
+ * state. For the engine, of a client that keeps a ledger.
+ *
+ * A server draws a new name for its history (INFO's master_replid) when it is started as a primary,
+ * and when it takes its primary's place; a replica has its primary's. So a link may be lost and
+ * nothing with it: the node is asked on the next link, or on another one that is up, and until it
+ * has answered nobody can say.
+ */
+#ifndef GAVEL__HISTORY_H
+#define GAVEL__HISTORY_H
+
+#include "core/ledger.h"
+
+typedef struct gavel__history {
+    gavel__question question; /* IDLE, unless there is a link */
+    gavel__ledger *ledger;    /* borrowed; NULL: nobody wants to know */
+    uint64_t name;            /* what stands for it; 0: not known yet */
+    int64_t changed_us;       /* when it was last seen to be another one; 0: never */
+    bool is_unsure;           /* a link was lost since it has answered */
+    bool is_late;             /* ASKED: or since it was asked */
+} gavel__history;
+
+/* `node`: the index of the one that is asked. `ledger`: hears when it has gone back; may be NULL.
+ */
+void gavel__history_init(gavel__history *history, gavel__ledger *ledger, uint16_t node);
+
+/* A link to the node is up; one is lost, and another one is up or not. */
+void gavel__history_on_link_up(gavel__history *history);
+void gavel__history_on_link_down(gavel__history *history, bool has_link);
+
+/* It was seen to take another one's place, or to have lost it. */
+void gavel__history_on_takeover(gavel__history *history, int64_t now_us);
+
+/* When the node may last have gone back: 0, never; GAVEL__NEVER: it will say so soon, on a link
+ * that is up, or if there is none, when there is one. */
+int64_t gavel__history_fell_us(const gavel__history *history);
+
+#endif

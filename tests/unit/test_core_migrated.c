@@ -1,0 +1,217 @@
+/*
+ * What a marker says where its slot has migrated: keys go one after another, so it says nothing
+ * certain of the others if a server went back meanwhile or later. The stage has two nodes; a is in
+ * slot 15495, of the second one, link 1; b in 3300, of the first one, link 0.
+ */
+#include "stage.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static const stage_config two_nodes = {.is_cluster = true,
+    .n_nodes = 2,
+    .has_markers = true,
+    .has_no_prefetch = true,
+    .keeps_ledger = true,
+    .has_histories = true};
+
+enum { SLOT = 15495 };
+
+/* To the first node. */
+static void move(stage *s, bool has_migrated)
+{
+    uint16_t node_of[GAVEL__N_SLOTS];
+    uint64_t migrated[GAVEL__N_SLOTS / 64] = {0};
+    memcpy(node_of, s->engine.nodes.map->node_of, sizeof(node_of));
+    node_of[SLOT] = 0;
+    migrated[SLOT / 64] = (uint64_t)has_migrated << SLOT % 64;
+    gavel__engine_set_slots(
+        &s->engine, &(gavel__slots_change){.node_of = node_of, .migrated = migrated}, s->now_us);
+}
+
+/* Both links are up, and a commit is told by the second. */
+static void commit(stage *s, actor *a, actor *b)
+{
+    stage_open(s, &two_nodes);
+    *b = (actor){.keys = "b", .plays = "SET b 1"};
+    enter(s, b);
+    link_up(s, 0);
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH b m0 / INFO replication");
+    says(s, 0, "OK, OK, \"master_replid:1\"");
+    hears(s, 0, "MULTI / SET b 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    says(s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    ends(s, b, GAVEL_COMMITTED);
+    *a = (actor){.keys = "a", .plays = "SET a 1"};
+    enter(s, a);
+    link_up(s, 1);
+    hears(s, 1, "SET m1 n1 PX 900000 / WATCH a m1 / INFO replication");
+    says(s, 1, "OK, OK, \"master_replid:2\"");
+    hears(s, 1, "MULTI / SET a 1 / SET m1 n1+1 XX KEEPTTL GET / EXEC");
+    says(s, 1, "OK, QUEUED, QUEUED, [OK, \"n1\"]");
+    ends(s, a, GAVEL_COMMITTED);
+}
+
+static void is_told(stage *s, const actor *a, size_t n_lost, size_t n_may_be_lost)
+{
+    cr_assert_eq(s->n_events[GAVEL_EVENT_LOST], n_lost);
+    cr_assert_eq(s->n_events[GAVEL_EVENT_MAY_BE_LOST], n_may_be_lost);
+    cr_assert_eq(s->engine.context.stats.n_lost, n_lost);
+    cr_assert_eq(s->engine.context.stats.n_may_be_lost, n_may_be_lost);
+    if (s->n_lost > 0)
+        cr_assert_eq(s->lost[0], a->ticket);
+}
+
+Test(core_migrated, a_marker_that_came_along_is_believed)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    move(&s, true);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1+1\"");
+    is_told(&s, &a, 0, 0);
+    stage_close(&s);
+}
+
+Test(core_migrated, one_that_is_less_or_gone_leaves_it_open)
+{
+    static const char *const answers[] = {":0, \"n1\"", ":0, nil", ":0, \"0\""};
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        stage s;
+        actor a, b;
+        commit(&s, &a, &b);
+        move(&s, true);
+        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0, answers[i]);
+        is_told(&s, &a, 0, 1);
+        gavel__audit audit;
+        cr_assert(gavel__ledger_take_audit(&s.engine.ledger, &audit));
+        cr_assert_eq(audit.n_may_be_lost, 1);
+        stage_close(&s);
+    }
+}
+
+Test(core_migrated, where_a_replica_took_over_it_is_certain)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    move(&s, false);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1\"");
+    is_told(&s, &a, 1, 0);
+    stage_close(&s);
+}
+
+/* Its old node has lost a link, and has not said since whether anything else. */
+Test(core_migrated, a_link_that_was_lost_before_leaves_it_open)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    link_down(&s, 1);
+    move(&s, true);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1+1\"");
+    is_told(&s, &a, 0, 1);
+    stage_close(&s);
+}
+
+/* The new one is asked on its next link whether it is the same as before. */
+Test(core_migrated, a_node_that_has_gone_back_since_leaves_it_open)
+{
+    for (int has_gone_back = 0; has_gone_back < 2; has_gone_back++) {
+        stage s;
+        actor a, b;
+        commit(&s, &a, &b);
+        move(&s, true);
+        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0, ":0, \"n1+1\"");
+        link_down(&s, 0);
+        link_up(&s, 0);
+        hears(&s, 0,
+            "PEXPIRE g:none:{ecd`} 1 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
+            "INFO replication");
+        says(&s, 0, ":0, \"n0+1\", :0, \"n1+1\"");
+        says(&s, 0, has_gone_back ? "\"master_replid:3\"" : "\"master_replid:1\"");
+        is_told(&s, &a, 0, 0);
+        if (!has_gone_back)
+            sleeps(&s);
+        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0, ":0, \"n1+1\"");
+        is_told(&s, &a, 0, has_gone_back ? 1 : 0);
+        stage_close(&s);
+    }
+}
+
+/* Its EXEC was made before its slot went, or was not: by the marker alone one cannot tell. */
+Test(core_migrated, a_doubt_that_is_not_made_is_unknown)
+{
+    static const struct {
+        bool has_migrated;
+        const char *answer;
+        gavel_status status;
+    } cases[] = {{true, ":1, \"n1+1\"", GAVEL_UNKNOWN}, {true, ":1, \"n1+2\"", GAVEL_COMMITTED},
+        {false, ":1, \"n1+2\"", GAVEL_COMMITTED}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        stage s;
+        actor a, b;
+        commit(&s, &a, &b);
+        actor c = {.keys = "a", .plays = "SET a 2"};
+        enter(&s, &c);
+        hears(&s, 1, "WATCH a m1");
+        says(&s, 1, "OK");
+        hears(&s, 1, "MULTI / SET a 2 / SET m1 n1+2 XX KEEPTTL GET / EXEC");
+        link_down(&s, 1);
+        move(&s, cases[i].has_migrated);
+        hears(&s, 0, "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0, cases[i].answer);
+        ends(&s, &c, cases[i].status);
+        stage_close(&s);
+    }
+}
+
+/* A late word of the old node is entered, and asked for where the slot is now. */
+Test(core_migrated, what_the_old_node_says_late_is_asked_for_again)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    actor c = {.keys = "a", .plays = "SET a 2"};
+    enter(&s, &c);
+    hears(&s, 1, "WATCH a m1");
+    says(&s, 1, "OK");
+    hears(&s, 1, "MULTI / SET a 2 / SET m1 n1+2 XX KEEPTTL GET / EXEC");
+    move(&s, false);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 1, "OK, QUEUED, QUEUED, [OK, \"n1+1\"]");
+    ends(&s, &c, GAVEL_COMMITTED);
+    says(&s, 0, ":0, \"n1+1\"");
+    is_told(&s, &c, 0, 0);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1+1\"");
+    is_told(&s, &c, 1, 0);
+    stage_close(&s);
+}
+
+/* The old marker is asked for yet, and must not be overwritten: there is a new one. */
+Test(core_migrated, a_slot_that_comes_back_has_another_marker)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    move(&s, true);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1+1\"");
+    gavel__engine_set_slot(&s.engine, SLOT, s.engine.nodes.first->following, s.now_us);
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 1, ":0, \"n1+1\"");
+    char old[sizeof(s.engine.nodes.first->following->lanes.first->marker.text)];
+    gavel__lane *lane = lane_of(&s, 1);
+    memcpy(old, gavel__lane_marker(lane, SLOT)->text, sizeof(old));
+    actor c = {.keys = "a", .plays = "SET a 2"};
+    enter(&s, &c);
+    advance(&s, 0);
+    cr_expect_str_neq(old, gavel__lane_marker(lane, SLOT)->text);
+    stage_close(&s);
+}
