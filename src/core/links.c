@@ -142,7 +142,8 @@ void gavel__engine_on_link_down(
     lose_rounds(lane, loss, now_us);
     gavel__rounds_leave_markers(lane);
     if (!was_retired && !gavel__node_is_reachable(node)) {
-        engine->questions.n_failed_dials += !was_up;
+        if (!was_up)
+            gavel__questions_on_failed_dial(&engine->questions, node);
         gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
     }
     gavel__questions_on_link_down(&lane->inflight, loss, now_us);
@@ -165,6 +166,7 @@ void gavel__engine_on_nowhere(
     gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us)
 {
     const gavel__node *node = engine->nodes.only; /* NULL: of a Cluster */
+    gavel__questions_on_failed_dial(&engine->questions, node);
     gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
     on_unreachable(engine, &(gavel__outage){node, loss, asked_us}, now_us);
 }

@@ -75,6 +75,7 @@ void gavel__question_ask(gavel__questions *questions, gavel__question *question)
     set_state(question, GAVEL__QUESTION_PENDING);
     question->among = questions;
     question->not_before_us = 0;
+    question->n_failed_dials = 0;
     gavel__list_append(pending_of(questions, question), &question->node);
 }
 
@@ -395,13 +396,35 @@ void gavel__questions_on_link_down(
     }
 }
 
+/* NULL: no node is known for any slot. */
+static bool concerns(const gavel__question *question, const gavel__node *node)
+{
+    return node != NULL ? is_for(question, node) : question->at_node == GAVEL__NO_NODE;
+}
+
+static void count_failed_dial(const gavel__list *pending, const gavel__node *node)
+{
+    for (gavel__list *at = pending->next; at != pending; at = at->next) {
+        gavel__question *question = GAVEL__CONTAINER(at, gavel__question, node);
+        question->n_failed_dials += concerns(question, node);
+    }
+}
+
+void gavel__questions_on_failed_dial(gavel__questions *questions, const gavel__node *node)
+{
+    questions->n_failed_dials++;
+    count_failed_dial(&questions->pending, node);
+    count_failed_dial(&questions->pending_blocking, node);
+    count_failed_dial(&questions->pending_for_replicas, node);
+}
+
 static void take_those_for(gavel__list *pending, const gavel__node *node, gavel__list *taken)
 {
     gavel__list *next;
     for (gavel__list *at = pending->next; at != pending; at = next) {
         next = at->next;
         const gavel__question *question = GAVEL__CONTAINER(at, const gavel__question, node);
-        if (node != NULL ? !is_for(question, node) : question->at_node != GAVEL__NO_NODE)
+        if (!concerns(question, node))
             continue;
         gavel__list_remove(at);
         gavel__list_append(taken, at);

@@ -99,6 +99,7 @@ struct gavel__question {
     gavel__questions *among;       /* PENDING, ASKED: where it was asked */
     int64_t not_before_us;         /* PENDING */
     uint32_t n_redirects;          /* in a row */
+    uint32_t n_failed_dials;       /* PENDING: to its node, with no other link up there */
     bool is_redirected;            /* ASKED: it is to be asked again */
     struct gavel__lane *lane;      /* ASKED: where */
     struct gavel__lane *last_lane; /* blocking: where it was asked last; NULL: nowhere yet */
@@ -118,7 +119,7 @@ struct gavel__questions {
     int64_t slow_us;     /* after so much silence another lane is better: to be set by the engine */
     bool is_provisional; /* what the server says now may not be in the history that goes on */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
-    uint64_t n_failed_dials;          /* with no other link up: whoever does not wait can tell */
+    uint64_t n_failed_dials;          /* of all nodes: whether a question has one more */
 };
 
 static inline bool gavel__questions_has_pending(const gavel__questions *questions)
@@ -168,8 +169,11 @@ void gavel__question_on_reply(gavel__question *question, const gavel_reply *repl
 void gavel__questions_on_link_down(
     gavel__inflight *inflight, const gavel__loss *loss, int64_t now_us);
 
-/* The node has no link that is up, and the last try to connect one came to this. NULL: no node is
- * known for any slot. */
+/* A link to the node could not be had, and it has no other: whoever does not wait can tell. NULL:
+ * no node is known for any slot. */
+void gavel__questions_on_failed_dial(gavel__questions *questions, const struct gavel__node *node);
+
+/* The node has no link that is up, and the last try to connect one came to this. NULL: as above. */
 void gavel__questions_on_unreachable(gavel__questions *questions, const struct gavel__node *node,
     const gavel__loss *loss, int64_t now_us);
 

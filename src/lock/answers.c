@@ -249,7 +249,7 @@ static bool is_vain_try(const gavel_lock *lock)
     const gavel__lock_call *call = lock->call;
     return lock->state == GAVEL__LOCK_STATE_WAITING && lock->is_try &&
            call->state == GAVEL__LOCK_CALL_OUT && !gavel__lock_call_is_sent(call) &&
-           call->n_dials < lock->locks->config.questions->n_failed_dials;
+           call->question.n_failed_dials > 0;
 }
 
 void gavel__locks_end_tries(gavel__locks *locks, int64_t now_us)

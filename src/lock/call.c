@@ -117,7 +117,6 @@ void gavel__lock_call_request(gavel__lock_call *call, gavel__lock_call_kind kind
     gavel__questions *questions = call->line->locks->config.questions;
     call->kind = kind;
     set_state(call, GAVEL__LOCK_CALL_OUT);
-    call->n_dials = questions->n_failed_dials;
     if (gavel__list_is_empty(&call->node))
         gavel__list_append(&call->line->calls, &call->node);
     gavel__question_ask(questions, &call->question);

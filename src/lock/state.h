@@ -39,7 +39,6 @@ typedef struct gavel__lock_call {
     gavel__lock_call_kind kind;
     int64_t sent_us;   /* OUT: when it was written, if it was */
     uint32_t lease_ms; /* likewise: the lease that it asks for; 0: none */
-    uint64_t n_dials;  /* OUT: that had failed when it was asked */
     gavel__lock_line *line;
     struct gavel_lock *lock; /* whose it is; NULL: the line's own */
     struct gavel__lock_op *op;

@@ -226,6 +226,10 @@ static void name_seeds(void)
     snprintf(url, sizeof(url), "redis+cluster://127.0.0.1:%d,127.0.0.1:%d/0", server_port(dead),
         replica);
     expect_of(url, 0, GAVEL_COMMITTED, "");
+    gavel_client *client = live_open(url, NULL);
+    gavel_lock_outcome held = acquire(client, "tried", true);
+    cr_expect_eq(held.status, GAVEL_LOCK_HELD, "%s", held.message);
+    gavel_close(client);
     snprintf(url, sizeof(url), "redis-cluster://localhost:%d?name=seeds", replica);
     expect_of(url, 0, GAVEL_COMMITTED, "");
     expect_of(server_tcp_url(cluster.nodes[0]), 0, GAVEL_NOT_SENT,

@@ -173,7 +173,8 @@ static inline void stage_lose(lock_stage *stage, size_t i, const gavel__loss *lo
     for (size_t k = 0; k < 3; k++)
         is_reachable = is_reachable || stage->lane[k].state == GAVEL__LANE_UP;
     if (!is_reachable) {
-        stage->questions.n_failed_dials += !was_up;
+        if (!was_up)
+            gavel__questions_on_failed_dial(&stage->questions, &stage->node);
         gavel__questions_on_unreachable(&stage->questions, &stage->node, loss, stage_engine_now_us);
     }
     gavel__questions_on_link_down(&lost, loss, stage_engine_now_us);

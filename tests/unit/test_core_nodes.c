@@ -3,7 +3,7 @@
  * The stage has two: slots up to 8191 are on the first (b is in 3300, c in 7365), the others on the
  * second (a is in 15495, d in 11298). Link 0 is the first one's, link 1 the second one's.
  */
-#include "stage.h"
+#include "asker.h"
 
 #include "base/text.h"
 
@@ -191,6 +191,31 @@ Test(core_nodes, a_slot_of_nobody_is_waited_for)
     link_up(&s, 0);
     hears(&s, 0, "WATCH a / GET a");
     gavel__engine_cancel(&s.engine, blind.transaction, s.now_us);
+    stage_close(&s);
+}
+
+/* Who does not wait is told of a link that cannot be had only where it is asked. */
+Test(core_nodes, questions_count_the_failed_dials_of_their_own_node)
+{
+    stage s;
+    stage_open(&s, &two_nodes);
+    asker a = asker_init("GET a");
+    asker b = asker_init("GET b");
+    a.question.slot = 15495;
+    b.question.slot = 3300;
+    asks(&s, &a);
+    asks(&s, &b);
+    link_refused(&s, 0, false, NULL);
+    cr_expect_eq(a.question.n_failed_dials, 0);
+    cr_expect_eq(b.question.n_failed_dials, 1);
+    link_up(&s, 1);
+    hears(&s, 1, "GET a");
+    says(&s, 1, "nil");
+    asks(&s, &a);
+    cr_expect_eq(b.question.n_failed_dials, 1);
+    gavel__engine_on_nowhere(
+        &s.engine, &(gavel__loss){.message = "no seed has answered"}, s.now_us, s.now_us);
+    cr_expect_eq(b.question.n_failed_dials, 2);
     stage_close(&s);
 }
 
