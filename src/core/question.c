@@ -339,7 +339,7 @@ static void note_redirect(gavel__question *question, size_t i, const gavel_reply
     question->is_redirected = true;
 }
 
-/* A few times at once, if it was led there; then with pauses from 1 to 64 ms. */
+/* A few times at once, if it was led there; then with pauses from 2 to 64 ms. */
 static int64_t redirect_pause_us(const gavel__question *question, const gavel_reply *reply)
 {
     static const uint32_t n_at_once = 5;

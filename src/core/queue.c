@@ -303,7 +303,7 @@ static bool come_back_alone(
     transaction->is_alone = true;
     if (transaction->is_cancelled || transaction->outcome.n_attempts < transaction->max_attempts)
         return come_back(queue, transaction, now_us);
-    gavel__queue_run_again(queue, transaction, message, now_us); /* it is not, any more */
+    gavel__queue_run_again(queue, transaction, message, now_us); /* settles it */
     return false;
 }
 

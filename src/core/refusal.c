@@ -5,13 +5,6 @@
 
 #include "base/text.h"
 
-/* Of the members, which is the round's. */
-static unsigned slot_of(const gavel__round *round)
-{
-    return gavel__list_is_empty(&round->members) ? GAVEL__NO_SLOT
-                                                 : gavel__member_of(round->members.next)->slot;
-}
-
 /* A node serves no slots while it does not know of a majority, and none once it is a replica. */
 static bool serves_none(gavel_bytes error)
 {
@@ -45,7 +38,8 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
         round->refusal.is_moved = gavel__rounds_note_redirect(
             round->rounds, round->lane->node, error->text, &round->refusal.ask);
     if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
-        gavel__format(migrating, sizeof(migrating), "slot %u is being migrated; ", slot_of(round));
+        gavel__format(
+            migrating, sizeof(migrating), "slot %u is being migrated; ", (unsigned)round->slot);
     gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s: %s", migrating,
         what, gavel__printable(error->text, words, sizeof(words)));
 }
