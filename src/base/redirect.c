@@ -37,11 +37,6 @@ static bool split(gavel_bytes place, gavel_bytes *ret_host, gavel_bytes *ret_por
     return true;
 }
 
-bool gavel__redirect_is_unnamed(gavel_bytes host)
-{
-    return host.size == 0 || gavel__bytes_equal(host, GAVEL_STR("?"));
-}
-
 bool gavel__redirect_read(gavel_bytes error, gavel__redirect *ret_redirect)
 {
     gavel_bytes word;
@@ -58,8 +53,6 @@ bool gavel__redirect_read(gavel_bytes error, gavel__redirect *ret_redirect)
     if (!split(error, &host, &port_text) || !gavel__parse_int(port_text, &port) || port < 1 ||
         port > 65535)
         return false;
-    if (gavel__redirect_is_unnamed(host))
-        host.size = 0;
     *ret_redirect = (gavel__redirect){
         .is_ask = is_ask, .slot = (uint16_t)slot, .host = host, .port = (int)port};
     return true;

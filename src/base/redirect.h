@@ -12,15 +12,14 @@
 typedef struct gavel__redirect {
     bool is_ask; /* ASK: there for the next question only; else MOVED: there from now on */
     uint16_t slot;
-    gavel_bytes host; /* among the error's bytes; empty: the host of whoever has said so */
+    /* Among the error's bytes. Empty: that of whoever has said so. "?": one that is to be known by
+     * its name has none, and where it is only the map tells. */
+    gavel_bytes host;
     int port;
 } gavel__redirect;
 
 /* Whether an error reply is one: "MOVED 12000 10.0.0.7:7002", also "ASK 12000 :7002", "?:7002" and
  * "2001:db8::7:7002". */
 bool gavel__redirect_read(gavel_bytes error, gavel__redirect *ret_redirect);
-
-/* Whether a node says by this host that it does not know its own: none, or "?". */
-bool gavel__redirect_is_unnamed(gavel_bytes host);
 
 #endif

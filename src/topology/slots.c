@@ -532,10 +532,13 @@ uint16_t gavel__slots_on_redirect(
 {
     gavel__place_name place;
     gavel__slots_node *node = NULL;
-    if (gavel__place_take(
-            redirect->host.size > 0 ? redirect->host : gavel_str(host), redirect->port, &place))
+    bool is_nameless = gavel__bytes_equal(redirect->host, GAVEL_STR("?"));
+    gavel_bytes at = redirect->host.size > 0 ? redirect->host : gavel_str(host);
+    if (!is_nameless && gavel__place_take(at, redirect->port, &place))
         node = take_node(slots, &place, now_us);
-    if (!redirect->is_ask)
+    if (is_nameless)
+        gavel__slots_urge(slots, now_us);
+    else if (!redirect->is_ask)
         hasten(slots, slots->pause_us, now_us);
     if (node == NULL)
         return GAVEL__NO_NODE;

@@ -108,7 +108,8 @@ void gavel__slots_urge(gavel__slots *slots, int64_t now_us);
 
 /*
  * A node has said so; `host` is as with gavel__slots_on_reply. Returns the node where the slot is
- * now, or with ASK is to be asked; GAVEL__NO_NODE: it is no place, or there is no room for it.
+ * now, or with ASK is to be asked; GAVEL__NO_NODE: it is no place, or there is no room for it, or
+ * only the map tells, which is asked for soon.
  */
 uint16_t gavel__slots_on_redirect(
     gavel__slots *slots, const gavel__redirect *redirect, const char *host, int64_t now_us);

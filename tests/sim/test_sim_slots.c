@@ -345,6 +345,26 @@ Test(sim_slots, nodes_may_have_new_places_for_ever)
     close_play(p);
 }
 
+/* MOVED says "?" then, and the port: that is no place, whoever says so. The map has its address. */
+Test(sim_slots, a_node_without_a_name_is_found_all_the_same)
+{
+    char key[32];
+    play *p = open_play(1);
+    sim_set_endpoint(p->world, SIM_ENDPOINT_NO_NAME);
+    sim_give_port(p->world, 1);
+    join(p, GAVEL_ADAPTIVE);
+    find_key(p->world, 0, key);
+    for (int i = 0; i < 2; i++) {
+        const sim_result *result = sim_submit(
+            p->world, p->members[0].client, &(gavel_transaction){.body = count_up, .user = key});
+        cr_assert(sim_finish(p->world, 10 * SIM_SECOND));
+        cr_assert_eq(result->outcome.status, GAVEL_COMMITTED, "%s", result->outcome.message);
+        sim_move_slot(p->world, &(sim_move){.slot = sim_slot_of(key), .to = 1, .is_atomic = true});
+        sim_run_for(p->world, SIM_SECOND);
+    }
+    close_play(p);
+}
+
 /* ---- What links are called ------------------------------------------------------------------ */
 
 #define MAX_LINKS 256

@@ -17,7 +17,7 @@ Test(base_redirect, names_a_slot_and_where_it_is)
         int port;
     } said[] = {{"MOVED 12000 10.0.0.7:7602", false, 12000, "10.0.0.7", 7602},
         {"ASK 0 node-2.example:1", true, 0, "node-2.example", 1},
-        {"MOVED 16383 :7602", false, 16383, "", 7602}, {"ASK 7 ?:65535", true, 7, "", 65535},
+        {"MOVED 16383 :7602", false, 16383, "", 7602}, {"ASK 7 ?:65535", true, 7, "?", 65535},
         {"MOVED 12000 2001:db8::7:7000", false, 12000, "2001:db8::7", 7000},
         {"ASK 12000 ::1:7000", true, 12000, "::1", 7000}};
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) {

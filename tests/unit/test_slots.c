@@ -345,10 +345,23 @@ Test(slots, moved_may_lead_to_one_that_is_new)
     uint16_t node = redirect("MOVED 12000 :7602");
     cr_expect_str_eq(slots.nodes[node]->name, "here:7602");
     cr_expect_eq(slots.node_of[12000], node);
-    cr_expect_eq(redirect("MOVED 12001 ?:7602"), node);
     node = redirect("MOVED 12002 2001:db8::7:7000");
     cr_expect_str_eq(slots.nodes[node]->place.host, "2001:db8::7");
     cr_expect_eq(slots.nodes[node]->place.port, 7000);
+}
+
+/* Nodes are to be known by names, and this one has none: whoever says so need not be on its host.
+ */
+Test(slots, where_one_is_that_has_no_name_only_the_map_tells)
+{
+    answer_two();
+    count_moved();
+    now += 1000000;
+    cr_expect_eq(redirect("MOVED 12001 ?:7602"), GAVEL__NO_NODE);
+    cr_expect_eq(redirect("ASK 12001 ?:7602"), GAVEL__NO_NODE);
+    cr_expect_eq(count_moved(), 0);
+    cr_expect_eq(find("here:7602"), GAVEL__NO_NODE);
+    cr_expect_neq(gavel__slots_begin(&slots, now), GAVEL__NO_NODE);
 }
 
 Test(slots, ask_leads_elsewhere_and_moves_nothing)
