@@ -410,7 +410,9 @@ static bool begin(job *self)
     }
     gavel_config config = options->config;
     config.loop = self->loop;
-    config.has_no_markers = true; /* there are no transactions that a lost reply could concern */
+    /* There are no transactions that a lost reply could concern, or that could wait for replicas;
+     * but a URL that asks for these is good only with markers. */
+    config.has_no_markers = config.min_replicas == 0 && !config.needs_fsync;
     config.hooks = (gavel_hooks){.on_event = on_event, .user = self};
     self->client = gavel_open(options->url, &config, &error);
     if (self->client == NULL) {

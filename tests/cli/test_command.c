@@ -44,6 +44,24 @@ Test(command, nothing_is_left_on_the_server_but_the_fence)
     server_stop(server);
 }
 
+/* The URL may be one that other programs share. */
+Test(command, what_a_url_says_of_transactions_is_no_matter)
+{
+    static const char *const options[] = {
+        "min_replicas=1", "min_replicas=all&durable_ms=9", "needs_fsync=yes", "mode=gated"};
+    test_server *server = tool_server(NULL);
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        char url[192];
+        tool self;
+        snprintf(url, sizeof(url), "%s?%s", server_url(server), options[i]);
+        setenv("GAVEL_URL", url, 1);
+        cr_expect_eq(tool_run(&self, "lock", "a", "--", tool_puppet(), "exit", "3", NULL), 3,
+            "%s: %s", options[i], self.errors);
+        cr_expect_eq(tool_run(&self, "locks", NULL), 0, "%s: %s", options[i], self.errors);
+    }
+    server_stop(server);
+}
+
 Test(command, it_knows_its_lock_and_the_fence_grows)
 {
     test_server *server = tool_server(NULL);
