@@ -43,9 +43,10 @@ typedef struct gavel_read {
  * may have several reads, and be in `keys` too.
  *
  * In a Cluster all keys of a transaction lie in one slot: those that it declares, reads, writes, or
- * names in commands. Otherwise it is INVALID, at once or when the body comes to the key, and the
- * message names two of them. A common hash tag puts them there: the slot is that of what stands
- * between the first { and the next }, so that "user:{7}:cart" and "user:{7}:mail" share one.
+ * names in commands; a channel of SPUBLISH is one of them, one of PUBLISH goes along. Otherwise it
+ * is INVALID, at once or when the body comes to the key, and the message names two of them. A
+ * common hash tag puts them there: the slot is that of what stands between the first { and the next
+ * }, so that "user:{7}:cart" and "user:{7}:mail" share one.
  * docs/across_slots.md has what to do where that is not possible.
  */
 typedef struct gavel_transaction {

@@ -307,7 +307,7 @@ const gavel__known gavel__known_rows[] = {
     {"SORT", WRITES, SORT},
     {"SORT_RO", READS, SORT},
     {"SPOP", WRITES, ROW(1, 1, 1)},
-    {"SPUBLISH", ACTS, NO_KEYS},
+    {"SPUBLISH", ACTS, ROW(1, 1, 1)},
     {"SRANDMEMBER", READS, ROW(1, 1, 1)},
     {"SREM", WRITES, ROW(1, 1, 1)},
     {"SSCAN", READS, ROW(1, 1, 1)},

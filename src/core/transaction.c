@@ -66,7 +66,7 @@ void gavel__transaction_tell_slots(
 }
 
 const char gavel__transaction_no_place[] =
-    "no key says to which of the Cluster's servers this is to go: declare one";
+    "declare a key: without one nobody knows to which of the Cluster's servers this is to go";
 
 /* Whether the key lies where the others do. The first one says where. */
 static bool is_in_slot(gavel__transaction *transaction, gavel_bytes key)

@@ -139,7 +139,7 @@ static void meet_slots(gavel_client *client)
     EXPECT_TOLD(gavel_run(client, &(gavel_transaction){.body = copy, .user = (void *)&tagged}),
         GAVEL_COMMITTED, "");
     EXPECT_TOLD(gavel_run(client, &(gavel_transaction){.body = look_at_clock}), GAVEL_INVALID,
-        "declare one");
+        "declare a key");
     EXPECT_TOLD(
         gavel_run(client, &(gavel_transaction){.body = look_at_clock, .keys = &a, .n_keys = 1}),
         GAVEL_COMMITTED, "");

@@ -128,7 +128,7 @@ Test(core_commands, the_keys_of_commands_are_known)
         "XGROUP CREATE k1 group $",
         "OBJECT ENCODING k1",
         "PUBLISH channel message",
-        "SPUBLISH channel message",
+        "SPUBLISH k1 message",
         "ACL SETUSER user",
         "TIME",
     };

@@ -189,8 +189,8 @@ Test(core_slots, what_is_written_first_says_so_for_one_run)
 
 /* ---- Without a key ------------------------------------------------------------------------- */
 
-static const char no_key[] = "no key says to which of the Cluster's servers this is to go: declare "
-                             "one";
+static const char no_key[] = "declare a key: without one nobody knows to which of the Cluster's "
+                             "servers this is to go";
 
 Test(core_slots, the_time_is_that_of_the_server_that_has_the_keys)
 {
@@ -263,6 +263,29 @@ Test(core_slots, what_is_published_goes_along)
     ends(&s, &a, GAVEL_COMMITTED);
     enter(&s, &b);
     ends_saying(&s, &b, GAVEL_INVALID, no_key);
+    stage_close(&s);
+}
+
+/* The channel lies in a slot as a key does; it is not watched. */
+Test(core_slots, a_channel_of_a_shard_is_where_its_slot_is)
+{
+    stage s;
+    stage_open(&s, &cluster);
+    actor a = {.plays = "WRITE SPUBLISH {a}news x"};
+    actor b = {.reads = "b", .plays = "GET b; WRITE SPUBLISH a x"};
+    actor c = {.plays = "WRITE SPUBLISH a x; SET b 1"};
+    enter(&s, &a);
+    link_up(&s, 0);
+    hears(&s, 0, "MULTI / SPUBLISH {a}news x / EXEC");
+    cr_assert_eq(a.transaction->slot, 15495);
+    says(&s, 0, "OK, QUEUED, [:0]");
+    ends(&s, &a, GAVEL_COMMITTED);
+    enter(&s, &b);
+    hears(&s, 0, "WATCH b / GET b");
+    says(&s, 0, "OK, \"1\"");
+    ends_saying(&s, &b, GAVEL_INVALID, "keys \"b\" and \"a\" are in slots 3300 and 15495");
+    enter(&s, &c);
+    ends_saying(&s, &c, GAVEL_INVALID, a_and_b);
     stage_close(&s);
 }
 
