@@ -3,9 +3,11 @@
  */
 #include "client/cluster.h"
 
+#include "base/text.h"
 #include "core/server_error.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- The map ------------------------------------------------------------------------------- */
 
@@ -35,6 +37,17 @@ static void note_silence(gavel__cluster *cluster, const gavel__loss *loss, int64
         cluster->pass_us, now_us);
 }
 
+/* A node that answers, and does not say where the slots are, while nobody has: once for each such
+ * answer. Of a link that is lost the log tells elsewhere. */
+static void log_answer(gavel__cluster *cluster)
+{
+    const char *trouble = cluster->map.trouble;
+    if (cluster->map.n_answers > 0 || strcmp(cluster->logged, trouble) == 0)
+        return;
+    gavel__format(cluster->logged, sizeof(cluster->logged), "%s", trouble);
+    gavel__client_log(cluster->client, GAVEL_LOG_WARNING, "%s", trouble);
+}
+
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__cluster *cluster = cluster_of(question);
@@ -42,6 +55,7 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     (void)i;
     cluster->client->has_news = true;
     gavel__slots_on_reply(&cluster->map, reply, asked->place.host, now_us);
+    log_answer(cluster);
     /* One without the right to ask, say, does not get it by asking again. */
     bool is_final = reply->type == GAVEL_REPLY_ERROR &&
                     gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_GIVE_UP;

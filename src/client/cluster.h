@@ -29,6 +29,7 @@ typedef struct gavel__cluster {
     uint64_t pass;                                /* the map's, while nodes are asked */
     int64_t pass_us;                              /* when that began */
     bool has_hope;                                /* one of them may answer later */
+    char logged[GAVEL_MESSAGE_SIZE];              /* what the log has told of them last */
 } gavel__cluster;
 
 /* For a client whose address says so. False: no memory. */

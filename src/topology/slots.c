@@ -419,7 +419,7 @@ static bool read_answer(answer *self, const gavel_reply *reply)
     if (reply->type != GAVEL_REPLY_ARRAY)
         return refuse(self, "is no list");
     if (reply->n_elements == 0)
-        return refuse(self, "is empty: it knows no other node");
+        return refuse(self, "is empty: it serves no slot, and knows nobody who does");
     for (size_t i = 0; i < reply->n_elements; i++) {
         if (!read_range(self, &reply->elements[i]))
             return false;

@@ -237,8 +237,16 @@ static void name_seeds(void)
     server_stop(dead);
 }
 
+static void count_refusals(gavel_log_level level, const char *line, void *user)
+{
+    (void)level;
+    *(int *)user += live_contains(line, "CLUSTER SLOTS NOPERM");
+}
+
 static void log_in(void)
 {
+    int n_refusals = 0;
+    gavel_hooks hooks = {.on_log = count_refusals, .user = &n_refusals};
     char url[128];
     int port = server_port(cluster.nodes[0]);
     tell_all("ACL SETUSER app on >secret ~* &* +@all");
@@ -248,7 +256,11 @@ static void log_in(void)
     snprintf(url, sizeof(url), "redis+cluster://app:wrong@127.0.0.1:%d", port);
     expect_of(url, 0, GAVEL_REJECTED, "refused the login");
     snprintf(url, sizeof(url), "redis+cluster://blind:secret@127.0.0.1:%d", port);
-    expect_of(url, 0, GAVEL_REJECTED, "CLUSTER SLOTS NOPERM");
+    gavel_client *client = live_open(url, &(gavel_config){.hooks = hooks});
+    for (int i = 0; i < 2; i++)
+        EXPECT_TOLD(add(client, "k", 0), GAVEL_REJECTED, "CLUSTER SLOTS NOPERM");
+    cr_expect_eq(n_refusals, 1);
+    gavel_close(client);
 }
 
 static void have_keys_of_their_own(void)
