@@ -234,9 +234,10 @@ static bool check_tls(
 static bool check_sentinels(
     const gavel_config *config, const gavel__address *address, gavel_error *ret_error)
 {
-    const char *what = config->may_go_without_sentinels ? "may_go_without_sentinels"
-                       : config->is_failover_eager      ? "is_failover_eager"
-                                                        : NULL;
+    const char *what = config->may_go_without_sentinels
+                           ? "may_go_without_sentinels (without_sentinels in a URL)"
+                       : config->is_failover_eager ? "is_failover_eager (eager_failover in a URL)"
+                                                   : NULL;
     return what == NULL || address->kind == GAVEL__ADDRESS_SENTINEL ||
            refuse_pair(what, "is for Sentinels, and the URL does not begin with redis+sentinel://",
                ret_error);

@@ -342,6 +342,14 @@ typedef struct self_portrait {
     gavel_bytes role;
 } self_portrait;
 
+static bool is_no_sentinel(const self_portrait *server, gavel__link_loss *ret_loss)
+{
+    return !gavel__bytes_equal(server->mode, GAVEL_STR("sentinel")) ||
+           refuse(ret_loss, true,
+               "this is a Sentinel, which keeps no data: "
+               "redis+sentinel://host,host/NAME goes to its primary");
+}
+
 /* A server by itself, which takes writes. */
 static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss)
 {
@@ -351,10 +359,8 @@ static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss
         return refuse(ret_loss, true,
             "this is a node of a Redis Cluster: "
             "redis+cluster://host,host goes to all of them");
-    if (gavel__bytes_equal(mode, GAVEL_STR("sentinel")))
-        return refuse(ret_loss, true,
-            "this is a Sentinel, which keeps no data: "
-            "redis+sentinel://host,host/NAME goes to its primary");
+    if (!is_no_sentinel(server, ret_loss))
+        return false;
     if (gavel__bytes_equal(role, GAVEL_STR("replica")) ||
         gavel__bytes_equal(role, GAVEL_STR("slave")))
         return refuse(ret_loss, false, "this is a replica, which takes no writes");
@@ -371,7 +377,9 @@ static bool check_portrait(
         return false;
     if (handshake->kind == GAVEL__LINK_TO_NODE)
         return gavel__bytes_equal(server->mode, GAVEL_STR("cluster")) ||
-               refuse(ret_loss, true, "this is no node of a Redis Cluster: redis:// is for it");
+               (is_no_sentinel(server, ret_loss) &&
+                   refuse(
+                       ret_loss, true, "this is no node of a Redis Cluster: redis:// is for it"));
     return check_server(server, ret_loss);
 }
 

@@ -116,7 +116,7 @@ static gavel__progress take_probe_answer(gavel__transport *transport)
         return GAVEL__PROGRESS_UNDER_WAY;
     transport->is_final = n == 1 && (type == '\x15' || type == '\x16');
     strcpy(transport->message, transport->is_final
-                                   ? "the server speaks TLS on this port: use rediss://"
+                                   ? "the server speaks TLS on this port: begin the URL with rediss"
                                    : "the connection was closed by the server during the login");
     return GAVEL__PROGRESS_FAILED;
 }

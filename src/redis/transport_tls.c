@@ -172,7 +172,8 @@ static void explain(tls *self, int ssl_error)
         explain_alert(self, error, message);
     } else if (is_plain(error)) {
         strcpy(message,
-            "the server does not speak TLS on this port: use redis://, or its port for TLS");
+            "the server does not speak TLS on this port: begin the URL with redis, not rediss, or "
+            "use its port for TLS");
     } else if (error != 0) {
         const char *reason = ERR_reason_error_string(error);
         gavel__format(message, GAVEL_MESSAGE_SIZE, "TLS: %s", reason != NULL ? reason : "failed");

@@ -91,7 +91,8 @@ Test(cli_tls, faults_are_told)
     EXPECT_FAULT("certificate is not for 127.0.0.1", OURS, "--ca-file", it.ca);
     EXPECT_FAULT("demands a client's certificate", "--insecure");
     EXPECT_FAULT("ca_file /none: No such file or directory", OURS, "--ca-file=/none");
-    EXPECT_FAULT("the server speaks TLS on this port: use rediss://", "--url", plain_url);
+    EXPECT_FAULT(
+        "the server speaks TLS on this port: begin the URL with rediss", "--url", plain_url);
 }
 
 Test(cli_tls, options_that_contradict_the_url)

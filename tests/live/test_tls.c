@@ -369,7 +369,8 @@ Test(tls, a_port_that_speaks_none)
         snprintf(url, sizeof(url), "rediss://127.0.0.1:%d", server_port(it.server));
         gavel_config named = {.server_name = names[i % 3]};
         gavel_client *client = live_open(url, &named);
-        expect_told(client, "the server does not speak TLS on this port: use redis://");
+        expect_told(
+            client, "the server does not speak TLS on this port: begin the URL with redis, ");
         gavel_close(client);
     }
 }
@@ -384,7 +385,7 @@ Test(tls, a_port_that_speaks_nothing_else)
         gavel_client *client = live_open(url, NULL);
         gavel_outcome outcome = counter_run(client, NULL, plain);
         ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
-        ASSERT_SAYS(outcome, "the server speaks TLS on this port: use rediss://");
+        ASSERT_SAYS(outcome, "the server speaks TLS on this port: begin the URL with rediss");
         gavel_stats stats;
         gavel_read_stats(client, &stats);
         cr_assert_eq(stats.n_links_down, 2, "%u", (unsigned)stats.n_links_down);

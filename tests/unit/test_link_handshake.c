@@ -106,6 +106,17 @@ Test(link_handshake, what_is_no_node_is_not_spoken_to)
     cr_expect(seen.loss.is_final);
 }
 
+Test(link_handshake, a_sentinel_that_is_taken_for_a_node_says_so)
+{
+    it.config.kind = GAVEL__LINK_TO_NODE;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO_REPLY("$5\r\n7.0.0\r\n", "$8\r\nsentinel\r\n", "$-1\r\n"));
+    be_readable();
+    cr_expect(has(seen.loss.message, "this is a Sentinel"), "%s", seen.loss.message);
+    cr_expect(seen.loss.is_final);
+}
+
 /* Both halves of a marker are needed: its key and a time to live. */
 Test(link_handshake, no_marker_without_time_to_live)
 {

@@ -455,8 +455,9 @@ Test(transport, tls_with_a_peer_that_speaks_none)
     cr_assert_eq(write(peer, "-ERR what?\r\n", 12), 12);
     cr_expect_eq(finish_connecting(), GAVEL__PROGRESS_FAILED);
     cr_expect(transport->is_final);
-    cr_expect_str_eq(transport->message,
-        "the server does not speak TLS on this port: use redis://, or its port for TLS");
+    cr_expect_str_eq(transport->message, "the server does not speak TLS on this port: begin the "
+                                         "URL with redis, not rediss, or use its "
+                                         "port for TLS");
 }
 
 /* A plain Redis only answers what has ended in a line's end. */
