@@ -168,7 +168,8 @@ void gavel__slots_advance(gavel__slots *slots, int64_t now_us)
 bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_us)
 {
     const gavel__slots_node *self = slots->nodes[node];
-    return is_there(self) && (self->n_slots > 0 || now_us - linger_us < self->unused_us);
+    return is_there(self) &&
+           (self->n_slots > 0 || slots->asked == node || now_us - linger_us < self->unused_us);
 }
 
 /* ---- The map ------------------------------------------------------------------------------- */
@@ -256,6 +257,7 @@ uint16_t gavel__slots_begin(gavel__slots *slots, int64_t now_us)
     if (node == NULL)
         return GAVEL__NO_NODE;
     node->pass = slots->pass;
+    node->unused_us = now_us;
     slots->asked = node->number;
     slots->asked_us = now_us;
     slots->is_sent = false;

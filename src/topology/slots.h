@@ -39,7 +39,7 @@ typedef struct gavel__slots_node {
     bool is_listed;            /* the last answer names it */
     uint32_t shard;            /* whose data it has, or had when it was last listed; 0: not known */
     uint16_t n_slots;          /* that it serves */
-    int64_t unused_us;         /* since when it has been of no use, if it serves none */
+    int64_t unused_us;         /* since when it has been of no use, if it serves none; or asked */
     int64_t doubtful_until_us; /* it was lost: until then it is asked after all others */
     uint64_t pass;             /* when it was last asked */
     /* What the answer that is being read says. */
@@ -129,8 +129,8 @@ int64_t gavel__slots_due_us(const gavel__slots *slots);
  */
 bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot, bool *ret_has_migrated);
 
-/* Whether links to it may be of use: it serves slots, or has done, or was named by ASK, in the last
- * ten seconds. */
+/* Whether links to it may be of use: it serves slots, or is asked; or that was so, or it was named
+ * by ASK, in the last ten seconds. */
 bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_us);
 
 /* Why there is no map yet; for people. */

@@ -365,6 +365,32 @@ Test(sim_slots, a_node_without_a_name_is_found_all_the_same)
     close_play(p);
 }
 
+/* Replicas serve no slots, but tell who does: each is asked on one link, which is let be. */
+Test(sim_slots, without_any_primary_replicas_are_asked)
+{
+    char key[32];
+    char url[64];
+    gavel_stats stats;
+    play *p = open_play(1);
+    snprintf(url, sizeof url, "redis+cluster://%s", sim_host_of(p->world, 0));
+    p->members[p->n_members++].client = sim_open_url(p->world, url, NULL);
+    find_key(p->world, 0, key);
+    gavel_transaction transaction = {.body = count_up, .user = key, .deadline_ms = 60000};
+    const sim_result *first = sim_submit(p->world, p->members[0].client, &transaction);
+    sim_run_for(p->world, 20 * SIM_SECOND);
+    cr_assert_eq(first->outcome.status, GAVEL_COMMITTED);
+    for (size_t i = 0; i < 3; i++) {
+        sim_choose(p->world, i);
+        sim_restart(p->world, 20 * SIM_SECOND, true);
+    }
+    const sim_result *second = sim_submit(p->world, p->members[0].client, &transaction);
+    cr_assert(sim_finish(p->world, 60 * SIM_SECOND));
+    cr_expect_eq(second->outcome.status, GAVEL_COMMITTED, "%s", second->outcome.message);
+    gavel_read_stats(p->members[0].client, &stats);
+    cr_expect_lt(stats.n_links_up, 50, "%d links", (int)stats.n_links_up);
+    close_play(p);
+}
+
 /* ---- What links are called ------------------------------------------------------------------ */
 
 #define MAX_LINKS 256
