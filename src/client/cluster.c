@@ -120,6 +120,22 @@ static bool has_left(gavel__cluster_node *self)
     return has_left;
 }
 
+/* It serves no slots any more. Whoever is to be asked there, or is asked, is waited for; but not
+ * who stands in a queue, for what that is about is elsewhere. */
+static void close_idle(gavel_client *client, gavel__node *node)
+{
+    const gavel__questions *questions = &client->engine.questions;
+    if (gavel__turns_are_there(&node->turns) ||
+        gavel__questions_want_lane(questions, node, false) ||
+        gavel__questions_want_lane(questions, node, true))
+        return;
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->state == GAVEL__LANE_UP &&
+            (gavel__inflight_is_empty(&lane->inflight) || gavel__lane_may_be_silent(lane)))
+            gavel__lane_retire(lane);
+    }
+}
+
 /* The place that it was is no more, or another one has its number. False: not yet. */
 static bool leave(gavel__cluster_node *self)
 {
@@ -183,7 +199,7 @@ static bool follow(gavel__cluster *cluster, const gavel__slots_node *known, int6
     if (self->generation != known->generation && leave(self) && is_there)
         arrive(cluster->client, self, known);
     else if (!gavel__slots_is_used(&cluster->map, known->number, now_us) && !known->is_seed)
-        has_left(self);
+        close_idle(cluster->client, self->node);
     return true;
 }
 

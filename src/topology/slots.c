@@ -168,8 +168,7 @@ void gavel__slots_advance(gavel__slots *slots, int64_t now_us)
 bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_us)
 {
     const gavel__slots_node *self = slots->nodes[node];
-    return is_there(self) &&
-           (self->n_slots > 0 || slots->asked == node || now_us - linger_us < self->unused_us);
+    return is_there(self) && (self->n_slots > 0 || now_us - linger_us < self->unused_us);
 }
 
 /* ---- The map ------------------------------------------------------------------------------- */

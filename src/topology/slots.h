@@ -129,8 +129,8 @@ int64_t gavel__slots_due_us(const gavel__slots *slots);
  */
 bool gavel__slots_take_moved(gavel__slots *slots, uint16_t *ret_slot, bool *ret_has_migrated);
 
-/* Whether links to it may be of use: it serves slots, or is asked; or that was so, or it was named
- * by ASK, in the last ten seconds. */
+/* Whether links to it may be of use: it serves slots, or has done, or was asked, or named by ASK,
+ * in the last ten seconds. */
 bool gavel__slots_is_used(const gavel__slots *slots, uint16_t node, int64_t now_us);
 
 /* Why there is no map yet; for people. */

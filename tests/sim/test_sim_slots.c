@@ -391,6 +391,34 @@ Test(sim_slots, without_any_primary_replicas_are_asked)
     close_play(p);
 }
 
+/* Nor is one dialled on and on for those who waited there, and have gone along with their slot. */
+Test(sim_slots, a_primary_that_comes_back_as_a_replica_is_let_be)
+{
+    char key[32];
+    char url[64];
+    gavel_stats stats;
+    play *p = open_play(1);
+    snprintf(url, sizeof url, "redis+cluster://%s", sim_host_of(p->world, 1));
+    p->members[p->n_members++].client = sim_open_url(p->world, url, NULL);
+    find_key(p->world, 0, key);
+    sim_set_lag(p->world, 3, SIM_SECOND, SIM_SECOND);
+    const sim_result *result = sim_submit(p->world, p->members[0].client,
+        &(gavel_transaction){.body = count_up,
+            .user = key,
+            .deadline_ms = 60000,
+            .min_replicas = 1,
+            .durable_ms = 60000});
+    sim_run_for(p->world, 500 * SIM_MILLISECOND);
+    sim_choose(p->world, 0);
+    sim_restart(p->world, 30 * SIM_SECOND, true);
+    sim_run_for(p->world, 100 * SIM_SECOND);
+    cr_assert(result->is_done);
+    cr_expect_eq(result->outcome.status, GAVEL_COMMITTED, "%s", result->outcome.message);
+    gavel_read_stats(p->members[0].client, &stats);
+    cr_expect_lt(stats.n_links_up, 50, "%d links", (int)stats.n_links_up);
+    close_play(p);
+}
+
 /* ---- What links are called ------------------------------------------------------------------ */
 
 #define MAX_LINKS 256
