@@ -352,6 +352,14 @@ static void ask_if_needed(gavel__wish *wish)
         ask(wish);
 }
 
+/* Whether anybody is asked for, or comes next. */
+static bool has_anybody(gavel__wish *wish)
+{
+    sweep(wish->durability, &wish->asked);
+    sweep(wish->durability, &wish->next);
+    return !gavel__list_is_empty(&wish->asked) || !gavel__list_is_empty(&wish->next);
+}
+
 /* ---- EXECs under way ----------------------------------------------------------------------- */
 
 static void set_sent(gavel__list *list, gavel_bytes marker, bool is_sent)
@@ -477,8 +485,13 @@ void gavel__durability_on_map(gavel__durability *durability)
         if (wish == NULL)
             continue;
         send_home(durability, &wish->next);
-        if (wish->question.state != GAVEL__QUESTION_ASKED) /* else when it is answered */
-            send_home(durability, &wish->asked);
+        if (wish->question.state == GAVEL__QUESTION_ASKED)
+            continue; /* the others when it is answered, or lost */
+        send_home(durability, &wish->asked);
+        if (wish->state == GAVEL__WISH_ASKED && !has_anybody(wish)) {
+            gavel__question_withdraw(&wish->question);
+            set_state(wish, GAVEL__WISH_IDLE);
+        }
     }
 }
 
@@ -598,7 +611,11 @@ static void on_loss(
     gavel__wish_doubt(wish);
     gavel__format(wish->words, sizeof(wish->words), "%s", loss->message);
     wish->fault = wish->words;
-    if (loss->is_final)
+    send_home(wish->durability, &wish->next);
+    send_home(wish->durability, &wish->asked);
+    if (!has_anybody(wish))
+        set_state(wish, GAVEL__WISH_IDLE);
+    else if (loss->is_final)
         rest(wish, now_us);
     else
         gavel__question_ask(wish->durability->questions, question);

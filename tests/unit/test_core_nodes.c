@@ -304,6 +304,24 @@ Test(core_nodes, replicas_are_asked_for_where_the_slot_is_by_then)
     }
 }
 
+/* The node that was asked is gone, and will never say. */
+Test(core_nodes, replicas_are_asked_for_elsewhere_when_the_link_is_lost)
+{
+    stage s;
+    actor a;
+    is_replicating(&s, &a);
+    hears(&s, 3, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    move_slot(&s, 15495, 0);
+    link_down(&s, 3);
+    link_up(&s, 1);
+    hears(&s, 1, "SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+    says(&s, 1, "OK, :1, \"n0+1\"");
+    cr_expect_eq(ends(&s, &a, GAVEL_COMMITTED)->n_replicas, 1);
+    advance(&s, 0);
+    cr_expect_eq(lane_of(&s, 3)->state, GAVEL__LANE_DOWN);
+    stage_close(&s);
+}
+
 /* A replica that has taken over may lack the commit. Its marker says so, and it is made again. */
 Test(core_nodes, a_commit_that_went_lost_with_its_node_is_made_again)
 {
