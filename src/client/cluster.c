@@ -94,6 +94,20 @@ static void ask_for_map(gavel__cluster *cluster, int64_t now_us)
     }
 }
 
+/* Once a minute at most, also of a failover in which all others say so for a second. */
+static void log_idle(gavel__cluster *cluster, const gavel__node *node, int64_t now_us)
+{
+    static const int64_t pause_us = 60 * INT64_C(1000000);
+    if (cluster->is_idle_logged && now_us - cluster->idle_logged_us < pause_us)
+        return;
+    cluster->is_idle_logged = true;
+    cluster->idle_logged_us = now_us;
+    gavel__client_log(cluster->client, GAVEL_LOG_WARNING,
+        "%s serves no slot just now: nobody serves some of the slots, it does not see most of the "
+        "primaries, or it is a replica by now; CLUSTER INFO tells more",
+        node->label);
+}
+
 uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__redirect *redirect)
 {
     gavel_client *client = user;
@@ -102,6 +116,7 @@ uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__
     if (redirect != NULL)
         return gavel__slots_on_redirect(
             map, redirect, map->nodes[node->index]->place.host, client->now_us);
+    log_idle(client->cluster, node, client->now_us);
     gavel__slots_urge(map, client->now_us);
     return GAVEL__NO_NODE;
 }

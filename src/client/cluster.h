@@ -30,6 +30,8 @@ typedef struct gavel__cluster {
     int64_t pass_us;                              /* when that began */
     bool has_hope;                                /* one of them may answer later */
     char logged[GAVEL_MESSAGE_SIZE];              /* what the log has told of them last */
+    bool is_idle_logged;                          /* it has told that a node serves nothing, */
+    int64_t idle_logged_us;                       /* and when */
 } gavel__cluster;
 
 /* For a client whose address says so. False: no memory. */

@@ -4,6 +4,7 @@
 #include "core/round.h"
 
 #include "base/text.h"
+#include "core/node.h"
 
 /* A node serves no slots while it does not know of a majority, and none once it is a replica. */
 static bool serves_none(gavel_bytes error)
@@ -25,6 +26,13 @@ bool gavel__rounds_note_redirect(
     return is_redirect && !redirect.is_ask;
 }
 
+/* Who has said so, where there are several and another one would not, perhaps. */
+static const char *name_server(const gavel__round *round)
+{
+    bool is_of_many = round->rounds->is_cluster && round->refusal.remedy != GAVEL__REMEDY_GIVE_UP;
+    return is_of_many ? round->lane->node->label : NULL;
+}
+
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what)
 {
     if (round->refusal.is_set)
@@ -40,8 +48,10 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
     if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
         gavel__format(
             migrating, sizeof(migrating), "slot %u is being migrated; ", (unsigned)round->slot);
-    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s: %s", migrating,
-        what, gavel__printable(error->text, words, sizeof(words)));
+    const char *server = name_server(round);
+    gavel__format(round->refusal.message, sizeof(round->refusal.message), "%s%s%s%s: %s",
+        server != NULL ? server : "", server != NULL ? ": " : "", migrating, what,
+        gavel__printable(error->text, words, sizeof(words)));
 }
 
 /* Whoever it was, it cannot be told apart: each of several runs alone, a single one is told. */

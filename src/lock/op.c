@@ -29,6 +29,8 @@ static void set_state(gavel__lock_op *op, gavel__lock_op_state state)
 const char *gavel__lock_trouble(const gavel_lock *lock)
 {
     const char *trouble = lock->locks->config.questions->trouble;
+    if (lock->call->question.n_redirects > 0)
+        return "no node of the Cluster serves the lock's slot (CLUSTERDOWN, MOVED or TRYAGAIN)";
     return trouble[0] != '\0' ? trouble : "no connection in time";
 }
 

@@ -311,6 +311,48 @@ static void hide_behind_names(void)
     gavel_close(client);
 }
 
+/* ---- When nobody serves ---------------------------------------------------------------------- */
+
+static void count_idle(gavel_log_level level, const char *line, void *user)
+{
+    (void)level;
+    *(int *)user += live_contains(line, "serves no slot just now");
+}
+
+static void expect_idle(gavel_client *client, const char *node_url)
+{
+    gavel_outcome outcome = add(client, "k", 2);
+    EXPECT_TOLD(outcome, GAVEL_NOT_SENT, "CLUSTERDOWN");
+    cr_expect(live_contains(outcome.message, node_url), "%s", outcome.message);
+}
+
+/* A slot that nobody has: its node serves none then. */
+static void serve_nothing(void)
+{
+    int n_told = 0;
+    size_t owner = clusters_owner(&cluster, gavel__slot_of(GAVEL_STR("k")));
+    test_server *node = cluster.nodes[owner];
+    int other = 0;
+    while (clusters_owner(&cluster, other) != owner || other == gavel__slot_of(GAVEL_STR("k")))
+        other++;
+    char slot[12];
+    snprintf(slot, sizeof(slot), "%d", other);
+    gavel_client *client =
+        live_open(cluster.url, &(gavel_config){.hooks = {.on_log = count_idle, .user = &n_told}});
+    EXPECT_TOLD(add(client, "k", 0), GAVEL_COMMITTED, "");
+    freeReplyObject(server_command(node, "CLUSTER", "DELSLOTS", slot, NULL));
+    expect_idle(client, server_tcp_url(node));
+    expect_idle(client, server_tcp_url(node));
+    cr_expect_eq(n_told, 1);
+    gavel_lock_outcome lock =
+        gavel_lock_acquire(client, &(gavel_lock_request){.name = GAVEL_STR("k"), .wait_ms = 2000});
+    cr_expect_eq(lock.status, GAVEL_LOCK_NOT_SENT, "%s", gavel_lock_status_name(lock.status));
+    cr_expect(live_contains(lock.message, "CLUSTERDOWN"), "%s", lock.message);
+    freeReplyObject(server_command(node, "CLUSTER", "ADDSLOTS", slot, NULL));
+    EXPECT_TOLD(add(client, "k", 0), GAVEL_COMMITTED, "");
+    gavel_close(client);
+}
+
 Test(cluster_clients, the_first_minutes)
 {
     clusters_begin(&cluster);
@@ -324,6 +366,7 @@ Test(cluster_clients, the_first_minutes)
     name_seeds();
     log_in();
     have_keys_of_their_own();
+    serve_nothing();
     hide_behind_names();
 }
 

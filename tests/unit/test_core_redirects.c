@@ -326,7 +326,7 @@ Test(core_redirects, a_deadline_says_that_the_slot_was_on_its_way)
         if (!a.is_told)
             says(&s, 0, "OK");
     }
-    ends_saying(&s, &a, GAVEL_DEADLINE, "slot 15495 is being migrated");
+    ends_saying(&s, &a, GAVEL_DEADLINE, "node 0: slot 15495 is being migrated");
     stage_close(&s);
 }
 
