@@ -190,7 +190,7 @@ static const char *find_tls_option(const gavel_config *config)
            : config->cert_file != NULL   ? "cert_file"
            : config->key_file != NULL    ? "key_file"
            : config->server_name != NULL ? "server_name"
-           : config->is_insecure         ? "is_insecure"
+           : config->is_insecure         ? "is_insecure (insecure in a URL)"
                                          : NULL;
 }
 
@@ -218,7 +218,7 @@ static bool check_tls(
     if (option != NULL && !address->is_tls)
         return refuse_pair(option,
             address->path != NULL ? "is for TLS, and the URL begins with unix://, not rediss://"
-                                  : "is for TLS, and the URL begins with redis://, not rediss://",
+                                  : "is for TLS, and the URL begins with redis, not rediss",
             ret_error);
     if (config->key_file != NULL && config->cert_file == NULL)
         return refuse_pair("key_file", "is set, and no cert_file that it would be for", ret_error);

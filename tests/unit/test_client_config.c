@@ -282,12 +282,12 @@ Test(client_config, contradictions_about_tls_name_both)
         gavel_config config;
         const char *words[2];
     } cases[] = {
-        {"redis://h", {.ca_file = "a"}, {"ca_file", "redis://"}},
-        {"redis://h", {.ca_folder = "a"}, {"ca_folder", "redis://"}},
-        {"redis://h", {.cert_file = "a"}, {"cert_file", "redis://"}},
-        {"redis://h", {.key_file = "a"}, {"key_file", "redis://"}},
-        {"redis://h", {.server_name = "a"}, {"server_name", "redis://"}},
-        {"redis://h?insecure=yes", {.name = "a"}, {"is_insecure", "redis://"}},
+        {"redis://h", {.ca_file = "a"}, {"ca_file", "with redis, not rediss"}},
+        {"redis://h", {.ca_folder = "a"}, {"ca_folder", "with redis, not rediss"}},
+        {"redis://h", {.cert_file = "a"}, {"cert_file", "with redis, not rediss"}},
+        {"redis://h", {.key_file = "a"}, {"key_file", "with redis, not rediss"}},
+        {"redis://h", {.server_name = "a"}, {"server_name", "with redis, not rediss"}},
+        {"redis://h?insecure=yes", {.name = "a"}, {"insecure in a URL", "with redis, not rediss"}},
         {"unix:///s", {.is_insecure = true}, {"is_insecure", "unix://"}},
         {"rediss://h", {.key_file = "a"}, {"key_file", "cert_file"}},
         {"rediss://h", {.ca_file = "a", .is_insecure = true}, {"ca_file", "is_insecure"}},
