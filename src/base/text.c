@@ -147,3 +147,17 @@ const char *gavel__format_place(char *text, size_t size, const char *host, int p
     gavel__format(text, size, "%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
     return text;
 }
+
+gavel_bytes gavel__find_line(gavel_bytes info, gavel_bytes name)
+{
+    while (info.size > 0) {
+        size_t size = 0;
+        while (size < info.size && info.data[size] != '\r' && info.data[size] != '\n')
+            size++;
+        if (size >= name.size && gavel__bytes_start_with(info, name))
+            return (gavel_bytes){info.data + name.size, size - name.size};
+        size += size < info.size;
+        info = (gavel_bytes){info.data + size, info.size - size};
+    }
+    return (gavel_bytes){"", 0};
+}

@@ -32,6 +32,10 @@ gavel_bytes gavel__format_int(int64_t value, char storage[GAVEL__INT_SIZE]);
 /* The sum. False, and *ret_sum untouched, where it does not fit. */
 bool gavel__add_ints(int64_t a, int64_t b, int64_t *ret_sum);
 
+/* Behind the name, to the end, the first line that begins with it; none, where there is no such
+ * line. As INFO writes them. */
+gavel_bytes gavel__find_line(gavel_bytes lines, gavel_bytes name);
+
 /* As snprintf, but never overruns, never fails, and always ends in a NUL. */
 void gavel__format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

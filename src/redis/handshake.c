@@ -396,30 +396,15 @@ static bool check_hello(
     return check_portrait(handshake, &server, ret_loss);
 }
 
-/* The text of INFO's line that begins so; none where there is no such line. */
-static gavel_bytes find_line(gavel_bytes info, gavel_bytes name)
-{
-    while (info.size > 0) {
-        size_t size = 0;
-        while (size < info.size && info.data[size] != '\r' && info.data[size] != '\n')
-            size++;
-        if (size >= name.size && gavel__bytes_start_with(info, name))
-            return (gavel_bytes){info.data + name.size, size - name.size};
-        size += size < info.size;
-        info = (gavel_bytes){info.data + size, info.size - size};
-    }
-    return (gavel_bytes){"", 0};
-}
-
 static bool check_info(
     gavel__handshake *handshake, const gavel_reply *reply, gavel__link_loss *ret_loss)
 {
     if (reply->type != GAVEL_REPLY_STRING)
         return refuse(ret_loss, false, "the reply to INFO is not a text");
-    self_portrait server = {.version = find_line(reply->text, GAVEL_STR("redis_version:")),
-        .mode = find_line(reply->text, GAVEL_STR("redis_mode:")),
-        .role = find_line(reply->text, GAVEL_STR("role:"))};
-    bool is_redis = find_line(reply->text, GAVEL_STR("valkey_version:")).size == 0;
+    self_portrait server = {.version = gavel__find_line(reply->text, GAVEL_STR("redis_version:")),
+        .mode = gavel__find_line(reply->text, GAVEL_STR("redis_mode:")),
+        .role = gavel__find_line(reply->text, GAVEL_STR("role:"))};
+    bool is_redis = gavel__find_line(reply->text, GAVEL_STR("valkey_version:")).size == 0;
     handshake->can_tell_fsync = can_tell_fsync(is_redis, server.version);
     return check_portrait(handshake, &server, ret_loss);
 }
