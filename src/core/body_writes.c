@@ -34,6 +34,15 @@ static gavel__key *contended_key(gavel_tx *tx, gavel__key *key)
     return NULL;
 }
 
+static const char *read_only_refusal(const gavel__transaction *transaction, bool has_key)
+{
+    if (transaction->is_stale_ok)
+        return has_key ? "a write in a read-only transaction (is_stale_ok); key"
+                       : "a write in a read-only transaction (is_stale_ok)";
+    return has_key ? "a write in a read-only transaction; key"
+                   : "a write in a read-only transaction";
+}
+
 /* The key to be written, or NULL: the attempt is poisoned, or will be run again anyway, since the
  * key was wished for in this very run, or others' rounds are to be done first. */
 static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
@@ -42,8 +51,7 @@ static gavel__key *key_to_write(gavel_tx *tx, gavel_bytes name)
     if (tx->is_poisoned)
         return NULL;
     if (transaction->is_read_only)
-        gavel__body_poison_naming(
-            tx, GAVEL_INVALID, "a write in a read-only transaction; key", name);
+        gavel__body_poison_naming(tx, GAVEL_INVALID, read_only_refusal(transaction, true), name);
     else if (transaction->id_key.data != NULL && gavel__bytes_equal(name, transaction->id_key))
         gavel__body_poison_naming(
             tx, GAVEL_INVALID, "a write to the key that keeps the transaction's id", name);
@@ -309,7 +317,7 @@ bool gavel_write(gavel_tx *tx, const gavel_command *command)
         return !tx->is_poisoned;
     if (resolved.n_keys == 0 && tx->transaction->is_read_only) {
         gavel__body_poison_naming(
-            tx, GAVEL_INVALID, "a write in a read-only transaction", resolved.args[0]);
+            tx, GAVEL_INVALID, read_only_refusal(tx->transaction, false), resolved.args[0]);
         return false;
     }
     for (size_t i = 0; i < resolved.n_keys; i++) {

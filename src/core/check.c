@@ -38,6 +38,7 @@ static void check_member(
     assert(member->round == round);
     assert(member->state == state);
     assert(member->is_read_only == round->is_snapshot);
+    assert((member->replica != NULL) == round->is_at_replica);
     for (size_t i = 0; i < member->n_keys; i++) {
         const gavel__key *key = member->holds[i].key;
         assert(key == NULL || round->is_snapshot || is_claimed_by(round, key));

@@ -1,6 +1,6 @@
 /*
- * Nodes, as the engine has them; and which of them serves each slot of a Cluster, so that who waits
- * for a slot goes along with it. One part of the engine.
+ * Nodes, as the engine has them; which of them are replicas; and which serves each slot of a
+ * Cluster, so that who waits for a slot goes along with it. One part of the engine.
  */
 #include "core/engine.h"
 
@@ -27,6 +27,9 @@ void gavel__engine_init_node(
     node->base.durability = &node->durability;
     bool has_ledger = config->is_cluster && config->ledger.is_kept;
     gavel__history_init(&node->history, has_ledger ? &engine->ledger : NULL, index);
+    gavel__offsets_init(
+        &node->offsets, &engine->questions, config->is_cluster ? index : GAVEL__NO_NODE);
+    node->base.offsets = &node->offsets;
 }
 
 /* False: no memory. */
@@ -46,23 +49,62 @@ static bool make_map(gavel__engine *engine)
     return true;
 }
 
-gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label)
+/* Behind the last one. NULL: no memory, or there are too many. */
+static gavel__node *append_node(gavel__engine *engine, const char *label)
 {
-    assert(engine->config.is_cluster);
     uint32_t index = 0;
     gavel__node **place = &engine->nodes.first;
     for (; *place != NULL; place = &(*place)->following)
         index++;
-    if (index == GAVEL__MAX_NODES || !make_map(engine))
+    if (index == GAVEL__MAX_NODES)
         return NULL;
     gavel__engine_node *node = gavel__alloc(engine->config.allocator, 1, sizeof(*node));
     if (node == NULL)
         return NULL;
     gavel__engine_init_node(engine, node, (uint16_t)index, label);
-    node->base.node_of = engine->nodes.map->node_of;
-    engine->nodes.map->turns[index] = &node->base.turns;
     *place = &node->base;
     return &node->base;
+}
+
+gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label)
+{
+    assert(engine->config.is_cluster);
+    if (!make_map(engine))
+        return NULL;
+    gavel__node *node = append_node(engine, label);
+    if (node == NULL)
+        return NULL;
+    node->node_of = engine->nodes.map->node_of;
+    engine->nodes.map->turns[node->index] = &node->turns;
+    return node;
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+gavel__node *gavel__engine_add_replica(gavel__engine *engine, const char *label)
+{
+    assert(!engine->config.is_cluster);
+    return append_node(engine, label);
+}
+
+void gavel__engine_leave_replica(gavel__engine *engine, const gavel__node *node, int64_t now_us)
+{
+    gavel__line *readers = (gavel__line *)&node->turns.lines[GAVEL__READY_READERS];
+    for (size_t i = 0; i < engine->pool.n_places && !gavel__line_is_empty(readers); i++) {
+        gavel__transaction *transaction = engine->pool.places[i].transaction;
+        if (transaction != NULL && transaction->state == GAVEL__TX_READY &&
+            transaction->replica == node)
+            gavel__order_place(&engine->queue.order, transaction, now_us);
+    }
+}
+
+void gavel__engine_set_primary(
+    gavel__engine *engine, gavel__node *node, gavel__node *primary, int64_t now_us)
+{
+    if (node->primary == primary)
+        return;
+    gavel__node_set_primary(node, primary);
+    gavel__engine_leave_replica(engine, node, now_us);
 }
 
 /* ---- Slots that move ------------------------------------------------------------------------ */

@@ -94,6 +94,8 @@ static bool fits(
     const gavel__round *round = draft->round;
     if (round == NULL)
         return true;
+    if ((transaction->replica != NULL) != round->is_at_replica)
+        return false;
     if (engine->config.is_cluster && (transaction->slot != round->slot || is_blind(transaction)))
         return false;
     size_t n_keys = round->n_claims + transaction->n_keys;
@@ -216,6 +218,8 @@ static bool begin(gavel__engine *engine, gavel__draft *draft, const gavel__trans
         return false;
     draft->round->is_scout = transaction->is_scout;
     draft->round->is_guest = transaction->guest_at == draft->lane->node->index;
+    draft->round->is_at_replica = transaction->replica != NULL;
+    draft->round->age_us = -1;
     bool is_noted =
         !draft->round->is_guest || gavel__node_note_guests(draft->lane->node, transaction->slot);
     if (!is_noted || (transaction->slot != GAVEL__NO_SLOT &&
@@ -298,6 +302,8 @@ gavel__round *gavel__engine_collect(gavel__engine *engine, gavel__lane *lane, in
         take_in(engine, &draft, transaction);
     }
     put_back(engine, &draft);
+    if (draft.n_members > 0 && draft.round->is_at_replica)
+        gavel__round_add_dating(draft.round);
     if (draft.n_members > 0)
         return draft.round;
     if (draft.round != NULL)

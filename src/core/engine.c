@@ -345,8 +345,8 @@ static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_u
     node->turns.has_news = false;
 }
 
-/* Of a Cluster's nodes, one that was looked at may get somebody from one behind it: whose body, run
- * there, says where it belongs. */
+/* Of several nodes, one that was looked at may get somebody from one behind it: whose body, run
+ * there, says where it belongs, or wants more than a replica has. */
 static void advance_again(gavel__engine *engine, int64_t now_us)
 {
     bool has_any = true;
@@ -368,8 +368,10 @@ void gavel__engine_advance(gavel__engine *engine, int64_t now_us)
     gavel__doubts_advance(&engine->doubts, now_us);
     gavel__ledger_advance(&engine->ledger, now_us);
     for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
+        gavel__offsets_advance(node->offsets, now_us);
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following)
         advance_node(engine, node, now_us);
-    if (engine->nodes.only == NULL)
+    if (engine->nodes.only == NULL || engine->nodes.only->following != NULL)
         advance_again(engine, now_us);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/heap.h"
 #include "core/history.h"
+#include "core/offsets.h"
 #include "core/lore.h"
 #include "core/loss.h"
 #include "core/node.h"
@@ -55,6 +56,7 @@ typedef struct gavel__engine_node {
     gavel__node base;
     gavel__durability durability;
     gavel__history history;
+    gavel__offsets offsets;
 } gavel__engine_node;
 
 typedef struct gavel__engine {
@@ -87,6 +89,17 @@ void gavel__engine_finish(gavel__engine *engine);
  * or there are too many. It serves no slot yet.
  */
 gavel__node *gavel__engine_add_node(gavel__engine *engine, const char *label);
+
+/*
+ * Not of a Cluster: one more server, of which nothing but reads are asked, as soon as it is a
+ * replica of the first. The label is borrowed. NULL: no memory, or there are too many.
+ */
+gavel__node *gavel__engine_add_replica(gavel__engine *engine, const char *label);
+
+/* The node is a replica of that one; NULL: of none, or it is not known where it is, and whoever
+ * waits for it goes elsewhere. */
+void gavel__engine_set_primary(
+    gavel__engine *engine, gavel__node *node, gavel__node *primary, int64_t now_us);
 
 /* Which node serves each slot, by its index; GAVEL__NO_NODE: it is not known. */
 typedef struct gavel__slots_change {
@@ -187,6 +200,9 @@ void gavel__engine_init_node(
 
 /* When the node of the slot may last have gone back: see gavel__history_fell_us. */
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot);
+
+/* Those who are READY at this replica go elsewhere, if it is shunned or none any more. */
+void gavel__engine_leave_replica(gavel__engine *engine, const gavel__node *node, int64_t now_us);
 
 /* The node where the transaction runs; NULL: none is known. */
 const gavel__node *gavel__engine_node_for(

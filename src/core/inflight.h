@@ -29,15 +29,17 @@ typedef enum gavel__awaited_kind {
     GAVEL__AWAITED_QUEUED,          /* QUEUED, or why not */
     GAVEL__AWAITED_EXEC,            /* an array, nil, or why not */
     /* Of the link, whatever becomes of rounds. */
-    GAVEL__AWAITED_UNWATCH, /* OK */
-    GAVEL__AWAITED_ASKING,  /* ASKING: without OK, what is behind it is redirected */
-    GAVEL__AWAITED_GUARD,   /* WATCH of the marker, for the next round: OK */
-    GAVEL__AWAITED_NAME,    /* CLIENT SETNAME, for people: whatever the answer */
-    GAVEL__AWAITED_TURN,    /* LPOP or BLPOP of a gate's queue */
-    GAVEL__AWAITED_RECORD,  /* SET of its record */
-    GAVEL__AWAITED_GATE,    /* what else is done to a gate: whatever the answer */
-    GAVEL__AWAITED_CHECK,   /* GET of a record, after a conflict */
-    GAVEL__AWAITED_QUESTION /* whatever it has asked */
+    GAVEL__AWAITED_UNWATCH,   /* OK */
+    GAVEL__AWAITED_ASKING,    /* ASKING: without OK, what is behind it is redirected */
+    GAVEL__AWAITED_READONLY,  /* OK, or why not */
+    GAVEL__AWAITED_READWRITE, /* OK */
+    GAVEL__AWAITED_GUARD,     /* WATCH of the marker, for the next round: OK */
+    GAVEL__AWAITED_NAME,      /* CLIENT SETNAME, for people: whatever the answer */
+    GAVEL__AWAITED_TURN,      /* LPOP or BLPOP of a gate's queue */
+    GAVEL__AWAITED_RECORD,    /* SET of its record */
+    GAVEL__AWAITED_GATE,      /* what else is done to a gate: whatever the answer */
+    GAVEL__AWAITED_CHECK,     /* GET of a record, after a conflict */
+    GAVEL__AWAITED_QUESTION   /* whatever it has asked */
 } gavel__awaited_kind;
 
 static inline bool gavel__awaited_is_of_round(gavel__awaited_kind kind)

@@ -17,7 +17,8 @@ gavel_bytes gavel__engine_begin_dial(gavel__engine *engine, gavel__lane *lane)
 {
     gavel__lane_set_state(lane, GAVEL__LANE_DIALLING);
     lane->marker.size = 0;
-    if (!engine->config.is_cluster) /* the slot is any one: a single server has them all */
+    /* The slot is any one: a single server has them all. */
+    if (!engine->config.is_cluster && gavel__node_takes_questions(lane->node))
         gavel__rounds_name_marker(&engine->rounds, &lane->marker, 0);
     if (lane->is_waiting_lane) /* it may come and go only to wait: planted before a round */
         return (gavel_bytes){NULL, 0};
@@ -63,6 +64,8 @@ typedef struct gavel__outage {
 static void on_unreachable(gavel__engine *engine, const gavel__outage *outage, int64_t now_us)
 {
     const gavel__loss *loss = outage->loss;
+    if (outage->node != NULL)
+        gavel__engine_leave_replica(engine, outage->node, now_us);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;
         bool is_waiting = transaction != NULL && (transaction->state == GAVEL__TX_READY ||
@@ -141,7 +144,9 @@ void gavel__engine_on_link_down(
         gavel__lore_forget(&engine->lore);
     lose_rounds(lane, loss, now_us);
     gavel__rounds_leave_markers(lane);
-    if (!was_retired && !gavel__node_is_reachable(node)) {
+    if (node->primary != NULL && !was_retired)
+        gavel__node_shun(node, now_us);
+    if (!was_retired && !gavel__node_is_reachable(node) && gavel__node_takes_questions(node)) {
         if (!was_up)
             gavel__questions_on_failed_dial(&engine->questions, node);
         gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);

@@ -62,7 +62,74 @@ static bool has_guests(const gavel__node *node, uint16_t slot)
 bool gavel__node_serves(const void *self, uint16_t slot)
 {
     const gavel__node *node = self;
-    return node->node_of == NULL || node->node_of[slot] == node->index || has_guests(node, slot);
+    if (node->node_of == NULL)
+        return node->index == 0;
+    return node->node_of[slot] == node->index || has_guests(node, slot);
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+static void leave_primary(gavel__node *node)
+{
+    gavel__node *primary = node->primary;
+    gavel__node **place = &primary->first_replica;
+    while (*place != node)
+        place = &(*place)->next_replica;
+    *place = node->next_replica;
+    if (primary->last_chosen == node)
+        primary->last_chosen = NULL;
+    node->next_replica = NULL;
+    node->primary = NULL;
+}
+
+void gavel__node_set_primary(gavel__node *node, gavel__node *primary)
+{
+    if (node->primary == primary)
+        return;
+    if (node->primary != NULL)
+        leave_primary(node);
+    if (primary == NULL)
+        return;
+    node->primary = primary;
+    node->next_replica = primary->first_replica;
+    primary->first_replica = node;
+    node->shunned_until_us = 0;
+    node->n_shuns = 0;
+    node->is_undated = false;
+}
+
+/* The one behind it in the circle of its primary's. */
+static gavel__node *next_in_turn(const gavel__node *replica)
+{
+    return replica->next_replica != NULL ? replica->next_replica : replica->primary->first_replica;
+}
+
+gavel__node *gavel__node_choose_replica(gavel__node *node, int64_t now_us)
+{
+    gavel__node *first =
+        node->last_chosen != NULL ? next_in_turn(node->last_chosen) : node->first_replica;
+    gavel__node *at = first;
+    if (at == NULL)
+        return NULL;
+    do {
+        if (at->shunned_until_us <= now_us) {
+            node->last_chosen = at;
+            return at;
+        }
+        at = next_in_turn(at);
+    } while (at != first);
+    return NULL;
+}
+
+void gavel__node_shun(gavel__node *node, int64_t now_us)
+{
+    static const int64_t least_us = 1000000;
+    static const uint32_t max_doublings = 5;
+    uint32_t n_doublings = node->n_shuns < max_doublings ? node->n_shuns : max_doublings;
+    if (node->shunned_until_us > now_us)
+        return;
+    node->n_shuns++;
+    node->shunned_until_us = now_us + (least_us << n_doublings);
 }
 
 void gavel__node_turn_gates_off(gavel__node *node, int64_t until_us)

@@ -1,6 +1,7 @@
 /*
  * Nodes: the servers that an engine speaks to, and what belongs to one of them: its lanes, and the
- * transactions that are ready for one. There is one node, unless the engine speaks to a Cluster.
+ * transactions that are ready for one. There is one node, unless the engine speaks to a Cluster;
+ * and behind it those of its replicas that it reads from.
  */
 #ifndef GAVEL__NODE_H
 #define GAVEL__NODE_H
@@ -9,12 +10,13 @@
 #include "core/turns.h"
 
 struct gavel__durability;
+struct gavel__offsets;
 
 typedef struct gavel__node {
     struct gavel__node *following; /* the next one by index, or NULL */
     uint32_t index;                /* its place for good */
     const char *label;             /* borrowed; its address, for messages */
-    const uint16_t *node_of; /* borrowed: who serves each slot; NULL: this one, and no other */
+    const uint16_t *node_of;       /* borrowed: who serves each slot; NULL: the first node, all */
     gavel__lanes lanes;
     gavel__turns turns;                   /* of those who are ready */
     struct gavel__durability *durability; /* borrowed: of what was committed there */
@@ -24,11 +26,20 @@ typedef struct gavel__node {
     bool has_gates_to_pass;     /* one of these, not the first, could pass on one more lane */
     int64_t gates_off_until_us; /* meanwhile there are none: this login may not use them, or no link
                                    for them can be had */
+    /* Replicas, and whose they are. */
+    struct gavel__offsets *offsets;    /* borrowed: how far its own has come, if it is a primary */
+    struct gavel__node *primary;       /* it is a replica of that node; NULL: of none */
+    struct gavel__node *first_replica; /* its own replicas; NULL: none is known */
+    struct gavel__node *next_replica;  /* of the same primary */
+    struct gavel__node *last_chosen;   /* of its replicas */
+    int64_t shunned_until_us;          /* nothing is read from it until then */
+    uint32_t n_shuns;                  /* in a row */
+    bool is_undated;                   /* it does not say how far it has come */
 } gavel__node;
 
 typedef struct gavel__nodes {
     gavel__node *first;   /* by index */
-    gavel__node *only;    /* that is all of them; NULL: of a Cluster */
+    gavel__node *only;    /* that serves all; NULL: of a Cluster */
     gavel__slot_map *map; /* of a Cluster; NULL: no node is known yet */
 } gavel__nodes;
 
@@ -99,6 +110,30 @@ void gavel__node_on_gate_refused(gavel__node *node, gavel_bytes error);
 static inline bool gavel__node_is_without_gates(const gavel__node *node, int64_t now_us)
 {
     return now_us < node->gates_off_until_us;
+}
+
+/* Whether questions are for it: not for a replica, unless it is of a Cluster. */
+static inline bool gavel__node_takes_questions(const gavel__node *node)
+{
+    return node->node_of != NULL || node->index == 0;
+}
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+/* It is a replica of that node from now on; NULL: of none. */
+void gavel__node_set_primary(gavel__node *node, gavel__node *primary);
+
+/* Which of the node's replicas to read from: one after another. NULL: none, just now. */
+gavel__node *gavel__node_choose_replica(gavel__node *node, int64_t now_us);
+
+/* Reading from this replica has failed, or its link is lost: it is left alone for a while, longer
+ * each time. */
+void gavel__node_shun(gavel__node *node, int64_t now_us);
+
+/* It has answered. */
+static inline void gavel__node_end_shuns(gavel__node *node)
+{
+    node->n_shuns = 0;
 }
 
 #endif

@@ -3,6 +3,9 @@
  */
 #include "core/order.h"
 
+#include "core/offsets.h"
+#include "core/node.h"
+
 #include <assert.h>
 
 static gavel__hold *hold_of(gavel__line_node *node)
@@ -275,7 +278,8 @@ static gavel__ready_kind kind_of(
     return gavel__order_kind(transaction, is_gated, now_us);
 }
 
-const gavel__turns *gavel__order_turns(
+/* Where its keys are served. */
+static const gavel__turns *turns_of_slot(
     const gavel__order *order, const gavel__transaction *transaction)
 {
     if (order->only != NULL)
@@ -288,6 +292,13 @@ const gavel__turns *gavel__order_turns(
     return node != GAVEL__NO_NODE ? order->map->turns[node] : &order->nowhere;
 }
 
+const gavel__turns *gavel__order_turns(
+    const gavel__order *order, const gavel__transaction *transaction)
+{
+    return transaction->replica != NULL ? &transaction->replica->turns
+                                        : turns_of_slot(order, transaction);
+}
+
 /* Where it finds out what slot it needs: each time somewhere else, since a node may be down. */
 static void guess(gavel__order *order, gavel__transaction *transaction)
 {
@@ -296,9 +307,26 @@ static void guess(gavel__order *order, gavel__transaction *transaction)
     for (int i = 0; i < n_tries; i++) {
         order->last_guess = (uint16_t)((order->last_guess + distance) % GAVEL__N_SLOTS);
         transaction->guess = order->last_guess;
-        if (gavel__order_turns(order, transaction) != &order->nowhere)
+        if (turns_of_slot(order, transaction) != &order->nowhere)
             return;
     }
+}
+
+/* For one whose slot may be served by another node now, or that may try another replica. */
+static void choose_node(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
+{
+    transaction->replica = NULL;
+    if (transaction->slot == GAVEL__NO_SLOT && order->only == NULL)
+        guess(order, transaction);
+    if (!transaction->is_stale_ok || transaction->needs_primary ||
+        transaction->guest_at != GAVEL__NO_NODE || transaction->is_scout)
+        return;
+    const gavel__turns *turns = turns_of_slot(order, transaction);
+    if (turns == &order->nowhere)
+        return;
+    gavel__node *node = GAVEL__CONTAINER(turns, gavel__node, turns);
+    transaction->replica = gavel__node_choose_replica(node, now_us);
+    node->offsets->is_wanted |= transaction->replica != NULL;
 }
 
 static void enter_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
@@ -310,16 +338,14 @@ static void enter_ready(gavel__order *order, gavel__transaction *transaction, in
 
 void gavel__order_place(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    if (transaction->slot == GAVEL__NO_SLOT)
-        guess(order, transaction);
     leave_turn(transaction);
+    choose_node(order, transaction, now_us);
     enter_ready(order, transaction, now_us);
 }
 
 static void make_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)
 {
-    if (transaction->slot == GAVEL__NO_SLOT && order->only == NULL)
-        guess(order, transaction);
+    choose_node(order, transaction, now_us);
     enter_ready(order, transaction, now_us);
     gavel__transaction_set_state(transaction, GAVEL__TX_READY);
 }

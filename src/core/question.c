@@ -110,7 +110,7 @@ void gavel__questions_init(gavel__questions *questions)
 static bool is_for(const gavel__question *question, const gavel__node *node)
 {
     if (node->node_of == NULL)
-        return true;
+        return gavel__node_takes_questions(node);
     uint16_t wanted =
         question->at_node != GAVEL__NO_NODE ? question->at_node : node->node_of[question->slot];
     return wanted == node->index;

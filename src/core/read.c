@@ -6,6 +6,7 @@
 
 #include "base/resp.h"
 #include "base/text.h"
+#include "core/offsets.h"
 #include "core/lore.h"
 #include "core/node.h"
 
@@ -187,6 +188,17 @@ static void write_snapshot_in_multi(gavel__round *round)
     round->context->stats.n_commands += 2 + n_before;
 }
 
+/* What a replica of a Cluster serves only where it was told that old data will do; and from then
+ * on what it serves only as a primary. */
+static void write_mode(gavel__round *round, const char *mode, gavel__awaited_kind kind)
+{
+    gavel__lane *lane = round->lane;
+    write_plain(lane->out, mode);
+    gavel__inflight_add(&lane->inflight, kind, 1, NULL);
+    lane->n_new_replies++;
+    round->context->stats.n_commands++;
+}
+
 /* A single read is a snapshot by itself, also of many strings; several are one between MULTI and
  * EXEC. */
 static void write_snapshot(gavel__round *round)
@@ -238,6 +250,10 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
     gavel__arena_reset(&round->values); /* no body needs what was read before */
     if (round->is_scout) {
         write_scout(round);
+    } else if (round->is_at_replica && round->rounds->is_cluster) {
+        write_mode(round, "READONLY", GAVEL__AWAITED_READONLY);
+        write_snapshot(round);
+        write_mode(round, "READWRITE", GAVEL__AWAITED_READWRITE);
     } else if (round->is_snapshot) {
         write_snapshot(round);
     } else {
@@ -249,8 +265,8 @@ void gavel__round_write_reads(gavel__round *round, int64_t now_us)
         write_fetches(round, GAVEL__AWAITED_FETCH);
     }
     gavel__lane_end_write(lane, size_before, now_us);
-    if (gavel__pass_blocked_on(lane) != NULL)
-        lane->written_us = 0; /* that is no round trip */
+    if (gavel__pass_blocked_on(lane) != NULL || round->is_at_replica)
+        lane->written_us = 0; /* that is no round trip, or none to the primary */
 }
 
 /* ---- Without reads -------------------------------------------------------------------------- */
@@ -473,11 +489,28 @@ void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *rep
     const gavel__read *read = find_read(round, fetch, false);
     if (!is_fault(round, reply) && find_read(round, fetch, true) != NULL)
         round->rounds->lore->is_refused = round->refusal.is_of_question = true;
+    if (!is_fault(round, reply) && fetch == round->dating)
+        round->lane->node->is_undated = round->refusal.is_of_question = true;
     char text[GAVEL__COMMAND_TEXT_SIZE];
     char what[GAVEL_MESSAGE_SIZE];
     gavel__format(what, sizeof(what), "%s was refused",
         read != NULL ? gavel__command_text(&read->command, text) : "a read");
     gavel__round_note_refusal(round, reply, what);
+}
+
+/* What was read at a replica has this age. Not if the replica is none any more. */
+static gavel__next take_age(gavel__round *round, int64_t now_us)
+{
+    gavel__node *node = round->lane->node;
+    const gavel__node *primary = node->primary;
+    if (round->dating != NULL && !gavel__offsets_is_of_replica(&round->dating->reply)) {
+        gavel__node_shun(node, now_us);
+        return gavel__round_leave_replica(round, now_us);
+    }
+    gavel__node_end_shuns(node);
+    if (round->dating != NULL && primary != NULL)
+        round->age_us = gavel__offsets_age_us(primary->offsets, &round->dating->reply, now_us);
+    return gavel__round_run_when_read(round);
 }
 
 /* The members run again, and nothing more is asked. */
@@ -516,5 +549,5 @@ gavel__next gavel__round_on_snapshot(gavel__round *round, const gavel_reply *rep
             return run_out_of_memory(round, now_us);
     }
     round->reading.n_fetched = round->n_fetches;
-    return gavel__round_run_when_read(round);
+    return round->is_at_replica ? take_age(round, now_us) : gavel__round_run_when_read(round);
 }

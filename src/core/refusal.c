@@ -42,7 +42,7 @@ void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, co
     round->refusal.is_set = true;
     round->refusal.remedy = gavel__round_remedy(round, error->text);
     round->refusal.ask = GAVEL__NO_NODE;
-    if (round->rounds->is_cluster)
+    if (round->rounds->is_cluster && !round->is_at_replica)
         round->refusal.is_moved = gavel__rounds_note_redirect(
             round->rounds, round->lane->node, error->text, &round->refusal.ask);
     if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && !round->refusal.is_moved)
@@ -163,8 +163,32 @@ gavel__next gavel__round_check_guest(gavel__round *round, int64_t now_us)
     return GAVEL__NEXT_END;
 }
 
+gavel__next gavel__round_leave_replica(gavel__round *round, int64_t now_us)
+{
+    while (!gavel__list_is_empty(&round->members)) {
+        gavel__transaction *member = gavel__member_of(round->members.next);
+        member->needs_primary = true;
+        gavel__queue_make_ready(round->rounds->queue, member, now_us);
+    }
+    return GAVEL__NEXT_END;
+}
+
+/* Whether the primary refuses it as well, will be seen there. */
+static gavel__next on_replica_refusal(gavel__round *round, int64_t now_us)
+{
+    if (round->refusal.remedy != GAVEL__REMEDY_GIVE_UP)
+        gavel__node_shun(round->lane->node, now_us);
+    if (round->refusal.remedy == GAVEL__REMEDY_RECONNECT)
+        gavel__lane_condemn(round->lane, round->refusal.message);
+    if (round->refusal.remedy == GAVEL__REMEDY_FOLLOW && round->rounds->on_redirect != NULL)
+        round->rounds->on_redirect(round->rounds->redirect_user, round->lane->node, NULL);
+    return gavel__round_leave_replica(round, now_us);
+}
+
 gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us)
 {
+    if (round->is_at_replica)
+        return on_replica_refusal(round, now_us);
     switch (round->refusal.remedy) {
     case GAVEL__REMEDY_TRY_AGAIN:
         gavel__round_fail(round, round->refusal.message, now_us);

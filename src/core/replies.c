@@ -55,6 +55,7 @@ static void measure_round_trip(gavel__engine *engine, gavel__lane *lane, int64_t
 static bool is_sound(gavel__awaited_kind kind, const gavel_reply *reply)
 {
     bool wants_ok = kind == GAVEL__AWAITED_UNWATCH || kind == GAVEL__AWAITED_WATCH ||
+                    kind == GAVEL__AWAITED_READONLY || kind == GAVEL__AWAITED_READWRITE ||
                     kind == GAVEL__AWAITED_GUARD || kind == GAVEL__AWAITED_MULTI ||
                     kind == GAVEL__AWAITED_PLANT;
     if (!wants_ok || reply->type == GAVEL_REPLY_ERROR)
@@ -80,6 +81,11 @@ static gavel__next take(gavel__engine *engine, gavel__lane *lane, const gavel__a
     case GAVEL__AWAITED_UNWATCH:
     case GAVEL__AWAITED_ASKING:
     case GAVEL__AWAITED_NAME:
+    case GAVEL__AWAITED_READONLY:
+        break;
+    case GAVEL__AWAITED_READWRITE:
+        if (reply->type == GAVEL_REPLY_ERROR)
+            gavel__lane_condemn(lane, "READWRITE was refused");
         break;
     case GAVEL__AWAITED_GUARD:
         gavel__lane_on_guard(lane, reply->type != GAVEL_REPLY_ERROR);

@@ -3,8 +3,10 @@
  */
 #include "core/round.h"
 
+#include "base/resp.h"
 #include "base/text.h"
 #include "core/commands.h"
+#include "core/offsets.h"
 #include "core/node.h"
 
 #include <assert.h>
@@ -223,6 +225,8 @@ void gavel__round_dissolve(gavel__round *round, int64_t now_us)
     round->is_unguarded = false;
     round->n_kept = 0;
     round->is_late = false;
+    round->is_at_replica = false;
+    round->dating = NULL;
     round->refusal.is_set = false;
     round->refusal.is_of_question = false;
     gavel__list_remove(&round->node);
@@ -377,6 +381,17 @@ static bool add_fetches(gavel__round *round, gavel__transaction *transaction)
             fetch->is_string = false; /* it is mostly absent, and MGET is for what is there */
     }
     return true;
+}
+
+void gavel__round_add_dating(gavel__round *round)
+{
+    gavel__buffer *scratch = &round->rounds->scratch;
+    if (round->lane->node->is_undated || round->n_fetches == 0)
+        return;
+    gavel__buffer_clear(scratch);
+    gavel__resp_command(scratch, gavel__offsets_question, 2);
+    if (!scratch->has_failed)
+        round->dating = make_fetch(round, (gavel_bytes){scratch->data, scratch->size});
 }
 
 /* In order of arrival. Those with a key in common come so; but whoever has waited for what an elder

@@ -25,7 +25,7 @@
  * gavel__round_drive in progress.c is the drawing as code. Commands go out to its lane, its members
  * go back to the queue. A snapshot round is for transactions that only read: their reads alone
  * between MULTI and EXEC (or a single one by itself) are one snapshot, which nobody can spoil, so
- * it needs no WATCH.
+ * it needs no WATCH. At a replica it also asks how far that has come, so that its age is known.
  */
 #ifndef GAVEL__ROUND_H
 #define GAVEL__ROUND_H
@@ -137,14 +137,16 @@ typedef struct gavel__round {
     uint16_t slot;         /* of a Cluster, of all members; GAVEL__NO_SLOT: not known yet */
     gavel__round_phase phase;
     bool is_snapshot;
-    bool is_scout;     /* WATCH alone: have all of its keys left for the slot's next node? */
-    bool is_guest;     /* at that node, which takes it by ASKING */
-    bool is_contended; /* of keys that others write to, or inside a gate: apart from the rest */
-    bool has_prefetch; /* WATCH and reads follow its EXEC */
-    bool has_let_go;   /* it waits at a gate: its keys that are behind no such one are free */
-    bool is_late;      /* its link has been silent for long: its keys count as away */
-    int64_t let_go_us; /* when it lets go, if it waits still */
-    bool is_narrowing; /* reads again after a conflict, to see which keys have changed */
+    bool is_scout;      /* WATCH alone: have all of its keys left for the slot's next node? */
+    bool is_guest;      /* at that node, which takes it by ASKING */
+    bool is_at_replica; /* a snapshot: it may be old */
+    int64_t age_us;     /* then, when it is read: at most so old; -1: not known */
+    bool is_contended;  /* of keys that others write to, or inside a gate: apart from the rest */
+    bool has_prefetch;  /* WATCH and reads follow its EXEC */
+    bool has_let_go;    /* it waits at a gate: its keys that are behind no such one are free */
+    bool is_late;       /* its link has been silent for long: its keys count as away */
+    int64_t let_go_us;  /* when it lets go, if it waits still */
+    bool is_narrowing;  /* reads again after a conflict, to see which keys have changed */
     gavel__list members;
     gavel__arena arena;  /* of the fetches */
     gavel__arena values; /* of what was read, and is handed to bodies */
@@ -159,6 +161,7 @@ typedef struct gavel__round {
     gavel__fetch **fetches;
     size_t n_fetches;
     size_t fetches_capacity;
+    gavel__fetch *dating; /* at a replica: how far it has come; NULL: it is not asked */
     gavel__reading reading;
     gavel__writes writes;
     bool is_unguarded; /* the bodies run, but EXEC may not leave yet: the marker is not watched */
@@ -207,6 +210,10 @@ bool gavel__round_add(gavel__round *round, gavel__transaction *transaction, int6
  */
 bool gavel__round_join(gavel__round *round, gavel__transaction *transaction, int64_t now_us);
 void gavel__round_resume(gavel__round *round, int64_t now_us);
+
+/* It is at a replica: what it reads is to be dated, if the replica says what that takes, and there
+ * is memory. With the last member. */
+void gavel__round_add_dating(gavel__round *round);
 
 /* Writes WATCH and the reads to the lane. The round is noted there as its `round` or `next`. */
 void gavel__round_begin(gavel__round *round, int64_t now_us);
@@ -391,6 +398,9 @@ void gavel__round_fail(gavel__round *round, const char *message, int64_t now_us)
 
 /* The server refused in a way that names no member: pause, reconnect, narrow down, or give up. */
 gavel__next gavel__round_on_refusal(gavel__round *round, int64_t now_us);
+
+/* A replica does not serve its members, who run elsewhere; it is left alone for a while. */
+gavel__next gavel__round_leave_replica(gavel__round *round, int64_t now_us);
 
 /* Notes the first error. */
 void gavel__round_note_refusal(gavel__round *round, const gavel_reply *error, const char *what);

@@ -209,6 +209,24 @@ static bool is_attempt(const gavel__round *round, const gavel_tx *tx, gavel__fat
     return !round->is_unguarded || !needs_exec(round, tx, fate, savepoint);
 }
 
+/* What it reads is too old for it, as far as is known: then it runs at the primary. */
+static bool leave_as_old(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
+{
+    int64_t age_ms = -1;
+    transaction->outcome.stale_ms = 0;
+    if (!round->is_at_replica || round->n_fetches == 0)
+        return false;
+    if (round->age_us >= 0)
+        age_ms = round->age_us / 1000 + 1;
+    if (transaction->max_stale_ms > 0 && (age_ms < 0 || age_ms > transaction->max_stale_ms)) {
+        transaction->needs_primary = true;
+        gavel__queue_make_ready(round->rounds->queue, transaction, now_us);
+        return true;
+    }
+    transaction->outcome.stale_ms = age_ms < INT32_MAX ? (int32_t)age_ms : INT32_MAX;
+    return false;
+}
+
 static void run_member(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
     gavel__queue *queue = round->rounds->queue;
@@ -218,6 +236,8 @@ static void run_member(gavel__round *round, gavel__transaction *transaction, int
             now_us);
         return;
     }
+    if (transaction->is_stale_ok && leave_as_old(round, transaction, now_us))
+        return;
     if (transaction->id_key.data != NULL && leave_as_duplicate(round, transaction, now_us))
         return;
     gavel__stage stage = {

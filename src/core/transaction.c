@@ -441,6 +441,10 @@ static bool check(
     if (request->n_keys > GAVEL_MAX_KEYS)
         return refuse_naming(transaction, "more than 512 keys; the first one too many is",
             request->keys[GAVEL_MAX_KEYS]);
+    if (request->is_stale_ok && !request->is_read_only)
+        return refuse(transaction, "is_stale_ok is for transactions that are is_read_only");
+    if (request->max_stale_ms > 0 && !request->is_stale_ok)
+        return refuse(transaction, "max_stale_ms is set, but is_stale_ok is not");
     if (request->min_replicas > GAVEL_MAX_REPLICAS && request->min_replicas < GAVEL_NO_REPLICAS)
         return refuse(transaction, "min_replicas is more than 16, and not GAVEL_ALL_REPLICAS");
     if (gavel__transaction_has_wish(transaction) && limits->max_deadline_us == 0)
@@ -482,6 +486,8 @@ bool gavel__transaction_begin(gavel__transaction *transaction, const gavel_trans
     transaction->slot = GAVEL__NO_SLOT;
     transaction->guest_at = GAVEL__NO_NODE;
     transaction->is_read_only = request->is_read_only;
+    transaction->is_stale_ok = request->is_stale_ok;
+    transaction->max_stale_ms = request->max_stale_ms;
     transaction->is_alone = request->is_solo;
     transaction->keep_replies = request->keep_replies;
     if (!check(transaction, request, limits) || !make_room(transaction, request) ||

@@ -111,6 +111,11 @@ typedef struct gavel__transaction {
     uint32_t n_redirects;  /* how often its slot was elsewhere */
     uint32_t n_retries;    /* of its conflicts, those that were its body's RETRY */
     bool is_read_only;
+    bool is_stale_ok;      /* may read from a replica */
+    uint32_t max_stale_ms; /* then: what is older is read at the primary; 0: nothing is */
+    bool needs_primary;    /* for the rest of it, since a replica has not served it */
+    struct gavel__node
+        *replica; /* where it is READY, or a member; NULL: where its keys are served */
     bool keep_replies;
     bool is_alone;      /* runs in a round of its own: as asked for, or to find out whose command
                            is refused */

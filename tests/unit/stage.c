@@ -62,6 +62,17 @@ void stage_make_nodes(stage *s, const stage_config *config)
     gavel__engine_set_slots(&s->engine, &(gavel__slots_change){.node_of = node_of}, s->now_us);
 }
 
+static void make_replicas(stage *s, const stage_config *config)
+{
+    static const char *const labels[] = {"replica 1", "replica 2"};
+    cr_assert_leq(config->n_replicas, sizeof(labels) / sizeof(labels[0]));
+    for (uint32_t i = 0; i < config->n_replicas; i++) {
+        gavel__node *node = gavel__engine_add_replica(&s->engine, labels[i]);
+        cr_assert_not_null(node);
+        gavel__engine_set_primary(&s->engine, node, s->engine.nodes.first, s->now_us);
+    }
+}
+
 void stage_open(stage *s, const stage_config *config)
 {
     *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};
@@ -100,6 +111,7 @@ void stage_open(stage *s, const stage_config *config)
         gavel__buffer_init(&s->outs[i], &s->allocator);
     if (config->is_cluster)
         stage_make_nodes(s, config);
+    make_replicas(s, config);
     if (config->has_any_memory)
         s->memory.n_left = config->n_left;
 }

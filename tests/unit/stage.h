@@ -34,6 +34,7 @@ typedef struct stage_config {
     bool keeps_ledger;
     bool is_cluster;
     uint32_t n_nodes;         /* of a Cluster; 0: 1. Each has as many slots, in order */
+    uint32_t n_replicas;      /* not of a Cluster: nodes behind the first one, which are its */
     bool has_no_prefetch;     /* no credit for reads behind EXEC, until a conflict gives it back */
     bool has_any_memory;      /* the test's own n_left, instead of enough */
     uint32_t n_lanes;         /* 0: 1 */
