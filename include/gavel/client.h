@@ -276,6 +276,8 @@ typedef struct gavel_error {
  *     deadline_ms                                its default_deadline_ms
  *     min_replicas, durable_ms                   as there; a number of replicas, or all
  *     needs_fsync                                as there: yes or no
+ *     replicas                                   of redis://, rediss:// and unix://: host[:port],
+ *                                                joined by commas; for is_stale_ok
  *     without_sentinels                          its may_go_without_sentinels: yes or no
  *     eager_failover                             its is_failover_eager: yes or no
  *     sentinel_user, sentinel_password           the login at the Sentinels, for redis+sentinel://;

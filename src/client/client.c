@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "client/cluster.h"
 #include "client/config.h"
+#include "client/replicas.h"
 #include "client/sentinels.h"
 #include "core/guard.h"
 
@@ -238,6 +239,8 @@ static bool set_up(gavel_client *client, const gavel_config *config, gavel_error
         return fail(ret_error, "no memory");
     if (client->address.kind == GAVEL__ADDRESS_CLUSTER && !gavel__cluster_open(client))
         return fail(ret_error, "no memory");
+    if (client->address.n_replicas > 0 && !gavel__replicas_open(client))
+        return fail(ret_error, "no memory");
     return true;
 }
 
@@ -257,6 +260,7 @@ static void destroy(gavel_client *client)
     while (client->connections != NULL)
         gavel__connection_destroy(client->connections);
     gavel__cluster_close(client, client->fork_generation != gavel__fork_generation());
+    gavel__replicas_close(client, client->fork_generation != gavel__fork_generation());
     gavel__peers_close(client, client->fork_generation != gavel__fork_generation());
     gavel__locks_finish(&client->locks);
     gavel__site_finish(&client->site, client->fork_generation != gavel__fork_generation());

@@ -72,9 +72,10 @@ struct gavel_client {
     gavel_hooks hooks;
     gavel__log log;
     gavel__engine engine;
-    gavel__connection *connections; /* the first one, or NULL */
-    struct gavel__peers *peers;     /* the Sentinels; NULL: the server is where the URL says */
-    struct gavel__cluster *cluster; /* the nodes; NULL: there is one server */
+    gavel__connection *connections;   /* the first one, or NULL */
+    struct gavel__peers *peers;       /* the Sentinels; NULL: the server is where the URL says */
+    struct gavel__replicas *replicas; /* of the server, to be read from; NULL: none */
+    struct gavel__cluster *cluster;   /* the nodes; NULL: there is one server */
     gavel__loop *loop;
 
     gavel__locks locks; /* made for the first lock */

@@ -213,9 +213,22 @@ static bool follow(gavel__cluster *cluster, const gavel__slots_node *known, int6
         return false;
     if (self->generation != known->generation && leave(self) && is_there)
         arrive(cluster->client, self, known);
-    else if (!gavel__slots_is_used(&cluster->map, known->number, now_us) && !known->is_seed)
+    else if (!gavel__slots_is_used(&cluster->map, known->number, now_us) && !known->is_seed &&
+             known->primary == GAVEL__NO_NODE)
         close_idle(cluster->client, self->node);
     return true;
+}
+
+/* NULL: it is none, or it is not there just now, or its primary is not. */
+static gavel__node *primary_of(const gavel__cluster *cluster, uint16_t number)
+{
+    const gavel__slots *map = &cluster->map;
+    uint16_t primary = map->nodes[number]->primary;
+    if (primary == GAVEL__NO_NODE || map->nodes[number]->n_slots > 0 ||
+        cluster->nodes[number]->generation != map->nodes[number]->generation ||
+        cluster->nodes[primary]->generation != map->nodes[primary]->generation)
+        return NULL;
+    return cluster->nodes[primary]->node;
 }
 
 /* All of the map's, and the engine hears which slots have moved. */
@@ -229,6 +242,9 @@ static void follow_map(gavel__cluster *cluster, int64_t now_us)
         if (!follow(cluster, cluster->map.nodes[i], now_us))
             return; /* tried again by the next turn */
     }
+    for (uint16_t i = 0; i < cluster->map.n_nodes; i++)
+        gavel__engine_set_primary(
+            &cluster->client->engine, cluster->nodes[i]->node, primary_of(cluster, i), now_us);
     while (gavel__slots_take_moved(&cluster->map, &slot, &has_migrated)) {
         has_moved = true;
         migrated[slot / 64] |= (uint64_t)has_migrated << slot % 64;

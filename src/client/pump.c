@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "client/cluster.h"
+#include "client/replicas.h"
 #include "client/sentinels.h"
 #include "core/guard.h"
 
@@ -57,7 +58,7 @@ static void tell_loss(gavel__connection *connection, const gavel__loss *loss)
     connection->client->has_news = true;
     connection->awaits_endpoint = false;
     const gavel__lane *lane = connection->lane;
-    if (!lane->is_retired)
+    if (!lane->is_retired && lane->node->primary == NULL)
         gavel__peers_urge(connection->client, connection->client->now_us);
     if (lane->state == GAVEL__LANE_DIALLING)
         gavel__cluster_on_loss(connection->client, lane->node, loss);
@@ -282,11 +283,18 @@ static void tell_no_memory(gavel_client *client, gavel__lane *lane, int64_t now_
         &client->engine, lane, &(gavel__loss){.message = "no memory for a link"}, now_us);
 }
 
+/* NULL: nobody knows just now. */
+static gavel__site *site_of(gavel_client *client, const gavel__node *node)
+{
+    if (client->cluster != NULL)
+        return gavel__cluster_site(client, node);
+    return node->index == 0 ? &client->site : gavel__replicas_site(client, node);
+}
+
 /* Not while nobody knows where its node is. */
 static void connect_lane(gavel_client *client, gavel__lane *lane, int64_t now_us)
 {
-    gavel__site *site =
-        client->cluster != NULL ? gavel__cluster_site(client, lane->node) : &client->site;
+    gavel__site *site = site_of(client, lane->node);
     if (site != NULL && make_connection(client, site, lane) == NULL)
         tell_no_memory(client, lane, now_us);
 }

@@ -63,6 +63,7 @@ static bool make_address(
     is_copied &= copy(allocator, name->user, &address->user);
     is_copied &= copy(allocator, name->password, &address->password);
     address->port = place.port;
+    address->database = name->database;
     address->label = gavel__alloc(allocator, size, 1);
     if (address->label != NULL) {
         strcpy(address->label, name->label);

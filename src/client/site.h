@@ -27,6 +27,7 @@ typedef struct gavel__site_name {
     const char *label; /* what it is, for people: "Sentinel "; the place is added */
     const char *host;
     int port;
+    int database;
     bool is_told;         /* by another server: it is dialled where the mapping says */
     const char *user;     /* NULL: the default user */
     const char *password; /* NULL: none */

@@ -350,21 +350,23 @@ static bool is_no_sentinel(const self_portrait *server, gavel__link_loss *ret_lo
                "redis+sentinel://host,host/NAME goes to its primary");
 }
 
-/* A server by itself, which takes writes. */
-static bool check_server(const self_portrait *server, gavel__link_loss *ret_loss)
+/* A server by itself, which takes writes; or a replica of one. */
+static bool check_server(
+    const self_portrait *server, bool wants_replica, gavel__link_loss *ret_loss)
 {
     gavel_bytes mode = server->mode;
     gavel_bytes role = server->role;
+    bool is_replica = gavel__bytes_equal(role, GAVEL_STR("replica")) ||
+                      gavel__bytes_equal(role, GAVEL_STR("slave"));
     if (gavel__bytes_equal(mode, GAVEL_STR("cluster")))
         return refuse(ret_loss, true,
             "this is a node of a Redis Cluster: "
             "redis+cluster://host,host goes to all of them");
     if (!is_no_sentinel(server, ret_loss))
         return false;
-    if (gavel__bytes_equal(role, GAVEL_STR("replica")) ||
-        gavel__bytes_equal(role, GAVEL_STR("slave")))
-        return refuse(ret_loss, false, "this is a replica, which takes no writes");
-    return true;
+    if (wants_replica)
+        return is_replica || refuse(ret_loss, false, "this is no replica");
+    return !is_replica || refuse(ret_loss, false, "this is a replica, which takes no writes");
 }
 
 static bool check_portrait(
@@ -380,7 +382,7 @@ static bool check_portrait(
                (is_no_sentinel(server, ret_loss) &&
                    refuse(
                        ret_loss, true, "this is no node of a Redis Cluster: redis:// is for it"));
-    return check_server(server, ret_loss);
+    return check_server(server, handshake->kind == GAVEL__LINK_TO_REPLICA, ret_loss);
 }
 
 static bool check_hello(

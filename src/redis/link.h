@@ -57,6 +57,7 @@ typedef struct gavel__link_events {
 /* What a link leads to; nothing else will do. */
 typedef enum gavel__link_kind {
     GAVEL__LINK_TO_SERVER,
+    GAVEL__LINK_TO_REPLICA,
     GAVEL__LINK_TO_SENTINEL, /* which keeps no data */
     GAVEL__LINK_TO_NODE      /* of a Cluster, of whatever role: each tells who serves a slot */
 } gavel__link_kind;

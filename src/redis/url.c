@@ -226,6 +226,33 @@ static bool parse_endpoint(parse *p, gavel_bytes endpoint, gavel__seed *seed)
     return true;
 }
 
+/* host[:port], joined by commas. The array is the address's, set in any case. */
+static bool parse_places(
+    parse *p, gavel_bytes hosts, int default_port, gavel__seed **ret_places, size_t *n_places)
+{
+    gavel__seed *places = gavel__alloc(p->allocator, GAVEL__SEEDS_MAX, sizeof(*places));
+    *ret_places = places;
+    if (places == NULL)
+        return fail(p, "out of memory");
+    for (bool has_more = true; has_more;) {
+        size_t end = find_first(hosts, ',');
+        if (*n_places == GAVEL__SEEDS_MAX)
+            return fail(p, "there are more than 32 hosts");
+        gavel__seed *place = &places[(*n_places)++];
+        *place = (gavel__seed){.port = default_port};
+        if (!parse_endpoint(p, before(hosts, end), place))
+            return false;
+        has_more = end < hosts.size;
+        hosts = after(hosts, end);
+    }
+    return true;
+}
+
+static bool parse_seeds(parse *p, gavel_bytes hosts, int default_port)
+{
+    return parse_places(p, hosts, default_port, &p->address.seeds, &p->address.n_seeds);
+}
+
 /* ---- Options ------------------------------------------------------------------------------- */
 
 /* One more, for the one who knows it. */
@@ -259,6 +286,23 @@ static bool parse_sentinel_option(
     return decode(p, value, place);
 }
 
+static bool parse_replicas(parse *p, gavel_bytes value)
+{
+    gavel__address *address = &p->address;
+    char *hosts;
+    if (address->kind != GAVEL__ADDRESS_SERVER)
+        return fail(p, "replicas is for redis://, rediss:// and unix://: a Cluster and Sentinels "
+                       "know theirs");
+    if (address->replicas != NULL)
+        return fail(p, "the option replicas is there twice");
+    if (!decode(p, value, &hosts))
+        return false;
+    bool is_parsed =
+        parse_places(p, gavel_str(hosts), PORT_DEFAULT, &address->replicas, &address->n_replicas);
+    gavel__free(p->allocator, hosts);
+    return is_parsed;
+}
+
 static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
 {
     size_t equals = find_first(option, '=');
@@ -274,6 +318,8 @@ static bool parse_option(parse *p, gavel_bytes option, bool *has_db)
     if (gavel__bytes_equal(name, GAVEL_STR("sentinel_password")))
         return parse_sentinel_option(
             p, value, &p->address.sentinel_password, "the option sentinel_password is there twice");
+    if (gavel__bytes_equal(name, GAVEL_STR("replicas")))
+        return parse_replicas(p, value);
     if (!gavel__bytes_equal(name, GAVEL_STR("db")))
         return add_option(p, name, value);
     if (*has_db)
@@ -353,27 +399,6 @@ static bool parse_tcp(parse *p, gavel_bytes rest)
     p->address.host = seed.host;
     p->address.port = seed.port;
     return is_endpoint && (database.size == 0 || parse_database(p, database));
-}
-
-/* host[:port], joined by commas. */
-static bool parse_seeds(parse *p, gavel_bytes hosts, int default_port)
-{
-    gavel__address *address = &p->address;
-    address->seeds = gavel__alloc(p->allocator, GAVEL__SEEDS_MAX, sizeof(*address->seeds));
-    if (address->seeds == NULL)
-        return fail(p, "out of memory");
-    for (bool has_more = true; has_more;) {
-        size_t end = find_first(hosts, ',');
-        if (address->n_seeds == GAVEL__SEEDS_MAX)
-            return fail(p, "there are more than 32 hosts");
-        gavel__seed *seed = &address->seeds[address->n_seeds++];
-        *seed = (gavel__seed){.port = default_port};
-        if (!parse_endpoint(p, before(hosts, end), seed))
-            return false;
-        has_more = end < hosts.size;
-        hosts = after(hosts, end);
-    }
-    return true;
 }
 
 /* What follows redis+sentinel:// or rediss+sentinel://. */
@@ -575,6 +600,8 @@ void gavel__address_finish(gavel__address *address, const gavel_allocator *alloc
     gavel__wipe_string(address->sentinel_password);
     for (size_t i = 0; i < address->n_seeds; i++)
         gavel__free(allocator, address->seeds[i].host);
+    for (size_t i = 0; i < address->n_replicas; i++)
+        gavel__free(allocator, address->replicas[i].host);
     for (size_t i = 0; i < address->n_options; i++) {
         /* Somebody may have taken password for an option. */
         gavel__wipe_string(address->options[i].value);
@@ -589,6 +616,7 @@ void gavel__address_finish(gavel__address *address, const gavel_allocator *alloc
     gavel__free(allocator, address->label);
     gavel__free(allocator, address->service);
     gavel__free(allocator, address->seeds);
+    gavel__free(allocator, address->replicas);
     gavel__free(allocator, address->sentinel_user);
     gavel__free(allocator, address->sentinel_password);
     *address = (gavel__address){0};

@@ -43,6 +43,9 @@ typedef struct gavel__address {
     /* SENTINEL and CLUSTER. */
     gavel__seed *seeds; /* one at least */
     size_t n_seeds;
+    /* SERVER only: its replicas. */
+    gavel__seed *replicas;
+    size_t n_replicas;
     /* SENTINEL only. */
     char *service;
     char *sentinel_user;     /* NULL: the default user */
@@ -60,8 +63,9 @@ const char *gavel__url_default(void);
 /*
  * Parses the URL forms of gavel_open, strictly: an unknown scheme or part, an option without a
  * value, a bad percent code, a NUL, a port or database out of range are errors, told
- * in *ret_error without the password. Of the options only db, sentinel_user and sentinel_password
- * are looked at. The strings of *ret_address are allocated; gavel__address_finish frees them.
+ * in *ret_error without the password. Of the options only db, replicas, sentinel_user and
+ * sentinel_password are looked at. The strings of *ret_address are allocated; gavel__address_finish
+ * frees them.
  */
 bool gavel__address_parse(const char *url, const gavel_allocator *allocator,
     gavel__address *ret_address, gavel_error *ret_error);

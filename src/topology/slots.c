@@ -100,6 +100,7 @@ static gavel__slots_node *take_node(
         return NULL;
     *node = (gavel__slots_node){.number = node->number,
         .generation = node->generation,
+        .primary = GAVEL__NO_NODE,
         .answer_primary = GAVEL__NO_NODE,
         .unused_us = now_us};
     memcpy(node->name, name, sizeof(name));
@@ -483,6 +484,7 @@ static void apply_shards(gavel__slots *slots)
         gavel__slots_node *node = slots->nodes[i];
         if (node->is_listed && node->answer_primary != GAVEL__NO_NODE)
             node->shard = slots->nodes[node->answer_primary]->shard;
+        node->primary = node->is_listed ? node->answer_primary : GAVEL__NO_NODE;
     }
 }
 

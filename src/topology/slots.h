@@ -38,6 +38,7 @@ typedef struct gavel__slots_node {
     bool is_seed;              /* the URL names it */
     bool is_listed;            /* the last answer names it */
     uint32_t shard;            /* whose data it has, or had when it was last listed; 0: not known */
+    uint16_t primary;          /* as whose replica it is listed; GAVEL__NO_NODE: as none */
     uint16_t n_slots;          /* that it serves */
     int64_t unused_us;         /* since when it has been of no use, if it serves none; or asked */
     int64_t doubtful_until_us; /* it was lost: until then it is asked after all others */

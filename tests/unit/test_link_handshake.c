@@ -94,6 +94,27 @@ Test(link_handshake, a_node_of_a_cluster_is_one_of_whatever_role)
     cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
 }
 
+Test(link_handshake, a_replica_is_one_and_gets_no_marker)
+{
+    it.config.kind = GAVEL__LINK_TO_REPLICA;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO_REPLY("$5\r\n7.0.0\r\n", "$10\r\nstandalone\r\n", "$7\r\nreplica\r\n") PROBE);
+    be_readable();
+    cr_expect_str_eq(seen.log, "UP ", "%s", seen.loss.message);
+}
+
+Test(link_handshake, what_is_no_replica_may_become_one)
+{
+    it.config.kind = GAVEL__LINK_TO_REPLICA;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    say(HELLO);
+    be_readable();
+    cr_expect(has(seen.loss.message, "this is no replica"), "%s", seen.loss.message);
+    cr_expect_not(seen.loss.is_final);
+}
+
 Test(link_handshake, what_is_no_node_is_not_spoken_to)
 {
     it.config.kind = GAVEL__LINK_TO_NODE;

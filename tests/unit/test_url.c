@@ -171,6 +171,24 @@ Test(url, a_cluster_has_the_login_and_the_options_of_a_server)
     gavel__address_finish(&address, &gavel__system_allocator);
 }
 
+Test(url, a_server_has_replicas)
+{
+    gavel__address address;
+    cr_assert(parse("redis://u:p@a/2?replicas=b,%5b::1%5D:7%2Cc:8&name=x", &address));
+    cr_assert_eq(address.n_replicas, 3);
+    cr_expect_str_eq(address.replicas[0].host, "b");
+    cr_expect_eq(address.replicas[0].port, 6379);
+    cr_expect_str_eq(address.replicas[1].host, "::1");
+    cr_expect_eq(address.replicas[1].port, 7);
+    cr_expect_eq(address.replicas[2].port, 8);
+    cr_expect_str_eq(address.label, "redis://a:6379/2");
+    cr_expect_eq(address.n_options, 1);
+    gavel__address_finish(&address, &gavel__system_allocator);
+    cr_assert(parse("unix:///s?replicas=b", &address));
+    cr_expect_eq(address.n_replicas, 1);
+    gavel__address_finish(&address, &gavel__system_allocator);
+}
+
 Test(url, sentinels_have_a_login_of_their_own)
 {
     gavel__address address;
@@ -359,6 +377,13 @@ Test(url, mistakes_are_told_with_what_to_do)
         {"redis+cluster://a/0?db=3", "differ"},
         {"redis+cluster://a/m", "the database is not a number"},
         {"redis+cluster://a?sentinel_user=u", "for redis+sentinel:// only"},
+        {"redis://a?replicas=", "the host is missing"},
+        {"redis://a?replicas=b,", "the host is missing"},
+        {"redis://a?replicas=b:0", "the port is not a number"},
+        {"redis://a?replicas=%zz", "percent"},
+        {"redis://a?replicas=b&replicas=c", "the option replicas is there twice"},
+        {"redis+cluster://a?replicas=b", "replicas is for redis://"},
+        {"redis+sentinel://a/m?replicas=b", "replicas is for redis://"},
         {"cluster://a", "+sentinel:// or +cluster://"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

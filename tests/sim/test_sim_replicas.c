@@ -1,0 +1,263 @@
+/*
+ * Reading from replicas on the simulator: what is read is never older than it is told to be, no
+ * replica is ever asked to write, and whoever wants it newer gets it from the primary, whatever
+ * becomes of replicas, links and servers.
+ *
+ * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ */
+#include "sim.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNTER "counter"
+#define N_SUBMITTED 300
+#define MAX_STALE_MS 150
+
+typedef struct reading {
+    const sim_result *result;
+    int64_t seen;
+    int64_t ran_at_us;
+    uint32_t max_stale_ms;
+    struct play *play;
+} reading;
+
+typedef struct play {
+    sim_world *world;
+    gavel_client *client;
+    reading readings[N_SUBMITTED];
+    size_t n;
+    int64_t counted_at_us[N_SUBMITTED + 1]; /* when the primary had counted to it; 0: never */
+    size_t n_at_replicas;
+    size_t n_dated;
+} play;
+
+static gavel_verdict count(gavel_tx *tx, void *user)
+{
+    (void)user;
+    gavel_incr(tx, GAVEL_STR(COUNTER), 1);
+    return GAVEL_COMMIT;
+}
+
+static gavel_verdict look(gavel_tx *tx, void *user)
+{
+    reading *own = user;
+    own->seen = 0;
+    gavel_get_int(tx, GAVEL_STR(COUNTER), &own->seen);
+    own->ran_at_us = sim_now_us(own->play->world);
+    return GAVEL_COMMIT;
+}
+
+static bool is_one_of(const sim_entry *entry, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (sim_entry_is(entry, *names))
+            return true;
+    }
+    return false;
+}
+
+static void watch_servers(sim_world *world, const sim_entry *entry, void *user)
+{
+    static const char *const harmless[] = {
+        "hello", "multi", "exec", "get", "info", "readonly", "readwrite", "cluster", NULL};
+    play *p = user;
+    if (entry->how == SIM_REFUSED)
+        return;
+    if (sim_primary_of(world, entry->server) != entry->server)
+        cr_expect(is_one_of(entry, harmless), "a replica was told %s", entry->args[0].data);
+    if (!entry->is_change || !sim_entry_is(entry, "incrby") ||
+        strncmp(entry->args[1].data, COUNTER, strlen(COUNTER)) != 0)
+        return;
+    size_t before = sim_choose(world, entry->server);
+    p->counted_at_us[sim_get_int(world, COUNTER)] = entry->at_us;
+    sim_choose(world, before);
+}
+
+static void submit(play *p)
+{
+    reading *own = &p->readings[p->n++];
+    own->play = p;
+    if (sim_random(p->world, 3) == 0) {
+        sim_submit(p->world, p->client, &(gavel_transaction){.body = count, .deadline_ms = 20000});
+        return;
+    }
+    gavel_read read = {.key = GAVEL_STR(COUNTER)};
+    bool is_declared = sim_random(p->world, 2) == 0;
+    own->max_stale_ms = sim_random(p->world, 3) == 0 ? MAX_STALE_MS : 0;
+    own->result = sim_submit(p->world, p->client,
+        &(gavel_transaction){.body = look,
+            .user = own,
+            .reads = is_declared ? &read : NULL,
+            .n_reads = is_declared ? 1 : 0,
+            .is_read_only = true,
+            .is_stale_ok = true,
+            .max_stale_ms = own->max_stale_ms,
+            .deadline_ms = 20000});
+}
+
+/* What comes next had not been counted when the reading says that it was up to date. */
+static void check_reading(play *p, const reading *own, int seed)
+{
+    const gavel_outcome *outcome = &own->result->outcome;
+    if (outcome->status != GAVEL_COMMITTED)
+        return;
+    p->n_at_replicas += outcome->stale_ms != 0;
+    p->n_dated += outcome->stale_ms > 0;
+    if (own->max_stale_ms > 0)
+        cr_expect(outcome->stale_ms >= 0 && outcome->stale_ms <= MAX_STALE_MS);
+    if (outcome->stale_ms <= 0)
+        return;
+    int64_t next_us = p->counted_at_us[own->seen + 1];
+    int64_t as_of_us = own->ran_at_us - outcome->stale_ms * SIM_MILLISECOND;
+    cr_expect(next_us == 0 || next_us >= as_of_us,
+        "seed %d: %lld was read, told to be %d ms old, and it was %lld ms", seed,
+        (long long)own->seen, (int)outcome->stale_ms, (long long)(own->ran_at_us - next_us) / 1000);
+}
+
+static play *open_play(uint64_t seed, bool is_cluster)
+{
+    play *p = calloc(1, sizeof *p);
+    cr_assert(p != NULL);
+    p->world = sim_create(seed);
+    if (is_cluster) {
+        sim_add_cluster(p->world, &(sim_cluster){.n_replicas = 1});
+        p->client = sim_open(p->world, NULL);
+    } else {
+        char url[128];
+        size_t replicas[2] = {sim_add_replica(p->world, 0), sim_add_replica(p->world, 0)};
+        snprintf(url, sizeof url, "redis://%s:6379?replicas=%s,%s:6379", sim_host_of(p->world, 0),
+            sim_host_of(p->world, replicas[0]), sim_host_of(p->world, replicas[1]));
+        p->client = sim_open_url(p->world, url, NULL);
+    }
+    sim_set_hook(p->world, watch_servers, p);
+    return p;
+}
+
+static void close_play(play *p)
+{
+    gavel_close(p->client);
+    sim_destroy(p->world);
+    free(p);
+}
+
+/* The replica of whichever server has the key. */
+static size_t replica_of_key(play *p)
+{
+    size_t primary = sim_choose_by_key(p->world, COUNTER);
+    primary = sim_choose(p->world, primary);
+    size_t replica = 0;
+    while (replica == primary || sim_primary_of(p->world, replica) != primary)
+        replica++;
+    return replica;
+}
+
+static void run(play *p, int64_t most_us, int seed)
+{
+    while (p->n < N_SUBMITTED) {
+        submit(p);
+        sim_run_for(p->world, (int64_t)sim_random(p->world, (uint64_t)most_us));
+    }
+    cr_expect(sim_finish(p->world, 120 * SIM_SECOND), "seed %d: without an end", seed);
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->readings[i].result != NULL)
+            check_reading(p, &p->readings[i], seed);
+    }
+}
+
+static void play_quietly(bool is_cluster)
+{
+    play *p = open_play(1, is_cluster);
+    run(p, 20000, 1);
+    for (size_t i = 0; i < sim_n_results(p->world); i++)
+        cr_expect_eq(sim_result_at(p->world, i)->outcome.status, GAVEL_COMMITTED, "%s",
+            sim_result_at(p->world, i)->outcome.message);
+    cr_expect_gt(p->n_dated, 100);
+    close_play(p);
+}
+
+Test(sim_replicas, named_in_the_url_are_read_from)
+{
+    play_quietly(false);
+}
+
+Test(sim_replicas, of_a_cluster_are_read_from)
+{
+    play_quietly(true);
+}
+
+/* One that lags by two seconds: what may be as old is read there, what may not at the primary. */
+static void play_with_lag(bool is_cluster)
+{
+    play *p = open_play(2, is_cluster);
+    sim_set_lag(p->world, is_cluster ? replica_of_key(p) : 1, 2 * SIM_SECOND, 2 * SIM_SECOND);
+    if (!is_cluster)
+        sim_set_lag(p->world, 2, 2 * SIM_SECOND, 2 * SIM_SECOND);
+    run(p, 40000, 2);
+    size_t n_old = 0;
+    size_t n_new = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->readings[i].result == NULL)
+            continue;
+        n_old += p->readings[i].result->outcome.stale_ms > 1900;
+        n_new += p->readings[i].max_stale_ms > 0 && p->readings[i].result->outcome.stale_ms == 0;
+    }
+    cr_expect_gt(n_old, 30);
+    cr_expect_gt(n_new, 30);
+    close_play(p);
+}
+
+Test(sim_replicas, one_that_lags_is_told_to)
+{
+    play_with_lag(false);
+}
+
+Test(sim_replicas, one_of_a_cluster_that_lags_is_told_to)
+{
+    play_with_lag(true);
+}
+
+/* Parted from its primary it shows the same for ever, and its age says so. */
+Test(sim_replicas, one_that_is_cut_off_is_told_to_be)
+{
+    play *p = open_play(3, false);
+    sim_run_for(p->world, SIM_SECOND);
+    sim_partition(p->world, SIM_MACHINE(0), SIM_MACHINE(1) | SIM_MACHINE(2), 5 * SIM_SECOND);
+    run(p, 20000, 3);
+    close_play(p);
+}
+
+static int from_environment(const char *name, int otherwise)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
+}
+
+static void play_seed(int seed)
+{
+    play *p = open_play((uint64_t)seed, seed % 2 == 0);
+    sim_faults faults = sim_draw_faults(p->world);
+    faults.move_every_us = 0;
+    faults.failover_every_us = 0;
+    sim_set_faults(p->world, &faults);
+    for (size_t i = 0; i < 6; i++) {
+        int64_t lag_us = (int64_t)sim_random(p->world, 3) * 100 * SIM_MILLISECOND;
+        if (i < 3 || seed % 2 == 0)
+            sim_set_lag(p->world, i, lag_us / 2, lag_us);
+    }
+    run(p, 20000, seed);
+    close_play(p);
+}
+
+Test(sim_replicas, whatever_goes_wrong_nothing_is_older_than_told)
+{
+    int only = from_environment("GAVEL_SEED", 0);
+    int n_seeds = from_environment("GAVEL_SEEDS", 60);
+    for (int seed = 1; only == 0 && seed <= n_seeds; seed++)
+        play_seed(seed);
+    if (only != 0)
+        play_seed(only);
+}
