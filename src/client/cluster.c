@@ -262,6 +262,9 @@ void gavel__cluster_serve(gavel_client *client, int64_t now_us)
     gavel__slots_advance(&cluster->map, now_us);
     if (gavel__turns_are_there(&client->engine.queue.order.nowhere))
         gavel__slots_urge(&cluster->map, now_us);
+    if (client->engine.queue.order.misses_replica)
+        gavel__slots_on_missed_replica(&cluster->map, now_us);
+    client->engine.queue.order.misses_replica = false;
     follow_map(cluster, now_us);
     ask_for_map(cluster, now_us);
 }

@@ -327,6 +327,7 @@ static void choose_node(gavel__order *order, gavel__transaction *transaction, in
     gavel__node *node = GAVEL__CONTAINER(turns, gavel__node, turns);
     transaction->replica = gavel__node_choose_replica(node, now_us);
     node->offsets->is_wanted |= transaction->replica != NULL;
+    order->misses_replica |= node->first_replica == NULL;
 }
 
 static void enter_ready(gavel__order *order, gavel__transaction *transaction, int64_t now_us)

@@ -38,6 +38,7 @@ typedef struct gavel__order {
     uint16_t last_guess;        /* see gavel__transaction.guess */
     gavel__list looks;          /* keys whose first one is to be looked at */
     bool is_looking;
+    bool misses_replica;   /* one was wanted, and none is known: to be cleared by who can help */
     bool has_blocked;      /* ever: where all want one key, nobody is ever kept from others */
     size_t n_with_several; /* transactions under way that want several keys, but for their id's */
 } gavel__order;

@@ -289,6 +289,11 @@ void gavel__slots_urge(gavel__slots *slots, int64_t now_us)
     hasten(slots, least(slots->pause_us, urgent_pause_us), now_us);
 }
 
+void gavel__slots_on_missed_replica(gavel__slots *slots, int64_t now_us)
+{
+    hasten(slots, slots->pause_us, now_us);
+}
+
 /* Whoever was asked has not told: the next one, or, if that was the last one, all of them again
  * after a pause. */
 static void go_on(gavel__slots *slots, int64_t now_us)

@@ -107,6 +107,10 @@ void gavel__slots_on_loss(gavel__slots *slots, uint16_t node, const char *messag
  * soon. May be called again and again, as long as it is so. */
 void gavel__slots_urge(gavel__slots *slots, int64_t now_us);
 
+/* A replica is wanted, and none is named: all are asked when a pause is over that grows up to five
+ * seconds while the answer stays the same. */
+void gavel__slots_on_missed_replica(gavel__slots *slots, int64_t now_us);
+
 /*
  * A node has said so; `host` is as with gavel__slots_on_reply. Returns the node where the slot is
  * now, or with ASK is to be asked; GAVEL__NO_NODE: it is no place, or there is no room for it, or
