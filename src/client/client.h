@@ -196,6 +196,11 @@ void gavel__client_end_wait(gavel_client *client, gavel__waiter *waiter);
 /* Unlinks and frees; tells nobody. */
 void gavel__connection_destroy(gavel__connection *connection);
 
+/* The node's links are to be closed, for no fault. True: none is left, up or on its way; then these
+ * unlink and free what there was of them. */
+bool gavel__connections_retire(gavel__node *node);
+void gavel__connections_drop(gavel__node *node);
+
 /* ---- log.c --------------------------------------------------------------------------------- */
 
 /* What $GAVEL_LOG says: gives hooks without a log the one on standard error. False: nothing that it

@@ -123,18 +123,6 @@ uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__
 
 /* ---- Nodes --------------------------------------------------------------------------------- */
 
-/* Its links are to be closed, for no fault. True: none is left, up or on its way. */
-static bool has_left(gavel__cluster_node *self)
-{
-    bool has_left = true;
-    for (gavel__lane *lane = self->node->lanes.first; lane != NULL; lane = lane->following) {
-        has_left &= lane->state == GAVEL__LANE_DOWN || lane->state == GAVEL__LANE_WANTED;
-        if (lane->state == GAVEL__LANE_UP)
-            gavel__lane_retire(lane);
-    }
-    return has_left;
-}
-
 /* It serves no slots any more. Whoever is to be asked there, or is asked, is waited for; but not
  * who stands in a queue, for what that is about is elsewhere. */
 static void close_idle(gavel_client *client, gavel__node *node)
@@ -156,12 +144,9 @@ static bool leave(gavel__cluster_node *self)
 {
     if (self->generation == 0)
         return true;
-    if (!has_left(self))
+    if (!gavel__connections_retire(self->node))
         return false;
-    for (gavel__lane *lane = self->node->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->connection != NULL)
-            gavel__connection_destroy(lane->connection);
-    }
+    gavel__connections_drop(self->node);
     gavel__site_finish(&self->site, false);
     self->generation = 0;
     return true;

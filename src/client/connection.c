@@ -15,3 +15,22 @@ void gavel__connection_destroy(gavel__connection *connection)
     gavel__link_destroy(connection->link);
     gavel__free(&client->allocator, connection);
 }
+
+bool gavel__connections_retire(gavel__node *node)
+{
+    bool are_gone = true;
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        are_gone &= lane->state == GAVEL__LANE_DOWN || lane->state == GAVEL__LANE_WANTED;
+        if (lane->state == GAVEL__LANE_UP)
+            gavel__lane_retire(lane);
+    }
+    return are_gone;
+}
+
+void gavel__connections_drop(gavel__node *node)
+{
+    for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
+        if (lane->connection != NULL)
+            gavel__connection_destroy(lane->connection);
+    }
+}

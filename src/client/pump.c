@@ -15,7 +15,7 @@ static bool may_read(const gavel__connection *connection)
 {
     const gavel_client *client = connection->client;
     return connection->lane->state != GAVEL__LANE_UP ||
-           gavel__engine_is_trusted(&client->engine, client->now_us);
+           gavel__engine_trusts(&client->engine, connection->lane->node, client->now_us);
 }
 
 /* ---- From a link to the engine ------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static void tell_no_endpoint(gavel__connection *connection)
 static void go_on_dialling(gavel__connection *connection, int64_t now_us)
 {
     gavel__endpoint endpoint;
-    if (!gavel__engine_is_trusted(&connection->client->engine, now_us))
+    if (!gavel__engine_trusts(&connection->client->engine, connection->lane->node, now_us))
         return;
     switch (gavel__directory_next(
         &connection->site->directory, &connection->route, now_us, &endpoint)) {
@@ -197,7 +197,7 @@ static void dial_anew(gavel_client *client, int64_t now_us)
 {
     for (gavel__connection *connection = client->connections; connection != NULL;
          connection = connection->next) {
-        if (connection->lane->state != GAVEL__LANE_DIALLING)
+        if (connection->lane->state != GAVEL__LANE_DIALLING || connection->site != &client->site)
             continue;
         gavel__link_disconnect(connection->link);
         dial(connection, now_us);
@@ -452,7 +452,8 @@ static bool receive_before_deadlines(gavel_client *client, int64_t now_us)
 /* Where the servers are, for a client that does not know it from its address. */
 static void serve_topology(gavel_client *client, int64_t now_us)
 {
-    bool wants_peers = client->peers != NULL && gavel__peers_are_due(client->peers, now_us);
+    bool wants_peers = client->peers != NULL && (gavel__peers_are_due(client->peers, now_us) ||
+                                                    client->engine.queue.order.misses_replica);
     if (wants_peers && gavel__peers_serve(client, now_us))
         dial_anew(client, now_us);
     if (client->cluster != NULL)

@@ -6,6 +6,7 @@
 #include "base/resp.h"
 #include "base/text.h"
 #include "client/client.h"
+#include "client/replicas.h"
 #include "core/backoff.h"
 
 #include <string.h>
@@ -320,10 +321,23 @@ static bool is_restless(const gavel__peers *peers)
     return is_restless;
 }
 
+/* Somebody wants to read from a replica, and none is known. */
+static void ask_for_replicas(gavel_client *client, int64_t now_us)
+{
+    gavel__sentinels *known = &client->peers->known;
+    client->engine.queue.order.misses_replica = false;
+    if (known->wants_replicas)
+        return; /* what is known of them is a second old at most */
+    known->wants_replicas = true;
+    gavel__sentinels_urge(known, now_us);
+}
+
 bool gavel__peers_serve(gavel_client *client, int64_t now_us)
 {
     gavel__peers *peers = client->peers;
     peers->has_news = false;
+    if (client->engine.queue.order.misses_replica)
+        ask_for_replicas(client, now_us);
     make_peers(client); /* else with those that there are */
     for (uint32_t i = 0; i < peers->n; i++) {
         gavel__peer *peer = peers->all[i];
@@ -336,8 +350,10 @@ bool gavel__peers_serve(gavel_client *client, int64_t now_us)
             ask(&peer->asker, now_us);
     }
     gavel__sentinels_advance(&peers->known, now_us);
+    bool is_leaving =
+        peers->known.replicas_version > 0 && !gavel__replicas_follow(client, &peers->known, now_us);
     bool has_moved = tell_engine(client, now_us);
-    peers->has_news |= is_restless(peers);
+    peers->has_news |= is_restless(peers) || is_leaving;
     peers->due_us = find_due_us(client);
     return has_moved;
 }

@@ -336,7 +336,7 @@ static void serve_questions(gavel__engine *engine, gavel__node *node, int64_t no
 static void advance_node(gavel__engine *engine, gavel__node *node, int64_t now_us)
 {
     gavel__durability_advance(node->durability, now_us);
-    if (gavel__engine_is_trusted(engine, now_us)) {
+    if (gavel__engine_trusts(engine, node, now_us)) {
         gavel__engine_schedule(engine, node, now_us);
         if (gavel__questions_has_pending(&engine->questions))
             serve_questions(engine, node, now_us);
@@ -403,6 +403,8 @@ void gavel__engine_leave(gavel__engine *engine, const char *message, int64_t now
 {
     for (gavel__lane *lane = gavel__nodes_first_lane(&engine->nodes); lane != NULL;
          lane = gavel__nodes_next_lane(lane)) {
+        if (!gavel__node_takes_questions(lane->node))
+            continue;
         lane->n_failures = 0;
         if (lane->dial_us > now_us)
             lane->dial_us = now_us;
@@ -441,7 +443,7 @@ static int64_t node_due_us(const gavel__engine *engine, const gavel__node *node)
     if (node->make_lane_us > engine->advanced_us)
         due_us = earlier(due_us, node->make_lane_us);
     /* Nothing is scheduled or asked while the server is not believed: then it would stay due. */
-    bool is_trusted = gavel__engine_is_trusted(engine, engine->advanced_us);
+    bool is_trusted = gavel__engine_trusts(engine, node, engine->advanced_us);
     if (is_trusted)
         due_us = earlier(due_us, gavel__engine_sort_us(node));
     for (const gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {

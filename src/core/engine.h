@@ -182,6 +182,13 @@ static inline bool gavel__engine_is_trusted(const gavel__engine *engine, int64_t
     return now_us < engine->trusted_until_us;
 }
 
+/* The same of a node: whatever becomes of the server, its replicas are read from. */
+static inline bool gavel__engine_trusts(
+    const gavel__engine *engine, const gavel__node *node, int64_t now_us)
+{
+    return gavel__engine_is_trusted(engine, now_us) || !gavel__node_takes_questions(node);
+}
+
 /* Timers, rounds to begin, questions to be asked, links to be wanted. */
 void gavel__engine_advance(gavel__engine *engine, int64_t now_us);
 

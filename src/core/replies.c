@@ -147,7 +147,7 @@ void gavel__engine_on_reply(
 {
     if (lane->is_condemned)
         return;
-    if (!gavel__engine_is_trusted(engine, now_us)) {
+    if (!gavel__engine_trusts(engine, lane->node, now_us)) {
         gavel__lane_condemn(lane, engine->distrust);
         return;
     }

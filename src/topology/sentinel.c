@@ -152,7 +152,9 @@ size_t gavel__sentinels_ask(
             out, (const gavel_bytes[]){GAVEL_STR("INFO"), GAVEL_STR("sentinel")}, 2);
         expect(sentinel, ASKED_INFO);
     }
-    if (sentinels->is_eager && leads(sentinel)) {
+    bool is_due = sentinels->wants_replicas && sentinels->replicas_us <= now_us;
+    if (is_due || (sentinels->is_eager && leads(sentinel))) {
+        sentinels->replicas_us = now_us + calm_pause_us;
         ask(out, GAVEL_STR("REPLICAS"), sentinels->service);
         expect(sentinel, ASKED_REPLICAS);
     }
@@ -235,7 +237,11 @@ static void take(gavel__sentinels *sentinels, gavel__sentinel *sentinel, const g
         gavel__testimony_take_info(&sentinel->incoming, reply);
         break;
     case ASKED_REPLICAS:
-        gavel__testimony_take_replicas(&sentinel->incoming, reply);
+        if (sentinels->is_eager && leads(sentinel))
+            gavel__testimony_take_replicas(&sentinel->incoming, reply);
+        if (gavel__place_is_same(&sentinel->incoming.primary, &sentinels->primary) &&
+            gavel__testimony_of_replicas(reply, sentinels->replicas, &sentinels->n_replicas))
+            sentinels->replicas_version++;
         break;
     case ASKED_SENTINELS:
         take_sentinels(sentinels, reply, now_us);

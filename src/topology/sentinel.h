@@ -79,6 +79,11 @@ typedef struct gavel__sentinels {
     gavel__place_name settled; /* the one before */
     uint32_t leader;           /* who has promoted it: its place among all */
     int64_t promoted_us;       /* when that was said first */
+    bool wants_replicas;       /* to be set: the primary's replicas are asked for as well */
+    int64_t replicas_us;       /* not before */
+    gavel__place_name replicas[GAVEL__TESTIMONY_REPLICAS_MAX]; /* that can be had, as last told */
+    uint32_t n_replicas;
+    uint64_t replicas_version; /* how often they were told */
 } gavel__sentinels;
 
 void gavel__sentinels_init(

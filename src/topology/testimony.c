@@ -116,3 +116,24 @@ bool gavel__testimony_of_other(
     *ret_id = text_of(other, "runid");
     return gavel__place_take(text_of(other, "ip"), number_of(other, "port"), ret_place);
 }
+
+/* False: it does not say where, or that it cannot be had. */
+static bool find_replica(const gavel_reply *replica, gavel__place_name *ret_place)
+{
+    gavel_bytes flags = text_of(replica, "flags");
+    return !has_flag(flags, GAVEL_STR("s_down")) && !has_flag(flags, GAVEL_STR("o_down")) &&
+           !has_flag(flags, GAVEL_STR("disconnected")) &&
+           gavel__place_take(text_of(replica, "ip"), number_of(replica, "port"), ret_place);
+}
+
+bool gavel__testimony_of_replicas(const gavel_reply *reply,
+    gavel__place_name ret_places[GAVEL__TESTIMONY_REPLICAS_MAX], uint32_t *ret_n)
+{
+    uint32_t n = 0;
+    if (reply->type != GAVEL_REPLY_ARRAY)
+        return false;
+    for (size_t i = 0; i < reply->n_elements && n < GAVEL__TESTIMONY_REPLICAS_MAX; i++)
+        n += find_replica(&reply->elements[i], &ret_places[n]);
+    *ret_n = n;
+    return true;
+}

@@ -40,6 +40,13 @@ void gavel__testimony_take_info(gavel__testimony *testimony, const gavel_reply *
 
 /* The one to SENTINEL REPLICAS, behind both. */
 void gavel__testimony_take_replicas(gavel__testimony *testimony, const gavel_reply *reply);
+/* So many replicas are taken note of. */
+#define GAVEL__TESTIMONY_REPLICAS_MAX 16
+
+/* Where the replicas are, of the reply to SENTINEL REPLICAS, but for those that cannot be had.
+ * False: it is no list, and nothing is touched. */
+bool gavel__testimony_of_replicas(const gavel_reply *reply,
+    gavel__place_name ret_places[GAVEL__TESTIMONY_REPLICAS_MAX], uint32_t *ret_n);
 
 /* Who another Sentinel is, and where, of the reply to SENTINEL SENTINELS; *ret_id is the reply's.
  * False: it does not say where. */

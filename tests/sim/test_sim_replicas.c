@@ -31,6 +31,7 @@ typedef struct play {
     reading readings[N_SUBMITTED];
     size_t n;
     int64_t counted_at_us[N_SUBMITTED + 1]; /* when the primary had counted to it; 0: never */
+    bool may_go_back; /* a failover undoes commits: then what was counted is no measure */
     size_t n_at_replicas;
     size_t n_dated;
 } play;
@@ -68,7 +69,8 @@ static void watch_servers(sim_world *world, const sim_entry *entry, void *user)
     if (entry->how == SIM_REFUSED)
         return;
     if (sim_primary_of(world, entry->server) != entry->server)
-        cr_expect(is_one_of(entry, harmless), "a replica was told %s", entry->args[0].data);
+        cr_expect(p->may_go_back ? !entry->is_change : is_one_of(entry, harmless),
+            "a replica was told %s", entry->args[0].data);
     if (!entry->is_change || !sim_entry_is(entry, "incrby") ||
         strncmp(entry->args[1].data, COUNTER, strlen(COUNTER)) != 0)
         return;
@@ -109,7 +111,7 @@ static void check_reading(play *p, const reading *own, int seed)
     p->n_dated += outcome->stale_ms > 0;
     if (own->max_stale_ms > 0)
         cr_expect(outcome->stale_ms >= 0 && outcome->stale_ms <= MAX_STALE_MS);
-    if (outcome->stale_ms <= 0)
+    if (outcome->stale_ms <= 0 || p->may_go_back)
         return;
     int64_t next_us = p->counted_at_us[own->seen + 1];
     int64_t as_of_us = own->ran_at_us - outcome->stale_ms * SIM_MILLISECOND;
@@ -118,13 +120,18 @@ static void check_reading(play *p, const reading *own, int seed)
         (long long)own->seen, (int)outcome->stale_ms, (long long)(own->ran_at_us - next_us) / 1000);
 }
 
-static play *open_play(uint64_t seed, bool is_cluster)
+typedef enum play_kind { NAMED, OF_A_CLUSTER, OF_SENTINELS, N_KINDS } play_kind;
+
+static play *open_play(uint64_t seed, play_kind kind)
 {
     play *p = calloc(1, sizeof *p);
     cr_assert(p != NULL);
     p->world = sim_create(seed);
-    if (is_cluster) {
+    if (kind == OF_A_CLUSTER) {
         sim_add_cluster(p->world, &(sim_cluster){.n_replicas = 1});
+        p->client = sim_open(p->world, NULL);
+    } else if (kind == OF_SENTINELS) {
+        sim_add_sentinels(p->world, NULL);
         p->client = sim_open(p->world, NULL);
     } else {
         char url[128];
@@ -168,9 +175,9 @@ static void run(play *p, int64_t most_us, int seed)
     }
 }
 
-static void play_quietly(bool is_cluster)
+static void play_quietly(play_kind kind)
 {
-    play *p = open_play(1, is_cluster);
+    play *p = open_play(1, kind);
     run(p, 20000, 1);
     for (size_t i = 0; i < sim_n_results(p->world); i++)
         cr_expect_eq(sim_result_at(p->world, i)->outcome.status, GAVEL_COMMITTED, "%s",
@@ -181,20 +188,56 @@ static void play_quietly(bool is_cluster)
 
 Test(sim_replicas, named_in_the_url_are_read_from)
 {
-    play_quietly(false);
+    play_quietly(NAMED);
 }
 
 Test(sim_replicas, of_a_cluster_are_read_from)
 {
-    play_quietly(true);
+    play_quietly(OF_A_CLUSTER);
+}
+
+Test(sim_replicas, of_sentinels_are_read_from)
+{
+    play_quietly(OF_SENTINELS);
+}
+
+/* While there is no primary that may be believed its replicas serve on. */
+Test(sim_replicas, of_sentinels_serve_during_a_failover)
+{
+    play *p = open_play(4, OF_SENTINELS);
+    run(p, 20000, 4);
+    sim_choose(p->world, 0);
+    sim_restart(p->world, 60 * SIM_SECOND, true);
+    size_t n_old = 0;
+    for (int i = 0; i < 100; i++) {
+        reading own = {.play = p};
+        gavel_read read = {.key = GAVEL_STR(COUNTER)};
+        own.result = sim_submit(p->world, p->client,
+            &(gavel_transaction){.body = look,
+                .user = &own,
+                .reads = &read,
+                .n_reads = 1,
+                .is_read_only = true,
+                .is_stale_ok = true});
+        int64_t began_us = sim_now_us(p->world);
+        cr_assert(sim_finish(p->world, 10 * SIM_SECOND));
+        cr_expect_eq(own.result->outcome.status, GAVEL_COMMITTED);
+        cr_expect_lt(sim_now_us(p->world) - began_us, SIM_SECOND / 2);
+        n_old += own.result->outcome.stale_ms != 0;
+        sim_run_for(p->world, 50000);
+    }
+    cr_expect_gt(n_old, 60, "%zu", n_old);
+    cr_expect_eq(sim_get_counters(p->world)->n_failovers, 1);
+    close_play(p);
 }
 
 /* One that lags by two seconds: what may be as old is read there, what may not at the primary. */
-static void play_with_lag(bool is_cluster)
+static void play_with_lag(play_kind kind)
 {
-    play *p = open_play(2, is_cluster);
-    sim_set_lag(p->world, is_cluster ? replica_of_key(p) : 1, 2 * SIM_SECOND, 2 * SIM_SECOND);
-    if (!is_cluster)
+    play *p = open_play(2, kind);
+    sim_set_lag(
+        p->world, kind == OF_A_CLUSTER ? replica_of_key(p) : 1, 2 * SIM_SECOND, 2 * SIM_SECOND);
+    if (kind != OF_A_CLUSTER)
         sim_set_lag(p->world, 2, 2 * SIM_SECOND, 2 * SIM_SECOND);
     run(p, 40000, 2);
     size_t n_old = 0;
@@ -212,18 +255,18 @@ static void play_with_lag(bool is_cluster)
 
 Test(sim_replicas, one_that_lags_is_told_to)
 {
-    play_with_lag(false);
+    play_with_lag(NAMED);
 }
 
 Test(sim_replicas, one_of_a_cluster_that_lags_is_told_to)
 {
-    play_with_lag(true);
+    play_with_lag(OF_A_CLUSTER);
 }
 
 /* Parted from its primary it shows the same for ever, and its age says so. */
 Test(sim_replicas, one_that_is_cut_off_is_told_to_be)
 {
-    play *p = open_play(3, false);
+    play *p = open_play(3, NAMED);
     sim_run_for(p->world, SIM_SECOND);
     sim_partition(p->world, SIM_MACHINE(0), SIM_MACHINE(1) | SIM_MACHINE(2), 5 * SIM_SECOND);
     run(p, 20000, 3);
@@ -236,28 +279,40 @@ static int from_environment(const char *name, int otherwise)
     return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
 }
 
-static void play_seed(int seed)
+static void play_seed(int seed, bool has_failovers)
 {
-    play *p = open_play((uint64_t)seed, seed % 2 == 0);
+    play_kind kind = (unsigned)seed % N_KINDS;
+    play *p = open_play((uint64_t)seed, kind);
     sim_faults faults = sim_draw_faults(p->world);
     faults.move_every_us = 0;
-    faults.failover_every_us = 0;
+    faults.failover_every_us = has_failovers ? 3 * SIM_SECOND : 0;
+    p->may_go_back = has_failovers;
     sim_set_faults(p->world, &faults);
     for (size_t i = 0; i < 6; i++) {
         int64_t lag_us = (int64_t)sim_random(p->world, 3) * 100 * SIM_MILLISECOND;
-        if (i < 3 || seed % 2 == 0)
+        if (i == 1 || i == 2 || (i > 0 && kind == OF_A_CLUSTER))
             sim_set_lag(p->world, i, lag_us / 2, lag_us);
     }
     run(p, 20000, seed);
     close_play(p);
 }
 
-Test(sim_replicas, whatever_goes_wrong_nothing_is_older_than_told)
+static void play_seeds(bool has_failovers)
 {
     int only = from_environment("GAVEL_SEED", 0);
     int n_seeds = from_environment("GAVEL_SEEDS", 60);
     for (int seed = 1; only == 0 && seed <= n_seeds; seed++)
-        play_seed(seed);
+        play_seed(seed, has_failovers);
     if (only != 0)
-        play_seed(only);
+        play_seed(only, has_failovers);
+}
+
+Test(sim_replicas, whatever_goes_wrong_nothing_is_older_than_told)
+{
+    play_seeds(false);
+}
+
+Test(sim_replicas, with_failovers_they_are_asked_for_nothing_but_reads)
+{
+    play_seeds(true);
 }
