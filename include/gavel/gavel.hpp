@@ -368,6 +368,14 @@ public:
         options_.is_read_only = true;
         return *this;
     }
+    /* Read-only as well. 0: however old. */
+    transaction &stale_ok(std::uint32_t max_stale_ms = 0)
+    {
+        options_.is_read_only = true;
+        options_.is_stale_ok = true;
+        options_.max_stale_ms = max_stale_ms;
+        return *this;
+    }
     transaction &solo()
     {
         options_.is_solo = true;

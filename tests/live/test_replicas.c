@@ -1,7 +1,9 @@
 /*
- * Reading old data from real replicas: those named in the URL, and those of a Cluster.
+ * Reading old data from real replicas: those named in the URL, those that Sentinels know, and those
+ * of a Cluster.
  */
 #include "clusters.h"
+#include "sentinels.h"
 
 #include <criterion/criterion.h>
 
@@ -56,6 +58,15 @@ static gavel_outcome await_dated(gavel_client *client, int64_t *ret_seen)
     while ((outcome = read_old(client, 0, ret_seen)).stale_ms <= 0)
         take_a_breath();
     return outcome;
+}
+
+static const gavel_bytes key = {"{t}k", 4};
+
+static void add_one(gavel_client *client)
+{
+    gavel_outcome outcome = gavel_run(client,
+        &(gavel_transaction){.body = live_add_one, .user = (void *)&key, .deadline_ms = 30000});
+    cr_assert_eq(outcome.status, GAVEL_COMMITTED, "%s", outcome.message);
 }
 
 static gavel_verdict overwrite(gavel_tx *tx, void *user)
@@ -117,7 +128,7 @@ Test(replicas, are_read_from_and_never_written_to)
     cr_expect_gt(await_dated(named, &seen).stale_ms, 0);
     cr_expect_eq(seen, 7);
     cannot_write(named);
-    cr_expect_eq(live_increment(named, "{t}k").status, GAVEL_COMMITTED);
+    add_one(named);
     settle(primary, "2");
     read_old(named, 0, &seen);
     cr_expect_eq(seen, 8);
@@ -201,6 +212,33 @@ Test(replicas, a_user_who_may_not_ask_for_their_age_does_not_know_it)
     cr_expect_eq(read_old(named, 1000, &seen).stale_ms, 0);
 }
 
+/* ---- Known to Sentinels --------------------------------------------------------------------- */
+
+Test(sentinel_replicas, are_read_from, .timeout = 120)
+{
+    live_sentinels rig;
+    int64_t seen;
+    sentinels_begin(&rig);
+    server_do(rig.servers[0], "SET", "{t}k", "7", NULL);
+    settle(rig.servers[0], "2");
+    gavel_client *client = live_open(rig.url, NULL);
+    await_dated(client, &seen);
+    cr_expect_eq(seen, 7);
+    cannot_write(client);
+
+    /* While there is no primary they are read from, and whoever is one then has its own. */
+    server_kill(rig.servers[0]);
+    read_old(client, 0, &seen);
+    cr_expect_eq(seen, 7);
+    sentinels_await_another(&rig, rig.servers[0]);
+    add_one(client);
+    do {
+        await_dated(client, &seen);
+    } while (seen != 8);
+    gavel_close(client);
+    sentinels_end(&rig);
+}
+
 /* ---- Of a Cluster --------------------------------------------------------------------------- */
 
 Test(cluster_replicas, are_read_from, .timeout = 120)
@@ -210,13 +248,13 @@ Test(cluster_replicas, are_read_from, .timeout = 120)
     clusters_begin(&cluster);
     server_do(cluster.nodes[2], "SET", "{t}k", "7", NULL);
     gavel_client *client = live_open(cluster.url, NULL);
-    cr_expect_eq(live_increment(client, "{t}k").status, GAVEL_COMMITTED);
+    add_one(client);
     settle(cluster.nodes[2], "1");
     await_dated(client, &seen);
     cr_expect_eq(seen, 8);
     cannot_write(client);
     for (int i = 0; i < 20; i++) { /* on the same links */
-        cr_expect_eq(live_increment(client, "{t}k").status, GAVEL_COMMITTED);
+        add_one(client);
         read_old(client, 0, &seen);
         cr_expect(seen >= 8 && seen <= 9 + i);
     }
@@ -226,7 +264,7 @@ Test(cluster_replicas, are_read_from, .timeout = 120)
     size_t next = clusters_fail_over(&cluster, 2);
     cr_expect_eq(next, 5);
     for (int i = 0; i < 20; i++) {
-        cr_expect_eq(live_increment(client, "{t}k").status, GAVEL_COMMITTED);
+        add_one(client);
         read_old(client, 0, &seen);
     }
     cr_expect_eq(clusters_count(&cluster, "{t}k"), 48);

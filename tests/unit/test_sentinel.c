@@ -495,3 +495,47 @@ Test(sentinel, what_was_once_there_is_not_denied)
     }
     cr_expect_not(gavel__sentinels_deny(&sentinels, now));
 }
+
+/* ---- Replicas ------------------------------------------------------------------------------ */
+
+static void hand_some_replicas(uint32_t i)
+{
+    const gavel_reply one[] = {
+        string("ip"), string("h"), string("port"), string("11"), string("flags"), string("slave")};
+    const gavel_reply dead[] = {string("ip"), string("h"), string("port"), string("12"),
+        string("flags"), string("s_down,slave")};
+    const gavel_reply lost[] = {string("ip"), string("h"), string("port"), string("13"),
+        string("flags"), string("slave,disconnected")};
+    const gavel_reply nowhere[] = {string("flags"), string("slave")};
+    const gavel_reply all[] = {array(lost, 6), array(one, 6), array(nowhere, 2), array(dead, 6)};
+    hand(i, array(all, 4));
+}
+
+/* Asks the i-th, which is to be asked for replicas, and answers. */
+static void answer_with_replicas(uint32_t i, words said)
+{
+    sentinels.all[i].ask_us = now;
+    gavel__buffer_clear(&out);
+    gavel__sentinels_ask(&sentinels, i, &out, now);
+    gavel__buffer_append(&out, (gavel_bytes){"", 1});
+    cr_expect_not_null(strstr(out.data, "REPLICAS"));
+    hand_master(i, &said);
+    hand_address(i, said.port);
+    hand_some_replicas(i);
+    cr_assert_eq(sentinels.all[i].n_awaited, 0);
+}
+
+Test(sentinel, is_asked_for_replicas_that_are_wanted)
+{
+    all_answer((words){.port = 7, .epoch = 1});
+    cr_expect_eq(sentinels.replicas_version, 0);
+    sentinels.wants_replicas = true;
+    answer_with_replicas(0, (words){.port = 7, .epoch = 1});
+    cr_expect_eq(sentinels.replicas_version, 1);
+    cr_assert_eq(sentinels.n_replicas, 1);
+    cr_expect_eq(sentinels.replicas[0].port, 11);
+    answer(1, (words){.port = 7, .epoch = 1}); /* not each time, of each */
+    now += 1000 * MS;
+    answer_with_replicas(1, (words){.port = 6, .epoch = 0});
+    cr_expect_eq(sentinels.replicas_version, 1, "they are another primary's");
+}

@@ -309,3 +309,18 @@ Test(slots_asking, whatever_is_said_the_map_is_whole)
     cr_expect(slots.n_answers > 100 && slots.answer > slots.n_answers + 100, "%d of %d",
         (int)slots.n_answers, (int)slots.answer);
 }
+
+Test(slots_asking, whoever_misses_a_replica_has_it_asked_less_and_less_often)
+{
+    const gavel_reply ranges[] = {range(0, 16383, 7001, 0)};
+    begin();
+    hand(array(ranges, 1));
+    for (int64_t expected = 100 * MS; expected <= 6400 * MS; expected *= 2) {
+        int64_t before_us = slots.asked_us;
+        gavel__slots_on_missed_replica(&slots, now);
+        now = gavel__slots_due_us(&slots);
+        cr_expect_eq(now - before_us, expected < 5 * SECOND ? expected : 5 * SECOND);
+        begin();
+        hand(array(ranges, 1));
+    }
+}
