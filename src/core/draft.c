@@ -219,7 +219,7 @@ static bool begin(gavel__engine *engine, gavel__draft *draft, const gavel__trans
     draft->round->is_scout = transaction->is_scout;
     draft->round->is_guest = transaction->guest_at == draft->lane->node->index;
     draft->round->is_at_replica = transaction->replica != NULL;
-    draft->round->age_us = -1;
+    draft->round->is_dated = false;
     bool is_noted =
         !draft->round->is_guest || gavel__node_note_guests(draft->lane->node, transaction->slot);
     if (!is_noted || (transaction->slot != GAVEL__NO_SLOT &&

@@ -69,20 +69,21 @@ static void take(gavel__offsets *offsets, const gavel_reply *answer)
     offsets->samples[offsets->n_samples++] = (gavel__sample){offsets->sent_us, offset};
 }
 
-int64_t gavel__offsets_age_us(
-    const gavel__offsets *offsets, const gavel_reply *answer, int64_t now_us)
+bool gavel__offsets_date(
+    const gavel__offsets *offsets, const gavel_reply *answer, int64_t *ret_as_of_us)
 {
     gavel_bytes name;
     int64_t offset;
     if (!gavel__offsets_is_of_replica(answer) ||
         !read_place(answer, "slave_repl_offset:", &name, &offset) ||
         !gavel__bytes_equal(name, name_of(offsets)))
-        return -1;
-    for (size_t i = offsets->n_samples; i-- > 0;) {
-        if (offsets->samples[i].offset <= offset)
-            return now_us - offsets->samples[i].asked_us;
-    }
-    return -1;
+        return false;
+    size_t i = offsets->n_samples;
+    while (i > 0 && offsets->samples[i - 1].offset > offset)
+        i--;
+    if (i > 0)
+        *ret_as_of_us = offsets->samples[i - 1].asked_us;
+    return i > 0;
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */

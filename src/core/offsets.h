@@ -48,9 +48,9 @@ extern const gavel_bytes gavel__offsets_question[2];
 /* Whether that was answered by a replica. */
 bool gavel__offsets_is_of_replica(const gavel_reply *answer);
 
-/* How old what a replica shows is at most, that has answered so at the same moment, in
- * microseconds; -1: not known. */
-int64_t gavel__offsets_age_us(
-    const gavel__offsets *offsets, const gavel_reply *answer, int64_t now_us);
+/* What a replica shows that has answered so, at the same moment, is as new as what the primary had
+ * then. False: that is not known. */
+bool gavel__offsets_date(
+    const gavel__offsets *offsets, const gavel_reply *answer, int64_t *ret_as_of_us);
 
 #endif

@@ -498,7 +498,7 @@ void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *rep
     gavel__round_note_refusal(round, reply, what);
 }
 
-/* What was read at a replica has this age. Not if the replica is none any more. */
+/* What was read at a replica is dated. Not if the replica is none any more. */
 static gavel__next take_age(gavel__round *round, int64_t now_us)
 {
     gavel__node *node = round->lane->node;
@@ -509,7 +509,8 @@ static gavel__next take_age(gavel__round *round, int64_t now_us)
     }
     gavel__node_end_shuns(node);
     if (round->dating != NULL && primary != NULL)
-        round->age_us = gavel__offsets_age_us(primary->offsets, &round->dating->reply, now_us);
+        round->is_dated =
+            gavel__offsets_date(primary->offsets, &round->dating->reply, &round->as_of_us);
     return gavel__round_run_when_read(round);
 }
 

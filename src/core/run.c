@@ -209,15 +209,21 @@ static bool is_attempt(const gavel__round *round, const gavel_tx *tx, gavel__fat
     return !round->is_unguarded || !needs_exec(round, tx, fate, savepoint);
 }
 
+/* How old what it reads is at most, in milliseconds; -1: not known. Other bodies may have taken
+ * time since it came. */
+static int64_t age_ms_of(const gavel__round *round)
+{
+    const gavel__round_limits *limits = &round->rounds->limits;
+    return round->is_dated ? (limits->read_clock(limits->clock) - round->as_of_us) / 1000 + 1 : -1;
+}
+
 /* What it reads is too old for it, as far as is known: then it runs at the primary. */
 static bool leave_as_old(gavel__round *round, gavel__transaction *transaction, int64_t now_us)
 {
-    int64_t age_ms = -1;
     transaction->outcome.stale_ms = 0;
     if (!round->is_at_replica || round->n_fetches == 0)
         return false;
-    if (round->age_us >= 0)
-        age_ms = round->age_us / 1000 + 1;
+    int64_t age_ms = age_ms_of(round);
     if (transaction->max_stale_ms > 0 && (age_ms < 0 || age_ms > transaction->max_stale_ms)) {
         transaction->needs_primary = true;
         gavel__queue_make_ready(round->rounds->queue, transaction, now_us);

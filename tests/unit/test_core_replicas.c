@@ -145,6 +145,29 @@ Test(core_replicas, readers_share_a_snapshot_and_take_turns)
     stage_close(&s);
 }
 
+/* The time that other bodies take counts. */
+Test(core_replicas, is_as_old_as_it_is_when_the_body_runs)
+{
+    stage s;
+    open_dated(&s);
+    gavel_transaction request = stale;
+    request.max_stale_ms = 3;
+    actor slow = {.reads = "a", .plays = "WAIT 5000; GET a", .request = stale};
+    actor second = {.reads = "a", .plays = "GET a", .request = stale};
+    actor third = {.reads = "a", .plays = "GET a", .request = request};
+    enter(&s, &slow);
+    enter(&s, &second);
+    enter(&s, &third);
+    hears(&s, 1, ONE_READ);
+    says(&s, 1, "OK, QUEUED, QUEUED, [\"2\", " AS_REPLICA(NAME, "100") "]");
+    cr_expect_eq(ends(&s, &slow, GAVEL_COMMITTED)->stale_ms, 1);
+    cr_expect_eq(ends(&s, &second, GAVEL_COMMITTED)->stale_ms, 6);
+    hears(&s, 0, "GET a");
+    says(&s, 0, "\"3\"");
+    cr_expect_eq(ends(&s, &third, GAVEL_COMMITTED)->stale_ms, 0);
+    stage_close(&s);
+}
+
 Test(core_replicas, reads_more_that_was_not_declared)
 {
     stage s;
