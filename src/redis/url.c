@@ -429,7 +429,7 @@ static bool parse_cluster(parse *p, gavel_bytes rest)
         return false;
     if (database.size > 0 && !parse_database(p, database))
         return false;
-    return p->address.database == 0 || fail(p, "a Cluster has no database but 0");
+    return p->address.database == 0 || fail(p, "of a Cluster only database 0 is used");
 }
 
 /* What follows unix://. */
