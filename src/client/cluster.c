@@ -123,18 +123,22 @@ uint16_t gavel__cluster_on_redirect(void *user, gavel__node *node, const gavel__
 
 /* ---- Nodes --------------------------------------------------------------------------------- */
 
-/* It serves no slots any more. Whoever is to be asked there, or is asked, is waited for; but not
- * who stands in a queue, for what that is about is elsewhere. */
-static void close_idle(gavel_client *client, gavel__node *node)
+/* Whether anybody is to be asked there, or to run. */
+static bool is_wanted(const gavel_client *client, const gavel__node *node)
 {
     const gavel__questions *questions = &client->engine.questions;
-    if (gavel__turns_are_there(&node->turns) ||
-        gavel__questions_want_lane(questions, node, false) ||
-        gavel__questions_want_lane(questions, node, true))
-        return;
+    return gavel__turns_are_there(&node->turns) ||
+           gavel__questions_want_lane(questions, node, false) ||
+           gavel__questions_want_lane(questions, node, true);
+}
+
+/* It serves no slots any more. Whoever asks there is waited for; but not who stands in a queue, for
+ * what that is about is elsewhere. */
+static void close_idle(const gavel_client *client, const gavel__node *node)
+{
     for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
-        if (lane->state == GAVEL__LANE_UP &&
-            (gavel__inflight_is_empty(&lane->inflight) || gavel__lane_may_be_silent(lane)))
+        bool is_idle = gavel__inflight_is_empty(&lane->inflight) || gavel__lane_may_be_silent(lane);
+        if (lane->state == GAVEL__LANE_UP && is_idle && !is_wanted(client, node))
             gavel__lane_retire(lane);
     }
 }
@@ -219,9 +223,7 @@ static gavel__node *primary_of(const gavel__cluster *cluster, uint16_t number)
 /* All of the map's, and the engine hears which slots have moved. */
 static void follow_map(gavel__cluster *cluster, int64_t now_us)
 {
-    uint64_t migrated[GAVEL__N_SLOTS / 64] = {0};
     uint16_t slot;
-    bool has_moved = false;
     bool has_migrated;
     for (uint16_t i = 0; i < cluster->map.n_nodes; i++) {
         if (!follow(cluster, cluster->map.nodes[i], now_us))
@@ -230,13 +232,14 @@ static void follow_map(gavel__cluster *cluster, int64_t now_us)
     for (uint16_t i = 0; i < cluster->map.n_nodes; i++)
         gavel__engine_set_primary(
             &cluster->client->engine, cluster->nodes[i]->node, primary_of(cluster, i), now_us);
-    while (gavel__slots_take_moved(&cluster->map, &slot, &has_migrated)) {
-        has_moved = true;
+    if (!gavel__slots_take_moved(&cluster->map, &slot, &has_migrated)) /* mostly */
+        return;
+    uint64_t migrated[GAVEL__N_SLOTS / 64] = {0};
+    do
         migrated[slot / 64] |= (uint64_t)has_migrated << slot % 64;
-    }
-    if (has_moved)
-        gavel__engine_set_slots(&cluster->client->engine,
-            &(gavel__slots_change){cluster->map.node_of, migrated}, now_us);
+    while (gavel__slots_take_moved(&cluster->map, &slot, &has_migrated));
+    gavel__engine_set_slots(
+        &cluster->client->engine, &(gavel__slots_change){cluster->map.node_of, migrated}, now_us);
 }
 
 /* ---- For the pump -------------------------------------------------------------------------- */
