@@ -228,15 +228,6 @@ void gavel__engine_set_slots(
     }
 }
 
-void gavel__engine_set_slot(
-    gavel__engine *engine, uint16_t slot, const gavel__node *node, int64_t now_us)
-{
-    uint16_t node_of[GAVEL__N_SLOTS];
-    memcpy(node_of, engine->nodes.map->node_of, sizeof(node_of));
-    node_of[slot] = (uint16_t)node->index;
-    gavel__engine_set_slots(engine, &(gavel__slots_change){.node_of = node_of}, now_us);
-}
-
 const gavel__node *gavel__engine_node_for(
     const gavel__engine *engine, const gavel__transaction *transaction)
 {

@@ -112,10 +112,6 @@ typedef struct gavel__slots_change {
 void gavel__engine_set_slots(
     gavel__engine *engine, const gavel__slots_change *change, int64_t now_us);
 
-/* The same for a single slot. */
-void gavel__engine_set_slot(
-    gavel__engine *engine, uint16_t slot, const gavel__node *node, int64_t now_us);
-
 /*
  * Takes a request. NULL: no memory at all. Otherwise the transaction will be among the done ones,
  * once: at once, if it is INVALID.

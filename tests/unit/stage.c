@@ -73,6 +73,14 @@ static void make_replicas(stage *s, const stage_config *config)
     }
 }
 
+void stage_give_slot(stage *s, uint16_t slot, const gavel__node *node)
+{
+    uint16_t node_of[GAVEL__N_SLOTS];
+    memcpy(node_of, s->engine.nodes.map->node_of, sizeof(node_of));
+    node_of[slot] = (uint16_t)node->index;
+    gavel__engine_set_slots(&s->engine, &(gavel__slots_change){.node_of = node_of}, s->now_us);
+}
+
 void stage_open(stage *s, const stage_config *config)
 {
     *s = (stage){.memory = {.n_left = MEMORY_ENOUGH}, .now_us = 1000000};

@@ -129,6 +129,9 @@ void stage_is_in(stage *s, actor *a, gavel__tx_state state, int line);
 /* Collects the outcomes that are there. */
 void stage_collect(stage *s);
 
+/* The slot has another node, with a copy of all its data. */
+void stage_give_slot(stage *s, uint16_t slot, const gavel__node *node);
+
 /* ---- The links and the server -------------------------------------------------------------- */
 
 /* The lane at this place, behind all those of the nodes before; one that is DOWN, if it was never

@@ -211,12 +211,12 @@ Test(core_fallen, a_slot_that_another_node_serves_now_is_asked_for)
     stage s;
     stage_open(&s, &two_nodes);
     gavel__node *second = s.engine.nodes.first->following;
-    gavel__engine_set_slot(&s.engine, 15495, s.engine.nodes.first, s.now_us);
+    stage_give_slot(&s, 15495, s.engine.nodes.first);
     actor a[3];
     commit_three(&s, a);
-    gavel__engine_set_slot(&s.engine, 15494, second, s.now_us);
+    stage_give_slot(&s, 15494, second);
     hears_nothing(&s, 0);
-    gavel__engine_set_slot(&s.engine, 15495, second, s.now_us);
+    stage_give_slot(&s, 15495, second);
     hears_nothing(&s, 0);
     link_up(&s, 1);
     hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");

@@ -60,7 +60,7 @@ Test(core_gate_slots, who_waits_goes_along_with_the_slot)
     stage s;
     actor a;
     begin_to_wait(&s, &a);
-    gavel__engine_set_slot(&s.engine, 15495, first_node(&s), s.now_us);
+    stage_give_slot(&s, 15495, first_node(&s));
     is_closed(&s, 3, "nobody waits");
     advance(&s, 0);
     link_up(&s, 1);
@@ -80,7 +80,7 @@ Test(core_gate_slots, who_is_let_go_by_the_node_goes_along)
     actor a;
     begin_to_wait(&s, &a);
     says(&s, 3, MOVED ", " MOVED ", " MOVED ", " MOVED);
-    gavel__engine_set_slot(&s.engine, 15495, first_node(&s), s.now_us);
+    stage_give_slot(&s, 15495, first_node(&s));
     advance(&s, 0);
     hears_nothing(&s, 3);
     link_up(&s, 1);
@@ -98,7 +98,7 @@ Test(core_gate_slots, a_gate_that_is_held_at_the_old_node_is_claimed_at_the_new_
     says(&s, 3, "nil, OK, OK, \"1\"");
     hears_gates(&s, 3, "MULTI / SET a 2 / " HAND_OFF_A " / EXEC");
     enter(&s, &also_a);
-    gavel__engine_set_slot(&s.engine, 15495, first_node(&s), s.now_us);
+    stage_give_slot(&s, 15495, first_node(&s));
     says(&s, 3, "OK, " MOVED ", " MOVED ", " MOVED ", -EXECABORT no");
     advance(&s, 0);
     link_up(&s, 1);

@@ -190,7 +190,7 @@ Test(core_guests, a_guest_in_doubt_is_asked_for_until_the_slot_has_arrived)
     hears(&s, 1, "PEXPIRE m1 900000 / GET m1");
     says(&s, 1, ASK_0 ", " ASK_0);
     is_in(&s, &a, GAVEL__TX_IN_DOUBT);
-    gavel__engine_set_slot(&s.engine, 15495, s.engine.nodes.first, s.now_us);
+    stage_give_slot(&s, 15495, s.engine.nodes.first);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE m1 900000 / GET m1");
@@ -212,7 +212,7 @@ Test(core_guests, a_guest_is_looked_for_when_its_node_is_lost)
     link_down(&s, 0);
     hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 1, ASK_0 ", " ASK_0);
-    gavel__engine_set_slot(&s.engine, 15495, s.engine.nodes.first, s.now_us);
+    stage_give_slot(&s, 15495, s.engine.nodes.first);
     sleeps(&s);
     link_up(&s, 0);
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");

@@ -203,7 +203,7 @@ Test(core_migrated, a_slot_that_comes_back_has_another_marker)
     move(&s, true);
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 0, ":0, \"n1+1\"");
-    gavel__engine_set_slot(&s.engine, SLOT, s.engine.nodes.first->following, s.now_us);
+    stage_give_slot(&s, SLOT, s.engine.nodes.first->following);
     hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 1, ":0, \"n1+1\"");
     char old[sizeof(s.engine.nodes.first->following->lanes.first->marker.text)];

@@ -21,7 +21,7 @@ static void move_slot(stage *s, uint16_t slot, uint32_t index)
     const gavel__node *node = s->engine.nodes.first;
     while (node->index != index)
         node = node->following;
-    gavel__engine_set_slot(&s->engine, slot, node, s->now_us);
+    stage_give_slot(s, slot, node);
 }
 
 static void is_wanted(stage *s, bool is_first_wanted, bool is_second_wanted)
