@@ -263,7 +263,7 @@ static void tell_fallen(gavel__round *round, int64_t number, int64_t now_us)
     if (!round->rounds->is_cluster)
         round->committing.made = (uint64_t)number + 1;
     /* For its other links the same. */
-    gavel__ledger_audit(round->rounds->ledger, gavel__node_serves, round->lane->node);
+    gavel__ledger_audit(round->rounds->ledger, gavel__node_may_have_markers, round->lane->node);
     gavel__durability_leave(durability);
     gavel__page_on_fallen(marker->page, (uint64_t)number);
     gavel__durability_on_fallen(durability, gavel__marker_name(marker), (uint64_t)number, now_us);

@@ -157,7 +157,7 @@ void gavel__engine_on_link_down(
      * new server already: so each loss counts. */
     if (was_up) {
         gavel__history_on_link_down(history_of(node), gavel__node_has_link(node));
-        gavel__ledger_audit(&engine->ledger, gavel__node_serves, node);
+        gavel__ledger_audit(&engine->ledger, gavel__node_may_have_markers, node);
         if (!was_retired)
             gavel__durability_leave(node->durability);
     }

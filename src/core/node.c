@@ -59,12 +59,14 @@ static bool has_guests(const gavel__node *node, uint16_t slot)
     return node->guest_slots != NULL && (node->guest_slots[slot / 64] >> slot % 64 & 1) != 0;
 }
 
-bool gavel__node_serves(const void *self, uint16_t slot)
+bool gavel__node_serves(const gavel__node *node, uint16_t slot)
 {
-    const gavel__node *node = self;
-    if (node->node_of == NULL)
-        return node->index == 0;
-    return node->node_of[slot] == node->index || has_guests(node, slot);
+    return node->node_of != NULL ? node->node_of[slot] == node->index : node->index == 0;
+}
+
+bool gavel__node_may_have_markers(const void *self, uint16_t slot)
+{
+    return gavel__node_serves(self, slot) || has_guests(self, slot);
 }
 
 /* ---- Replicas ------------------------------------------------------------------------------ */

@@ -98,8 +98,11 @@ bool gavel__node_has_gate_lane(const gavel__node *node);
 /* Guests come for this slot. False: no memory. */
 bool gavel__node_note_guests(gavel__node *node, uint16_t slot);
 
-/* Whether a slot is served by the node `self`, or it may have the markers of guests there. */
-bool gavel__node_serves(const void *self, uint16_t slot);
+/* Whether it serves the slot, as far as is known. */
+bool gavel__node_serves(const gavel__node *node, uint16_t slot);
+
+/* Whether the node `self` may have markers of the slot: it serves it, or guests came for it. */
+bool gavel__node_may_have_markers(const void *self, uint16_t slot);
 
 /* Does without gates until then, at least. */
 void gavel__node_turn_gates_off(gavel__node *node, int64_t until_us);

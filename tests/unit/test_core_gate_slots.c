@@ -54,12 +54,14 @@ static void is_gated(stage *s, uint32_t link, actor *b)
 
 /* ---- A slot that moves ---------------------------------------------------------------------- */
 
-/* The claim is made anew: what was seen of a gate elsewhere says nothing. */
+/* The claim is made anew: what was seen of a gate elsewhere says nothing. Nor that guests came to
+ * where it has left. */
 Test(core_gate_slots, who_waits_goes_along_with_the_slot)
 {
     stage s;
     actor a;
     begin_to_wait(&s, &a);
+    cr_assert(gavel__node_note_guests(lane_of(&s, 3)->node, 15495));
     stage_give_slot(&s, 15495, first_node(&s));
     is_closed(&s, 3, "nobody waits");
     advance(&s, 0);
