@@ -297,10 +297,10 @@ typedef struct gavel_error {
  * In a Cluster (also written redis-cluster://) the hosts are some of its nodes, one at least, at
  * port 6379 unless it is named; the others are learnt, and who serves which slot. All keys of a
  * transaction are in one slot (gavel/transaction.h). max_links and the other bounds on connections
- * are for each node. Replicas are not read; and only database 0 is used, also of a Valkey that has
- * more of them. A slot that moves, and a replica that takes its primary's place, cost time, and
- * nothing else; but what a failover undid is told by GAVEL_EVENT_LOST, as elsewhere. With rediss,
- * certificates are as above.
+ * are for each node. Replicas are read by transactions with is_stale_ok alone; and only database 0
+ * is used, also of a Valkey that has more of them. A slot that moves, and a replica that takes its
+ * primary's place, cost time, and nothing else; but what a failover undid is told by
+ * GAVEL_EVENT_LOST or MAY_BE_LOST. With rediss, certificates are as above.
  *
  * An option that is unknown, repeated or out of bounds is an error, and so is one that gavel_config
  * sets otherwise, or a login that does. User, password, path and the values of options are
