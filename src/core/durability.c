@@ -286,11 +286,29 @@ static void tell_durable(
     tell_held(durability, transaction, &commit, now_us);
 }
 
-/* Its commit is not in the history that goes on, and nobody has heard of it. */
-static void run_again(
+/* Its commit is in the data or not, and its marker cannot tell which: keys that migrate go one
+ * after another. */
+static void end_migrated(
     gavel__durability *durability, gavel__transaction *transaction, int64_t now_us)
 {
+    transaction->outcome.n_replicas = 0;
+    let_go(durability, transaction);
+    gavel__queue_settle(durability->queue, transaction, GAVEL_UNKNOWN,
+        "committed, and a server was lost before enough replicas had it; its slot has migrated, so "
+        "nobody can say whether the commit is there still",
+        now_us);
+}
+
+/* Its commit is not in the history that goes on, and nobody has heard of it. */
+static void take_back(
+    gavel__durability *durability, gavel__transaction *transaction, int64_t now_us)
+{
+    const gavel__page *page = transaction->replicating->page;
     gavel_outcome *outcome = &transaction->outcome;
+    if (page != NULL && page->has_migrated) {
+        end_migrated(durability, transaction, now_us);
+        return;
+    }
     gavel_outcome_clear(outcome);
     outcome->is_from_marker = false;
     outcome->n_replicas = 0;
@@ -305,7 +323,7 @@ static void undo(gavel__replicating *replicating, uint64_t number, int64_t now_u
         gavel__transaction *member = gavel__member_of(node);
         node = node->next;
         if (member->commit_number > number)
-            run_again(replicating->wish->durability, member, now_us);
+            take_back(replicating->wish->durability, member, now_us);
     }
 }
 
@@ -522,7 +540,7 @@ static void judge_members(gavel__replicating *replicating, bool is_enough, int64
         node = node->next;
         member->outcome.n_round_trips++;
         if (replicating->found < (int64_t)member->commit_number) {
-            run_again(durability, member, now_us);
+            take_back(durability, member, now_us);
             continue;
         }
         if (wish->n_counted > 0)

@@ -171,6 +171,42 @@ Test(core_migrated, a_doubt_that_is_not_made_is_unknown)
     }
 }
 
+/* It has committed on the second node, and waits for a replica. */
+static void is_replicating(stage *s, actor *a)
+{
+    stage_config config = two_nodes;
+    config.n_replica_lanes = 1;
+    stage_open(s, &config);
+    *a = (actor){.keys = "a", .plays = "SET a 1", .request = {.min_replicas = 1}};
+    enter(s, a);
+    link_up(s, 2);
+    hears(s, 2, "SET m0 n0 PX 900000 / WATCH a m0 / INFO replication");
+    says(s, 2, "OK, OK, \"master_replid:2\"");
+    hears(s, 2, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+    says(s, 2, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+    is_in(s, a, GAVEL__TX_REPLICATING);
+}
+
+/* Replicas are asked for at the new node, where the marker is less than it was. */
+Test(core_migrated, who_waits_for_replicas_and_is_not_found_is_unknown)
+{
+    for (int has_migrated = 0; has_migrated < 2; has_migrated++) {
+        stage s;
+        actor a;
+        is_replicating(&s, &a);
+        link_down(&s, 2);
+        move(&s, has_migrated);
+        link_up(&s, 1);
+        hears(&s, 1, "INFO replication / SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+        says(&s, 1, "\"master_replid:1\", OK, :1, \"n0\"");
+        if (has_migrated)
+            ends(&s, &a, GAVEL_UNKNOWN);
+        else
+            is_in(&s, &a, GAVEL__TX_PAUSED);
+        stage_close(&s);
+    }
+}
+
 /* A late word of the old node is entered, and asked for where the slot is now. */
 Test(core_migrated, what_the_old_node_says_late_is_asked_for_again)
 {
