@@ -363,7 +363,7 @@ static const mistake mistakes[] = {
     {.url = "redis://h?deadline_ms=soon", .words = {"deadline_ms"}},
     {.url = "redis://h?mode=fast", .words = {"mode", "adaptive, optimistic"}},
     {.url = "redis://h?name=two%20words", .words = {"name"}},
-    {.url = "redis://h?ca_file=/tmp/ca.pem", .words = {"ca_file", "rediss://"}},
+    {.url = "redis://h?ca_file=/tmp/ca.pem", .words = {"ca_file", "begins with redis, not rediss"}},
     {.url = "redis://h?name=a", .config = {.name = "b"}, .words = {"name", "config"}},
     {.url = "redis://h", .config = {.max_links = 65}, .words = {"max_links", "64"}},
     {.url = "redis://h", .config = {.max_gate_links = 99}, .words = {"max_gate_links", "64"}},
