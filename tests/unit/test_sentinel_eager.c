@@ -31,7 +31,7 @@ Test(sentinel_eager, who_is_eager_follows_the_one_that_is_promoted)
 Test(sentinel_eager, nobody_else_follows_it)
 {
     promote();
-    gavel__sentinels_finish(&sentinels);
+    sentinels_tear_down();
     sentinels_set_up();
     all_answer((words){.port = 7});
     answer(1, promoting);
