@@ -270,8 +270,8 @@ Test(core_guests, a_reader_follows_its_keys)
 Test(core_guests, a_reader_that_misses_a_key_goes_back)
 {
     static const char *const replies[] = {"OK, OK, QUEUED, QUEUED, QUEUED, [:1, \"1\", nil]",
-        "OK, OK, " TRYAGAIN ", QUEUED, QUEUED, " EXECABORT,
-        "OK, OK, QUEUED, QUEUED, QUEUED, " TRYAGAIN};
+        ("OK, OK, " TRYAGAIN ", QUEUED, QUEUED, " EXECABORT),
+        ("OK, OK, QUEUED, QUEUED, QUEUED, " TRYAGAIN)};
     for (size_t i = 0; i < 3; i++) {
         stage s;
         actor a;
