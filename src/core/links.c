@@ -210,6 +210,8 @@ static void on_no_lane(
     node->make_lane_us = now_us + no_memory_pause_us;
     if (is_waiting_lane && !gavel__node_has_gate_lane(node))
         gavel__node_turn_gates_off(node, now_us + without_gates_us);
+    if (node->primary != NULL)
+        gavel__node_shun(node, now_us);
     if (!is_waiting_lane && !gavel__node_is_reachable(node))
         on_unreachable(engine, &(gavel__outage){node, &no_memory, now_us}, now_us);
 }

@@ -507,7 +507,6 @@ static gavel__next take_age(gavel__round *round, int64_t now_us)
         gavel__node_shun(node, now_us);
         return gavel__round_leave_replica(round, now_us);
     }
-    gavel__node_end_shuns(node);
     if (round->dating != NULL && primary != NULL)
         round->is_dated =
             gavel__offsets_date(primary->offsets, &round->dating->reply, &round->as_of_us);

@@ -423,6 +423,8 @@ gavel__next gavel__round_run(gavel__round *round, int64_t now_us)
 {
     if (take_kept(round))
         return GAVEL__NEXT_COMMIT;
+    if (round->is_at_replica && round->reading.n_fetched > 0)
+        gavel__node_end_shuns(round->lane->node);
     gavel__round_forget_written(round, now_us);
     gavel__writes_begin_run(&round->writes);
     for (size_t i = 0; i < round->n_claims; i++)

@@ -247,6 +247,28 @@ Test(core_replicas, without_a_link_there_it_reads_at_the_primary)
     stage_close(&s);
 }
 
+/* Without memory for a link there, too. */
+Test(core_replicas, without_memory_for_a_lane_there_it_reads_at_the_primary)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_replicas = 1});
+    actor first = {.reads = "a", .plays = "GET a", .request = {.is_read_only = true}};
+    enter(&s, &first);
+    link_up(&s, 0);
+    hears(&s, 0, "GET a");
+    says(&s, 0, "\"1\"");
+    ends(&s, &first, GAVEL_COMMITTED);
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    enter(&s, &reader);
+    s.memory.n_left = 0;
+    advance(&s, 0);
+    s.memory.n_left = MEMORY_ENOUGH;
+    hears(&s, 0, "INFO replication / GET a");
+    says(&s, 0, AS_PRIMARY(NAME, "100") ", \"1\"");
+    cr_expect_eq(ends(&s, &reader, GAVEL_COMMITTED)->n_faults, 0);
+    stage_close(&s);
+}
+
 Test(core_replicas, whoever_loses_the_link_reads_elsewhere)
 {
     stage s;
@@ -298,6 +320,29 @@ Test(core_replicas, one_that_does_not_date_is_not_asked_again)
     hears(&s, 1, "GET a");
     says(&s, 1, "\"1\"");
     cr_expect_eq(ends(&s, &reader, GAVEL_COMMITTED)->stale_ms, -1);
+    stage_close(&s);
+}
+
+/* What it serves ends the row of its failures, dated or not. */
+Test(core_replicas, one_that_does_not_date_is_left_alone_no_longer_than_others)
+{
+    stage s;
+    open_dated(&s);
+    gavel__node *replica = s.engine.nodes.first->following;
+    actor readers[2];
+    replica->is_undated = true;
+    for (int i = 0; i < 2; i++) {
+        link_down(&s, 1);
+        cr_expect_eq(replica->shunned_until_us, s.now_us + 1000000);
+        advance(&s, 1000000);
+        readers[i] = (actor){.reads = "a", .plays = "GET a", .request = stale};
+        enter(&s, &readers[i]);
+        link_up(&s, 1);
+        hears(&s, 1, "GET a");
+        says(&s, 1, "\"1\"");
+        ends(&s, &readers[i], GAVEL_COMMITTED);
+        stage_listen(&s, 0);
+    }
     stage_close(&s);
 }
 
