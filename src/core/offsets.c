@@ -131,10 +131,12 @@ void gavel__offsets_init(gavel__offsets *offsets, gavel__questions *questions, u
 
 void gavel__offsets_advance(gavel__offsets *offsets, int64_t now_us)
 {
-    if (!offsets->is_wanted)
-        return;
+    bool is_wanted = offsets->is_wanted;
     offsets->is_wanted = false;
-    if (offsets->question.state != GAVEL__QUESTION_IDLE || now_us < offsets->ask_us)
+    if (!is_wanted && offsets->question.state == GAVEL__QUESTION_PENDING &&
+        offsets->question.n_failed_dials > 0)
+        gavel__question_withdraw(&offsets->question);
+    if (!is_wanted || offsets->question.state != GAVEL__QUESTION_IDLE || now_us < offsets->ask_us)
         return;
     offsets->ask_us = now_us + pause_us;
     gavel__question_ask(offsets->questions, &offsets->question);

@@ -361,6 +361,24 @@ Test(core_replicas, whoever_waits_for_one_that_is_none_any_more_goes_elsewhere)
     stage_close(&s);
 }
 
+/* Nobody is dialled for what nobody wants any more. */
+Test(core_replicas, a_dead_primary_is_asked_while_somebody_reads)
+{
+    stage s;
+    open_dated(&s);
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    link_down(&s, 0);
+    advance(&s, 60000);
+    enter(&s, &reader);
+    hears(&s, 1, ONE_READ);
+    link_refused(&s, 0, false, NULL);
+    says(&s, 1, "OK, QUEUED, QUEUED, [\"1\", " AS_REPLICA(NAME, "100") "]");
+    ends(&s, &reader, GAVEL_COMMITTED);
+    advance(&s, 0);
+    cr_expect_eq(lane_of(&s, 0)->state, GAVEL__LANE_DOWN);
+    stage_close(&s);
+}
+
 /* ---- In a Cluster --------------------------------------------------------------------------- */
 
 /* Node 1 is a replica of node 0, which serves all slots. */
