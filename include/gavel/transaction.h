@@ -112,7 +112,8 @@ typedef struct gavel_transaction {
      */
     bool is_stale_ok;
     /* Only with is_stale_ok: what is older, in ms, or may be as far as is known, is read at the
-     * primary. 0: however old. The primary is asked each 50 ms, so less than 100 leads there. */
+     * primary. 0: however old. The primary is asked each 50 ms at most, and when somebody reads: so
+     * less than 100, or than from one such read to the next, mostly leads there. */
     uint32_t max_stale_ms;
     uint64_t reserved[6]; /* zero; see gavel/gavel.h */
 } gavel_transaction;

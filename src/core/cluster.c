@@ -180,6 +180,18 @@ static void note_takeovers(const moving *self)
     }
 }
 
+/* What a node has said before a slot came to it dates nothing that is read there. */
+static void forget_offsets(const moving *self)
+{
+    for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
+        uint16_t to = self->change->node_of[slot];
+        if (!has_migrated(self, slot) || to == GAVEL__NO_NODE)
+            continue;
+        gavel__turns *turns = self->engine->nodes.map->turns[to];
+        gavel__offsets_forget(GAVEL__CONTAINER(turns, gavel__node, turns)->offsets, self->now_us);
+    }
+}
+
 /* What they hold by now is not to be overwritten: others are used from then on. */
 static void leave_markers(const moving *self)
 {
@@ -199,6 +211,7 @@ static void leave_markers(const moving *self)
 
 static void note_migrations(const moving *self)
 {
+    forget_offsets(self);
     gavel__doubts_on_migration(&self->engine->doubts, find_migration, self);
     gavel__ledger_on_migration(&self->engine->ledger, find_migration, self);
 }

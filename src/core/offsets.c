@@ -1,12 +1,11 @@
 /*
- * Histories: see the header.
+ * Offsets: see the header.
  */
 #include "core/offsets.h"
 
 #include "base/resp.h"
 #include "base/text.h"
 
-#include <assert.h>
 #include <string.h>
 
 static const int64_t pause_us = 50000;
@@ -58,7 +57,7 @@ static void take(gavel__offsets *offsets, const gavel_reply *answer)
 {
     gavel_bytes name;
     int64_t offset;
-    if (gavel__offsets_is_of_replica(answer) ||
+    if (offsets->sent_us < offsets->since_us || gavel__offsets_is_of_replica(answer) ||
         !read_place(answer, "master_repl_offset:", &name, &offset))
         return;
     if (!gavel__bytes_equal(name, name_of(offsets)))
@@ -67,6 +66,12 @@ static void take(gavel__offsets *offsets, const gavel_reply *answer)
     if (offsets->n_samples == GAVEL__OFFSETS_SAMPLES)
         thin(offsets);
     offsets->samples[offsets->n_samples++] = (gavel__sample){offsets->sent_us, offset};
+}
+
+void gavel__offsets_forget(gavel__offsets *offsets, int64_t now_us)
+{
+    offsets->n_samples = 0;
+    offsets->since_us = now_us;
 }
 
 bool gavel__offsets_date(

@@ -7,6 +7,9 @@
  * then this is at most as old as the question. The primary is asked when somebody wants to read
  * from its replicas, and not more often than each 50 ms.
  *
+ * In a Cluster slots come to a node with what others have acknowledged. What it was asked for
+ * before that is no measure of them, and is forgotten.
+ *
  * One for each node; for the node's engine, and for rounds at its replicas.
  */
 #ifndef GAVEL__OFFSETS_H
@@ -28,9 +31,10 @@ typedef struct gavel__sample {
 typedef struct gavel__offsets {
     gavel__questions *questions;
     gavel__question question;
-    bool is_wanted;  /* somebody reads from a replica */
-    int64_t ask_us;  /* not before */
-    int64_t sent_us; /* when it was asked last */
+    bool is_wanted;   /* somebody reads from a replica */
+    int64_t ask_us;   /* not before */
+    int64_t sent_us;  /* when it was asked last */
+    int64_t since_us; /* what was asked for before is no sample */
     char name[GAVEL__OFFSETS_NAME];
     gavel__sample samples[GAVEL__OFFSETS_SAMPLES]; /* in that history; the oldest first */
     size_t n_samples;
@@ -41,6 +45,9 @@ void gavel__offsets_init(gavel__offsets *offsets, gavel__questions *questions, u
 
 /* Asks, if it is wanted and it is time. Costs nothing else. */
 void gavel__offsets_advance(gavel__offsets *offsets, int64_t now_us);
+
+/* It has data that it has got from elsewhere, and not as a replica does. */
+void gavel__offsets_forget(gavel__offsets *offsets, int64_t now_us);
 
 /* What is asked at a replica, in the EXEC of what is read there. */
 extern const gavel_bytes gavel__offsets_question[2];

@@ -447,6 +447,60 @@ Test(core_replicas, of_a_cluster_that_takes_over_serves_both_apart)
     stage_close(&s);
 }
 
+/* The slot of "a" comes to node 0 from elsewhere, with what was told there. */
+static void move_slot(stage *s)
+{
+    uint16_t slot = gavel__slot_of(GAVEL_STR("a"));
+    uint64_t migrated[GAVEL__N_SLOTS / 64] = {0};
+    uint16_t node_of[GAVEL__N_SLOTS] = {0};
+    node_of[slot] = GAVEL__NO_NODE;
+    gavel__engine_set_slots(&s->engine, &(gavel__slots_change){node_of, NULL}, s->now_us);
+    node_of[slot] = 0;
+    migrated[slot / 64] = UINT64_C(1) << slot % 64;
+    gavel__engine_set_slots(&s->engine, &(gavel__slots_change){node_of, migrated}, s->now_us);
+}
+
+/* A reader is shown that, and told that it is so old. */
+static void is_shown(stage *s, actor *reader, const char *place, int32_t stale_ms)
+{
+    char replies[400];
+    *reader = (actor){.reads = "a", .plays = "GET a", .request = stale};
+    enter(s, reader);
+    hears(s, 1, "READONLY / " ONE_READ " / READWRITE");
+    gavel__format(replies, sizeof(replies), "OK, OK, QUEUED, QUEUED, [\"1\", %s], OK", place);
+    says(s, 1, replies);
+    cr_expect_eq(ends(s, reader, GAVEL_COMMITTED)->stale_ms, stale_ms, "%s", place);
+}
+
+/* One that has come as far as its primary had before may lack it. */
+Test(core_replicas, of_a_cluster_are_not_dated_by_what_was_said_before_a_slot_had_come)
+{
+    stage s;
+    actor readers[5];
+    open_cluster(&s);
+    readers[0] = (actor){.reads = "a", .plays = "GET a", .request = stale};
+    enter(&s, &readers[0]);
+    link_up(&s, 1);
+    link_up(&s, 0);
+    hears(&s, 0, "INFO replication");
+    says(&s, 0, AS_PRIMARY(NAME, "100"));
+    hears(&s, 1, "READONLY / " ONE_READ " / READWRITE");
+    says(&s, 1, "OK, OK, QUEUED, QUEUED, [\"1\", " AS_REPLICA(NAME, "100") "], OK");
+    advance(&s, 60000);
+    is_shown(&s, &readers[1], AS_REPLICA(NAME, "100"), 61);
+    hears(&s, 0, "INFO replication");
+    advance(&s, 1);
+    move_slot(&s);
+    says(&s, 0, AS_PRIMARY(NAME, "100")); /* it was asked before */
+    advance(&s, 60000);
+    is_shown(&s, &readers[2], AS_REPLICA(NAME, "101"), -1);
+    hears(&s, 0, "INFO replication");
+    says(&s, 0, AS_PRIMARY(NAME, "200"));
+    is_shown(&s, &readers[3], AS_REPLICA(NAME, "199"), -1);
+    is_shown(&s, &readers[4], AS_REPLICA(NAME, "200"), 1);
+    stage_close(&s);
+}
+
 Test(core_replicas, of_a_cluster_that_refuses_to_serve_as_a_primary_again_is_closed)
 {
     stage s;
