@@ -130,12 +130,16 @@ static bool is_taken_over(const void *user, uint16_t slot)
            !has_migrated(self, slot);
 }
 
+static gavel__history *history_of(gavel__node *node)
+{
+    return &GAVEL__CONTAINER(node, gavel__engine_node, base)->history;
+}
+
 /* NULL: of none. */
 static gavel__history *history_at(const gavel__engine *engine, uint16_t index)
 {
     gavel__turns *turns = index != GAVEL__NO_NODE ? engine->nodes.map->turns[index] : NULL;
-    gavel__node *node = turns != NULL ? GAVEL__CONTAINER(turns, gavel__node, turns) : NULL;
-    return node != NULL ? &GAVEL__CONTAINER(node, gavel__engine_node, base)->history : NULL;
+    return turns != NULL ? history_of(GAVEL__CONTAINER(turns, gavel__node, turns)) : NULL;
 }
 
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
@@ -143,6 +147,18 @@ int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
     const gavel__engine *self = engine;
     const gavel__history *history = history_at(self, self->nodes.map->node_of[slot]);
     return history != NULL ? gavel__history_fell_us(history) : GAVEL__NEVER;
+}
+
+bool gavel__engine_is_replaced(const void *engine, uint16_t slot)
+{
+    const gavel__engine *self = engine;
+    const gavel__history *first = history_at(self, self->nodes.map->node_of[slot]);
+    for (gavel__node *node = self->nodes.first; node != NULL && first != NULL;
+         node = node->following) {
+        if (gavel__history_follows(history_of(node), first))
+            return true;
+    }
+    return false;
 }
 
 /* What is not known may be just now. */
@@ -172,11 +188,15 @@ static void note_takeovers(const moving *self)
     for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
         if (!is_taken_over(self, slot))
             continue;
-        gavel__history_on_takeover(
+        gavel__history_on_replaced(
             history_at(engine, engine->nodes.map->node_of[slot]), self->now_us);
-        gavel__history *history = history_at(engine, self->change->node_of[slot]);
+        uint16_t to = self->change->node_of[slot];
+        gavel__history *history = history_at(engine, to);
         if (history != NULL)
-            gavel__history_on_takeover(history, self->now_us);
+            gavel__history_on_takeover(history,
+                gavel__node_has_link(
+                    GAVEL__CONTAINER(engine->nodes.map->turns[to], gavel__node, turns)),
+                self->now_us);
     }
 }
 

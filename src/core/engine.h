@@ -204,6 +204,9 @@ void gavel__engine_init_node(
 /* When the node of the slot may last have gone back: see gavel__history_fell_us. */
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot);
 
+/* Whether another node has taken that one's place, and it is as if it did not know. */
+bool gavel__engine_is_replaced(const void *engine, uint16_t slot);
+
 /* Those who are READY at this replica go elsewhere, if it is shunned or none any more. */
 void gavel__engine_leave_replica(gavel__engine *engine, const gavel__node *node, int64_t now_us);
 

@@ -48,10 +48,25 @@ static void fall(gavel__history *history, int64_t now_us)
     gavel__ledger_on_fall(history->ledger, history->question.at_node);
 }
 
-void gavel__history_on_takeover(gavel__history *history, int64_t now_us)
+void gavel__history_on_replaced(gavel__history *history, int64_t now_us)
 {
     if (history->ledger != NULL && history->changed_us != now_us) /* once for all its slots */
         fall(history, now_us);
+}
+
+void gavel__history_on_takeover(gavel__history *history, bool has_link, int64_t now_us)
+{
+    if (history->ledger == NULL || history->changed_us == now_us)
+        return;
+    fall(history, now_us);
+    history->is_late = true;
+    if (has_link && history->question.state == GAVEL__QUESTION_IDLE)
+        ask(history);
+}
+
+bool gavel__history_follows(const gavel__history *history, const gavel__history *first)
+{
+    return first->name != 0 && history->former == first->name && history != first;
 }
 
 int64_t gavel__history_fell_us(const gavel__history *history)
@@ -79,9 +94,8 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
 }
 
 /* 0: it does not say. */
-static uint64_t read_name(const gavel_reply *reply)
+static uint64_t read_name(const gavel_reply *reply, gavel_bytes field)
 {
-    static const gavel_bytes field = {"master_replid:", 14};
     gavel_bytes text;
     uint64_t name = 0;
     if (!gavel_reply_text(reply, &text))
@@ -96,7 +110,7 @@ static uint64_t read_name(const gavel_reply *reply)
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__history *history = history_of(question);
-    uint64_t name = read_name(reply);
+    uint64_t name = read_name(reply, GAVEL_STR("master_replid:"));
     (void)i;
     if (history->is_late) { /* a link was lost since it was asked */
         ask(history);
@@ -104,6 +118,7 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     }
     bool has_changed = history->is_unsure && (name == 0 || name != history->name);
     history->name = name;
+    history->former = read_name(reply, GAVEL_STR("master_replid2:"));
     history->is_unsure = false;
     if (has_changed)
         fall(history, now_us);

@@ -6,6 +6,10 @@
  * and when it takes its primary's place; a replica has its primary's. So a link may be lost and
  * nothing with it: the node is asked on the next link, or on another one that is up, and until it
  * has answered nobody can say.
+ *
+ * Whoever takes its primary's place remembers the name that it had from it (master_replid2). So
+ * one that still has that name was replaced: it may have been frozen, not know it yet, serve its
+ * slots by its own map, and take writes. Who really comes back has a new name.
  */
 #ifndef GAVEL__HISTORY_H
 #define GAVEL__HISTORY_H
@@ -16,6 +20,7 @@ typedef struct gavel__history {
     gavel__question question; /* IDLE, unless there is a link */
     gavel__ledger *ledger;    /* borrowed; NULL: nobody wants to know */
     uint64_t name;            /* what stands for it; 0: not known yet */
+    uint64_t former;          /* the name that it had before, from its primary; 0: none */
     int64_t changed_us;       /* when it was last seen to be another one; 0: never */
     bool is_unsure;           /* a link was lost since it has answered */
     bool is_late;             /* ASKED: or since it was asked */
@@ -29,8 +34,12 @@ void gavel__history_init(gavel__history *history, gavel__ledger *ledger, uint16_
 void gavel__history_on_link_up(gavel__history *history);
 void gavel__history_on_link_down(gavel__history *history, bool has_link);
 
-/* It was seen to take another one's place, or to have lost it. */
-void gavel__history_on_takeover(gavel__history *history, int64_t now_us);
+/* It was seen to have lost its place to another one; or to have taken that. */
+void gavel__history_on_replaced(gavel__history *history, int64_t now_us);
+void gavel__history_on_takeover(gavel__history *history, bool has_link, int64_t now_us);
+
+/* Whether the other one has gone on with the first one's data, in its place. */
+bool gavel__history_follows(const gavel__history *history, const gavel__history *first);
 
 /* When the node may last have gone back: 0, never; GAVEL__NEVER: it will say so soon, on a link
  * that is up, or if there is none, when there is one. */

@@ -350,12 +350,19 @@ static void on_marker(gavel__page *page, const gavel_reply *reply)
         on_number(page, (uint64_t)number);
 }
 
+static bool is_replaced(const gavel__page *page)
+{
+    const gavel__ledger_config *config = &page->ledger->config;
+    return config->is_cluster && config->is_replaced(config->nodes, page->question.slot);
+}
+
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
 {
     gavel__page *page = page_of(question);
     page->is_refused = page->is_refused || reply->type == GAVEL_REPLY_ERROR;
     if (page->ledger->config.is_cluster && i == 0)
         return;
+    page->is_refused = page->is_refused || is_replaced(page);
     if (!page->is_refused)
         on_marker(page, reply);
     if (!page->is_refused && page->has_migrated)
@@ -408,6 +415,7 @@ void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant,
         if (!is_meant(user, page->question.slot))
             continue;
         page->has_moved = true;
+        page->is_refused = true;
         audit(page);
     }
 }

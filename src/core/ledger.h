@@ -26,6 +26,9 @@
  * are kept for a minute behind the newest one, and at most 2^20: what was dropped can no longer be
  * named, but of the last such round of each page it is known whether it is lost.
  *
+ * Nor is a node believed that was replaced and has not heard of it yet (see history.h): the
+ * question is asked again later, of whoever serves the slot then.
+ *
  * A slot that migrates refuses the question, which is asked again later. Once it has migrated, its
  * keys have gone one after another: if a server went back meanwhile, or to a time before the end of
  * that, the marker says nothing of the others any more. So all that stands on a page whose slot has
@@ -66,7 +69,7 @@ typedef struct gavel__page {
     bool has_migrated;
     bool may_be_lost; /* it has migrated, and whatever stands on it may be lost */
     bool is_whole;    /* ASKED: by the reply, the marker is not less than it was */
-    bool is_refused;  /* ASKED: the node does not write, or it was asked before the slot migrated */
+    bool is_refused;  /* ASKED: the node does not write or was replaced, or the slot has moved */
     bool is_due;      /* to be asked once more, from ask_us on; GAVEL__NEVER: when a link is up */
     int64_t ask_us;
 } gavel__page;
@@ -94,8 +97,9 @@ typedef struct gavel__ledger_config {
     int64_t marker_ttl_us;
     int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
     void *clock;
-    /* Of a Cluster: see gavel__history_fell_us, of the node that serves the slot. */
+    /* Of a Cluster: see gavel__engine_fell_us and gavel__engine_is_replaced. */
     int64_t (*fell_us)(const void *nodes, uint16_t slot);
+    bool (*is_replaced)(const void *nodes, uint16_t slot);
     const void *nodes;
 } gavel__ledger_config;
 

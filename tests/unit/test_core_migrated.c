@@ -97,9 +97,60 @@ Test(core_migrated, where_a_replica_took_over_it_is_certain)
     actor a, b;
     commit(&s, &a, &b);
     move(&s, false);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
-    says(&s, 0, ":0, \"n1\"");
+    hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, "\"master_replid:3\", :0, \"n1\"");
     is_told(&s, &a, 1, 0);
+    stage_close(&s);
+}
+
+/* The second one was frozen, say, has an older state, and serves it by its own map. But it has the
+ * name that the first one had before that took its place: unless it has really come back. */
+Test(core_migrated, who_was_replaced_and_does_not_know_it_is_not_believed)
+{
+    for (int is_back = 0; is_back < 2; is_back++) {
+        stage s;
+        actor a, b;
+        commit(&s, &a, &b);
+        gavel__node *second = s.engine.nodes.first->following;
+        move(&s, false);
+        hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0, "\"master_replid:3\r\nmaster_replid2:2\r\n\", :0, \"n1+1\"");
+        s.now_us += 1000000;
+        stage_give_slot(&s, SLOT, second);
+        hears(&s, 1, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 1,
+            is_back ? "\"master_replid:4\r\nmaster_replid2:3\r\n\", :0, nil"
+                    : "\"master_replid:2\", :0, nil");
+        is_told(&s, &a, is_back ? 1 : 0, 0);
+        s.now_us += 1000;
+        if (!is_back) {
+            move(&s, false);
+            hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+            says(&s, 0, "\"master_replid:3\r\nmaster_replid2:2\r\n\", :0, \"n1+1\"");
+            is_told(&s, &a, 0, 0);
+        }
+        stage_close(&s);
+    }
+}
+
+/* Nor is what it says late, when the map is right again. */
+Test(core_migrated, what_was_asked_before_a_takeover_is_asked_again)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    link_down(&s, 1);
+    link_up(&s, 1);
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / INFO replication");
+    move(&s, false);
+    says(&s, 1, ":0, nil, \"master_replid:2\"");
+    is_told(&s, &a, 0, 0);
+    hears(&s, 0, "INFO replication");
+    says(&s, 0, "\"master_replid:3\"");
+    sleeps(&s);
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, ":0, \"n1+1\"");
+    is_told(&s, &a, 0, 0);
     stage_close(&s);
 }
 
@@ -164,7 +215,11 @@ Test(core_migrated, a_doubt_that_is_not_made_is_unknown)
         hears(&s, 1, "MULTI / SET a 2 / SET m1 n1+2 XX KEEPTTL GET / EXEC");
         link_down(&s, 1);
         move(&s, cases[i].has_migrated);
-        hears(&s, 0, "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1");
+        hears(&s, 0,
+            cases[i].has_migrated
+                ? "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1"
+                : "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
+                  "INFO replication");
         says(&s, 0, cases[i].answer);
         ends(&s, &c, cases[i].status);
         stage_close(&s);
@@ -219,7 +274,8 @@ Test(core_migrated, what_the_old_node_says_late_is_asked_for_again)
     says(&s, 1, "OK");
     hears(&s, 1, "MULTI / SET a 2 / SET m1 n1+2 XX KEEPTTL GET / EXEC");
     move(&s, false);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, "\"master_replid:3\"");
     says(&s, 1, "OK, QUEUED, QUEUED, [OK, \"n1+1\"]");
     ends(&s, &c, GAVEL_COMMITTED);
     says(&s, 0, ":0, \"n1+1\"");
@@ -240,7 +296,7 @@ Test(core_migrated, a_slot_that_comes_back_has_another_marker)
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 0, ":0, \"n1+1\"");
     stage_give_slot(&s, SLOT, s.engine.nodes.first->following);
-    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / INFO replication");
     says(&s, 1, ":0, \"n1+1\"");
     char old[sizeof(s.engine.nodes.first->following->lanes.first->marker.text)];
     gavel__lane *lane = lane_of(&s, 1);
