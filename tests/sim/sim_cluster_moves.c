@@ -29,6 +29,7 @@ typedef struct sim__move {
     stage stage;
     sim__server *from; /* that it is being moved from, or was begun to be */
     sim__server *to;
+    sim__server *aim; /* whose shard is meant: of the one that the slot was opened at, if any */
 } sim__move;
 
 static void step(sim_world *world, void *subject);
@@ -52,6 +53,7 @@ static void open_one_side(sim__move *move)
     if (open == NULL)
         sim__drop_slot(move->to, slot); /* What an earlier move left there. */
     if (open == NULL || !open->is_importing || open->other != move->from) {
+        move->aim = move->to;
         sim__set_open(move->to, slot, true, move->from);
         sim__open_slot_of(move->to, slot)->is_by_move = true;
         return;
@@ -118,7 +120,7 @@ static void hand_over(sim__move *move)
 static bool find_nodes(sim__move *move)
 {
     sim_world *world = move->world;
-    sim__server *to = sim__leader_of(sim__server_at(world, move->wanted.to));
+    sim__server *to = sim__leader_of(move->aim);
     size_t owner = sim_owner_of(world, move->wanted.slot);
     if (owner == SIM_MAX_SERVERS)
         return false;
@@ -206,8 +208,7 @@ static bool is_needed(const sim__server *server, const sim__open_slot *open)
         const sim__move *move = cluster->moves[i];
         if (move->stage == OVER || move->wanted.slot != open->slot)
             continue;
-        const sim__server *to = server->world->servers[move->wanted.to];
-        if (!open->is_importing || move->to == server || sim__leader_of(to) == server)
+        if (!open->is_importing || move->to == server || sim__leader_of(move->aim) == server)
             return true;
     }
     return false;
@@ -236,6 +237,7 @@ void sim_move_slot(sim_world *world, const sim_move *wanted)
     *move = (sim__move){.world = world, .wanted = *wanted};
     if (wanted->slot >= SIM_N_SLOTS)
         sim__fail(world, "there is no such slot");
+    move->aim = sim__server_at(world, wanted->to);
     if (move->wanted.key_us == 0)
         move->wanted.key_us = KEY_US;
     if (move->wanted.pause_us == 0)
