@@ -136,10 +136,22 @@ static gavel__history *history_of(gavel__node *node)
 }
 
 /* NULL: of none. */
-static gavel__history *history_at(const gavel__engine *engine, uint16_t index)
+static gavel__node *node_at(const gavel__engine *engine, uint16_t index)
 {
     gavel__turns *turns = index != GAVEL__NO_NODE ? engine->nodes.map->turns[index] : NULL;
-    return turns != NULL ? history_of(GAVEL__CONTAINER(turns, gavel__node, turns)) : NULL;
+    return turns != NULL ? GAVEL__CONTAINER(turns, gavel__node, turns) : NULL;
+}
+
+static gavel__history *history_at(const gavel__engine *engine, uint16_t index)
+{
+    gavel__node *node = node_at(engine, index);
+    return node != NULL ? history_of(node) : NULL;
+}
+
+uint64_t gavel__engine_epoch(const void *engine, uint16_t index, int64_t since_us)
+{
+    gavel__node *node = node_at(engine, index);
+    return gavel__history_epoch(history_of(node), gavel__node_has_link(node), since_us);
 }
 
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
@@ -190,13 +202,9 @@ static void note_takeovers(const moving *self)
             continue;
         gavel__history_on_replaced(
             history_at(engine, engine->nodes.map->node_of[slot]), self->now_us);
-        uint16_t to = self->change->node_of[slot];
-        gavel__history *history = history_at(engine, to);
-        if (history != NULL)
-            gavel__history_on_takeover(history,
-                gavel__node_has_link(
-                    GAVEL__CONTAINER(engine->nodes.map->turns[to], gavel__node, turns)),
-                self->now_us);
+        gavel__node *to = node_at(engine, self->change->node_of[slot]);
+        if (to != NULL)
+            gavel__history_on_takeover(history_of(to), gavel__node_has_link(to), self->now_us);
     }
 }
 

@@ -204,6 +204,9 @@ void gavel__engine_init_node(
 /* When the node of the slot may last have gone back: see gavel__history_fell_us. */
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot);
 
+/* The epoch of the node with that index: see gavel__history_epoch. */
+uint64_t gavel__engine_epoch(const void *engine, uint16_t index, int64_t since_us);
+
 /* Whether another node has taken that one's place, and it is as if it did not know. */
 bool gavel__engine_is_replaced(const void *engine, uint16_t slot);
 

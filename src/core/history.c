@@ -59,9 +59,21 @@ void gavel__history_on_takeover(gavel__history *history, bool has_link, int64_t 
     if (history->ledger == NULL || history->changed_us == now_us)
         return;
     fall(history, now_us);
+    history->epoch = 0; /* it has a new one */
+    history->answered_us = 0;
     history->is_late = true;
     if (has_link && history->question.state == GAVEL__QUESTION_IDLE)
         ask(history);
+    gavel__ledger_suspect(history->ledger, history->question.at_node, now_us);
+}
+
+uint64_t gavel__history_epoch(gavel__history *history, bool has_link, int64_t since_us)
+{
+    if (history->answered_us > since_us)
+        return history->epoch;
+    if (since_us > 0 && has_link && history->question.state == GAVEL__QUESTION_IDLE)
+        ask(history);
+    return 0;
 }
 
 bool gavel__history_follows(const gavel__history *history, const gavel__history *first)
@@ -84,13 +96,13 @@ static gavel__history *history_of(gavel__question *question)
 static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
     gavel__history *history = history_of(question);
-    static const gavel_bytes args[] = {{"INFO", 4}, {"replication", 11}};
-    (void)now_us;
     history->is_late = false;
-    gavel__resp_command(out, args, 2);
-    history->ledger->context->stats.n_marker_commands++;
+    history->written_us = now_us;
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("CLUSTER"), GAVEL_STR("INFO")}, 2);
+    gavel__resp_command(out, (const gavel_bytes[]){GAVEL_STR("INFO"), GAVEL_STR("replication")}, 2);
+    history->ledger->context->stats.n_marker_commands += 2;
     history->ledger->context->stats.n_round_trips++;
-    return 1;
+    return 2;
 }
 
 /* 0: it does not say. */
@@ -111,7 +123,12 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
 {
     gavel__history *history = history_of(question);
     uint64_t name = read_name(reply, GAVEL_STR("master_replid:"));
-    (void)i;
+    if (i == 0) {
+        uint64_t epoch = read_name(reply, GAVEL_STR("cluster_my_epoch:"));
+        history->epoch = epoch != 0 ? epoch : history->epoch;
+        history->answered_us = history->written_us;
+        return;
+    }
     if (history->is_late) { /* a link was lost since it was asked */
         ask(history);
         return;
@@ -120,8 +137,10 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     history->name = name;
     history->former = read_name(reply, GAVEL_STR("master_replid2:"));
     history->is_unsure = false;
-    if (has_changed)
-        fall(history, now_us);
+    if (!has_changed)
+        return;
+    fall(history, now_us);
+    gavel__ledger_suspect(history->ledger, history->question.at_node, now_us);
 }
 
 /* The next link that is up asks. */

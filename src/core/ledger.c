@@ -79,6 +79,15 @@ static int64_t passes_us(const gavel__ledger *ledger)
     return config->read_lease_clock(config->clock) + config->marker_ttl_us / 10 * 9;
 }
 
+/* Of the node where it was planted. */
+static uint64_t epoch_of(const gavel__page *page, int64_t since_us)
+{
+    const gavel__ledger_config *config = &page->ledger->config;
+    return config->is_cluster && page->planted_at != GAVEL__NO_NODE
+               ? config->epoch(config->nodes, page->planted_at, since_us)
+               : 0;
+}
+
 gavel__page *gavel__ledger_turn(
     gavel__ledger *ledger, gavel__page *page, const gavel__planted *planted)
 {
@@ -97,6 +106,8 @@ gavel__page *gavel__ledger_turn(
     next->first_number = planted->first_number;
     next->number = planted->number;
     next->passes_us = passes_us(ledger);
+    next->planted_at = planted->node;
+    next->epoch = epoch_of(next, 0);
     next->n_pins = 1;
     gavel__list_append(&ledger->pages, &next->node);
     return next;
@@ -185,6 +196,8 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     *entry_at(ledger, ledger->n++) =
         (gavel__entry){.page = page, .ticket = ticket, .round = round, .at_s = now_s};
     page->n_entries++;
+    if (page->epoch == 0) /* it was planted before its node had said so, in the same write */
+        page->epoch = epoch_of(page, 0);
     if (page->has_moved) /* by what its old node said, or what the marker says to a doubt */
         audit(page);
 }
@@ -271,6 +284,32 @@ static void judge_migrated(gavel__page *page)
         judge(page, 0);
     else if (fell_us == GAVEL__NEVER)
         page->is_refused = true; /* asked again when the node has said more */
+}
+
+/* Whether something was entered before, or then. */
+static bool has_entry_of(const gavel__page *page, int64_t at_us)
+{
+    const gavel__ledger *ledger = page->ledger;
+    return page->dropped > 0 ||
+           (page->n_entries > 0 && entry_at(ledger, find_first(page))->at_s <= at_us / 1000000);
+}
+
+/* It has answered where it was planted, and its slot may have been away before. */
+static void judge_unseen(gavel__page *page, int64_t now_us)
+{
+    if (page->stayed_us == 0)
+        page->stayed_us = now_us;
+    uint64_t epoch = epoch_of(page, page->stayed_us);
+    if (epoch == 0) {
+        page->is_refused = true; /* asked again when the node has said more */
+        return;
+    }
+    if (epoch != page->epoch) {
+        page->has_migrated = true;
+        page->been_at = UINT64_MAX;
+        page->may_be_lost = page->may_be_lost || has_entry_of(page, page->unseen_us);
+    }
+    page->unseen_us = page->stayed_us = 0;
 }
 
 void gavel__page_on_fallen(gavel__page *page, uint64_t number)
@@ -363,6 +402,8 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     if (page->ledger->config.is_cluster && i == 0)
         return;
     page->is_refused = page->is_refused || is_replaced(page);
+    if (!page->is_refused && page->unseen_us != 0)
+        judge_unseen(page, now_us);
     if (!page->is_refused)
         on_marker(page, reply);
     if (!page->is_refused && page->has_migrated)
@@ -416,16 +457,10 @@ void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant,
             continue;
         page->has_moved = true;
         page->is_refused = true;
+        page->planted_at = GAVEL__NO_NODE;
+        page->unseen_us = 0;
         audit(page);
     }
-}
-
-/* Whether something was entered before, or then. */
-static bool has_entry_of(const gavel__page *page, int64_t at_us)
-{
-    const gavel__ledger *ledger = page->ledger;
-    return page->dropped > 0 ||
-           (page->n_entries > 0 && entry_at(ledger, find_first(page))->at_s <= at_us / 1000000);
 }
 
 void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated, const void *user)
@@ -437,6 +472,8 @@ void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated
             continue;
         page->has_moved = true;
         page->has_migrated = true;
+        page->may_be_lost = page->may_be_lost || page->unseen_us != 0;
+        page->unseen_us = 0;
         page->been_at |= UINT64_C(1) << way.from % 64 | UINT64_C(1) << way.to % 64;
         page->may_be_lost =
             page->may_be_lost || (way.fell_us != 0 && has_entry_of(page, way.fell_us));
@@ -460,6 +497,19 @@ void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node)
         if ((page->been_at >> node % 64 & 1) == 0)
             continue;
         page->may_be_lost = true;
+        audit(page);
+    }
+}
+
+void gavel__ledger_suspect(gavel__ledger *ledger, uint16_t node, int64_t now_us)
+{
+    for (gavel__list *at = ledger->pages.next; at != &ledger->pages; at = at->next) {
+        gavel__page *page = page_at(at);
+        if (page->has_migrated || page->epoch == 0 || page->planted_at == node ||
+            page->planted_at == GAVEL__NO_NODE)
+            continue;
+        page->unseen_us = now_us;
+        page->stayed_us = 0;
         audit(page);
     }
 }

@@ -37,6 +37,10 @@
  *     one of the two nodes may have gone back between its first entry and that, or either is seen
  * to have done so since (see history.h); or the marker is gone or less than it was
  *
+ * It may also have been away and come back, unseen, and a node may have fallen that had it then. So
+ * whenever one falls, the pages of all others are asked, and then their nodes for their epochs: if
+ * that is another one than before the planting, a slot has come there, and it may be this one.
+ *
  * Who plants a marker turns the page; who tells COMMITTED enters. No I/O, no clock: the engine says
  * when to audit.
  */
@@ -60,9 +64,13 @@ typedef struct gavel__page {
     int64_t passes_us;     /* on the lease clock: from then on the marker may have passed away */
     uint32_t n_pins;       /* whoever may still enter here: its lane, doubts of its rounds */
     size_t n_entries;
-    uint32_t last;    /* round that was entered */
-    uint32_t dropped; /* the last round of which something was dropped; 0: none */
-    uint32_t asked;   /* ASKED: the last round when it was written */
+    uint32_t last;       /* round that was entered */
+    uint32_t dropped;    /* the last round of which something was dropped; 0: none */
+    uint32_t asked;      /* ASKED: the last round when it was written */
+    uint16_t planted_at; /* node; GAVEL__NO_NODE: that was replaced since */
+    uint64_t epoch;      /* of that node, not later than the planting; 0: not known */
+    int64_t unseen_us;   /* its slot may have been away unseen when a node fell then; 0: no */
+    int64_t stayed_us;   /* and was there again, or still, at this time; 0: not asked yet */
     uint64_t been_at; /* its slot has migrated: a bit for each node, modulo 64, that has had it */
     bool is_gone;     /* its marker was seen to be gone: that it is absent proves nothing */
     bool has_moved;   /* its slot has another node than when it was planted, or has had one */
@@ -97,8 +105,9 @@ typedef struct gavel__ledger_config {
     int64_t marker_ttl_us;
     int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
     void *clock;
-    /* Of a Cluster: see gavel__engine_fell_us and gavel__engine_is_replaced. */
+    /* Of a Cluster: see gavel__engine_fell_us, gavel__engine_epoch, gavel__engine_is_replaced. */
     int64_t (*fell_us)(const void *nodes, uint16_t slot);
+    uint64_t (*epoch)(const void *nodes, uint16_t node, int64_t since_us);
     bool (*is_replaced)(const void *nodes, uint16_t slot);
     const void *nodes;
 } gavel__ledger_config;
@@ -128,6 +137,7 @@ typedef struct gavel__planted {
     gavel_bytes marker;
     uint64_t first_number;
     uint64_t number;
+    uint16_t node; /* where */
 } gavel__planted;
 
 /* The page to go on with behind `page` (NULL: none), which its lane leaves. NULL: the ledger is not
@@ -175,6 +185,9 @@ void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to);
 
 /* This node has gone back, or was seen to have been replaced: now, or before it was seen. */
 void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node);
+
+/* And slots that are elsewhere now may have been there then, unseen. */
+void gavel__ledger_suspect(gavel__ledger *ledger, uint16_t node, int64_t now_us);
 
 /* A link is up: whoever had none asks again. */
 void gavel__ledger_on_link_up(gavel__ledger *ledger);

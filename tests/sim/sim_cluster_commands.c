@@ -228,6 +228,16 @@ static void run_getkeysinslot(sim__call *call)
     }
 }
 
+/* What is asked for of it. */
+static void run_info(sim__call *call)
+{
+    char text[64];
+    const sim__server *server = call->server;
+    const sim__node *node = server->primary != NULL ? server->primary->node : server->node;
+    gavel__format(text, sizeof text, "cluster_enabled:1\r\ncluster_my_epoch:%u\r\n", node->epoch);
+    sim__reply_bulk(call->out, gavel_str(text));
+}
+
 static void run_failover(sim__call *call)
 {
     sim__server *server = call->server;
@@ -248,6 +258,8 @@ void sim__run_cluster(sim__call *call)
         return;
     if (sim__arg_is(call, 1, "SLOTS") && call->n_args == 2)
         run_slots(call);
+    else if (sim__arg_is(call, 1, "INFO") && call->n_args == 2)
+        run_info(call);
     else if (sim__arg_is(call, 1, "MYID") && call->n_args == 2)
         sim__reply_bulk(call->out, gavel_str(call->server->node->id));
     else if (sim__arg_is(call, 1, "KEYSLOT") && call->n_args == 3)

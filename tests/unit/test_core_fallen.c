@@ -31,9 +31,9 @@ static void send_first(stage *s, actor *a)
     link_up(s, 0);
     bool keeps_ledger = s->engine.ledger.config.is_kept;
     hears(s, 0,
-        keeps_ledger ? "SET m0 n0 PX 900000 / WATCH a m0 / INFO replication"
+        keeps_ledger ? "SET m0 n0 PX 900000 / WATCH a m0 / CLUSTER INFO / INFO replication"
                      : "SET m0 n0 PX 900000 / WATCH a m0");
-    says(s, 0, keeps_ledger ? "OK, OK, \"master_replid:1\"" : "OK, OK");
+    says(s, 0, keeps_ledger ? "OK, OK, \"cluster_my_epoch:1\", \"master_replid:1\"" : "OK, OK");
     hears(s, 0, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
 }
 
@@ -80,9 +80,10 @@ Test(core_fallen, what_the_marker_is_set_to_tells_of_a_lost_reply)
     send_next(&s, &d, 4);
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(
-        &s, 0, "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");
-    says(&s, 0, ":1, \"n0+4\", :0, \"n0+4\", \"master_replid:1\"");
+    hears(&s, 0,
+        "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO "
+        "replication");
+    says(&s, 0, ":1, \"n0+4\", :0, \"n0+4\", \"cluster_my_epoch:1\", \"master_replid:1\"");
     cr_assert(ends(&s, &d, GAVEL_COMMITTED)->is_from_marker);
     cr_assert_eq(s.n_lost, 0);
     stage_close(&s);
@@ -98,9 +99,10 @@ Test(core_fallen, an_older_number_says_that_it_was_not_made)
     send_next(&s, &d, 4);
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(
-        &s, 0, "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");
-    says(&s, 0, ":1, \"n0+1\", :0, \"n0+1\", \"master_replid:2\"");
+    hears(&s, 0,
+        "PEXPIRE m0 900000 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO "
+        "replication");
+    says(&s, 0, ":1, \"n0+1\", :0, \"n0+1\", \"cluster_my_epoch:1\", \"master_replid:2\"");
     is_in(&s, &d, GAVEL__TX_PAUSED);
     cr_assert_eq(s.n_lost, 2);
     cr_assert_eq(s.lost[0], a[1].ticket);
@@ -130,8 +132,8 @@ Test(core_fallen, what_was_told_and_is_gone_is_told_as_lost)
     /* Once, and never more: nor is the one lost that was made then. */
     link_down(&s, 0);
     link_up(&s, 0);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");
-    says(&s, 0, ":0, \"n0\", \"master_replid:1\"");
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO replication");
+    says(&s, 0, ":0, \"n0\", \"cluster_my_epoch:1\", \"master_replid:1\"");
     cr_assert_eq(s.n_lost, 2);
     stage_close(&s);
 }
@@ -191,9 +193,9 @@ Test(core_fallen, who_does_not_write_is_not_believed_either)
         commit_three(&s, a);
         link_down(&s, 0);
         link_up(&s, 0);
-        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");
+        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO replication");
         says(&s, 0, refusals[i]);
-        says(&s, 0, "\"master_replid:1\"");
+        says(&s, 0, "\"cluster_my_epoch:1\", \"master_replid:1\"");
         cr_assert_eq(s.n_lost, 0);
         if (i < 2) /* MOVED is followed at once, here to the same node */
             sleeps(&s);
@@ -219,8 +221,8 @@ Test(core_fallen, a_slot_that_another_node_serves_now_is_asked_for)
     stage_give_slot(&s, 15495, second);
     hears_nothing(&s, 0);
     link_up(&s, 1);
-    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m0 / INFO replication");
-    says(&s, 1, ":0, \"n0+1\", \"master_replid:1\"");
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO replication");
+    says(&s, 1, ":0, \"n0+1\", \"cluster_my_epoch:1\", \"master_replid:1\"");
     cr_assert_eq(s.n_lost, 2);
     stage_close(&s);
 }
@@ -235,9 +237,10 @@ Test(core_fallen, an_end_that_writes_nothing_is_proved_where_writes_are_made)
     actor a = {.reads = "{t}a {t}b", .plays = "GET {t}a; GET {t}b; ABORT 3"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(
-        &s, 0, "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b / INFO replication");
-    says(&s, 0, "OK, OK, \"1\", nil, \"master_replid:1\"");
+    hears(&s, 0,
+        "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b / CLUSTER INFO / INFO "
+        "replication");
+    says(&s, 0, "OK, OK, \"1\", nil, \"cluster_my_epoch:1\", \"master_replid:1\"");
     hears(&s, 0, "MULTI / EXISTS {t}a {t}b / SET m0 n0+1 XX KEEPTTL GET / EXEC");
     says(&s, 0, "OK, QUEUED, QUEUED, [:1, \"n0\"]");
     ends(&s, &a, GAVEL_ABORTED);
@@ -252,9 +255,10 @@ Test(core_fallen, such_a_one_is_in_no_doubt)
     actor a = {.reads = "{t}a {t}b", .plays = "GET {t}a; GET {t}b; ABORT 3"};
     enter(&s, &a);
     link_up(&s, 0);
-    hears(
-        &s, 0, "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b / INFO replication");
-    says(&s, 0, "OK, OK, \"1\", nil, \"master_replid:1\"");
+    hears(&s, 0,
+        "SET m0 n0 PX 900000 / WATCH {t}a {t}b m0 / GET {t}a / GET {t}b / CLUSTER INFO / INFO "
+        "replication");
+    says(&s, 0, "OK, OK, \"1\", nil, \"cluster_my_epoch:1\", \"master_replid:1\"");
     hears(&s, 0, "MULTI / EXISTS {t}a {t}b / SET m0 n0+1 XX KEEPTTL GET / EXEC");
     link_down(&s, 0);
     is_in(&s, &a, GAVEL__TX_PAUSED);

@@ -36,16 +36,16 @@ static void commit(stage *s, actor *a, actor *b)
     *b = (actor){.keys = "b", .plays = "SET b 1"};
     enter(s, b);
     link_up(s, 0);
-    hears(s, 0, "SET m0 n0 PX 900000 / WATCH b m0 / INFO replication");
-    says(s, 0, "OK, OK, \"master_replid:1\"");
+    hears(s, 0, "SET m0 n0 PX 900000 / WATCH b m0 / CLUSTER INFO / INFO replication");
+    says(s, 0, "OK, OK, \"cluster_my_epoch:1\", \"master_replid:1\"");
     hears(s, 0, "MULTI / SET b 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
     says(s, 0, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
     ends(s, b, GAVEL_COMMITTED);
     *a = (actor){.keys = "a", .plays = "SET a 1"};
     enter(s, a);
     link_up(s, 1);
-    hears(s, 1, "SET m1 n1 PX 900000 / WATCH a m1 / INFO replication");
-    says(s, 1, "OK, OK, \"master_replid:2\"");
+    hears(s, 1, "SET m1 n1 PX 900000 / WATCH a m1 / CLUSTER INFO / INFO replication");
+    says(s, 1, "OK, OK, \"cluster_my_epoch:1\", \"master_replid:2\"");
     hears(s, 1, "MULTI / SET a 1 / SET m1 n1+1 XX KEEPTTL GET / EXEC");
     says(s, 1, "OK, QUEUED, QUEUED, [OK, \"n1\"]");
     ends(s, a, GAVEL_COMMITTED);
@@ -97,8 +97,8 @@ Test(core_migrated, where_a_replica_took_over_it_is_certain)
     actor a, b;
     commit(&s, &a, &b);
     move(&s, false);
-    hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
-    says(&s, 0, "\"master_replid:3\", :0, \"n1\"");
+    hears(&s, 0, "CLUSTER INFO / INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, "\"cluster_my_epoch:1\", \"master_replid:3\", :0, \"n1\"");
     is_told(&s, &a, 1, 0);
     stage_close(&s);
 }
@@ -113,19 +113,23 @@ Test(core_migrated, who_was_replaced_and_does_not_know_it_is_not_believed)
         commit(&s, &a, &b);
         gavel__node *second = s.engine.nodes.first->following;
         move(&s, false);
-        hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
-        says(&s, 0, "\"master_replid:3\r\nmaster_replid2:2\r\n\", :0, \"n1+1\"");
+        hears(&s, 0, "CLUSTER INFO / INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 0,
+            "\"cluster_my_epoch:1\", \"master_replid:3\r\nmaster_replid2:2\r\n\", :0, \"n1+1\"");
         s.now_us += 1000000;
         stage_give_slot(&s, SLOT, second);
-        hears(&s, 1, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+        hears(&s, 1, "CLUSTER INFO / INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
         says(&s, 1,
-            is_back ? "\"master_replid:4\r\nmaster_replid2:3\r\n\", :0, nil"
-                    : "\"master_replid:2\", :0, nil");
+            is_back ? "\"cluster_my_epoch:1\", \"master_replid:4\r\nmaster_replid2:3\r\n\", :0, nil"
+                    : "\"cluster_my_epoch:1\", \"master_replid:2\", :0, nil");
         is_told(&s, &a, is_back ? 1 : 0, 0);
         s.now_us += 1000;
         if (!is_back) {
             move(&s, false);
-            hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+            hears(&s, 0,
+                "PEXPIRE g:none:{ecd`} 1 / GET m0 / CLUSTER INFO / INFO replication / "
+                "PEXPIRE g:none:{`dca} 1 / GET m1");
+            says(&s, 0, ":0, \"n0+1\", \"cluster_my_epoch:1\"");
             says(&s, 0, "\"master_replid:3\r\nmaster_replid2:2\r\n\", :0, \"n1+1\"");
             is_told(&s, &a, 0, 0);
         }
@@ -141,12 +145,12 @@ Test(core_migrated, what_was_asked_before_a_takeover_is_asked_again)
     commit(&s, &a, &b);
     link_down(&s, 1);
     link_up(&s, 1);
-    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / INFO replication");
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication");
     move(&s, false);
-    says(&s, 1, ":0, nil, \"master_replid:2\"");
+    says(&s, 1, ":0, nil, \"cluster_my_epoch:1\", \"master_replid:2\"");
     is_told(&s, &a, 0, 0);
-    hears(&s, 0, "INFO replication");
-    says(&s, 0, "\"master_replid:3\"");
+    hears(&s, 0, "CLUSTER INFO / INFO replication");
+    says(&s, 0, "\"cluster_my_epoch:1\", \"master_replid:3\"");
     sleeps(&s);
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 0, ":0, \"n1+1\"");
@@ -182,15 +186,45 @@ Test(core_migrated, a_node_that_has_gone_back_since_leaves_it_open)
         link_up(&s, 0);
         hears(&s, 0,
             "PEXPIRE g:none:{ecd`} 1 / GET m0 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
-            "INFO replication");
+            "CLUSTER INFO / INFO replication");
         says(&s, 0, ":0, \"n0+1\", :0, \"n1+1\"");
-        says(&s, 0, has_gone_back ? "\"master_replid:3\"" : "\"master_replid:1\"");
+        says(&s, 0,
+            has_gone_back ? "\"cluster_my_epoch:1\", \"master_replid:3\""
+                          : "\"cluster_my_epoch:1\", \"master_replid:1\"");
         is_told(&s, &a, 0, 0);
         if (!has_gone_back)
             sleeps(&s);
         hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
         says(&s, 0, ":0, \"n1+1\"");
         is_told(&s, &a, 0, has_gone_back ? 1 : 0);
+        stage_close(&s);
+    }
+}
+
+/* The first one fell, and the second one's marker is as it was. But if a slot has come to that
+ * since it was planted, it may be its own, back from the first one, whose keys may have gone back.
+ */
+Test(core_migrated, a_slot_may_have_been_away_unseen_where_a_node_fell)
+{
+    for (int has_come = 0; has_come < 2; has_come++) {
+        stage s;
+        actor a, b;
+        commit(&s, &a, &b);
+        link_down(&s, 0);
+        link_up(&s, 0);
+        hears(&s, 0, "PEXPIRE g:none:{ecd`} 1 / GET m0 / CLUSTER INFO / INFO replication");
+        says(&s, 0, ":0, \"n0+1\", \"cluster_my_epoch:2\", \"master_replid:3\"");
+        hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 1, ":0, \"n1+1\"");
+        s.now_us += 1;
+        hears(&s, 1, "CLUSTER INFO / INFO replication");
+        says(&s, 1, has_come ? "\"cluster_my_epoch:2\"" : "\"cluster_my_epoch:1\"");
+        says(&s, 1, "\"master_replid:2\"");
+        is_told(&s, &a, 0, 0);
+        sleeps(&s);
+        hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 1, ":0, \"n1+1\"");
+        is_told(&s, &a, 0, has_come ? 1 : 0);
         stage_close(&s);
     }
 }
@@ -219,7 +253,7 @@ Test(core_migrated, a_doubt_that_is_not_made_is_unknown)
             cases[i].has_migrated
                 ? "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1"
                 : "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
-                  "INFO replication");
+                  "CLUSTER INFO / INFO replication");
         says(&s, 0, cases[i].answer);
         ends(&s, &c, cases[i].status);
         stage_close(&s);
@@ -235,8 +269,8 @@ static void is_replicating(stage *s, actor *a)
     *a = (actor){.keys = "a", .plays = "SET a 1", .request = {.min_replicas = 1}};
     enter(s, a);
     link_up(s, 2);
-    hears(s, 2, "SET m0 n0 PX 900000 / WATCH a m0 / INFO replication");
-    says(s, 2, "OK, OK, \"master_replid:2\"");
+    hears(s, 2, "SET m0 n0 PX 900000 / WATCH a m0 / CLUSTER INFO / INFO replication");
+    says(s, 2, "OK, OK, \"cluster_my_epoch:1\", \"master_replid:2\"");
     hears(s, 2, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
     says(s, 2, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
     is_in(s, a, GAVEL__TX_REPLICATING);
@@ -252,8 +286,8 @@ Test(core_migrated, who_waits_for_replicas_and_is_not_found_is_unknown)
         link_down(&s, 2);
         move(&s, has_migrated);
         link_up(&s, 1);
-        hears(&s, 1, "INFO replication / SET w 1 PX 600000 / WAIT 1 100 / GET m0");
-        says(&s, 1, "\"master_replid:1\", OK, :1, \"n0\"");
+        hears(&s, 1, "CLUSTER INFO / INFO replication / SET w 1 PX 600000 / WAIT 1 100 / GET m0");
+        says(&s, 1, "\"cluster_my_epoch:1\", \"master_replid:1\", OK, :1, \"n0\"");
         if (has_migrated)
             ends(&s, &a, GAVEL_UNKNOWN);
         else
@@ -274,8 +308,8 @@ Test(core_migrated, what_the_old_node_says_late_is_asked_for_again)
     says(&s, 1, "OK");
     hears(&s, 1, "MULTI / SET a 2 / SET m1 n1+2 XX KEEPTTL GET / EXEC");
     move(&s, false);
-    hears(&s, 0, "INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
-    says(&s, 0, "\"master_replid:3\"");
+    hears(&s, 0, "CLUSTER INFO / INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 0, "\"cluster_my_epoch:1\", \"master_replid:3\"");
     says(&s, 1, "OK, QUEUED, QUEUED, [OK, \"n1+1\"]");
     ends(&s, &c, GAVEL_COMMITTED);
     says(&s, 0, ":0, \"n1+1\"");
@@ -296,7 +330,7 @@ Test(core_migrated, a_slot_that_comes_back_has_another_marker)
     hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
     says(&s, 0, ":0, \"n1+1\"");
     stage_give_slot(&s, SLOT, s.engine.nodes.first->following);
-    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / INFO replication");
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication");
     says(&s, 1, ":0, \"n1+1\"");
     char old[sizeof(s.engine.nodes.first->following->lanes.first->marker.text)];
     gavel__lane *lane = lane_of(&s, 1);
