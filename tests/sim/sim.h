@@ -68,6 +68,16 @@ int64_t sim_now_us(const sim_world *world);
 /* A number in 0 .. bound - 1 from the seed, for the choices of the test itself. */
 uint64_t sim_random(sim_world *world, uint64_t bound);
 
+/* Seeds to play, up to the one before `end`. */
+typedef struct sim_seeds {
+    int first;
+    int end;
+    bool is_one; /* that was asked for */
+} sim_seeds;
+
+/* The first n; or GAVEL_SEEDS of them, from GAVEL_FIRST_SEED on; or GAVEL_SEED alone. */
+sim_seeds sim_choose_seeds(int n);
+
 /* ---- Clients ------------------------------------------------------------------------------- */
 
 /* The platform for gavel__open_on. Attached clients share one loop, as in a real program; each

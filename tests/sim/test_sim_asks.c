@@ -2,7 +2,8 @@
  * Transactions of a slot that goes to another node key by key: those whose keys have gone already
  * do not wait for the others, and whatever becomes of links meanwhile, each counts exactly once.
  *
- * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ * GAVEL_SEEDS is the number of seeds, from GAVEL_FIRST_SEED on; one that fails is played alone with
+ * GAVEL_SEED.
  */
 #include "sim.h"
 
@@ -358,18 +359,11 @@ static size_t play_anything(int seed)
     return n_asking;
 }
 
-static int from_environment(const char *name, int otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
-}
-
 Test(sim_asks, counters_are_exact_whatever_happens)
 {
-    int only = from_environment("GAVEL_SEED", -1);
-    int n_seeds = from_environment("GAVEL_SEEDS", 60);
+    sim_seeds seeds = sim_choose_seeds(60);
     size_t n_asking = 0;
-    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
+    for (int seed = seeds.first; seed < seeds.end; seed++)
         n_asking += play_anything(seed);
     cr_expect_gt(n_asking, 0);
 }

@@ -3,7 +3,8 @@
  * hand, with lost links besides. Nothing is done twice, nothing is done that was told not to be,
  * and a commit is only ever lost by a failover: then it is told so, and no other one is.
  *
- * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ * GAVEL_SEEDS is the number of seeds, from GAVEL_FIRST_SEED on; one that fails is played alone with
+ * GAVEL_SEED.
  */
 #include "sim.h"
 
@@ -340,12 +341,6 @@ Test(sim_failover, while_no_primary_is_believed_nobody_spins)
 
 /* ---- Anything ------------------------------------------------------------------------------ */
 
-static int from_environment(const char *name, int otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
-}
-
 /* A client stops, or goes on; its machine, and some of the servers', lose sight of the others; a
  * Sentinel forgets all that it has heard, or replaces the primary. */
 static void disturb(sim_world *world, void *user)
@@ -399,8 +394,7 @@ static void play_anything(int seed)
 
 Test(sim_failover, nothing_is_done_twice_or_told_wrongly)
 {
-    int only = from_environment("GAVEL_SEED", -1);
-    int n_seeds = from_environment("GAVEL_SEEDS", 60);
-    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
+    sim_seeds seeds = sim_choose_seeds(60);
+    for (int seed = seeds.first; seed < seeds.end; seed++)
         play_anything(seed);
 }

@@ -3,7 +3,8 @@
  * append-only file that is written once a second: which of the commits that were told are lost is
  * told, exactly.
  *
- * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ * GAVEL_SEEDS is the number of seeds, from GAVEL_FIRST_SEED on; one that fails is played alone with
+ * GAVEL_SEED.
  */
 #include "sim.h"
 
@@ -187,18 +188,12 @@ static size_t play_anything(int seed)
     return n_lost;
 }
 
-static int from_environment(const char *name, int otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
-}
-
 Test(sim_losses, what_is_lost_is_told_and_nothing_else)
 {
-    int only = from_environment("GAVEL_SEED", -1);
-    int n_seeds = from_environment("GAVEL_SEEDS", 200);
+    sim_seeds seeds = sim_choose_seeds(200);
     size_t n_lost = 0;
-    for (int seed = only >= 0 ? only : 0; seed < (only >= 0 ? only + 1 : n_seeds); seed++)
+    for (int seed = seeds.first; seed < seeds.end; seed++)
         n_lost += play_anything(seed);
-    cr_assert(only >= 0 || n_lost > (size_t)n_seeds, "only %zu are lost", n_lost);
+    cr_assert(
+        seeds.is_one || n_lost > (size_t)(seeds.end - seeds.first), "only %zu are lost", n_lost);
 }

@@ -3,7 +3,8 @@
  * replica is ever asked to write, and whoever wants it newer gets it from the primary, whatever
  * becomes of replicas, links and servers.
  *
- * GAVEL_SEEDS is the number of seeds; one that fails is played alone with GAVEL_SEED.
+ * GAVEL_SEEDS is the number of seeds, from GAVEL_FIRST_SEED on; one that fails is played alone with
+ * GAVEL_SEED.
  */
 #include "sim.h"
 
@@ -273,12 +274,6 @@ Test(sim_replicas, one_that_is_cut_off_is_told_to_be)
     close_play(p);
 }
 
-static int from_environment(const char *name, int otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL && text[0] != '\0' ? atoi(text) : otherwise;
-}
-
 static void play_seed(int seed, bool has_failovers)
 {
     play_kind kind = (unsigned)seed % N_KINDS;
@@ -299,12 +294,9 @@ static void play_seed(int seed, bool has_failovers)
 
 static void play_seeds(bool has_failovers)
 {
-    int only = from_environment("GAVEL_SEED", 0);
-    int n_seeds = from_environment("GAVEL_SEEDS", 60);
-    for (int seed = 1; only == 0 && seed <= n_seeds; seed++)
+    sim_seeds seeds = sim_choose_seeds(60);
+    for (int seed = seeds.first; seed < seeds.end; seed++)
         play_seed(seed, has_failovers);
-    if (only != 0)
-        play_seed(only, has_failovers);
 }
 
 Test(sim_replicas, whatever_goes_wrong_nothing_is_older_than_told)
