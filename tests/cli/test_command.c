@@ -103,6 +103,8 @@ Test(command, each_signal_reaches_it_once)
     static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
     test_server *server = tool_server(NULL);
     tool self;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        signal(numbers[i], SIG_DFL); /* a job in the background is born deaf to some */
     tool_start(&self, "lock", "a", "--", tool_puppet(), "listen", NULL);
     tool_expect_ready(&self);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {

@@ -75,6 +75,7 @@ Test(waiting, a_signal_ends_it_as_it_would_any_program)
     tool_start(&holder, "lock", "a", "--", tool_puppet(), "listen", NULL);
     tool_expect_ready(&holder);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        signal(numbers[i], SIG_DFL); /* a job in the background is born deaf to some */
         tool_start(&self, "lock", "a", "--", tool_puppet(), "env", NULL);
         tool_await_waiters(server, "a", 1);
         kill(self.pid, numbers[i]);
