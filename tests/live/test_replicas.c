@@ -214,7 +214,7 @@ Test(replicas, a_user_who_may_not_ask_for_their_age_does_not_know_it)
 
 /* ---- Known to Sentinels --------------------------------------------------------------------- */
 
-Test(sentinel_replicas, are_read_from, .timeout = 120)
+Test(sentinel_replicas, are_read_from, .timeout = SENTINELS_TIMEOUT_S)
 {
     live_sentinels rig;
     int64_t seen;
