@@ -18,7 +18,7 @@ static void tear_down(void)
     sentinels_end(&rig);
 }
 
-TestSuite(sentinel, .fini = tear_down, .timeout = 60);
+TestSuite(sentinel, .fini = tear_down, .timeout = SENTINELS_TIMEOUT_S);
 
 static const gavel_bytes key = {"n", 1};
 
@@ -43,7 +43,7 @@ static void *call(void *argument)
 {
     caller *self = argument;
     while (!self->is_over) {
-        gavel_outcome outcome = add_one(self->client, 20000);
+        gavel_outcome outcome = add_one(self->client, SENTINELS_PATIENCE_MS);
         self->n_committed += gavel_is_committed(&outcome);
         self->n_unknown += outcome.status == GAVEL_UNKNOWN;
     }
@@ -73,7 +73,25 @@ static void end_calling(caller *self)
 /* What happens to the primary. */
 typedef void misfortune(test_server *primary);
 
-/* One replica has all that the primary had before it goes, so nothing can be lost. */
+/* Compares what is there with what was told. What the primary had ahead of its replicas is lost,
+ * and told, if late: with the answers to later transactions. */
+static void expect_as_told(gavel_client *client, const test_server *primary, long long n_committed)
+{
+    enum { SECONDS = 20 };
+    int64_t until_us = live_now_us() + SECONDS * INT64_C(1000000);
+    gavel_stats stats;
+    for (;;) {
+        gavel_read_stats(client, &stats);
+        if (sentinels_count(primary, "n") == n_committed - (long long)stats.n_lost ||
+            live_now_us() > until_us)
+            break;
+        cr_assert_eq(add_one(client, SENTINELS_PATIENCE_MS).status, GAVEL_COMMITTED);
+        n_committed++;
+    }
+    cr_expect_eq(sentinels_count(primary, "n"), n_committed - (long long)stats.n_lost);
+    cr_log_info("%lld committed, %lld lost", n_committed, (long long)stats.n_lost);
+}
+
 static void fail_over(misfortune *happens, bool comes_back)
 {
     caller self;
@@ -88,14 +106,20 @@ static void fail_over(misfortune *happens, bool comes_back)
     await_commits(&self, 100);
     end_calling(&self);
     cr_expect_eq(self.n_unknown, 0);
-    cr_expect_eq(sentinels_count(primary, "n"), self.n_committed);
+    expect_as_told(client, primary, self.n_committed);
     gavel_close(client);
 }
 
+/* Returns when it is done. One that comes to nothing on a busy machine is asked for again; while
+ * one is under way that is refused. */
 static void ask_for_failover(test_server *primary)
 {
-    (void)primary;
-    server_do(rig.all[2], "SENTINEL", "FAILOVER", "main", NULL);
+    static const gavel_bytes words[] = {{"SENTINEL", 8}, {"FAILOVER", 8}, {"main", 4}};
+    for (int i = 0; sentinels_primary(&rig, 2) == primary; i++) {
+        if (i % 2000 == 0)
+            freeReplyObject(server_command_bytes(rig.all[2], words, 3));
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
 }
 
 Test(sentinel, a_primary_that_is_killed_is_replaced)
@@ -108,7 +132,7 @@ Test(sentinel, a_primary_that_stands_still_and_comes_back_is_no_longer_believed)
     fail_over(server_pause, true);
 }
 
-Test(sentinel, a_failover_by_hand_costs_time_and_no_commits)
+Test(sentinel, a_failover_by_hand_is_followed)
 {
     fail_over(ask_for_failover, false);
 }
@@ -134,7 +158,7 @@ Test(sentinel, sentinels_ask_for_a_password_of_their_own)
     sentinels_begin_with_password(&rig, "quiet");
     snprintf(url, sizeof(url), "%s?sentinel_password=quiet", rig.url);
     gavel_client *client = live_open(url, NULL);
-    cr_expect_eq(add_one(client, 20000).status, GAVEL_COMMITTED);
+    cr_expect_eq(add_one(client, 60000).status, GAVEL_COMMITTED);
     gavel_close(client);
     client = live_open(rig.url, NULL);
     gavel_outcome outcome;
@@ -151,8 +175,8 @@ Test(sentinel, without_a_majority_of_them_nothing_is_committed_but_by_those_who_
     sentinels_begin(&rig);
     gavel_client *careful = live_open(rig.url, NULL);
     gavel_client *other = live_open(rig.url, &(gavel_config){.may_go_without_sentinels = true});
-    cr_expect_eq(add_one(careful, 20000).status, GAVEL_COMMITTED);
-    cr_expect_eq(add_one(other, 20000).status, GAVEL_COMMITTED);
+    cr_expect_eq(add_one(careful, 60000).status, GAVEL_COMMITTED);
+    cr_expect_eq(add_one(other, 60000).status, GAVEL_COMMITTED);
     server_kill(rig.all[0]);
     server_kill(rig.all[1]);
     gavel_outcome outcome;
@@ -160,7 +184,7 @@ Test(sentinel, without_a_majority_of_them_nothing_is_committed_but_by_those_who_
         outcome = add_one(careful, 1000);
     while (!live_contains(outcome.message, "2 are needed"));
     cr_expect(outcome.status == GAVEL_DEADLINE || outcome.status == GAVEL_UNKNOWN);
-    cr_expect_eq(add_one(other, 20000).status, GAVEL_COMMITTED);
+    cr_expect_eq(add_one(other, 60000).status, GAVEL_COMMITTED);
     gavel_close(careful);
     gavel_close(other);
 }
