@@ -33,9 +33,16 @@ static bool read_place(
            gavel__parse_int(line_of(answer, offset), ret_offset);
 }
 
-bool gavel__offsets_is_of_replica(const gavel_reply *answer)
+static bool is_replica(const gavel_reply *answer)
 {
     return gavel__bytes_equal(line_of(answer, "role:"), GAVEL_STR("slave"));
+}
+
+bool gavel__offsets_is_of_replica(const gavel_reply *answer)
+{
+    bool has_link = !gavel__bytes_equal(line_of(answer, "master_link_status:"), GAVEL_STR("down"));
+    bool has_begun = !gavel__bytes_equal(line_of(answer, "slave_repl_offset:"), GAVEL_STR("1"));
+    return is_replica(answer) && (has_link || has_begun);
 }
 
 /* ---- Samples ------------------------------------------------------------------------------- */
@@ -57,7 +64,7 @@ static void take(gavel__offsets *offsets, const gavel_reply *answer)
 {
     gavel_bytes name;
     int64_t offset;
-    if (offsets->sent_us < offsets->since_us || gavel__offsets_is_of_replica(answer) ||
+    if (offsets->sent_us < offsets->since_us || is_replica(answer) ||
         !read_place(answer, "master_repl_offset:", &name, &offset))
         return;
     if (!gavel__bytes_equal(name, name_of(offsets)))

@@ -52,7 +52,11 @@ void gavel__offsets_forget(gavel__offsets *offsets, int64_t now_us);
 /* What is asked at a replica, in the EXEC of what is read there. */
 extern const gavel_bytes gavel__offsets_question[2];
 
-/* Whether that was answered by a replica. */
+/*
+ * Whether that was answered by a replica that has what its primary had once. One that was never
+ * brought up to it, or gets all of it anew, or could not load that to the end, has nothing, or
+ * something of it, and says that it has come to 1, while its link is down.
+ */
 bool gavel__offsets_is_of_replica(const gavel_reply *answer);
 
 /* What a replica shows that has answered so, at the same moment, is as new as what the primary had

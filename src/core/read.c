@@ -499,7 +499,7 @@ void gavel__round_on_snapshot_queued(gavel__round *round, const gavel_reply *rep
     gavel__round_note_refusal(round, reply, what);
 }
 
-/* What was read at a replica is dated. Not if the replica is none any more. */
+/* What was read at a replica is dated. Not if the replica is none any more, or none yet. */
 static gavel__next take_age(gavel__round *round, int64_t now_us)
 {
     gavel__node *node = round->lane->node;

@@ -182,6 +182,25 @@ Test(replicas, that_are_primaries_now_are_not_read_from)
     }
 }
 
+/* It has no data, and so none that is old. */
+Test(replicas, that_never_reached_their_primary_are_not_read_from)
+{
+    int64_t seen;
+    char url[160];
+    const char *const args[] = {"--replicaof", "127.0.0.1", "1", NULL}; /* nobody is there */
+    test_server *empty = server_start(&(server_options){.has_tcp = true, .args = args});
+    snprintf(
+        url, sizeof(url), "%s?replicas=127.0.0.1:%d", server_tcp_url(primary), server_port(empty));
+    gavel_client *client =
+        live_open(url, &(gavel_config){.command_timeout_ms = 30000, .connect_timeout_ms = 30000});
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(read_old(client, 0, &seen).stale_ms, 0);
+        cr_expect_eq(seen, 7);
+    }
+    gavel_close(client);
+    server_stop(empty);
+}
+
 /* What replicas do not have yet is read at the primary by whoever asks for it. */
 Test(replicas, that_lag_serve_whoever_takes_it)
 {

@@ -16,6 +16,9 @@
 #define AS_REPLICA(name, offset)                                                                   \
     "\"role:slave\r\nslave_repl_offset:" offset "\r\nmaster_replid:" name                          \
     "\r\nmaster_repl_offset:999999\r\n\""
+#define WITHOUT_DATA(name)                                                                         \
+    "\"role:slave\r\nmaster_link_status:down\r\nslave_repl_offset:1\r\nmaster_replid:" name        \
+    "\r\nmaster_repl_offset:0\r\n\""
 #define AS_PRIMARY(name, offset)                                                                   \
     "\"role:master\r\nmaster_replid:" name "\r\nmaster_repl_offset:" offset "\r\n\""
 
@@ -306,6 +309,28 @@ Test(core_replicas, what_a_replica_refuses_is_read_at_the_primary)
     reads_elsewhere_after("OK, -MASTERDOWN Link with MASTER is down, QUEUED, -EXECABORT discarded");
     reads_elsewhere_after("OK, -NOPERM this user has no permissions, QUEUED, -EXECABORT discarded");
     reads_elsewhere_after("OK, QUEUED, QUEUED, [\"9\", " AS_PRIMARY(NAME, "100") "]");
+}
+
+/* Its data is nothing that the primary ever had: what is read there is not even old. */
+Test(core_replicas, one_that_was_never_brought_up_to_its_primary_is_none)
+{
+    reads_elsewhere_after("OK, QUEUED, QUEUED, [NULL, " WITHOUT_DATA(OTHER_NAME) "]");
+    reads_elsewhere_after("OK, QUEUED, QUEUED, [NULL, " WITHOUT_DATA(NAME) "]");
+}
+
+Test(core_replicas, one_that_has_come_to_1_and_has_its_link_is_one)
+{
+    stage s;
+    open_dated(&s);
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    enter(&s, &reader);
+    hears(&s, 1, ONE_READ);
+    says(&s, 1,
+        "OK, QUEUED, QUEUED, [\"2\", \"role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:1"
+        "\r\nmaster_replid:" NAME "\r\n\"]");
+    cr_expect_eq(ends(&s, &reader, GAVEL_COMMITTED)->stale_ms, -1);
+    cr_expect_str_eq(reader.seen, "a=2 ");
+    stage_close(&s);
 }
 
 /* It may not be asked how far it has come: then the age is not known. */
