@@ -167,6 +167,13 @@ static bool copy_command(gavel__transaction *transaction, const gavel__command *
     return true;
 }
 
+/* A replica takes SORT for a write, whatever it is asked to do. */
+static bool is_for_primaries(const gavel__command *command)
+{
+    const gavel__known *known = gavel__known_find(command->args, command->n_args);
+    return known != NULL && (known->does & GAVEL__KNOWN_WRITES) != 0;
+}
+
 gavel__added gavel__transaction_add_read(
     gavel__transaction *transaction, const gavel__command *command, gavel__buffer *scratch)
 {
@@ -186,6 +193,8 @@ gavel__added gavel__transaction_add_read(
             return added;
     }
     reads[transaction->n_reads++] = read;
+    if (transaction->is_stale_ok && is_for_primaries(&read.command))
+        transaction->needs_primary = true;
     return GAVEL__ADDED_NEW;
 }
 

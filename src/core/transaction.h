@@ -113,7 +113,7 @@ typedef struct gavel__transaction {
     bool is_read_only;
     bool is_stale_ok;      /* may read from a replica */
     uint32_t max_stale_ms; /* then: what is older is read at the primary; 0: nothing is */
-    bool needs_primary;    /* for the rest of it, since a replica has not served it */
+    bool needs_primary; /* for the rest of it, since a replica has not served it, or never will */
     struct gavel__node
         *replica; /* where it is READY, or a member; NULL: where its keys are served */
     bool keep_replies;

@@ -311,6 +311,25 @@ Test(core_replicas, what_a_replica_refuses_is_read_at_the_primary)
     reads_elsewhere_after("OK, QUEUED, QUEUED, [\"9\", " AS_PRIMARY(NAME, "100") "]");
 }
 
+/* So whoever asks for it keeps nobody else from the replicas. */
+Test(core_replicas, what_a_replica_takes_for_a_write_is_read_at_the_primary)
+{
+    stage s;
+    open_dated(&s);
+    actor sorter = {.reads = "a", .plays = "GET a; QUERY SORT l", .request = stale};
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    enter(&s, &sorter);
+    hears(&s, 1, ONE_READ);
+    says(&s, 1, "OK, QUEUED, QUEUED, [\"2\", " AS_REPLICA(NAME, "100") "]");
+    hears(&s, 0, "MULTI / GET a / SORT l / EXEC");
+    hears_nothing(&s, 1);
+    says(&s, 0, "OK, QUEUED, QUEUED, [\"2\", []]");
+    cr_expect_eq(ends(&s, &sorter, GAVEL_COMMITTED)->stale_ms, 0);
+    enter(&s, &reader);
+    hears(&s, 1, ONE_READ);
+    stage_close(&s);
+}
+
 /* Its data is nothing that the primary ever had: what is read there is not even old. */
 Test(core_replicas, one_that_was_never_brought_up_to_its_primary_is_none)
 {
