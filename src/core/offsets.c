@@ -5,6 +5,7 @@
 
 #include "base/resp.h"
 #include "base/text.h"
+#include "core/server_error.h"
 
 #include <string.h>
 
@@ -116,7 +117,9 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
 {
     gavel__offsets *offsets = offsets_of(question);
     (void)i;
-    if (reply->type == GAVEL_REPLY_ERROR)
+    bool is_refused = reply->type == GAVEL_REPLY_ERROR &&
+                      gavel__server_error_remedy(reply->text) == GAVEL__REMEDY_GIVE_UP;
+    if (is_refused)
         offsets->ask_us = now_us + refused_pause_us;
     else
         take(offsets, reply);

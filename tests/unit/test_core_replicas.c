@@ -330,6 +330,30 @@ Test(core_replicas, what_a_replica_takes_for_a_write_is_read_at_the_primary)
     stage_close(&s);
 }
 
+/* A primary that is busy for a moment is asked again soon. */
+Test(core_replicas, only_who_may_not_ask_for_the_age_is_not_told_for_long)
+{
+    static const char *const refusals[] = {
+        "-BUSY Redis is busy running a script", "-NOPERM this user has no permissions"};
+    for (int i = 0; i < 2; i++) {
+        stage s;
+        open_dated(&s);
+        actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+        actor later = reader;
+        advance(&s, 50000);
+        enter(&s, &reader);
+        hears(&s, 0, "INFO replication");
+        says(&s, 0, refusals[i]);
+        advance(&s, 50000);
+        enter(&s, &later);
+        if (i == 0)
+            hears(&s, 0, "INFO replication");
+        else
+            hears_nothing(&s, 0);
+        stage_close(&s);
+    }
+}
+
 /* Its data is nothing that the primary ever had: what is read there is not even old. */
 Test(core_replicas, one_that_was_never_brought_up_to_its_primary_is_none)
 {
