@@ -107,7 +107,8 @@ typedef struct gavel_transaction {
      * Only with is_read_only: what it reads may be older than what the primary has. Then it is read
      * from a replica, as one snapshot: of the node of its keys, in a Cluster; of those that the
      * Sentinels know, or that the URL names in `replicas`. Where there is none, or none can be had,
-     * it is read at the primary; so is what a replica takes for a write: name SORT_RO and
+     * or has answered by half of the time to the deadline (if that is 50 ms at least), it is read
+     * at the primary; so is what a replica takes for a write: name SORT_RO and
      * GEORADIUS_RO instead of SORT and GEORADIUS. How old it was at most is told in the outcome's
      * stale_ms. A body that writes is INVALID. See docs/semantics.md, Old reads.
      */

@@ -303,6 +303,8 @@ static void run_timers(gavel__engine *engine, int64_t now_us)
                 now_us);
         else if (now_us >= transaction->deadline_us)
             on_deadline(engine, transaction, now_us);
+        else if (transaction->is_stale_ok && transaction->state != GAVEL__TX_PAUSED)
+            gavel__queue_leave_replica(&engine->queue, transaction, now_us);
         else
             resume(engine, transaction, now_us);
     }

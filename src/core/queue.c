@@ -81,6 +81,15 @@ static void set_timer(gavel__queue *queue, gavel__transaction *transaction, int6
     gavel__line_insert(&queue->timers, timer);
 }
 
+/* Its deadline; or, of one that may be at a replica, when the primary is to have its chance. */
+static int64_t due_us(const gavel__transaction *transaction, int64_t now_us)
+{
+    static const int64_t least_us = 50000;
+    int64_t half_us = (transaction->deadline_us - now_us) / 2;
+    bool may_leave = transaction->is_stale_ok && !transaction->needs_primary;
+    return may_leave && half_us >= least_us ? now_us + half_us : transaction->deadline_us;
+}
+
 bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
 {
     if (!gavel__order_know(&queue->order, transaction))
@@ -89,7 +98,7 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction)
     transaction->sequence = queue->n_arrived++;
     transaction->n_may_pass = GAVEL__MAX_OVERTAKEN;
     transaction->n_asides = 0;
-    set_timer(queue, transaction, transaction->deadline_us);
+    set_timer(queue, transaction, due_us(transaction, transaction->started_us));
     gavel__order_enter(&queue->order, transaction, transaction->started_us);
     return true;
 }
@@ -109,7 +118,7 @@ static bool come_back(gavel__queue *queue, gavel__transaction *transaction, int6
         gavel__queue_settle(queue, transaction, GAVEL_NOT_SENT, "no memory", now_us);
         return false;
     }
-    set_timer(queue, transaction, transaction->deadline_us);
+    set_timer(queue, transaction, due_us(transaction, now_us));
     return true;
 }
 
@@ -117,6 +126,19 @@ void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transactio
 {
     if (come_back(queue, transaction, now_us))
         gavel__order_enter(&queue->order, transaction, now_us);
+}
+
+void gavel__queue_leave_replica(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t now_us)
+{
+    transaction->needs_primary = true;
+    if (transaction->replica != NULL && transaction->round != NULL) {
+        gavel__queue_make_ready(queue, transaction, now_us);
+        return;
+    }
+    set_timer(queue, transaction, transaction->deadline_us);
+    if (transaction->replica != NULL)
+        gavel__order_place(&queue->order, transaction, now_us);
 }
 
 void gavel__queue_yield(

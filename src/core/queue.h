@@ -31,6 +31,11 @@ bool gavel__queue_enter(gavel__queue *queue, gavel__transaction *transaction);
 /* For one that was not accepted, or not entered: it is done, its outcome is set. */
 void gavel__queue_turn_away(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
+/* One that may read old data, and has a timer that is due: at a replica it has waited for too long,
+ * and reads at the primary. */
+void gavel__queue_leave_replica(
+    gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
+
 /* Back in line for its keys, in order of arrival; or CANCELLED if that was asked for. */
 void gavel__queue_make_ready(gavel__queue *queue, gavel__transaction *transaction, int64_t now_us);
 
@@ -110,7 +115,7 @@ void gavel__queue_settle_abort(
 /* Whether the deadline of any is over. Costs nothing while no timer is due. */
 bool gavel__queue_has_overdue(const gavel__queue *queue, int64_t now_us);
 
-/* The transactions whose timer is due, one a call, or NULL. Its timer is set to the deadline. */
+/* One whose timer is due, or NULL: the same one until its timer is set anew, or it is done. */
 gavel__transaction *gavel__queue_next_due(gavel__queue *queue, int64_t now_us);
 
 /* Releases a round's claim on a key; whoever is first in its line may be ready. */

@@ -288,6 +288,48 @@ Test(core_replicas, whoever_loses_the_link_reads_elsewhere)
     stage_close(&s);
 }
 
+/* What a silent replica, or one without a link, costs one with this deadline; `rest_ms` are left.
+ */
+static void waits_at_a_silent_one(bool has_link, uint32_t deadline_ms, int64_t rest_ms)
+{
+    stage s;
+    stage_open(&s, &(stage_config){.n_replicas = 1});
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    reader.request.deadline_ms = deadline_ms;
+    enter(&s, &reader);
+    int64_t deadline_us = s.now_us + (int64_t)deadline_ms * 1000;
+    if (has_link) {
+        link_up(&s, 1);
+        hears(&s, 1, ONE_READ);
+    }
+    link_up(&s, 0);
+    hears(&s, 0, "INFO replication");
+    says(&s, 0, AS_PRIMARY(NAME, "100"));
+    advance(&s, deadline_us - rest_ms * 1000 - s.now_us - 1);
+    hears_nothing(&s, 0);
+    cr_expect_not_null(reader.transaction);
+    advance(&s, 1);
+    if (rest_ms > 0) {
+        hears(&s, 0, "GET a");
+        if (has_link)
+            says(&s, 1, "OK, QUEUED, QUEUED, [\"0\", " AS_REPLICA(NAME, "1") "]");
+        says(&s, 0, "\"1\"");
+        cr_expect_eq(ends(&s, &reader, GAVEL_COMMITTED)->stale_ms, 0);
+        cr_expect_str_eq(reader.seen, "a=1 ");
+    } else {
+        ends(&s, &reader, GAVEL_DEADLINE);
+    }
+    stage_close(&s);
+}
+
+Test(core_replicas, whoever_waits_for_half_of_his_time_reads_at_the_primary)
+{
+    waits_at_a_silent_one(false, 200, 100);
+    waits_at_a_silent_one(true, 200, 100);
+    waits_at_a_silent_one(true, 100, 50);
+    waits_at_a_silent_one(true, 99, 0); /* too little for another try */
+}
+
 static void reads_elsewhere_after(const char *replies)
 {
     stage s;
