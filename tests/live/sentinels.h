@@ -1,7 +1,8 @@
 /*
  * A primary, two replicas and three Sentinels for a test, gone when it ends. Down-after is two
- * seconds, which nobody is silent for on a busy machine, so a failover takes three to five. When the
- * first election comes to nothing the next one is twenty seconds later: those who wait have more.
+ * seconds, which nobody is silent for on a busy machine, so a failover takes three to five. When
+ * the first election comes to nothing the next one is twenty seconds later: those who wait have
+ * more.
  */
 #ifndef TEST_LIVE_SENTINELS_H
 #define TEST_LIVE_SENTINELS_H
