@@ -322,6 +322,42 @@ Test(sim_replicas, what_a_slot_that_arrives_has_not_brought_yet_is_not_dated)
         play_moves(seed);
 }
 
+/* A replica that hangs, again and again, costs no reader his deadline. */
+static void play_silences(int seed)
+{
+    play_kind kind = (unsigned)seed % N_KINDS;
+    play *p = open_play((uint64_t)seed, kind);
+    run(p, 20000, seed);
+    for (int i = 0; i < 200; i++) {
+        reading own = {.play = p};
+        gavel_read read = {.key = GAVEL_STR(COUNTER)};
+        if (i % 20 == 0) {
+            sim_choose(p->world, kind == OF_A_CLUSTER ? replica_of_key(p) : 1);
+            sim_silence(p->world, (int64_t)sim_random(p->world, 4 * SIM_SECOND));
+        }
+        own.result = sim_submit(p->world, p->client,
+            &(gavel_transaction){.body = look,
+                .user = &own,
+                .reads = &read,
+                .n_reads = 1,
+                .is_read_only = true,
+                .is_stale_ok = true,
+                .deadline_ms = 300});
+        cr_assert(sim_finish(p->world, SIM_SECOND));
+        cr_expect_eq(own.result->outcome.status, GAVEL_COMMITTED, "seed %d: %s", seed,
+            own.result->outcome.message);
+        sim_run_for(p->world, (int64_t)sim_random(p->world, 200000));
+    }
+    close_play(p);
+}
+
+Test(sim_replicas, whoever_hangs_costs_no_reader_his_deadline)
+{
+    sim_seeds seeds = sim_choose_seeds(9);
+    for (int seed = seeds.first; seed < seeds.end; seed++)
+        play_silences(seed);
+}
+
 static void play_seeds(bool has_failovers)
 {
     sim_seeds seeds = sim_choose_seeds(60);
