@@ -26,11 +26,12 @@ Test(losses, the_command_is_asked_to_end)
     server_stop(server);
 }
 
+/* The grace is long enough to say something first, on a busy machine too. */
 Test(losses, one_that_is_deaf_is_killed_after_the_grace)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "100", "a", "--", tool_puppet(),
+    tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "3000", "a", "--", tool_puppet(),
         "deaf", NULL);
     tool_expect_ready(&self);
     server_do(server, "DEL", "gavel:lock:{a}", NULL);
@@ -43,7 +44,7 @@ Test(losses, all_of_its_processes_are_ended)
 {
     test_server *server = tool_server(NULL);
     tool self;
-    tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "100", "a", "--", tool_puppet(),
+    tool_start(&self, "lock", "--lease-ms", "1000", "--grace-ms", "3000", "a", "--", tool_puppet(),
         "family", NULL);
     tool_expect_ready(&self);
     server_do(server, "DEL", "gavel:lock:{a}", NULL);
