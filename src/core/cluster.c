@@ -21,6 +21,7 @@ void gavel__engine_init_node(
     gavel__durability_init(&node->durability, &engine->queue, &engine->questions,
         &(gavel__durability_config){.key_prefix = gavel_str(config->key_prefix),
             .identity = config->identity,
+            .node = &node->base,
             .at_node = config->is_cluster ? index : GAVEL__NO_NODE,
             .nodes = config->is_cluster ? &engine->nodes : NULL,
             .slice_us = config->wait_slice_us});

@@ -13,6 +13,9 @@
 
 static const int64_t rest_us = 20000;
 
+/* Of the server's label in a message, so that the rest still has room. */
+static const int label_shown_max = 64;
+
 /* ---- Making and ending --------------------------------------------------------------------- */
 
 static const gavel__question_ops question_ops;
@@ -25,6 +28,7 @@ void gavel__durability_init(gavel__durability *durability, gavel__queue *queue,
         .questions = questions,
         .key_prefix = config->key_prefix,
         .identity = config->identity,
+        .node = config->node,
         .at_node = config->at_node,
         .nodes = config->nodes,
         .slice_us = config->slice_us};
@@ -231,15 +235,16 @@ static void explain(
     const gavel__wish *wish, const gavel__transaction *transaction, char *text, size_t size)
 {
     unsigned n = (unsigned)gavel__wish_n_needed(wish);
+    const char *label = wish->durability->node->label;
     if (!wish->needs_fsync)
-        gavel__format(
-            text, size, "%u of %u replicas have it", (unsigned)transaction->outcome.n_replicas, n);
+        gavel__format(text, size, "%u of %u replicas of %.*s have it",
+            (unsigned)transaction->outcome.n_replicas, n, label_shown_max, label);
     else if (n == 0)
-        gavel__format(text, size, "it is not known to be on the disk");
+        gavel__format(
+            text, size, "it is not known to be on the disk of %.*s", label_shown_max, label);
     else
-        gavel__format(text, size,
-            "it is not known to be on the disks of the server and of %u replica%s", n,
-            n == 1 ? "" : "s");
+        gavel__format(text, size, "it is not known to be on the disks of %.*s and of %u replica%s",
+            label_shown_max, label, n, n == 1 ? "" : "s");
 }
 
 static void end_unknown(gavel__transaction *transaction, const char *why, int64_t now_us)
@@ -260,7 +265,7 @@ static void end_not_durable(gavel__transaction *transaction, const char *why, in
     const gavel__wish *wish = transaction->replicating->wish;
     const char *before = transaction->outcome.message;
     char message[GAVEL_MESSAGE_SIZE];
-    char missed[96];
+    char missed[160];
     explain(wish, transaction, missed, sizeof(missed));
     gavel__format(message, sizeof(message), "%s%s%s, and %s%s%s", before,
         before[0] != '\0' ? "; " : "", why, missed, wish->fault[0] != '\0' ? ": " : "",

@@ -111,6 +111,7 @@ typedef struct gavel__durability {
     gavel__questions *questions;
     gavel_bytes key_prefix;
     const uint64_t *identity;             /* borrowed: of the client, two words */
+    const struct gavel__node *node;       /* borrowed: the server, for messages */
     uint16_t at_node;                     /* of a Cluster: which is asked; else GAVEL__NO_NODE */
     const struct gavel__nodes *nodes;     /* borrowed; of a Cluster: all of them; else NULL */
     int64_t slice_us;                     /* for how long WAIT blocks at most */
@@ -123,8 +124,9 @@ typedef struct gavel__durability {
 
 typedef struct gavel__durability_config {
     gavel_bytes key_prefix;
-    const uint64_t *identity; /* of the client: two words */
-    uint16_t at_node;         /* of a Cluster; else GAVEL__NO_NODE */
+    const uint64_t *identity;       /* of the client: two words */
+    const struct gavel__node *node; /* borrowed: the server, for messages */
+    uint16_t at_node;               /* of a Cluster; else GAVEL__NO_NODE */
     const struct gavel__nodes *nodes;
     int64_t slice_us;
 } gavel__durability_config;

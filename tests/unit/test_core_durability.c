@@ -131,7 +131,7 @@ Test(core_durability, too_few_are_asked_again_about_the_same_until_the_time_is_o
     advance(&s, 899999);
     is_in(&s, &a, GAVEL__TX_REPLICATING);
     advance(&s, 1);
-    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas have it");
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas of the stage have it");
     cr_assert(gavel_is_committed(&a.outcome));
     says(&s, 1, ":1, [\"master\", :70, []], \"n0+1\""); /* nobody wants to know */
     hears_nothing(&s, 1);
@@ -250,7 +250,8 @@ Test(core_durability, a_replica_that_is_down_delays_nobody_who_can_do_without_it
     is_in(&s, &a, GAVEL__TX_REPLICATING);
     says(&s, 1, "OK, :1, \"n0+2\"");
     cancel(&s, &a);
-    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "cancelled, and 1 of 2 replicas have it");
+    ends_saying(
+        &s, &a, GAVEL_COMMITTED_NOT_DURABLE, "cancelled, and 1 of 2 replicas of the stage have it");
     cr_assert_eq(a.outcome.n_replicas, 1);
     stage_close(&s);
 }
@@ -343,7 +344,7 @@ Test(core_durability, a_server_without_a_file_is_quoted)
     hears(&s, 1, "SET w 1 PX 600000 / WAITAOF 1 0 100 / GET m0");
     says(&s, 1, "OK, -ERR WAITAOF cannot be used when appendonly is disabled, \"n0+1\"");
     ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE,
-        "it is not known to be on the disk: WAITAOF: ERR WAITAOF cannot be used");
+        "it is not known to be on the disk of the stage: WAITAOF: ERR WAITAOF cannot be used");
     stage_close(&s);
 }
 
@@ -571,7 +572,8 @@ Test(core_durability, what_the_server_refuses_for_good_is_told_in_its_words)
     commit_next(&s, &b, "OK, QUEUED, QUEUED, [OK, :n0+2]");
     advance(&s, 1000000); /* nobody was asked for this one */
     ends(&s, &b, GAVEL_COMMITTED_NOT_DURABLE);
-    cr_assert_str_eq(b.outcome.message, "durable_ms have passed, and 0 of 1 replicas have it");
+    cr_assert_str_eq(
+        b.outcome.message, "durable_ms have passed, and 0 of 1 replicas of the stage have it");
     stage_close(&s);
 }
 

@@ -356,7 +356,7 @@ Test(core_nodes, who_waits_for_replicas_of_a_slot_that_does_not_arrive_is_told_i
         }
         sleeps(&s);
     }
-    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas have it");
+    ends_saying(&s, &a, GAVEL_COMMITTED_NOT_DURABLE, "0 of 1 replicas of node 1 have it");
     stage_close(&s);
 }
 
