@@ -276,8 +276,7 @@ static bool counts(const gavel__sentinels *sentinels, uint32_t i, int64_t now_us
     return first == sentinel || now_us - first->known_us > gone_us;
 }
 
-/* Of all Sentinels that anybody knows. */
-static uint32_t majority(const gavel__sentinels *sentinels, int64_t now_us)
+uint32_t gavel__sentinels_majority(const gavel__sentinels *sentinels, int64_t now_us)
 {
     uint32_t n_known = 0;
     for (uint32_t i = 0; i < sentinels->n; i++)
@@ -381,7 +380,7 @@ static bool is_agreed(
         n += has_news(sentinel, now_us) &&
              gavel__sentinel_names(sentinel, &said->primary, said->epoch);
     }
-    return n >= majority(sentinels, now_us);
+    return n >= gavel__sentinels_majority(sentinels, now_us);
 }
 
 /* Of another primary than ours, and no later epoch: whether it is to be followed all the same, for
@@ -436,8 +435,7 @@ static void find_primary(gavel__sentinels *sentinels, int64_t now_us)
     }
 }
 
-/* Sentinels that have said anything lately. */
-static uint32_t count_answers(const gavel__sentinels *sentinels, int64_t now_us)
+uint32_t gavel__sentinels_count_answers(const gavel__sentinels *sentinels, int64_t now_us)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
@@ -465,12 +463,13 @@ static bool is_being_replaced(const gavel__sentinels *sentinels, int64_t now_us)
 static int64_t vouched_us(const gavel__sentinels *sentinels, int64_t now_us)
 {
     const gavel__testimony ours = {.primary = sentinels->primary, .epoch = sentinels->epoch};
-    int64_t since_us = agreed_us(sentinels, &ours, majority(sentinels, now_us));
+    int64_t since_us = agreed_us(sentinels, &ours, gavel__sentinels_majority(sentinels, now_us));
     if (sentinels->raised_us != GAVEL__NEVER && now_us - sentinels->raised_us <= raise_us) {
         int64_t one_us = agreed_us(sentinels, &ours, 1);
         since_us = one_us > since_us ? one_us : since_us;
     }
-    if (sentinels->may_go_without && count_answers(sentinels, now_us) < majority(sentinels, now_us))
+    if (sentinels->may_go_without && gavel__sentinels_count_answers(sentinels, now_us) <
+                                         gavel__sentinels_majority(sentinels, now_us))
         since_us = now_us;
     return since_us;
 }
@@ -660,39 +659,4 @@ uint32_t gavel__sentinels_count_replicas(const gavel__sentinels *sentinels)
             n = sentinel->testimony.n_replicas;
     }
     return n;
-}
-
-/* ---- For people ---------------------------------------------------------------------------- */
-
-static const char *find_trouble(const gavel__sentinels *sentinels)
-{
-    for (uint32_t i = 0; i < sentinels->n; i++) {
-        if (!sentinels->all[i].is_double && sentinels->all[i].trouble[0] != '\0')
-            return sentinels->all[i].trouble;
-    }
-    return "they have not answered yet";
-}
-
-void gavel__sentinels_explain(
-    const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE])
-{
-    char place[GAVEL__PLACE_TEXT_SIZE];
-    uint32_t n_needed = majority(sentinels, now_us);
-    uint32_t n = count_answers(sentinels, now_us);
-    if (n == 0)
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "no Sentinel tells where the primary is: %s",
-            find_trouble(sentinels));
-    else if (n < n_needed)
-        gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "of the Sentinels %u answer, and %u are needed to believe a primary: %s", (unsigned)n,
-            (unsigned)n_needed, find_trouble(sentinels));
-    else if (sentinels->generation == 0)
-        gavel__format(message, GAVEL_MESSAGE_SIZE, "the Sentinels name different primaries");
-    else
-        gavel__format(message, GAVEL_MESSAGE_SIZE,
-            sentinels->is_provisional
-                ? "no Sentinel names %s as the primary yet, which was promoted"
-                : "the Sentinels take the primary %s to be down, or to be replaced",
-            gavel__format_place(
-                place, sizeof(place), sentinels->primary.host, sentinels->primary.port));
 }

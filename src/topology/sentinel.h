@@ -145,4 +145,12 @@ bool gavel__sentinels_deny(const gavel__sentinels *sentinels, int64_t now_us);
 void gavel__sentinels_explain(
     const gavel__sentinels *sentinels, int64_t now_us, char message[GAVEL_MESSAGE_SIZE]);
 
+/* ---- Between sentinel.c and trouble.c -------------------------------------------------------- */
+
+/* How many that is, of all Sentinels that anybody knows. */
+uint32_t gavel__sentinels_majority(const gavel__sentinels *sentinels, int64_t now_us);
+
+/* Sentinels that have said anything lately. */
+uint32_t gavel__sentinels_count_answers(const gavel__sentinels *sentinels, int64_t now_us);
+
 #endif
