@@ -168,7 +168,7 @@ static void lose_transport(gavel__link *link)
     gavel__link_loss loss = {.is_final = link->transport->is_final,
         .is_cut = link->state == GAVEL__LINK_UP,
         .is_unheard = is_unheard(link)};
-    link->is_to_probe = loss.is_unheard;
+    link->is_to_probe = loss.is_unheard || (loss.is_final && link->has_probed); /* still TLS? */
     bool is_login = link->state == GAVEL__LINK_LOGIN || link->state == GAVEL__LINK_HANDSHAKE;
     const char *when = is_login ? " during the login" : "";
     gavel__format(loss.message, sizeof(loss.message), "%s%s", link->transport->message, when);

@@ -33,6 +33,7 @@
 /* What the server sends and takes. It outlives the transport, for the tests to look at. */
 static struct peer {
     gavel__progress connect_answer;
+    bool is_final; /* the answer, if it has failed */
     bool is_dial_refused;
     bool is_open;
     unsigned n_dials;
@@ -54,6 +55,7 @@ static struct peer {
 static inline gavel__progress peer_connect(gavel__transport *transport)
 {
     strcpy(transport->message, "connection refused");
+    transport->is_final = peer.is_final;
     return peer.connect_answer;
 }
 

@@ -538,6 +538,27 @@ Test(link_handshake, a_server_that_hangs_up_at_the_login)
     }
 }
 
+/* As long as it does, each dial says so. */
+Test(link_handshake, a_server_that_speaks_tls_is_found_out_each_time)
+{
+    peer.is_closed = true;
+    cr_assert(create());
+    connect_link(GAVEL_STR(""));
+    be_readable();
+    peer.connect_answer = GAVEL__PROGRESS_FAILED;
+    peer.is_final = true;
+    for (int i = 0; i < 3; i++) {
+        connect_link(GAVEL_STR(""));
+        cr_expect(peer.is_probe);
+        cr_expect(seen.loss.is_final);
+    }
+    peer.is_final = false;
+    connect_link(GAVEL_STR(""));
+    cr_expect_not(seen.loss.is_final);
+    connect_link(GAVEL_STR(""));
+    cr_expect_not(peer.is_probe);
+}
+
 /* One that has said something is no such server. */
 Test(link_handshake, a_server_that_hangs_up_behind_its_hello)
 {
