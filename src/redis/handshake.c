@@ -369,12 +369,23 @@ static bool check_server(
     return !is_replica || refuse(ret_loss, false, "this is a replica, which takes no writes");
 }
 
+static bool check_sentinel(const self_portrait *server, gavel__link_loss *ret_loss)
+{
+    if (gavel__bytes_equal(server->mode, GAVEL_STR("sentinel")))
+        return true;
+    if (gavel__bytes_equal(server->mode, GAVEL_STR("cluster")))
+        return refuse(ret_loss, true,
+            "this is a node of a Redis Cluster, no Sentinel: redis+cluster:// is for it");
+    return refuse(ret_loss, true,
+        "this is a plain server, no Sentinel: redis:// is for it; Sentinels are mostly at port "
+        "26379");
+}
+
 static bool check_portrait(
     const gavel__handshake *handshake, const self_portrait *server, gavel__link_loss *ret_loss)
 {
     if (handshake->kind == GAVEL__LINK_TO_SENTINEL)
-        return gavel__bytes_equal(server->mode, GAVEL_STR("sentinel")) ||
-               refuse(ret_loss, false, "this is no Sentinel; those are mostly at port 26379");
+        return check_sentinel(server, ret_loss);
     if (!check_version(server->version, ret_loss))
         return false;
     if (handshake->kind == GAVEL__LINK_TO_NODE)

@@ -80,7 +80,16 @@ Test(link_handshake, what_is_no_sentinel_is_not_asked)
     connect_link(GAVEL_STR(""));
     say(HELLO);
     be_readable();
-    cr_expect(has(seen.loss.message, "this is no Sentinel"), "%s", seen.loss.message);
+    cr_expect(has(seen.loss.message, "this is a plain server, no Sentinel: redis:// is for it"),
+        "%s", seen.loss.message);
+    cr_expect(seen.loss.is_final);
+    connect_link(GAVEL_STR(""));
+    say(HELLO_REPLY("$5\r\n7.0.0\r\n", "$7\r\ncluster\r\n", "$6\r\nmaster\r\n"));
+    be_readable();
+    cr_expect(has(seen.loss.message, "this is a node of a Redis Cluster, no Sentinel: "
+                                     "redis+cluster:// is for it"),
+        "%s", seen.loss.message);
+    cr_expect(seen.loss.is_final);
 }
 
 Test(link_handshake, a_node_of_a_cluster_is_one_of_whatever_role)
