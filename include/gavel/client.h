@@ -287,9 +287,10 @@ typedef struct gavel_error {
  * wherever it is. The hosts are some of them, one at least, at port 26379 unless it is named; the
  * others are learnt. A failover costs time: what was under way is tried again at the new primary,
  * or asked for there. A primary is believed only while a majority of the Sentinels vouches for it
- * (docs/design.md, Sentinels). That there is no such NAME, or that they refuse the login, the log
- * tells at once. Where a majority of the hosts has said for a second that there is no such NAME,
- * and none of them has ever named a primary, transactions end as NOT_SENT; else at their deadlines.
+ * (docs/design.md, Sentinels). That there is no such NAME, or that a host refuses the login, is no
+ * Sentinel, or has TLS where the URL says otherwise, the log tells at once. Where that has been so
+ * of a majority of the hosts for a second (with without_sentinels: of all), and none of them has
+ * ever named a primary, transactions end as NOT_SENT; else at their deadlines.
  * With rediss, each Sentinel and server shows a certificate for its host, as the URL has it or
  * others name it (and map_address says), a number as an IP address; or all show one for the name in
  * server_name.

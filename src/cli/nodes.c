@@ -33,7 +33,8 @@ static void ask_sentinel(gavel__sentinels *known, uint32_t i, const cli_options 
         is_told = cli_server_ask(&server, n, on_sentinel_reply, &self);
     }
     if (!is_told)
-        gavel__sentinels_on_loss(known, i, server.trouble, cli_now_us());
+        gavel__sentinels_on_loss(
+            known, i, &(gavel__sentinel_loss){.message = server.trouble}, cli_now_us());
     cli_server_close(&server);
 }
 

@@ -100,18 +100,19 @@ static void log_trouble(gavel__peer *peer)
         gavel__client_log(peer->client, GAVEL_LOG_INFO, "%s answers now", peer->site.own.label);
 }
 
-/* There is no such service: whoever waits for it need not. Those who came after it was asked for
- * may yet see it. */
-static void tell_denial(gavel__peer *peer)
+/* There is no such service, or they will never say where it is: whoever waits for it need not.
+ * Those who came after `asked_us`, when this one was asked or dialled, may yet see it. */
+static void tell_hopeless(gavel__peer *peer, int64_t asked_us)
 {
     gavel_client *client = peer->client;
     const gavel__sentinels *known = &client->peers->known;
     char message[GAVEL_MESSAGE_SIZE];
-    if (known->all[peer->place].n_awaited > 0 || !gavel__sentinels_deny(known, client->now_us))
+    if (known->all[peer->place].n_awaited > 0 ||
+        !gavel__sentinels_are_hopeless(known, client->now_us))
         return;
     gavel__sentinels_explain(known, client->now_us, message);
     gavel__engine_on_nowhere(&client->engine, &(gavel__loss){.is_final = true, .message = message},
-        known->all[peer->place].incoming.asked_us, client->now_us);
+        asked_us, client->now_us);
 }
 
 /* ---- Their links --------------------------------------------------------------------------- */
@@ -165,7 +166,7 @@ static void on_reply(gavel__link *link, const gavel_reply *reply, void *owner)
     if (!self->is_listener) {
         gavel__sentinels_on_reply(known, self->peer->place, reply, client->now_us);
         log_trouble(self->peer);
-        tell_denial(self->peer);
+        tell_hopeless(self->peer, known->all[self->peer->place].incoming.asked_us);
         return;
     }
     if (!is_message(reply))
@@ -187,7 +188,7 @@ static void on_closing(gavel__link *link, void *owner)
     unwatch(owner);
 }
 
-static void fail(gavel__peer_link *self, const char *message)
+static void fail(gavel__peer_link *self, const char *message, bool is_final)
 {
     gavel_client *client = self->peer->client;
     self->awaits_endpoint = false;
@@ -198,8 +199,11 @@ static void fail(gavel__peer_link *self, const char *message)
     tell_news(client);
     if (self->is_listener)
         return;
-    gavel__sentinels_on_loss(&client->peers->known, self->peer->place, message, client->now_us);
+    gavel__sentinels_on_loss(&client->peers->known, self->peer->place,
+        &(gavel__sentinel_loss){.message = message, .is_final = is_final}, client->now_us);
     log_trouble(self->peer);
+    if (is_final)
+        tell_hopeless(self->peer, self->dialled_us);
 }
 
 static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner)
@@ -212,7 +216,7 @@ static void on_down(gavel__link *link, const gavel__link_loss *loss, void *owner
         tell_news(self->peer->client);
         return;
     }
-    fail(self, loss->message);
+    fail(self, loss->message, loss->is_final);
 }
 
 gavel_client *gavel__peers_on_ready(gavel__watch *watch, bool is_readable, bool is_writable)
@@ -237,7 +241,7 @@ static void go_on_dialling(gavel__peer_link *self, int64_t now_us)
     case GAVEL__DIRECTORY_ANSWER_NONE:
         gavel__format(
             message, sizeof(message), "%s: %s", self->peer->site.own.label, directory->message);
-        fail(self, message);
+        fail(self, message, false);
         break;
     case GAVEL__DIRECTORY_ANSWER_ENDPOINT:
         self->awaits_endpoint = false;
@@ -250,6 +254,7 @@ static void dial(gavel__peer_link *self, int64_t now_us)
 {
     self->awaits_endpoint = true;
     self->is_dialling = true;
+    self->dialled_us = now_us;
     gavel__directory_begin(&self->peer->site.directory, &self->route, now_us);
     go_on_dialling(self, now_us);
 }
@@ -375,7 +380,7 @@ static void watch(gavel__peer_link *self, gavel__on_peer_ready *on_ready)
     if (gavel__client_watch_link(client, &self->watch, self->link, true))
         return;
     gavel__link_disconnect(self->link); /* dialled again */
-    fail(self, "no memory to watch the link");
+    fail(self, "no memory to watch the link", false);
 }
 
 void gavel__peers_watch(gavel_client *client, gavel__on_peer_ready *on_ready)

@@ -23,6 +23,7 @@ typedef struct gavel__peer_link {
     gavel__route route;
     bool is_dialling;
     bool awaits_endpoint;
+    int64_t dialled_us;  /* when it was last */
     int64_t dial_us;     /* DOWN: not before */
     uint32_t n_failures; /* in a row */
 } gavel__peer_link;

@@ -519,6 +519,14 @@ static bool denies(const gavel_reply *reply)
            gavel__bytes_start_with(reply->text, GAVEL_STR("ERR No such master"));
 }
 
+static void note_hope(gavel__sentinel *sentinel, bool has_hope, int64_t now_us)
+{
+    if (has_hope)
+        sentinel->hopeless_us = 0;
+    else if (sentinel->hopeless_us == 0)
+        sentinel->hopeless_us = now_us;
+}
+
 /* Why it names no primary, of its answer to MASTER. */
 static void explain_answer(
     const gavel__sentinels *sentinels, gavel__sentinel *sentinel, const gavel_reply *reply)
@@ -557,9 +565,7 @@ void gavel__sentinels_on_reply(
     take(sentinels, sentinel, reply, now_us);
     if (is_master) {
         explain_answer(sentinels, sentinel, reply);
-        sentinel->denies_us = !denies(reply)            ? 0
-                              : sentinel->denies_us > 0 ? sentinel->denies_us
-                                                        : sentinel->incoming.asked_us;
+        note_hope(sentinel, !denies(reply), sentinel->incoming.asked_us);
     }
     if (++sentinel->i_awaited == sentinel->n_awaited)
         conclude(sentinels, sentinel, now_us);
@@ -586,7 +592,7 @@ static void look_elsewhere(gavel__sentinels *sentinels, const gavel__sentinel *l
 }
 
 void gavel__sentinels_on_loss(
-    gavel__sentinels *sentinels, uint32_t i, const char *message, int64_t now_us)
+    gavel__sentinels *sentinels, uint32_t i, const gavel__sentinel_loss *loss, int64_t now_us)
 {
     gavel__sentinel *sentinel = &sentinels->all[i];
     sentinel->n_awaited = 0;
@@ -594,10 +600,10 @@ void gavel__sentinels_on_loss(
     if (sentinel->is_double)
         return;
     sentinel->is_lost = true;
-    sentinel->denies_us = 0;
+    note_hope(sentinel, !loss->is_final, now_us);
     look_elsewhere(sentinels, sentinel, now_us);
     sentinel->ask_us = now_us + pause_us(sentinels, sentinel, now_us);
-    gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", message);
+    gavel__format(sentinel->trouble, sizeof(sentinel->trouble), "%s", loss->message);
 }
 
 void gavel__sentinels_urge(gavel__sentinels *sentinels, int64_t now_us)

@@ -54,8 +54,9 @@ typedef struct gavel__sentinel {
     gavel__testimony testimony;       /* the last one */
     gavel__testimony incoming;        /* of the question under way */
     char trouble[GAVEL_MESSAGE_SIZE]; /* why it has none, "" */
-    int64_t denies_us;  /* since when it says that there is no such service; 0: it does not */
-    uint8_t awaited[8]; /* what its replies to come are of, in order */
+    int64_t hopeless_us; /* since when it is of no use, and will not be: it says that there is no
+                            such service, or cannot be asked as we are set up; 0: it may be */
+    uint8_t awaited[8];  /* what its replies to come are of, in order */
     uint32_t n_awaited;
     uint32_t i_awaited;
     int64_t ask_us;  /* not before */
@@ -107,9 +108,14 @@ size_t gavel__sentinels_ask(
 void gavel__sentinels_on_reply(
     gavel__sentinels *sentinels, uint32_t i, const gavel_reply *reply, int64_t now_us);
 
+typedef struct gavel__sentinel_loss {
+    const char *message;
+    bool is_final; /* trying again cannot help: it is no Sentinel, refuses the login, has no TLS */
+} gavel__sentinel_loss;
+
 /* The link was lost, or could not be had. */
 void gavel__sentinels_on_loss(
-    gavel__sentinels *sentinels, uint32_t i, const char *message, int64_t now_us);
+    gavel__sentinels *sentinels, uint32_t i, const gavel__sentinel_loss *loss, int64_t now_us);
 
 /* Something has changed, or speaks against the primary (a link to it was lost, it says that it is
  * none): all are asked at once. */
@@ -136,10 +142,11 @@ static inline bool gavel__sentinel_names(
 }
 
 /*
- * Whether the service is not there, as far as can be told: no primary was ever named, and a
- * majority of those that are known has said for a second that they know of none.
+ * Whether no primary will ever be named, as far as can be told: none ever was, and a majority of
+ * those that are known has said for a second that they know of no such service, or could not be
+ * asked for so long, for reasons that stay. All of them, where one is enough.
  */
-bool gavel__sentinels_deny(const gavel__sentinels *sentinels, int64_t now_us);
+bool gavel__sentinels_are_hopeless(const gavel__sentinels *sentinels, int64_t now_us);
 
 /* Why there is no primary, or none that may be believed; for people. */
 void gavel__sentinels_explain(

@@ -6,30 +6,36 @@
 #include "topology/sentinel.h"
 
 /* Who knows of no such service may have been started just now. */
-static const int64_t deny_us = 1000000;
+static const int64_t hopeless_us = 1000000;
 
-bool gavel__sentinels_deny(const gavel__sentinels *sentinels, int64_t now_us)
+bool gavel__sentinels_are_hopeless(const gavel__sentinels *sentinels, int64_t now_us)
 {
     uint32_t n_known = 0;
-    uint32_t n_who_deny = 0;
+    uint32_t n_hopeless = 0;
     for (uint32_t i = 0; i < sentinels->n; i++) {
         const gavel__sentinel *sentinel = &sentinels->all[i];
         n_known += !sentinel->is_double;
-        n_who_deny += !sentinel->is_double && sentinel->denies_us > 0 &&
-                      now_us - sentinel->denies_us >= deny_us;
+        n_hopeless += !sentinel->is_double && sentinel->hopeless_us > 0 &&
+                      now_us - sentinel->hopeless_us >= hopeless_us;
         if (sentinel->has_testimony)
             return false;
     }
-    return sentinels->generation == 0 && n_who_deny > n_known / 2;
+    bool are_enough = sentinels->may_go_without ? n_hopeless == n_known : n_hopeless > n_known / 2;
+    return sentinels->generation == 0 && are_enough;
 }
 
+/* Of one that will not pass, if there is any. */
 static const char *find_trouble(const gavel__sentinels *sentinels)
 {
+    const gavel__sentinel *found = NULL;
     for (uint32_t i = 0; i < sentinels->n; i++) {
-        if (!sentinels->all[i].is_double && sentinels->all[i].trouble[0] != '\0')
-            return sentinels->all[i].trouble;
+        const gavel__sentinel *sentinel = &sentinels->all[i];
+        if (sentinel->is_double || sentinel->trouble[0] == '\0')
+            continue;
+        if (found == NULL || (found->hopeless_us == 0 && sentinel->hopeless_us > 0))
+            found = sentinel;
     }
-    return "they have not answered yet";
+    return found != NULL ? found->trouble : "they have not answered yet";
 }
 
 void gavel__sentinels_explain(

@@ -215,8 +215,7 @@ Test(tls, each_of_several_hosts_has_a_name)
     snprintf(url, sizeof(url), "rediss+sentinel://127.0.0.1:%d,localhost:%d/m", port, port);
     gavel_client *client =
         live_open(url, &(gavel_config){.ca_file = it.ca, .hooks = {.on_log = hear_log}});
-    gavel_outcome outcome = counter_run(client, NULL, (gavel_transaction){.deadline_ms = 3000});
-    ASSERT_TOLD(outcome, GAVEL_DEADLINE);
+    ASSERT_TOLD(counter_run(client, NULL, plain), GAVEL_NOT_SENT);
     gavel_close(client);
     cr_assert(strstr(it.log, "not for 127.0.0.1") != NULL, "%s", it.log);
     cr_assert(strstr(it.log, "not for localhost") == NULL, "%s", it.log);
@@ -391,6 +390,30 @@ Test(tls, a_port_that_speaks_nothing_else)
         cr_assert_eq(stats.n_links_down, 2, "%u", (unsigned)stats.n_links_down);
         gavel_close(client);
     }
+}
+
+static void expect_told_of_sentinel(const char *scheme, const char *words)
+{
+    char url[64];
+    snprintf(url, sizeof(url), "%s://127.0.0.1:%d/m", scheme, server_port(it.server));
+    gavel_client *client = live_open(url, NULL);
+    gavel_outcome outcome = counter_run(client, NULL, plain);
+    ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
+    ASSERT_SAYS(outcome, words);
+    ASSERT_SAYS(outcome, "Sentinel 127.0.0.1");
+    gavel_close(client);
+}
+
+/* As of any other server, but for the second in which others might know better. */
+Test(tls, sentinels_at_the_wrong_port)
+{
+    it.server = server_start(&(server_options){.has_tcp = true});
+    expect_told_of_sentinel("rediss+sentinel",
+        "the server does not speak TLS on this port: begin the URL with redis, ");
+    server_stop(it.server);
+    start_good_server((demand){.is_old = false});
+    expect_told_of_sentinel(
+        "redis+sentinel", "the server speaks TLS on this port: begin the URL with rediss");
 }
 
 /* ---- Much ---------------------------------------------------------------------------------- */

@@ -160,6 +160,13 @@ static inline void all_answer(words said)
         answer(i, said);
 }
 
+/* The link to the i-th. */
+static inline void lose(uint32_t i, const char *message, bool is_final)
+{
+    gavel__sentinels_on_loss(
+        &sentinels, i, &(gavel__sentinel_loss){.message = message, .is_final = is_final}, now);
+}
+
 static inline bool is_trusted(void)
 {
     return sentinels.trusted_until_us > now;

@@ -350,7 +350,7 @@ Test(sentinel, a_place_that_was_told_is_tried_by_its_name_when_it_is_lost)
     cr_assert_eq(sentinels.n, N + 1);
     cr_expect_not(sentinels.all[1].is_double, "it has answered, and the other one has not");
     cr_expect(sentinels.all[N].is_double);
-    gavel__sentinels_on_loss(&sentinels, 1, "lost", now);
+    lose(1, "lost", false);
     cr_expect_not(sentinels.all[N].is_double);
     cr_expect(gavel__sentinels_wants(&sentinels, N, now));
     cr_assert_eq(gavel__sentinels_ask(&sentinels, N, &out, now), 4);
@@ -359,7 +359,7 @@ Test(sentinel, a_place_that_was_told_is_tried_by_its_name_when_it_is_lost)
     hand_master(N, &(words){.port = 7});
     hand_address(N, 7);
     hand_others(N);
-    gavel__sentinels_on_loss(&sentinels, N, "lost", now);
+    lose(N, "lost", false);
     cr_expect_not(sentinels.all[1].is_double);
 }
 
@@ -369,7 +369,7 @@ Test(sentinel, one_that_has_moved_is_found_where_the_others_say)
     name_another(0, "moved", 9, id_of(2));
     cr_expect_eq(sentinels.n, N, "it is where it was");
     now += 6000 * MS;
-    gavel__sentinels_on_loss(&sentinels, 2, "lost", now);
+    lose(2, "lost", false);
     sentinels.all[0].ask_us = now;
     cr_expect_eq(gavel__sentinels_ask(&sentinels, 0, &out, now), 3, "where are the others?");
     sentinels.all[0].n_awaited = 0;
@@ -387,7 +387,7 @@ Test(sentinel, one_that_has_moved_is_found_where_the_others_say)
 Test(sentinel, who_is_behind_a_name_is_asked_on_each_connection)
 {
     all_answer((words){.port = 7});
-    gavel__sentinels_on_loss(&sentinels, 1, "lost", now);
+    lose(1, "lost", false);
     sentinels.all[1].ask_us = now;
     sentinels.all[1].list_us = now + 1;
     cr_assert_eq(gavel__sentinels_ask(&sentinels, 1, &out, now), 3);
@@ -449,7 +449,7 @@ static const char *explanation(void)
 
 Test(sentinel, it_is_told_why_there_is_no_primary)
 {
-    gavel__sentinels_on_loss(&sentinels, 0, "s:1: Connection refused", now);
+    lose(0, "s:1: Connection refused", false);
     cr_expect_not_null(strstr(explanation(), "Connection refused"));
     for (uint32_t i = 0; i < N; i++)
         answer(i, (words){.port = 0});
@@ -472,18 +472,42 @@ Test(sentinel, a_majority_that_denies_it_for_a_second_is_believed)
     const words denial = {.port = 0};
     answer(0, denial);
     answer(1, denial);
-    cr_expect_not(gavel__sentinels_deny(&sentinels, now));
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now));
     now += 1000 * MS;
     answer(0, denial);
-    cr_expect(gavel__sentinels_deny(&sentinels, now));
-    gavel__sentinels_on_loss(&sentinels, 0, "lost", now);
-    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "one is no majority");
+    cr_expect(gavel__sentinels_are_hopeless(&sentinels, now));
+    lose(0, "lost", false);
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now), "one is no majority");
     answer(0, denial);
-    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "it may have been started just now");
+    cr_expect_not(
+        gavel__sentinels_are_hopeless(&sentinels, now), "it may have been started just now");
     now += 1000 * MS;
-    cr_expect(gavel__sentinels_deny(&sentinels, now));
+    cr_expect(gavel__sentinels_are_hopeless(&sentinels, now));
     answer(2, (words){.port = 7});
-    cr_expect_not(gavel__sentinels_deny(&sentinels, now), "one knows it");
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now), "one knows it");
+}
+
+/* It has no TLS, say, or it refuses the login. */
+Test(sentinel, a_majority_that_cannot_be_asked_for_reasons_that_stay_is_given_up)
+{
+    lose(0, "s:1: a moment ago", true);
+    now += 1000 * MS;
+    lose(0, "s:1: Connection refused", false);
+    lose(1, "s:2: no TLS", true);
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now));
+    now += 1000 * MS;
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now), "one is no majority");
+    answer(0, (words){.port = 0});
+    now += 1000 * MS;
+    cr_expect(gavel__sentinels_are_hopeless(&sentinels, now), "one does not know it");
+    lose(0, "s:1: Connection refused", false);
+    lose(2, "s:3: no TLS", true);
+    now += 1000 * MS;
+    lose(2, "s:3: no TLS", true);
+    cr_expect(gavel__sentinels_are_hopeless(&sentinels, now));
+    cr_expect_not_null(strstr(explanation(), "no TLS"), "%s", explanation());
+    sentinels.may_go_without = true;
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now), "one may be enough");
 }
 
 Test(sentinel, what_was_once_there_is_not_denied)
@@ -493,7 +517,7 @@ Test(sentinel, what_was_once_there_is_not_denied)
         all_answer((words){.port = 0});
         now += 2000 * MS;
     }
-    cr_expect_not(gavel__sentinels_deny(&sentinels, now));
+    cr_expect_not(gavel__sentinels_are_hopeless(&sentinels, now));
 }
 
 /* ---- Replicas ------------------------------------------------------------------------------ */
