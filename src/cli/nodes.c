@@ -38,7 +38,8 @@ static void ask_sentinel(gavel__sentinels *known, uint32_t i, const cli_options 
     cli_server_close(&server);
 }
 
-/* Asks each until so many as are needed name the same primary. They may name more of them. */
+/* Asks each until so many as are needed name the same primary; who may go without these, asks all,
+ * and the one who knows best is believed. They may name more of them. */
 static bool find_primary(cli_nodes *nodes)
 {
     const gavel__address *address = &nodes->options->address;
@@ -46,7 +47,8 @@ static bool find_primary(cli_nodes *nodes)
     gavel__sentinels_init(&known, &gavel__system_allocator, address->service);
     for (size_t i = 0; i < address->n_seeds; i++)
         gavel__sentinels_add(&known, address->seeds[i].host, address->seeds[i].port);
-    for (uint32_t i = 0; i < known.n && known.generation == 0; i++) {
+    known.may_go_without = nodes->options->config.may_go_without_sentinels;
+    for (uint32_t i = 0; i < known.n && (known.generation == 0 || known.may_go_without); i++) {
         if (gavel__sentinels_wants(&known, i, cli_now_us()))
             ask_sentinel(&known, i, nodes->options);
     }

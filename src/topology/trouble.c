@@ -49,8 +49,10 @@ void gavel__sentinels_explain(
             find_trouble(sentinels));
     else if (n < n_needed)
         gavel__format(message, GAVEL_MESSAGE_SIZE,
-            "of the Sentinels %u answer, and %u are needed to believe a primary: %s", (unsigned)n,
-            (unsigned)n_needed, find_trouble(sentinels));
+            "of the Sentinels %u answer%s, and %u are needed to believe a primary%s: %s",
+            (unsigned)n, n == 1 ? "s" : "", (unsigned)n_needed,
+            sentinels->may_go_without ? "" : " (unless without_sentinels=yes)",
+            find_trouble(sentinels));
     else if (sentinels->generation == 0)
         gavel__format(message, GAVEL_MESSAGE_SIZE, "the Sentinels name different primaries");
     else

@@ -10,6 +10,21 @@
 
 TestSuite(sentinel, .timeout = 120);
 
+/* Of three one is left. */
+static void expect_one_alone_is_believed_if_somebody_says_so(live_sentinels *rig, const char *url)
+{
+    char careless[224];
+    tool self;
+    server_kill(rig->all[1]);
+    server_kill(rig->all[2]);
+    setenv("GAVEL_URL", url, 1);
+    cr_expect_eq(tool_run(&self, "locks", NULL), 69);
+    cr_expect(live_contains(self.errors, "unless without_sentinels=yes"), "%s", self.errors);
+    snprintf(careless, sizeof(careless), "%s&without_sentinels=yes", url);
+    setenv("GAVEL_URL", careless, 1);
+    cr_expect_eq(tool_run(&self, "locks", NULL), 0, "%s", self.errors);
+}
+
 Test(sentinel, locks_of_the_primary)
 {
     live_sentinels rig;
@@ -27,5 +42,6 @@ Test(sentinel, locks_of_the_primary)
     setenv("GAVEL_URL", rig.url, 1);
     cr_expect_eq(tool_run(&self, "locks", NULL), 69);
     cr_expect(live_contains(self.errors, "NOAUTH"), "%s", self.errors);
+    expect_one_alone_is_believed_if_somebody_says_so(&rig, url);
     sentinels_end(&rig);
 }

@@ -457,8 +457,12 @@ Test(sentinel, it_is_told_why_there_is_no_primary)
         strstr(explanation(), "Sentinel s:1, asked for \"m\": ERR No such master with that name"),
         "%s", explanation());
     answer(0, (words){.port = 7});
-    cr_expect_not_null(
-        strstr(explanation(), "of the Sentinels 1 answer, and 2 are needed"), "%s", explanation());
+    cr_expect_not_null(strstr(explanation(), "of the Sentinels 1 answers, and 2 are needed to "
+                                             "believe a primary (unless without_sentinels=yes): "),
+        "%s", explanation());
+    sentinels.may_go_without = true;
+    cr_expect_null(strstr(explanation(), "unless"), "%s", explanation());
+    sentinels.may_go_without = false;
     answer(1, (words){.port = 8});
     cr_expect_not_null(strstr(explanation(), "different primaries"), "%s", explanation());
     all_answer((words){.port = 7, .flags = "master,s_down"});
