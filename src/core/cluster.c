@@ -262,6 +262,7 @@ void gavel__engine_set_slots(
     if (change->migrated != NULL)
         note_migrations(&self);
     memcpy(map->node_of, change->node_of, sizeof(map->node_of));
+    engine->questions.trouble[0] = '\0';
     tell_durability(engine);
     for (size_t i = 0; i < engine->pool.n_places; i++) {
         gavel__transaction *transaction = engine->pool.places[i].transaction;

@@ -53,7 +53,7 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->rounds.marker_ttl_us = config->marker_ttl_us;
     engine->rounds.id_ttl_ms = config->id_ttl_ms;
     engine->rounds.limits = config->round_limits;
-    gavel__questions_init(&engine->questions);
+    gavel__questions_init(&engine->questions, &engine->nodes);
     gavel__doubts_init(&engine->doubts, &engine->queue, &engine->questions, config->marker_ttl_us);
     engine->rounds.doubts = &engine->doubts;
     gavel__lore_init(&engine->lore, config->allocator, engine->queue.keys.map.seed);
@@ -387,8 +387,7 @@ void gavel__engine_trust(gavel__engine *engine, int64_t until_us, const char *ot
     gavel__format(engine->distrust, sizeof(engine->distrust), "%s", otherwise);
     gavel__node *node = engine->nodes.only;
     if (until_us == INT64_MIN && !gavel__node_has_link(node))
-        gavel__format(
-            engine->questions.trouble, sizeof(engine->questions.trouble), "%s", otherwise);
+        gavel__format(node->trouble, sizeof(node->trouble), "%s", otherwise);
 }
 
 void gavel__engine_set_provisional(gavel__engine *engine, bool is_provisional, int64_t now_us)

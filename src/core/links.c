@@ -45,7 +45,7 @@ void gavel__engine_on_link_up(gavel__engine *engine, gavel__lane *lane, gavel__b
     gavel__marker_end(&lane->marker);
     lane->has_lost_marker = false;
     lane->named_after = 0;
-    engine->questions.trouble[0] = '\0';
+    lane->node->trouble[0] = '\0';
     engine->context.stats.n_links_up++;
     gavel__context_tell(
         &engine->context, GAVEL_EVENT_LINK_UP, gavel__lane_number(lane), NULL, lane->node->label);
@@ -170,7 +170,7 @@ void gavel__engine_on_link_down(
 void gavel__engine_on_nowhere(
     gavel__engine *engine, const gavel__loss *loss, int64_t asked_us, int64_t now_us)
 {
-    const gavel__node *node = engine->nodes.only; /* NULL: of a Cluster */
+    gavel__node *node = engine->nodes.only; /* NULL: of a Cluster */
     gavel__questions_on_failed_dial(&engine->questions, node);
     gavel__questions_on_unreachable(&engine->questions, node, loss, now_us);
     on_unreachable(engine, &(gavel__outage){node, loss, asked_us}, now_us);

@@ -13,10 +13,11 @@ struct gavel__durability;
 struct gavel__offsets;
 
 typedef struct gavel__node {
-    struct gavel__node *following; /* the next one by index, or NULL */
-    uint32_t index;                /* its place for good */
-    const char *label;             /* borrowed; its address, for messages */
-    const uint16_t *node_of;       /* borrowed: who serves each slot; NULL: the first node, all */
+    struct gavel__node *following;    /* the next one by index, or NULL */
+    uint32_t index;                   /* its place for good */
+    const char *label;                /* borrowed; its address, for messages */
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
+    const uint16_t *node_of; /* borrowed: who serves each slot; NULL: the first node, all */
     gavel__lanes lanes;
     gavel__turns turns;                   /* of those who are ready */
     struct gavel__durability *durability; /* borrowed: of what was committed there */

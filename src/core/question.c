@@ -98,9 +98,9 @@ void gavel__strand_cut(gavel__strand *strand)
 
 /* ---- Serving ------------------------------------------------------------------------------- */
 
-void gavel__questions_init(gavel__questions *questions)
+void gavel__questions_init(gavel__questions *questions, const gavel__nodes *nodes)
 {
-    *questions = (gavel__questions){.slow_us = GAVEL__QUESTION_SLOW_US};
+    *questions = (gavel__questions){.slow_us = GAVEL__QUESTION_SLOW_US, .nodes = nodes};
     gavel__list_init(&questions->pending);
     gavel__list_init(&questions->pending_blocking);
     gavel__list_init(&questions->pending_for_replicas);
@@ -418,6 +418,12 @@ void gavel__questions_on_failed_dial(gavel__questions *questions, const gavel__n
     count_failed_dial(&questions->pending_for_replicas, node);
 }
 
+const char *gavel__questions_trouble(const gavel__questions *questions, uint16_t slot)
+{
+    const gavel__node *node = gavel__nodes_of(questions->nodes, slot);
+    return node != NULL ? node->trouble : questions->trouble;
+}
+
 static void take_those_for(gavel__list *pending, const gavel__node *node, gavel__list *taken)
 {
     gavel__list *next;
@@ -449,9 +455,10 @@ int64_t gavel__questions_due_us(const gavel__questions *questions, int64_t now_u
 }
 
 void gavel__questions_on_unreachable(
-    gavel__questions *questions, const gavel__node *node, const gavel__loss *loss, int64_t now_us)
+    gavel__questions *questions, gavel__node *node, const gavel__loss *loss, int64_t now_us)
 {
-    gavel__format(questions->trouble, sizeof(questions->trouble), "%s", loss->message);
+    gavel__format(
+        node != NULL ? node->trouble : questions->trouble, GAVEL_MESSAGE_SIZE, "%s", loss->message);
     if (!loss->is_final)
         return;
     gavel__list hopeless; /* they may be asked again from inside */

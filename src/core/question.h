@@ -46,6 +46,7 @@
 
 struct gavel__lane;
 struct gavel__node;
+struct gavel__nodes;
 
 typedef struct gavel__question gavel__question;
 typedef struct gavel__questions gavel__questions;
@@ -118,7 +119,8 @@ struct gavel__questions {
     gavel__list pending_for_replicas; /* likewise */
     int64_t slow_us;     /* after so much silence another lane is better: to be set by the engine */
     bool is_provisional; /* what the server says now may not be in the history that goes on */
-    char trouble[GAVEL_MESSAGE_SIZE]; /* why there is no link, "" while there is one: for people */
+    const struct gavel__nodes *nodes; /* borrowed */
+    char trouble[GAVEL_MESSAGE_SIZE]; /* why no node is known for any slot, "": for people */
     uint64_t n_failed_dials;          /* of all nodes: whether a question has one more */
 };
 
@@ -142,12 +144,16 @@ void gavel__question_ask(gavel__questions *questions, gavel__question *question)
  */
 bool gavel__question_withdraw(gavel__question *question);
 
+/* Why there is no link to the node of the slot, "" while there is one: for people. */
+const char *gavel__questions_trouble(const gavel__questions *questions, uint16_t slot);
+
 /* What was asked is taking too long: the next of the strand go to any lane, in no order with it. */
 void gavel__strand_cut(gavel__strand *strand);
 
 /* ---- For the engine ------------------------------------------------------------------------ */
 
-void gavel__questions_init(gavel__questions *questions);
+/* The nodes are borrowed. */
+void gavel__questions_init(gavel__questions *questions, const struct gavel__nodes *nodes);
 
 /* Writes what is pending, as far as the node has lanes. */
 void gavel__questions_serve(
@@ -174,7 +180,7 @@ void gavel__questions_on_link_down(
 void gavel__questions_on_failed_dial(gavel__questions *questions, const struct gavel__node *node);
 
 /* The node has no link that is up, and the last try to connect one came to this. NULL: as above. */
-void gavel__questions_on_unreachable(gavel__questions *questions, const struct gavel__node *node,
-    const gavel__loss *loss, int64_t now_us);
+void gavel__questions_on_unreachable(
+    gavel__questions *questions, struct gavel__node *node, const gavel__loss *loss, int64_t now_us);
 
 #endif

@@ -263,7 +263,7 @@ void gavel__locks_end_tries(gavel__locks *locks, int64_t now_us)
         gavel_lock *lock = GAVEL__CONTAINER(node, gavel_lock, node);
         next = node->next;
         if (is_vain_try(lock))
-            fail(lock, GAVEL_LOCK_NOT_SENT, questions->trouble, now_us);
+            fail(lock, GAVEL_LOCK_NOT_SENT, gavel__lock_trouble(lock), now_us);
     }
 }
 

@@ -344,11 +344,13 @@ static void close_request(gavel_lock *lock, bool is_final, int64_t now_us)
         gavel__lock_fail(lock, GAVEL_LOCK_UNKNOWN, "the client is closing", now_us);
 }
 
-/* Its script is sent if there is a link. In a Cluster the trouble may be another node's. */
+/* Its script is sent if there is a link. In a Cluster another node may have it, or get it yet. */
 static void close_release(gavel_lock *lock, int64_t now_us)
 {
     const gavel__locks_config *config = &lock->locks->config;
-    bool may_be_sent = config->is_cluster || config->questions->trouble[0] == '\0';
+    uint16_t slot = lock->call->question.slot;
+    bool may_be_sent =
+        config->is_cluster || gavel__questions_trouble(config->questions, slot)[0] == '\0';
     gavel__lock_op_settle(&lock->release,
         may_be_sent || lock->release.is_doubtful ? GAVEL_LOCK_UNKNOWN : GAVEL_LOCK_NOT_SENT,
         "the client is closing", now_us);

@@ -28,10 +28,13 @@ static void set_state(gavel__lock_op *op, gavel__lock_op_state state)
 
 const char *gavel__lock_trouble(const gavel_lock *lock)
 {
-    const char *trouble = lock->locks->config.questions->trouble;
+    const char *trouble =
+        gavel__questions_trouble(lock->locks->config.questions, lock->call->question.slot);
+    if (trouble[0] != '\0')
+        return trouble;
     if (lock->call->question.n_redirects > 0)
         return "no node of the Cluster serves the lock's slot (CLUSTERDOWN, MOVED or TRYAGAIN)";
-    return trouble[0] != '\0' ? trouble : "no connection in time";
+    return "no connection in time";
 }
 
 void gavel__lock_op_open(gavel__lock_op *op, const gavel__lock_caller *caller, int64_t now_us)

@@ -32,6 +32,7 @@ typedef struct lock_stage {
     gavel__questions questions;
     gavel__lane lane[3]; /* 0 is an ordinary one, the others are waiting lanes */
     gavel__node node;
+    gavel__nodes nodes;
     faulty_memory memory;
     gavel_allocator allocator;
     gavel__buffer out[3]; /* what was written to each lane */
@@ -67,7 +68,8 @@ static inline void stage_begin(lock_stage *stage, size_t n_allocations)
 {
     *stage = (lock_stage){.memory = {.n_left = n_allocations}, .now_us = 1000000};
     stage->allocator = faulty_allocator(&stage->memory);
-    gavel__questions_init(&stage->questions);
+    stage->nodes.first = stage->nodes.only = &stage->node;
+    gavel__questions_init(&stage->questions, &stage->nodes);
     stage->node.lanes =
         (gavel__lanes){.n_links = 1, .max_blocking = 2, .first = stage->lane, .node = &stage->node};
     for (size_t i = 0; i < 3; i++) {
@@ -158,7 +160,7 @@ static inline void stage_up(lock_stage *stage, size_t i)
     stage_clear_lane(stage, i);
     stage->lane[i].state = GAVEL__LANE_UP;
     stage->lane[i].out = &stage->out[i];
-    stage->questions.trouble[0] = '\0';
+    stage->node.trouble[0] = '\0';
     stage_settle(stage);
 }
 

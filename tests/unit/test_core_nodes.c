@@ -57,6 +57,25 @@ Test(core_nodes, each_runs_where_its_slot_is)
     stage_close(&s);
 }
 
+/* Nor does a link to one of them end the other's. */
+Test(core_nodes, the_trouble_of_one_is_not_the_others)
+{
+    enum { OF_FIRST = 3300, OF_SECOND = 15495 };
+    stage s;
+    stage_open(&s, &two_nodes);
+    const gavel__questions *questions = &s.engine.questions;
+    actor a = {.reads = "a", .plays = "ADD a 1"};
+    actor b = {.reads = "b", .plays = "ADD b 1"};
+    enter(&s, &a);
+    enter(&s, &b);
+    link_refused(&s, 0, false, NULL);
+    cr_expect_str_eq(gavel__questions_trouble(questions, OF_FIRST), "connection refused");
+    cr_expect_str_eq(gavel__questions_trouble(questions, OF_SECOND), "");
+    link_up(&s, 1);
+    cr_expect_str_eq(gavel__questions_trouble(questions, OF_FIRST), "connection refused");
+    stage_close(&s);
+}
+
 Test(core_nodes, a_round_is_of_one_slot)
 {
     stage s;

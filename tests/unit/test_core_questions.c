@@ -296,14 +296,14 @@ Test(core_questions, a_link_that_did_not_come_up_is_tried_again_and_its_trouble_
     asks(&s, &q);
     link_refused(&s, 0, false, NULL);
     cr_assert_eq(q.n_losses, 0);
-    cr_assert_str_eq(s.engine.questions.trouble, "connection refused");
+    cr_assert_str_eq(s.engine.nodes.only->trouble, "connection refused");
     advance(&s, 0);
     sleeps(&s);
     link_up(&s, 0);
-    cr_assert_str_eq(s.engine.questions.trouble, "");
+    cr_assert_str_eq(s.engine.nodes.only->trouble, "");
     hears(&s, 0, "GET x");
     link_down(&s, 0);
-    cr_assert_str_eq(s.engine.questions.trouble, "connection reset");
+    cr_assert_str_eq(s.engine.nodes.only->trouble, "connection reset");
     stage_close(&s);
 }
 
@@ -529,7 +529,7 @@ Test(core_questions, a_link_that_waits_does_not_show_that_the_server_can_be_reac
     enter(&s, &a);
     link_refused(&s, 0, true, "WRONGPASS");
     cr_assert_eq(q.n_losses, 1);
-    cr_assert_str_eq(s.engine.questions.trouble, "WRONGPASS");
+    cr_assert_str_eq(s.engine.nodes.only->trouble, "WRONGPASS");
     ends(&s, &a, GAVEL_REJECTED);
     stage_close(&s);
 }

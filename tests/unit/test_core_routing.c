@@ -14,6 +14,7 @@
 static struct {
     gavel__questions questions;
     gavel__node nodes[2];
+    gavel__nodes known;
     gavel__buffer out[2];
     uint16_t node_of[GAVEL__N_SLOTS];
     int64_t now_us;
@@ -57,7 +58,7 @@ static void begin(void)
 {
     memset(&rig, 0, sizeof(rig));
     rig.now_us = 1000000;
-    gavel__questions_init(&rig.questions);
+    gavel__questions_init(&rig.questions, &rig.known);
     for (uint32_t i = 0; i < 2; i++) {
         gavel__lanes lanes = {.allocator = &gavel__system_allocator, .n_links = 1};
         gavel__node_init(&rig.nodes[i], "", &lanes);

@@ -64,11 +64,11 @@ Test(core_trust, who_has_only_a_question_hears_it_as_well)
     stage_open(&s, &with_markers);
     actor a = adder;
     gavel__engine_trust(&s.engine, INT64_MIN, "nobody knows of one");
-    cr_expect_str_eq(s.engine.questions.trouble, "nobody knows of one");
+    cr_expect_str_eq(s.engine.nodes.only->trouble, "nobody knows of one");
     enter(&s, &a);
     link_up(&s, 0);
     gavel__engine_trust(&s.engine, INT64_MIN, "nobody knows of one");
-    cr_expect_str_eq(s.engine.questions.trouble, "");
+    cr_expect_str_eq(s.engine.nodes.only->trouble, "");
     stage_close(&s);
 }
 

@@ -518,14 +518,14 @@ Test(lock_steps, at_the_client_s_end_a_release_waits_for_nothing)
     stage_end(&stage);
 }
 
-/* As with the trouble of another node than the lock's. */
+/* It may be with another node than the one that has the slot now. */
 Test(lock_steps, closing_in_a_cluster_does_not_say_that_a_release_was_not_sent)
 {
     lock_stage stage;
     stage_begin(&stage, MEMORY_ENOUGH);
     stage.locks.config.is_cluster = true;
     gavel_lock *lock = stage_hold(&stage);
-    memcpy(stage.questions.trouble, "refused", sizeof("refused"));
+    memcpy(stage.node.trouble, "refused", sizeof("refused"));
     stage_release(&stage, lock);
     gavel__locks_close(&stage.locks, true, stage.now_us);
     stage_settle(&stage);
