@@ -32,5 +32,7 @@ void gavel__connections_drop(gavel__node *node)
     for (gavel__lane *lane = node->lanes.first; lane != NULL; lane = lane->following) {
         if (lane->connection != NULL)
             gavel__connection_destroy(lane->connection);
+        if (lane->state == GAVEL__LANE_WANTED) /* there is nowhere to dial, when it is time */
+            gavel__lane_set_state(lane, GAVEL__LANE_DOWN);
     }
 }

@@ -81,7 +81,7 @@ static bool is_legal(gavel__lane_state from, gavel__lane_state to)
     case GAVEL__LANE_DOWN:
         return to == GAVEL__LANE_WANTED;
     case GAVEL__LANE_WANTED:
-        return to == GAVEL__LANE_DIALLING;
+        return to == GAVEL__LANE_DIALLING || to == GAVEL__LANE_DOWN;
     case GAVEL__LANE_DIALLING:
         return to != GAVEL__LANE_WANTED;
     case GAVEL__LANE_UP:

@@ -3,8 +3,8 @@
  * its EXEC. A lane knows nothing of sockets: commands go into `out`, the client sends them.
  *
  *     DOWN --there is work for it--> WANTED --the client dials--> DIALLING --handshake--> UP
- *      ^                                                             |                    |
- *      +--------------------------------- the link is lost ----------+--------------------+
+ *      ^                               |                             |                    |
+ *      +--- its node has gone away ----+--------- the link is lost --+--------------------+
  *
  *     DOWN, WANTED, DIALLING   no rounds, no pass, nothing in flight, no `out`
  *     WANTED                   to be dialled from dial_us on

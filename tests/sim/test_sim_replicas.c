@@ -203,6 +203,20 @@ Test(sim_replicas, of_sentinels_are_read_from)
     play_quietly(OF_SENTINELS);
 }
 
+static void read_once(play *p, reading *own)
+{
+    gavel_read read = {.key = GAVEL_STR(COUNTER)};
+    own->play = p;
+    own->result = sim_submit(p->world, p->client,
+        &(gavel_transaction){.body = look,
+            .user = own,
+            .reads = &read,
+            .n_reads = 1,
+            .is_read_only = true,
+            .is_stale_ok = true,
+            .deadline_ms = 20000});
+}
+
 /* While there is no primary that may be believed its replicas serve on. */
 Test(sim_replicas, of_sentinels_serve_during_a_failover)
 {
@@ -212,15 +226,8 @@ Test(sim_replicas, of_sentinels_serve_during_a_failover)
     sim_restart(p->world, 60 * SIM_SECOND, true);
     size_t n_old = 0;
     for (int i = 0; i < 100; i++) {
-        reading own = {.play = p};
-        gavel_read read = {.key = GAVEL_STR(COUNTER)};
-        own.result = sim_submit(p->world, p->client,
-            &(gavel_transaction){.body = look,
-                .user = &own,
-                .reads = &read,
-                .n_reads = 1,
-                .is_read_only = true,
-                .is_stale_ok = true});
+        reading own = {.result = NULL};
+        read_once(p, &own);
         int64_t began_us = sim_now_us(p->world);
         cr_assert(sim_finish(p->world, 10 * SIM_SECOND));
         cr_expect_eq(own.result->outcome.status, GAVEL_COMMITTED);
@@ -231,6 +238,27 @@ Test(sim_replicas, of_sentinels_serve_during_a_failover)
     cr_expect_gt(n_old, 60, "%zu", n_old);
     cr_expect_eq(sim_get_counters(p->world)->n_failovers, 1);
     close_play(p);
+}
+
+/* One that cannot be reached goes out of use while its links are dialled, and nobody spins. */
+Test(sim_replicas, of_sentinels_that_hang_are_left)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        sim_world *world = sim_create(seed);
+        sim_add_sentinels(world, NULL);
+        play p = {.world = world,
+            .client = sim_open(
+                world, &(gavel_config){.connect_timeout_ms = 100, .command_timeout_ms = 60000})};
+        for (int i = 0; i < N_SUBMITTED; i++) {
+            if (i == 100)
+                sim_partition(world, SIM_MACHINE(1), ~SIM_MACHINE(1), 20 * SIM_SECOND);
+            read_once(&p, &p.readings[i]);
+            sim_run_for(world, 50000);
+        }
+        cr_expect(sim_finish(world, 120 * SIM_SECOND), "seed %d", (int)seed);
+        gavel_close(p.client);
+        sim_destroy(world);
+    }
 }
 
 /* One that lags by two seconds: what may be as old is read there, what may not at the primary. */
