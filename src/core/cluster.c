@@ -28,8 +28,10 @@ void gavel__engine_init_node(
     node->base.durability = &node->durability;
     bool has_ledger = config->is_cluster && config->ledger.is_kept;
     gavel__history_init(&node->history, has_ledger ? &engine->ledger : NULL, index);
-    gavel__offsets_init(
-        &node->offsets, &engine->questions, config->is_cluster ? index : GAVEL__NO_NODE);
+    gavel__offsets_init(&node->offsets, &engine->questions,
+        &(gavel__offsets_config){.at_node = config->is_cluster ? index : GAVEL__NO_NODE,
+            .read_lease_clock = config->ledger.read_lease_clock,
+            .clock = config->ledger.clock});
     node->base.offsets = &node->offsets;
 }
 
@@ -217,7 +219,7 @@ static void forget_offsets(const moving *self)
         if (!has_migrated(self, slot) || to == GAVEL__NO_NODE)
             continue;
         gavel__turns *turns = self->engine->nodes.map->turns[to];
-        gavel__offsets_forget(GAVEL__CONTAINER(turns, gavel__node, turns)->offsets, self->now_us);
+        gavel__offsets_forget(GAVEL__CONTAINER(turns, gavel__node, turns)->offsets);
     }
 }
 

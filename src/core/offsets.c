@@ -76,10 +76,15 @@ static void take(gavel__offsets *offsets, const gavel_reply *answer)
     offsets->samples[offsets->n_samples++] = (gavel__sample){offsets->sent_us, offset};
 }
 
-void gavel__offsets_forget(gavel__offsets *offsets, int64_t now_us)
+static int64_t now_on_lease_clock(const gavel__offsets *offsets)
+{
+    return offsets->config.read_lease_clock(offsets->config.clock);
+}
+
+void gavel__offsets_forget(gavel__offsets *offsets)
 {
     offsets->n_samples = 0;
-    offsets->since_us = now_us;
+    offsets->since_us = now_on_lease_clock(offsets);
 }
 
 bool gavel__offsets_date(
@@ -99,6 +104,11 @@ bool gavel__offsets_date(
     return i > 0;
 }
 
+int64_t gavel__offsets_age_ms(const gavel__offsets *offsets, int64_t as_of_us)
+{
+    return (now_on_lease_clock(offsets) - as_of_us) / 1000 + 1;
+}
+
 /* ---- Asking -------------------------------------------------------------------------------- */
 
 static gavel__offsets *offsets_of(gavel__question *question)
@@ -108,7 +118,9 @@ static gavel__offsets *offsets_of(gavel__question *question)
 
 static size_t write_question(gavel__question *question, gavel__buffer *out, int64_t now_us)
 {
-    offsets_of(question)->sent_us = now_us;
+    gavel__offsets *offsets = offsets_of(question);
+    (void)now_us;
+    offsets->sent_us = now_on_lease_clock(offsets);
     gavel__resp_command(out, gavel__offsets_question, 2);
     return 1;
 }
@@ -137,11 +149,12 @@ static void on_loss(
 static const gavel__question_ops question_ops = {
     .write = write_question, .on_reply = on_reply, .on_loss = on_loss};
 
-void gavel__offsets_init(gavel__offsets *offsets, gavel__questions *questions, uint16_t at_node)
+void gavel__offsets_init(
+    gavel__offsets *offsets, gavel__questions *questions, const gavel__offsets_config *config)
 {
-    *offsets = (gavel__offsets){.questions = questions};
+    *offsets = (gavel__offsets){.config = *config, .questions = questions};
     gavel__question_init(&offsets->question, &question_ops);
-    offsets->question.at_node = at_node;
+    offsets->question.at_node = config->at_node;
 }
 
 void gavel__offsets_advance(gavel__offsets *offsets, int64_t now_us)

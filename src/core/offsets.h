@@ -24,11 +24,18 @@
 #define GAVEL__OFFSETS_NAME 40
 
 typedef struct gavel__sample {
-    int64_t asked_us;
-    int64_t offset; /* then, or later, by the answer */
+    int64_t asked_us; /* on the lease clock, as are all of these times but ask_us */
+    int64_t offset;   /* then, or later, by the answer */
 } gavel__sample;
 
+typedef struct gavel__offsets_config {
+    uint16_t at_node;                         /* of a Cluster; else GAVEL__NO_NODE */
+    int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
+    void *clock;
+} gavel__offsets_config;
+
 typedef struct gavel__offsets {
+    gavel__offsets_config config;
     gavel__questions *questions;
     gavel__question question;
     bool is_wanted;   /* somebody reads from a replica */
@@ -40,14 +47,14 @@ typedef struct gavel__offsets {
     size_t n_samples;
 } gavel__offsets;
 
-/* `at_node`: of a Cluster; else GAVEL__NO_NODE. */
-void gavel__offsets_init(gavel__offsets *offsets, gavel__questions *questions, uint16_t at_node);
+void gavel__offsets_init(
+    gavel__offsets *offsets, gavel__questions *questions, const gavel__offsets_config *config);
 
 /* Asks, if it is wanted and it is time. Costs nothing else. */
 void gavel__offsets_advance(gavel__offsets *offsets, int64_t now_us);
 
 /* It has data that it has got from elsewhere, and not as a replica does. */
-void gavel__offsets_forget(gavel__offsets *offsets, int64_t now_us);
+void gavel__offsets_forget(gavel__offsets *offsets);
 
 /* What is asked at a replica, in the EXEC of what is read there. */
 extern const gavel_bytes gavel__offsets_question[2];
@@ -63,5 +70,8 @@ bool gavel__offsets_is_of_replica(const gavel_reply *answer);
  * then. False: that is not known. */
 bool gavel__offsets_date(
     const gavel__offsets *offsets, const gavel_reply *answer, int64_t *ret_as_of_us);
+
+/* How long ago that is by now, in milliseconds, and one more for what is left of another. */
+int64_t gavel__offsets_age_ms(const gavel__offsets *offsets, int64_t as_of_us);
 
 #endif

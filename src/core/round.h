@@ -141,7 +141,7 @@ typedef struct gavel__round {
     bool is_guest;      /* at that node, which takes it by ASKING */
     bool is_at_replica; /* a snapshot: it may be old */
     bool is_dated;      /* then, when it is read: it is known how old, that is */
-    int64_t as_of_us;   /* as new as what the primary had then */
+    int64_t as_of_us;   /* as new as what the primary had then, on the lease clock */
     bool is_contended;  /* of keys that others write to, or inside a gate: apart from the rest */
     bool has_prefetch;  /* WATCH and reads follow its EXEC */
     bool has_let_go;    /* it waits at a gate: its keys that are behind no such one are free */

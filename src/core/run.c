@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "core/commands.h"
 #include "core/identity.h"
+#include "core/offsets.h"
 #include "core/node.h"
 
 #include <assert.h>
@@ -213,8 +214,8 @@ static bool is_attempt(const gavel__round *round, const gavel_tx *tx, gavel__fat
  * time since it came. */
 static int64_t age_ms_of(const gavel__round *round)
 {
-    const gavel__round_limits *limits = &round->rounds->limits;
-    return round->is_dated ? (limits->read_clock(limits->clock) - round->as_of_us) / 1000 + 1 : -1;
+    return round->is_dated ? gavel__offsets_age_ms(round->lane->node->offsets, round->as_of_us)
+                           : -1;
 }
 
 /* What it reads is too old for it, as far as is known: then it runs at the primary. */

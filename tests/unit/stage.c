@@ -29,6 +29,11 @@ static int64_t read_clock(void *clock)
     return ((const stage *)clock)->now_us;
 }
 
+static int64_t read_lease_clock(void *clock)
+{
+    return read_clock(clock) + ((stage *)clock)->slept_us;
+}
+
 /* The node at port 7000 is the first one, and so on. */
 static uint16_t note_redirect(void *user, struct gavel__node *node, const gavel__redirect *redirect)
 {
@@ -108,7 +113,9 @@ void stage_open(stage *s, const stage_config *config)
             .clock = s},
         .marker_ttl_us = config->has_markers ? 900000000 : 0,
         .id_ttl_ms = 86400000,
-        .ledger = {.is_kept = config->keeps_ledger, .read_lease_clock = read_clock, .clock = s},
+        .ledger = {.is_kept = config->keeps_ledger,
+            .read_lease_clock = read_lease_clock,
+            .clock = s},
         .seed = 7,
         .identity = {1 + config->identity, 2},
     };

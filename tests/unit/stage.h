@@ -62,6 +62,7 @@ typedef struct stage {
     struct actor *actors[STAGE_MAX_ACTORS];
     size_t n_actors;
     int64_t now_us;
+    int64_t slept_us; /* of the machine: the lease clock has gone on meanwhile, and no other */
 } stage;
 
 /*

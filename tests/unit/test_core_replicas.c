@@ -59,6 +59,20 @@ Test(core_replicas, dates_what_a_replica_shows)
     stage_close(&s);
 }
 
+/* The answer may have been there before the machine fell asleep. */
+Test(core_replicas, ages_while_the_machine_sleeps)
+{
+    stage s;
+    open_dated(&s);
+    actor reader = {.reads = "a", .plays = "GET a", .request = stale};
+    enter(&s, &reader);
+    hears(&s, 1, ONE_READ);
+    s.slept_us = 5000000;
+    says(&s, 1, "OK, QUEUED, QUEUED, [\"2\", " AS_REPLICA(NAME, "100") "]");
+    cr_expect_eq(ends(&s, &reader, GAVEL_COMMITTED)->stale_ms, 5001);
+    stage_close(&s);
+}
+
 Test(core_replicas, knows_no_age_in_another_history)
 {
     stage s;
