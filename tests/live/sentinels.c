@@ -60,13 +60,20 @@ static bool all_see_all(live_sentinels *rig)
     return is_seen;
 }
 
+/* Not before: a failover while they get to know one another would be waited out for ever. */
+static void begin_watching(live_sentinels *rig)
+{
+    for (size_t i = 0; i < SENTINELS_N; i++)
+        server_do(rig->all[i], "SENTINEL", "SET", "main", "down-after-milliseconds", "2000", NULL);
+}
+
 void sentinels_begin_with_password(live_sentinels *rig, const char *password)
 {
     char config[256];
     begin_servers(rig);
     snprintf(config, sizeof(config),
         "sentinel monitor main 127.0.0.1 %d 2\n"
-        "sentinel down-after-milliseconds main 2000\n"
+        "sentinel down-after-milliseconds main 60000\n"
         "sentinel failover-timeout main 10000\n",
         server_port(rig->servers[0]));
     if (password != NULL)
@@ -81,6 +88,7 @@ void sentinels_begin_with_password(live_sentinels *rig, const char *password)
         server_port(rig->all[0]), server_port(rig->all[1]));
     while (!all_see_all(rig))
         take_a_breath();
+    begin_watching(rig);
 }
 
 void sentinels_begin(live_sentinels *rig)
