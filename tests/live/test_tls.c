@@ -106,14 +106,19 @@ static void expect_good(const gavel_config *config)
     gavel_close(client);
 }
 
-/* It is told, by the first fault, and nothing is written. */
-static void expect_told(gavel_client *client, const char *words)
+static void expect_not_sent(gavel_client *client, const char *words)
 {
-    gavel_stats stats;
     gavel_outcome outcome = counter_run(client, NULL, plain);
     ASSERT_TOLD(outcome, GAVEL_NOT_SENT);
     ASSERT_SAYS(outcome, words);
     ASSERT_SAYS(outcome, "127.0.0.1");
+}
+
+/* It is told, by the first fault, and nothing is written. */
+static void expect_told(gavel_client *client, const char *words)
+{
+    gavel_stats stats;
+    expect_not_sent(client, words);
     gavel_read_stats(client, &stats);
     cr_assert_eq(stats.n_links_down, 1, "%u", (unsigned)stats.n_links_down);
 }
@@ -147,7 +152,7 @@ Test(tls, a_cluster)
     snprintf(url, sizeof(url), "rediss+cluster://127.0.0.1:%d?ca_file=%s&server_name=x.example",
         server_port(it.server), it.ca);
     client = live_open(url, NULL);
-    expect_told(client, "not for x.example");
+    expect_not_sent(client, "not for x.example"); /* the seed may have been dialled twice by then */
     gavel_close(client);
 }
 
