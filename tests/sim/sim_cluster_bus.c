@@ -97,6 +97,16 @@ static void follow(sim__server *server, sim__server *primary)
     sim__pause(server, 0);
 }
 
+/* Whether the other one claims anything that this one does not know of. */
+static bool has_news(const sim__node *node, const sim__server *from)
+{
+    const sim__node *told = from->node;
+    unsigned n = 0;
+    for (unsigned slot = 0; slot < SIM_N_SLOTS; slot++)
+        n += told->owners[slot] == from->number && told->since[slot] > node->since[slot];
+    return n > 0;
+}
+
 /* What the other one claims with a higher epoch is the other's. */
 void sim__hear(sim__server *server, sim__server *from)
 {
@@ -105,7 +115,9 @@ void sim__hear(sim__server *server, sim__server *from)
     size_t mine = server->primary != NULL ? server->primary->number : server->number;
     bool has_lost = false;
     bool was_handed = false;
-    for (unsigned slot = 0; from->primary == NULL && slot < SIM_N_SLOTS; slot++) {
+    if (from->primary != NULL || !has_news(node, from))
+        return;
+    for (unsigned slot = 0; slot < SIM_N_SLOTS; slot++) {
         uint8_t owner = node->owners[slot];
         if (told->owners[slot] != from->number || told->since[slot] <= node->since[slot])
             continue;
