@@ -63,9 +63,9 @@ typedef enum gavel_event_type {
  * committed more than a minute before the last one, or before 2^20 others, and so cannot be named.
  * docs/semantics.md says what cannot be told.
  *
- * GAVEL_EVENT_MAY_BE_LOST: the same, in a Cluster, of a transaction whose slot has migrated since.
- * Its keys went one after another, and a server that went back meanwhile, or after, may have lost
- * any of them, or none. Told instead of LOST, never of one that was told as LOST.
+ * GAVEL_EVENT_MAY_BE_LOST: the same, in a Cluster, of a transaction whose slot has migrated since,
+ * or may have. Its keys went one after another, and a server that went back meanwhile, or after,
+ * may have lost any of them, or none. Told instead of LOST, never of one that was told as LOST.
  */
 typedef struct gavel_event {
     gavel_event_type type;

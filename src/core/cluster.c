@@ -151,10 +151,74 @@ static gavel__history *history_at(const gavel__engine *engine, uint16_t index)
     return node != NULL ? history_of(node) : NULL;
 }
 
-uint64_t gavel__engine_epoch(const void *engine, uint16_t index, int64_t since_us)
+gavel__epochs gavel__engine_epochs(const void *engine, uint16_t slot, int64_t since_us)
 {
-    gavel__node *node = node_at(engine, index);
-    return gavel__history_epoch(history_of(node), gavel__node_has_link(node), since_us);
+    const gavel__engine *self = engine;
+    gavel__node *node = node_at(self, self->nodes.map->node_of[slot]);
+    return node != NULL
+               ? gavel__history_epochs(history_of(node), gavel__node_has_link(node), since_us)
+               : (gavel__epochs){0};
+}
+
+/* Whether this one follows another one, or, if it does not `lead`, is followed. */
+static bool is_one_of_two(const gavel__engine *engine, const gavel__history *history, bool leads)
+{
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following) {
+        const gavel__history *other = history_of(node);
+        if (leads ? gavel__history_follows(history, other) : gavel__history_follows(other, history))
+            return true;
+    }
+    return false;
+}
+
+bool gavel__engine_is_replaced(const void *engine, uint16_t slot)
+{
+    const gavel__engine *self = engine;
+    const gavel__history *first = history_at(self, self->nodes.map->node_of[slot]);
+    return first != NULL && is_one_of_two(self, first, false);
+}
+
+/* Whether one that has taken another one's place since then has this epoch. */
+static bool is_of_takeover(const gavel__engine *engine, uint64_t epoch, int64_t since_us)
+{
+    for (gavel__node *node = engine->nodes.first; node != NULL; node = node->following) {
+        const gavel__history *history = history_of(node);
+        if (history->epochs.own == epoch &&
+            (history->taken_us > since_us || is_one_of_two(engine, history, true)))
+            return true;
+    }
+    return false;
+}
+
+/* How many were there in between, in one another's place, that fell before they said anything. */
+static uint64_t n_silent(const gavel__history *history, int64_t since_us)
+{
+    uint64_t n = 0;
+    int64_t before_us = history->taken_us;
+    for (const gavel__history *at = history->taken_from;
+         at != NULL && at->taken_us > since_us && at->taken_us < before_us; at = at->taken_from) {
+        n += at->epochs.own == 0;
+        before_us = at->taken_us;
+    }
+    return n;
+}
+
+/* Epochs are given out one after another: to who takes another one's place, and to whom a slot
+ * comes. So if all of them are those of takeovers, no slot has gone anywhere. */
+bool gavel__engine_has_stayed(const void *engine, uint16_t slot, const gavel__epochs *before)
+{
+    enum { MOST = 64 };
+    const gavel__engine *self = engine;
+    const gavel__history *history = history_at(self, self->nodes.map->node_of[slot]);
+    uint64_t own = history != NULL ? history->epochs.own : 0;
+    if (own != 0 && own == before->own)
+        return true;
+    if (before->newest == 0 || own <= before->newest || own - before->newest > MOST)
+        return false;
+    uint64_t n_open = 0;
+    for (uint64_t epoch = before->newest + 1; epoch <= own; epoch++)
+        n_open += !is_of_takeover(self, epoch, before->at_us);
+    return n_open <= n_silent(history, before->at_us);
 }
 
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
@@ -162,18 +226,6 @@ int64_t gavel__engine_fell_us(const void *engine, uint16_t slot)
     const gavel__engine *self = engine;
     const gavel__history *history = history_at(self, self->nodes.map->node_of[slot]);
     return history != NULL ? gavel__history_fell_us(history) : GAVEL__NEVER;
-}
-
-bool gavel__engine_is_replaced(const void *engine, uint16_t slot)
-{
-    const gavel__engine *self = engine;
-    const gavel__history *first = history_at(self, self->nodes.map->node_of[slot]);
-    for (gavel__node *node = self->nodes.first; node != NULL && first != NULL;
-         node = node->following) {
-        if (gavel__history_follows(history_of(node), first))
-            return true;
-    }
-    return false;
 }
 
 /* What is not known may be just now. */
@@ -203,11 +255,12 @@ static void note_takeovers(const moving *self)
     for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
         if (!is_taken_over(self, slot))
             continue;
-        gavel__history_on_replaced(
-            history_at(engine, engine->nodes.map->node_of[slot]), self->now_us);
+        gavel__history *from = history_at(engine, engine->nodes.map->node_of[slot]);
         gavel__node *to = node_at(engine, self->change->node_of[slot]);
+        gavel__history_on_replaced(from, self->now_us);
         if (to != NULL)
-            gavel__history_on_takeover(history_of(to), gavel__node_has_link(to), self->now_us);
+            gavel__history_on_takeover(
+                history_of(to), from, gavel__node_has_link(to), self->now_us);
     }
 }
 
@@ -260,7 +313,7 @@ void gavel__engine_set_slots(
     moving self = {engine, change, now_us};
     note_takeovers(&self);
     leave_markers(&self);
-    gavel__ledger_on_takeover(&engine->ledger, is_taken_over, &self);
+    gavel__ledger_on_takeover(&engine->ledger, &(gavel__takeover){is_taken_over, &self, now_us});
     if (change->migrated != NULL)
         note_migrations(&self);
     memcpy(map->node_of, change->node_of, sizeof(map->node_of));

@@ -62,7 +62,8 @@ void gavel__engine_init(gavel__engine *engine, const gavel__engine_config *confi
     engine->config.ledger.is_cluster = config->is_cluster;
     engine->config.ledger.key_prefix = gavel_str(config->key_prefix);
     engine->config.ledger.fell_us = gavel__engine_fell_us;
-    engine->config.ledger.epoch = gavel__engine_epoch;
+    engine->config.ledger.epochs = gavel__engine_epochs;
+    engine->config.ledger.has_stayed = gavel__engine_has_stayed;
     engine->config.ledger.is_replaced = gavel__engine_is_replaced;
     engine->config.ledger.nodes = engine;
     gavel__ledger_init(

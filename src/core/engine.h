@@ -204,8 +204,12 @@ void gavel__engine_init_node(
 /* When the node of the slot may last have gone back: see gavel__history_fell_us. */
 int64_t gavel__engine_fell_us(const void *engine, uint16_t slot);
 
-/* The epoch of the node with that index: see gavel__history_epoch. */
-uint64_t gavel__engine_epoch(const void *engine, uint16_t index, int64_t since_us);
+/* What the slot's node says of epochs: see gavel__history_epochs. */
+gavel__epochs gavel__engine_epochs(const void *engine, uint16_t slot, int64_t since_us);
+
+/* Whether the slot has surely stayed where it was, or with replicas that took over, since its node
+ * said that of its epochs. By what those say that have it now, and have been asked. */
+bool gavel__engine_has_stayed(const void *engine, uint16_t slot, const gavel__epochs *before);
 
 /* Whether another node has taken that one's place, and it is as if it did not know. */
 bool gavel__engine_is_replaced(const void *engine, uint16_t slot);

@@ -54,26 +54,29 @@ void gavel__history_on_replaced(gavel__history *history, int64_t now_us)
         fall(history, now_us);
 }
 
-void gavel__history_on_takeover(gavel__history *history, bool has_link, int64_t now_us)
+void gavel__history_on_takeover(
+    gavel__history *history, gavel__history *from, bool has_link, int64_t now_us)
 {
     if (history->ledger == NULL || history->changed_us == now_us)
         return;
     fall(history, now_us);
-    history->epoch = 0; /* it has a new one */
+    history->epochs.own = 0; /* it has a new one */
     history->answered_us = 0;
+    history->taken_us = now_us;
+    history->taken_from = from;
     history->is_late = true;
     if (has_link && history->question.state == GAVEL__QUESTION_IDLE)
         ask(history);
-    gavel__ledger_suspect(history->ledger, history->question.at_node, now_us);
+    gavel__ledger_suspect(history->ledger, now_us);
 }
 
-uint64_t gavel__history_epoch(gavel__history *history, bool has_link, int64_t since_us)
+gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us)
 {
     if (history->answered_us > since_us)
-        return history->epoch;
+        return history->epochs;
     if (since_us > 0 && has_link && history->question.state == GAVEL__QUESTION_IDLE)
         ask(history);
-    return 0;
+    return (gavel__epochs){0};
 }
 
 bool gavel__history_follows(const gavel__history *history, const gavel__history *first)
@@ -105,18 +108,51 @@ static size_t write(gavel__question *question, gavel__buffer *out, int64_t now_u
     return 2;
 }
 
+/* What stands there. Nothing: it does not say. */
+static gavel_bytes find(const gavel_reply *reply, gavel_bytes field)
+{
+    gavel_bytes text;
+    size_t size = 0;
+    if (!gavel_reply_text(reply, &text))
+        return (gavel_bytes){"", 0};
+    while (text.size > 0 && !gavel__bytes_start_with(text, field))
+        text = (gavel_bytes){text.data + 1, text.size - 1};
+    if (text.size == 0)
+        return text;
+    text = (gavel_bytes){text.data + field.size, text.size - field.size};
+    while (size < text.size && text.data[size] != '\r')
+        size++;
+    return (gavel_bytes){text.data, size};
+}
+
 /* 0: it does not say. */
 static uint64_t read_name(const gavel_reply *reply, gavel_bytes field)
 {
-    gavel_bytes text;
+    gavel_bytes text = find(reply, field);
     uint64_t name = 0;
-    if (!gavel_reply_text(reply, &text))
-        return 0;
-    while (text.size > 0 && !gavel__bytes_start_with(text, field))
-        text = (gavel_bytes){text.data + 1, text.size - 1};
-    for (size_t i = field.size; i < text.size && text.data[i] != '\r'; i++)
+    for (size_t i = 0; i < text.size; i++)
         name = (name ^ (unsigned char)text.data[i]) * UINT64_C(1099511628211);
     return name;
+}
+
+/* Plus one. 0: it does not say. */
+static uint64_t read_epoch(const gavel_reply *reply, gavel_bytes field)
+{
+    int64_t epoch = 0;
+    bool is_there = gavel__parse_int(find(reply, field), &epoch) && epoch >= 0;
+    return is_there ? (uint64_t)epoch + 1 : 0;
+}
+
+static void note_epochs(gavel__history *history, const gavel_reply *reply)
+{
+    uint64_t own = read_epoch(reply, GAVEL_STR("cluster_my_epoch:"));
+    if (history->is_late)
+        return;
+    history->answered_us = history->written_us;
+    if (own != 0)
+        history->epochs = (gavel__epochs){.own = own,
+            .newest = read_epoch(reply, GAVEL_STR("cluster_current_epoch:")),
+            .at_us = history->written_us};
 }
 
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)
@@ -124,9 +160,7 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     gavel__history *history = history_of(question);
     uint64_t name = read_name(reply, GAVEL_STR("master_replid:"));
     if (i == 0) {
-        uint64_t epoch = read_name(reply, GAVEL_STR("cluster_my_epoch:"));
-        history->epoch = epoch != 0 ? epoch : history->epoch;
-        history->answered_us = history->written_us;
+        note_epochs(history, reply);
         return;
     }
     if (history->is_late) { /* a link was lost since it was asked */
@@ -140,7 +174,7 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     if (!has_changed)
         return;
     fall(history, now_us);
-    gavel__ledger_suspect(history->ledger, history->question.at_node, now_us);
+    gavel__ledger_suspect(history->ledger, now_us);
 }
 
 /* The next link that is up asks. */

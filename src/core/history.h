@@ -11,8 +11,9 @@
  * one that still has that name was replaced: it may have been frozen, not know it yet, serve its
  * slots by its own map, and take writes. Who really comes back has a new name.
  *
- * It is asked for its epoch as well, which changes whenever a slot comes to it, and when it takes
- * its primary's place: while it is the same, no slot has been away and come back.
+ * It is asked for its epoch as well, and the newest that it knows of: a new one is given out
+ * whenever a slot comes to a node, and when one takes its primary's place. While a node's is the
+ * same, no slot of it has been away and come back.
  */
 #ifndef GAVEL__HISTORY_H
 #define GAVEL__HISTORY_H
@@ -24,12 +25,14 @@ typedef struct gavel__history {
     gavel__ledger *ledger;    /* borrowed; NULL: nobody wants to know */
     uint64_t name;            /* what stands for it; 0: not known yet */
     uint64_t former;          /* the name that it had before, from its primary; 0: none */
-    uint64_t epoch;           /* what stands for it; 0: not known */
+    gavel__epochs epochs;     /* as it said last, if it says so */
     int64_t written_us;       /* when the last question went out */
-    int64_t answered_us;      /* and the last one that was answered */
+    int64_t answered_us;      /* and the last one that was answered; 0: none since it took over */
     int64_t changed_us;       /* when it was last seen to be another one; 0: never */
-    bool is_unsure;           /* a link was lost since it has answered */
-    bool is_late;             /* ASKED: or since it was asked */
+    int64_t taken_us;         /* when it was last seen to take another one's place; 0: never */
+    struct gavel__history *taken_from; /* whose; NULL: not known */
+    bool is_unsure;                    /* a link was lost since it has answered */
+    bool is_late;                      /* ASKED: or since it was asked */
 } gavel__history;
 
 /* `node`: the index of the one that is asked. `ledger`: hears when it has gone back; may be NULL.
@@ -42,11 +45,12 @@ void gavel__history_on_link_down(gavel__history *history, bool has_link);
 
 /* It was seen to have lost its place to another one; or to have taken that. */
 void gavel__history_on_replaced(gavel__history *history, int64_t now_us);
-void gavel__history_on_takeover(gavel__history *history, bool has_link, int64_t now_us);
+void gavel__history_on_takeover(
+    gavel__history *history, gavel__history *from, bool has_link, int64_t now_us);
 
-/* Its epoch as it was asked for after that; 0: it has not answered since, and is asked if it has a
- * link, or it does not say. */
-uint64_t gavel__history_epoch(gavel__history *history, bool has_link, int64_t since_us);
+/* What it said when it was asked after that. Its own is 0: it has not answered since, and is asked
+ * if it has a link, or it does not say. */
+gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us);
 
 /* Whether the other one has gone on with the first one's data, in its place. */
 bool gavel__history_follows(const gavel__history *history, const gavel__history *first);

@@ -12,7 +12,11 @@
 
 static const uint32_t kept_s = 60;
 static const size_t min_capacity = 64;
-static const int64_t ask_pause_us = 100000;
+static const int64_t least_pause_us = 100000;
+static const int64_t most_pause_us = 3200000;
+
+/* For so long others that have taken over may say so, before a slot is taken to have been away. */
+static const int64_t patience_us = 1000000;
 
 /* ---- Making and ending --------------------------------------------------------------------- */
 
@@ -79,13 +83,12 @@ static int64_t passes_us(const gavel__ledger *ledger)
     return config->read_lease_clock(config->clock) + config->marker_ttl_us / 10 * 9;
 }
 
-/* Of the node where it was planted. */
-static uint64_t epoch_of(const gavel__page *page, int64_t since_us)
+/* Of the node where its slot is. */
+static gavel__epochs epochs_of(const gavel__page *page, int64_t since_us)
 {
     const gavel__ledger_config *config = &page->ledger->config;
-    return config->is_cluster && page->planted_at != GAVEL__NO_NODE
-               ? config->epoch(config->nodes, page->planted_at, since_us)
-               : 0;
+    return config->is_cluster ? config->epochs(config->nodes, page->question.slot, since_us)
+                              : (gavel__epochs){0};
 }
 
 gavel__page *gavel__ledger_turn(
@@ -106,8 +109,7 @@ gavel__page *gavel__ledger_turn(
     next->first_number = planted->first_number;
     next->number = planted->number;
     next->passes_us = passes_us(ledger);
-    next->planted_at = planted->node;
-    next->epoch = epoch_of(next, 0);
+    next->epochs = epochs_of(next, 0);
     next->n_pins = 1;
     gavel__list_append(&ledger->pages, &next->node);
     return next;
@@ -196,8 +198,8 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     *entry_at(ledger, ledger->n++) =
         (gavel__entry){.page = page, .ticket = ticket, .round = round, .at_s = now_s};
     page->n_entries++;
-    if (page->epoch == 0) /* it was planted before its node had said so, in the same write */
-        page->epoch = epoch_of(page, 0);
+    if (page->epochs.own == 0 && !page->has_moved) /* it was planted in the same write */
+        page->epochs = epochs_of(page, 0);
     if (page->has_moved) /* by what its old node said, or what the marker says to a doubt */
         audit(page);
 }
@@ -214,7 +216,7 @@ static void tell_lost(gavel__page *page, gavel_ticket ticket, uint32_t at_s)
         audit->n_may_be_lost++;
         context->stats.n_may_be_lost++;
         gavel__context_tell_lost(context, GAVEL_EVENT_MAY_BE_LOST, ticket,
-            ticket != 0 ? "its slot has migrated, and a server may have lost it"
+            ticket != 0 ? "its slot may have migrated, and a server have lost it"
                         : "a server may have lost more, told too long ago to be named");
         return;
     }
@@ -294,17 +296,23 @@ static bool has_entry_of(const gavel__page *page, int64_t at_us)
            (page->n_entries > 0 && entry_at(ledger, find_first(page))->at_s <= at_us / 1000000);
 }
 
-/* It has answered where it was planted, and its slot may have been away before. */
+/* It has answered, and its slot may have been away before. */
 static void judge_unseen(gavel__page *page, int64_t now_us)
 {
+    const gavel__ledger_config *config = &page->ledger->config;
     if (page->stayed_us == 0)
         page->stayed_us = now_us;
-    uint64_t epoch = epoch_of(page, page->stayed_us);
-    if (epoch == 0) {
+    gavel__epochs epochs = epochs_of(page, page->stayed_us);
+    if (epochs.own == 0) {
         page->is_refused = true; /* asked again when the node has said more */
         return;
     }
-    if (epoch != page->epoch) {
+    if (config->has_stayed(config->nodes, page->question.slot, &page->epochs)) {
+        page->epochs = epochs;
+    } else if (now_us - page->unseen_us < patience_us) {
+        page->is_refused = true;
+        return;
+    } else {
         page->has_migrated = true;
         page->been_at = UINT64_MAX;
         page->may_be_lost = page->may_be_lost || has_entry_of(page, page->unseen_us);
@@ -389,6 +397,14 @@ static void on_marker(gavel__page *page, const gavel_reply *reply)
         on_number(page, (uint64_t)number);
 }
 
+/* A node may not know for long that it was replaced, and a slot be long on its way. */
+static void ask_later(gavel__page *page, int64_t now_us)
+{
+    int64_t pause_us = page->pause_us > 0 ? 2 * page->pause_us : least_pause_us;
+    page->pause_us = pause_us < most_pause_us ? pause_us : most_pause_us;
+    set_due(page, true, now_us + page->pause_us);
+}
+
 static bool is_replaced(const gavel__page *page)
 {
     const gavel__ledger_config *config = &page->ledger->config;
@@ -409,8 +425,10 @@ static void on_reply(gavel__question *question, size_t i, const gavel_reply *rep
     if (!page->is_refused && page->has_migrated)
         judge_migrated(page);
     if (page->is_refused)
-        set_due(page, true, now_us + ask_pause_us);
-    else if (page->is_due) /* another audit has come meanwhile */
+        ask_later(page, now_us);
+    else
+        page->pause_us = 0;
+    if (!page->is_refused && page->is_due) /* another audit has come meanwhile */
         ask(page);
     else
         drop_if_over(page);
@@ -435,10 +453,21 @@ static void audit(gavel__page *page)
 {
     if (page->n_entries == 0 && page->dropped == 0)
         return;
+    page->pause_us = 0;
     if (page->question.state == GAVEL__QUESTION_IDLE)
         ask(page);
     else if (page->question.state == GAVEL__QUESTION_ASKED)
         set_due(page, true, GAVEL__NEVER);
+}
+
+/* False: that it has been away is known, or cannot be. */
+static bool suspect(gavel__page *page, int64_t now_us)
+{
+    if (page->has_migrated || page->epochs.own == 0)
+        return false;
+    page->unseen_us = now_us;
+    page->stayed_us = 0;
+    return true;
 }
 
 void gavel__ledger_audit(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user)
@@ -449,16 +478,15 @@ void gavel__ledger_audit(gavel__ledger *ledger, gavel__is_meant *is_meant, const
     }
 }
 
-void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user)
+void gavel__ledger_on_takeover(gavel__ledger *ledger, const gavel__takeover *takeover)
 {
     for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next) {
         gavel__page *page = page_at(node);
-        if (!is_meant(user, page->question.slot))
+        if (!takeover->is_meant(takeover->user, page->question.slot))
             continue;
         page->has_moved = true;
         page->is_refused = true;
-        page->planted_at = GAVEL__NO_NODE;
-        page->unseen_us = 0;
+        suspect(page, takeover->now_us);
         audit(page);
     }
 }
@@ -501,16 +529,12 @@ void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node)
     }
 }
 
-void gavel__ledger_suspect(gavel__ledger *ledger, uint16_t node, int64_t now_us)
+void gavel__ledger_suspect(gavel__ledger *ledger, int64_t now_us)
 {
     for (gavel__list *at = ledger->pages.next; at != &ledger->pages; at = at->next) {
         gavel__page *page = page_at(at);
-        if (page->has_migrated || page->epoch == 0 || page->planted_at == node ||
-            page->planted_at == GAVEL__NO_NODE)
-            continue;
-        page->unseen_us = now_us;
-        page->stayed_us = 0;
-        audit(page);
+        if (suspect(page, now_us))
+            audit(page);
     }
 }
 

@@ -38,8 +38,15 @@
  * to have done so since (see history.h); or the marker is gone or less than it was
  *
  * It may also have been away and come back, unseen, and a node may have fallen that had it then. So
- * whenever one falls, the pages of all others are asked, and then their nodes for their epochs: if
- * that is another one than before the planting, a slot has come there, and it may be this one.
+ * whenever one falls, all pages are asked, and then their nodes for their epochs, before anything
+ * is told. These are given out one after another: to a node to which a slot comes, and to who takes
+ * another one's place. So it has stayed
+ *
+ *     where its node has the epoch that it had before the planting, or
+ *     where replicas took over, and all epochs from those of the planting to that of who has it now
+ *     are known to be of such ones
+ *
+ * and else it may have migrated. Others may be about to say so of theirs: a second is left to them.
  *
  * Who plants a marker turns the page; who tells COMMITTED enters. No I/O, no clock: the engine says
  * when to audit.
@@ -53,6 +60,13 @@
 
 struct gavel__ledger;
 
+/* What a node says of its Cluster's epochs. */
+typedef struct gavel__epochs {
+    uint64_t own;    /* of the node itself, plus one; 0: not known */
+    uint64_t newest; /* the highest that it knows of, plus one; 0: not known */
+    int64_t at_us;   /* when it was asked */
+} gavel__epochs;
+
 typedef struct gavel__page {
     gavel__list node; /* among the ledger's */
     struct gavel__ledger *ledger;
@@ -64,13 +78,12 @@ typedef struct gavel__page {
     int64_t passes_us;     /* on the lease clock: from then on the marker may have passed away */
     uint32_t n_pins;       /* whoever may still enter here: its lane, doubts of its rounds */
     size_t n_entries;
-    uint32_t last;       /* round that was entered */
-    uint32_t dropped;    /* the last round of which something was dropped; 0: none */
-    uint32_t asked;      /* ASKED: the last round when it was written */
-    uint16_t planted_at; /* node; GAVEL__NO_NODE: that was replaced since */
-    uint64_t epoch;      /* of that node, not later than the planting; 0: not known */
-    int64_t unseen_us;   /* its slot may have been away unseen when a node fell then; 0: no */
-    int64_t stayed_us;   /* and was there again, or still, at this time; 0: not asked yet */
+    uint32_t last;        /* round that was entered */
+    uint32_t dropped;     /* the last round of which something was dropped; 0: none */
+    uint32_t asked;       /* ASKED: the last round when it was written */
+    gavel__epochs epochs; /* of its node, when its slot was surely there, never away since */
+    int64_t unseen_us;    /* its slot may have been away unseen when a node fell then; 0: no */
+    int64_t stayed_us;    /* and was there again, or still, at this time; 0: not asked yet */
     uint64_t been_at; /* its slot has migrated: a bit for each node, modulo 64, that has had it */
     bool is_gone;     /* its marker was seen to be gone: that it is absent proves nothing */
     bool has_moved;   /* its slot has another node than when it was planted, or has had one */
@@ -80,6 +93,7 @@ typedef struct gavel__page {
     bool is_refused;  /* ASKED: the node does not write or was replaced, or the slot has moved */
     bool is_due;      /* to be asked once more, from ask_us on; GAVEL__NEVER: when a link is up */
     int64_t ask_us;
+    int64_t pause_us; /* before that, the last time; 0: it has answered since */
 } gavel__page;
 
 typedef struct gavel__entry {
@@ -105,9 +119,10 @@ typedef struct gavel__ledger_config {
     int64_t marker_ttl_us;
     int64_t (*read_lease_clock)(void *clock); /* one that goes on while the machine sleeps */
     void *clock;
-    /* Of a Cluster: see gavel__engine_fell_us, gavel__engine_epoch, gavel__engine_is_replaced. */
+    /* Of a Cluster: see gavel__engine_fell_us and those behind it. */
     int64_t (*fell_us)(const void *nodes, uint16_t slot);
-    uint64_t (*epoch)(const void *nodes, uint16_t node, int64_t since_us);
+    gavel__epochs (*epochs)(const void *nodes, uint16_t slot, int64_t since_us);
+    bool (*has_stayed)(const void *nodes, uint16_t slot, const gavel__epochs *before);
     bool (*is_replaced)(const void *nodes, uint16_t slot);
     const void *nodes;
 } gavel__ledger_config;
@@ -137,7 +152,6 @@ typedef struct gavel__planted {
     gavel_bytes marker;
     uint64_t first_number;
     uint64_t number;
-    uint16_t node; /* where */
 } gavel__planted;
 
 /* The page to go on with behind `page` (NULL: none), which its lane leaves. NULL: the ledger is not
@@ -165,7 +179,13 @@ void gavel__ledger_audit(gavel__ledger *ledger, gavel__is_meant *is_meant, const
 
 /* The same, of slots that a replica has taken over. What its old primary said before, and is heard
  * only later, is asked for again. */
-void gavel__ledger_on_takeover(gavel__ledger *ledger, gavel__is_meant *is_meant, const void *user);
+typedef struct gavel__takeover {
+    gavel__is_meant *is_meant;
+    const void *user;
+    int64_t now_us;
+} gavel__takeover;
+
+void gavel__ledger_on_takeover(gavel__ledger *ledger, const gavel__takeover *takeover);
 
 /* A slot that has migrated. */
 typedef struct gavel__migration {
@@ -186,8 +206,8 @@ void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to);
 /* This node has gone back, or was seen to have been replaced: now, or before it was seen. */
 void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node);
 
-/* And slots that are elsewhere now may have been there then, unseen. */
-void gavel__ledger_suspect(gavel__ledger *ledger, uint16_t node, int64_t now_us);
+/* And any slot may have been there before, unseen. */
+void gavel__ledger_suspect(gavel__ledger *ledger, int64_t now_us);
 
 /* A link is up: whoever had none asks again. */
 void gavel__ledger_on_link_up(gavel__ledger *ledger);

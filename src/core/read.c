@@ -30,8 +30,7 @@ static void plant(gavel__rounds *rounds, gavel__lane *lane, gavel__planting plan
     gavel__lane_plant(lane, &planting);
     gavel__planted planted = {.marker = gavel__marker_name(marker),
         .first_number = marker->first_number,
-        .number = marker->number,
-        .node = (uint16_t)lane->node->index};
+        .number = marker->number};
     marker->page = gavel__ledger_turn(rounds->ledger, marker->page, &planted);
     rounds->context->stats.n_marker_commands++;
 }

@@ -228,13 +228,24 @@ static void run_getkeysinslot(sim__call *call)
     }
 }
 
+/* The highest epoch that it has heard of. */
+static uint32_t newest_epoch(const sim__node *node)
+{
+    uint32_t newest = node->epoch;
+    for (unsigned slot = 0; slot < SIM_N_SLOTS; slot++)
+        newest = node->since[slot] > newest ? node->since[slot] : newest;
+    return newest;
+}
+
 /* What is asked for of it. */
 static void run_info(sim__call *call)
 {
-    char text[64];
+    char text[96];
     const sim__server *server = call->server;
     const sim__node *node = server->primary != NULL ? server->primary->node : server->node;
-    gavel__format(text, sizeof text, "cluster_enabled:1\r\ncluster_my_epoch:%u\r\n", node->epoch);
+    gavel__format(text, sizeof text,
+        "cluster_enabled:1\r\ncluster_current_epoch:%u\r\ncluster_my_epoch:%u\r\n",
+        newest_epoch(server->node), node->epoch);
     sim__reply_bulk(call->out, gavel_str(text));
 }
 
