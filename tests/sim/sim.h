@@ -316,9 +316,6 @@ void sim_move_slot(sim_world *world, const sim_move *move);
 /* Of the moves that have begun, how many are not over. */
 size_t sim_n_moves(const sim_world *world);
 
-/* Whether the slot has ever begun to move. */
-bool sim_has_moved(const sim_world *world, unsigned slot);
-
 /* What stands for the host in CLUSTER SLOTS, MOVED and ASK. */
 typedef enum sim_endpoint {
     SIM_ENDPOINT_IP,

@@ -253,15 +253,6 @@ size_t sim_n_moves(const sim_world *world)
     return n;
 }
 
-bool sim_has_moved(const sim_world *world, unsigned slot)
-{
-    for (size_t i = 0; i < world->cluster->n_moves; i++) {
-        if (world->cluster->moves[i]->wanted.slot == slot)
-            return true;
-    }
-    return false;
-}
-
 void sim__moves_destroy(sim_world *world)
 {
     if (world->cluster == NULL)

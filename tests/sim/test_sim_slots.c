@@ -47,13 +47,13 @@ typedef struct play {
     size_t n_counters;
     deed deeds[N_SUBMITTED];
     size_t n;
-    bool has_mistake; /* of those that can be explained */
+    bool is_unsure;
 } play;
 
-/* A slot that has wandered away and come back to a replica which took over meanwhile, all of it
- * unseen, looks as if there had been the failover alone; and a replica which no map has named
- * before it took over, as if the slot had migrated. So one play in thousands may have that. */
-static int n_mistaken;
+/* Plays without moves where something was told that it may be lost: where several nodes fell at
+ * once, or one unseen, slots may have moved for all that a client knows; and where one took over
+ * that no map had named before, and was started anew before it was asked. */
+static int n_unsure;
 
 static gavel_verdict leave_mark(gavel_tx *tx, void *user)
 {
@@ -91,13 +91,6 @@ static void submit(play *p)
             .deadline_ms = 20000});
 }
 
-/* Where another slot has come to a node, its own may have, too, for all that a client knows. */
-static bool may_have_moved(const play *p, const deed *own)
-{
-    return sim_get_counters(p->world)->n_moves > 0 ||
-           sim_has_moved(p->world, gavel__slot_of(gavel_str(own->mark)));
-}
-
 static void note_losses(play *p)
 {
     for (size_t j = 0; j < p->n; j++) {
@@ -108,7 +101,7 @@ static void note_losses(play *p)
         for (size_t i = 0; i < of->n_unsure; i++)
             own->may_be_lost |= own->result->ticket == of->unsure[i];
         cr_expect_not(own->may_be_lost && own->is_told_lost);
-        p->has_mistake |= own->may_be_lost && !may_have_moved(p, own);
+        p->is_unsure |= own->may_be_lost && sim_get_counters(p->world)->n_moves == 0;
     }
 }
 
@@ -129,11 +122,6 @@ static size_t check(play *p, int seed)
                          outcome->status == GAVEL_UNKNOWN;
         if (found >= least && found <= most)
             continue;
-        if (found == 1 && own->is_told_lost &&
-            sim_has_moved(p->world, gavel__slot_of(gavel_str(own->mark)))) {
-            p->has_mistake = true;
-            continue;
-        }
         n_bad++;
         cr_expect(false, "seed %d: %s is %lld, told %s (%s)%s", seed, own->mark, found,
             gavel_status_name(outcome->status), outcome->message,
@@ -211,9 +199,10 @@ static void play_anything(play *p, int seed, const sim_faults *faults)
     cr_assert(sim_finish(p->world, 60 * SIM_SECOND), "seed %d", seed);
     sim_run_for(p->world, 120 * SIM_SECOND);
     size_t n_bad = check(p, seed);
-    n_mistaken += p->has_mistake;
     const sim_counters *counters = sim_get_counters(p->world);
-    if (getenv("GAVEL_SEED") != NULL || n_bad > 0 || p->has_mistake)
+    n_unsure += p->is_unsure;
+    cr_expect(!p->is_unsure || counters->n_failovers > 0, "seed %d", seed);
+    if (getenv("GAVEL_SEED") != NULL || n_bad > 0)
         printf("seed %d: %zu committed, %zu unknown; %d moves, %d failovers\n", seed,
             sim_n_results_with(p->world, GAVEL_COMMITTED),
             sim_n_results_with(p->world, GAVEL_UNKNOWN), (int)counters->n_moves,
@@ -227,7 +216,7 @@ static void for_each_seed(void (*one)(int seed), int part)
     int end = seeds.is_one ? seeds.end : seeds.first + (seeds.end - seeds.first) / part;
     for (int seed = seeds.first; seed < end; seed++)
         one(seed);
-    cr_expect_leq(n_mistaken, (end - seeds.first) / 1000);
+    cr_expect_leq(n_unsure, 1 + (end - seeds.first) / 50);
 }
 
 static void play_alone(int seed)
