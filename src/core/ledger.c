@@ -405,10 +405,12 @@ static void ask_later(gavel__page *page, int64_t now_us)
     set_due(page, true, now_us + page->pause_us);
 }
 
+/* While its slot has had no other node since it was planted it does not matter: what was told there
+ * that node has, whoever else has gone on with its data. */
 static bool is_replaced(const gavel__page *page)
 {
     const gavel__ledger_config *config = &page->ledger->config;
-    return config->is_cluster && config->is_replaced(config->nodes, page->question.slot);
+    return page->has_moved && config->is_replaced(config->nodes, page->question.slot);
 }
 
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)

@@ -26,8 +26,8 @@
  * are kept for a minute behind the newest one, and at most 2^20: what was dropped can no longer be
  * named, but of the last such round of each page it is known whether it is lost.
  *
- * Nor is a node believed that was replaced and has not heard of it yet (see history.h): the
- * question is asked again later, of whoever serves the slot then.
+ * Nor is a node believed that was replaced and has not heard of it yet (see history.h), of a slot
+ * that has had another node: the question is asked again later, of whoever serves the slot then.
  *
  * A slot that migrates refuses the question, which is asked again later. Once it has migrated, its
  * keys have gone one after another: if a server went back meanwhile, or to a time before the end of

@@ -212,6 +212,27 @@ Test(core_migrated, who_was_replaced_is_not_asked_on_and_on)
     stage_close(&s);
 }
 
+/* The first one was a replica of the second one, say, and was given slots of its own by CLUSTER
+ * RESET: it has gone on with that name, and has replaced nobody. */
+Test(core_migrated, whose_replica_has_slots_of_its_own_is_believed)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "PEXPIRE g:none:{ecd`} 1 / GET m0 / CLUSTER INFO / INFO replication");
+    says(&s, 0, ":0, \"n0+1\", \"cluster_my_epoch:1\"");
+    says(&s, 0, "\"master_replid:1\r\nmaster_replid2:2\r\n\"");
+    link_down(&s, 1);
+    link_up(&s, 1);
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication");
+    says(&s, 1, ":0, \"n1+1\", \"cluster_my_epoch:1\", \"master_replid:2\"");
+    is_told(&s, &a, 0, 0);
+    cr_assert_eq(gavel__ledger_due_us(&s.engine.ledger), GAVEL__NEVER);
+    stage_close(&s);
+}
+
 /* Nor is what it says late, when the map is right again. */
 Test(core_migrated, what_was_asked_before_a_takeover_is_asked_again)
 {
