@@ -527,6 +527,7 @@ size_t clusters_kill_ahead(
 {
     size_t replica = replica_of(cluster, primary);
     int slot = slot_of_node(cluster, primary);
+    await_end_of_election(cluster, replica);
     clusters_set_timeout(cluster, 1500);
     if (meanwhile != NULL) {
         server_pause(cluster->nodes[replica]);

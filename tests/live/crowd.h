@@ -38,6 +38,7 @@ typedef struct crowd_client {
     gavel_client *client;
     struct ev_loop *loop; /* NULL: it is blocking, or polled */
     atomic_llong n_lost;  /* events that say so */
+    atomic_llong n_may_be_lost;
     crowd_caller callers[CROWD_N_EACH];
     pthread_t threads[CROWD_N_EACH];
     int n_threads;
@@ -100,6 +101,7 @@ int crowd_check(live_crowd *self, bool may_have_lost);
 long long crowd_n_committed(const live_crowd *self);
 long long crowd_n_unknown(const live_crowd *self);
 long long crowd_n_lost(const live_crowd *self);
+long long crowd_n_may_be_lost(const live_crowd *self);
 double crowd_seconds(const live_crowd *self);
 
 #endif
