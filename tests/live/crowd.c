@@ -399,10 +399,15 @@ static long long there(const live_crowd *self, const char *key)
     return count < 0 ? 0 : count;
 }
 
+typedef struct one_more {
+    gavel_bytes key; /* the body's, first */
+    bool is_done;
+} one_more;
+
 static void on_tick_done(const gavel_outcome *told, void *user)
 {
     (void)told;
-    *(bool *)user = true;
+    ((one_more *)user)->is_done = true;
 }
 
 /* One transaction more, which the crowd's counters do not know of: so the client is driven. */
@@ -416,10 +421,7 @@ static void tick(crowd_client *self)
         gavel_run(self->client, &transaction);
         return;
     }
-    struct {
-        gavel_bytes key; /* the body's, first */
-        bool is_done;
-    } tick = {.key = bytes};
+    one_more tick = {.key = bytes};
     transaction.user = &tick;
     gavel_submit(self->client, &transaction, on_tick_done);
     while (!tick.is_done) {
