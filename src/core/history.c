@@ -72,11 +72,13 @@ void gavel__history_on_takeover(
 
 gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us)
 {
+    gavel__epochs epochs = {0};
     if (history->answered_us > since_us)
-        return history->epochs;
-    if (since_us > 0 && has_link && history->question.state == GAVEL__QUESTION_IDLE)
+        epochs = history->epochs;
+    if (since_us > 0 && epochs.own == 0 && has_link &&
+        history->question.state == GAVEL__QUESTION_IDLE)
         ask(history);
-    return (gavel__epochs){0};
+    return epochs;
 }
 
 bool gavel__history_follows(const gavel__history *history, const gavel__history *first)
@@ -143,16 +145,26 @@ static uint64_t read_epoch(const gavel_reply *reply, gavel_bytes field)
     return is_there ? (uint64_t)epoch + 1 : 0;
 }
 
+/* An error that another try may not have. */
+static bool is_passing(const gavel_reply *reply)
+{
+    return reply->type == GAVEL_REPLY_ERROR &&
+           !gavel__bytes_start_with(reply->text, GAVEL_STR("NOPERM ")) &&
+           !gavel__bytes_start_with(reply->text, GAVEL_STR("ERR "));
+}
+
 static void note_epochs(gavel__history *history, const gavel_reply *reply)
 {
     uint64_t own = read_epoch(reply, GAVEL_STR("cluster_my_epoch:"));
-    if (history->is_late)
+    if (history->is_late || is_passing(reply))
         return;
+    bool is_first = history->answered_us == 0 && !history->is_unsure;
     history->answered_us = history->written_us;
-    if (own != 0)
-        history->epochs = (gavel__epochs){.own = own,
-            .newest = read_epoch(reply, GAVEL_STR("cluster_current_epoch:")),
-            .at_us = history->written_us};
+    history->epochs = (gavel__epochs){.own = own,
+        .newest = read_epoch(reply, GAVEL_STR("cluster_current_epoch:")),
+        .at_us = history->written_us};
+    if (is_first)
+        gavel__ledger_on_epochs(history->ledger);
 }
 
 static void on_reply(gavel__question *question, size_t i, const gavel_reply *reply, int64_t now_us)

@@ -49,7 +49,7 @@ void gavel__history_on_takeover(
     gavel__history *history, gavel__history *from, bool has_link, int64_t now_us);
 
 /* What it said when it was asked after that. Its own is 0: it has not answered since, and is asked
- * if it has a link, or it does not say. */
+ * if it has a link; or, with a time, it does not say. */
 gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us);
 
 /* Whether the other one has gone on with the first one's data, in its place. */

@@ -182,6 +182,13 @@ static bool make_room(gavel__ledger *ledger)
     return ledger->n < ledger->capacity;
 }
 
+/* They were asked for in the same write as it was planted, or soon. */
+static void learn_epochs(gavel__page *page)
+{
+    if (page->epochs.own == 0 && !page->has_moved)
+        page->epochs = epochs_of(page, 0);
+}
+
 void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, int64_t now_us)
 {
     gavel__ledger *ledger = page->ledger;
@@ -198,8 +205,7 @@ void gavel__page_enter(gavel__page *page, uint64_t number, gavel_ticket ticket, 
     *entry_at(ledger, ledger->n++) =
         (gavel__entry){.page = page, .ticket = ticket, .round = round, .at_s = now_s};
     page->n_entries++;
-    if (page->epochs.own == 0 && !page->has_moved) /* it was planted in the same write */
-        page->epochs = epochs_of(page, 0);
+    learn_epochs(page);
     if (page->has_moved) /* by what its old node said, or what the marker says to a doubt */
         audit(page);
 }
@@ -303,11 +309,12 @@ static void judge_unseen(gavel__page *page, int64_t now_us)
     if (page->stayed_us == 0)
         page->stayed_us = now_us;
     gavel__epochs epochs = epochs_of(page, page->stayed_us);
-    if (epochs.own == 0) {
+    bool is_mute = epochs.at_us != 0 && now_us - page->stayed_us >= patience_us;
+    if (epochs.own == 0 && !is_mute) {
         page->is_refused = true; /* asked again when the node has said more */
         return;
     }
-    if (config->has_stayed(config->nodes, page->question.slot, &page->epochs)) {
+    if (epochs.own != 0 && config->has_stayed(config->nodes, page->question.slot, &page->epochs)) {
         page->epochs = epochs;
     } else if (now_us - page->unseen_us < patience_us) {
         page->is_refused = true;
@@ -462,10 +469,19 @@ static void audit(gavel__page *page)
         set_due(page, true, GAVEL__NEVER);
 }
 
-/* False: that it has been away is known, or cannot be. */
+/* A node has fallen: may its slot have been there? Between two looks at the map one that has
+ * migrated may have been anywhere. Of one whose node has not said its epoch yet it is not known.
+ * False: no, or nobody may ask for epochs. */
 static bool suspect(gavel__page *page, int64_t now_us)
 {
-    if (page->has_migrated || page->epochs.own == 0)
+    const gavel__epochs *epochs = &page->epochs;
+    bool is_open = epochs->own == 0 && epochs->at_us == 0 && has_entry_of(page, now_us);
+    if (page->has_migrated || is_open) {
+        page->has_migrated = true;
+        page->may_be_lost = true;
+        return true;
+    }
+    if (epochs->own == 0)
         return false;
     page->unseen_us = now_us;
     page->stayed_us = 0;
@@ -518,6 +534,12 @@ void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to)
         return;
     page->has_migrated = true;
     page->been_at |= UINT64_C(1) << from % 64 | UINT64_C(1) << to % 64;
+}
+
+void gavel__ledger_on_epochs(gavel__ledger *ledger)
+{
+    for (gavel__list *node = ledger->pages.next; node != &ledger->pages; node = node->next)
+        learn_epochs(page_at(node));
 }
 
 void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node)

@@ -47,6 +47,9 @@
  *     are known to be of such ones
  *
  * and else it may have migrated. Others may be about to say so of theirs: a second is left to them.
+ * Of one that has migrated nobody knows which way it went between two looks at the map. So what
+ * stands on its page may be lost whichever node falls; and also where the node has not answered
+ * until then. Who may not ask for epochs goes without, but for slots that have migrated.
  *
  * Who plants a marker turns the page; who tells COMMITTED enters. No I/O, no clock: the engine says
  * when to audit.
@@ -62,9 +65,9 @@ struct gavel__ledger;
 
 /* What a node says of its Cluster's epochs. */
 typedef struct gavel__epochs {
-    uint64_t own;    /* of the node itself, plus one; 0: not known */
+    uint64_t own;    /* of the node itself, plus one; 0: not known, or it does not say */
     uint64_t newest; /* the highest that it knows of, plus one; 0: not known */
-    int64_t at_us;   /* when it was asked */
+    int64_t at_us;   /* when it was asked; 0: it was not, or has not answered */
 } gavel__epochs;
 
 typedef struct gavel__page {
@@ -202,6 +205,9 @@ void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated
 
 /* It was planted at a node that the slot is on its way to. Takes NULL. */
 void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to);
+
+/* A node has said its epochs that had not before, nor was a link lost since it was first asked. */
+void gavel__ledger_on_epochs(gavel__ledger *ledger);
 
 /* This node has gone back, or was seen to have been replaced: now, or before it was seen. */
 void gavel__ledger_on_fall(gavel__ledger *ledger, uint16_t node);

@@ -52,7 +52,7 @@ static uint16_t note_redirect(void *user, struct gavel__node *node, const gavel_
 /* There is memory for them. */
 void stage_make_nodes(stage *s, const stage_config *config)
 {
-    static const char *const labels[] = {"node 0", "node 1", "node 2"};
+    static const char *const labels[] = {"node 0", "node 1", "node 2", "node 3"};
     uint32_t n_nodes = config->n_nodes > 0 ? config->n_nodes : 1;
     uint16_t node_of[GAVEL__N_SLOTS];
     cr_assert_leq(n_nodes, sizeof(labels) / sizeof(labels[0]));

@@ -297,6 +297,31 @@ Test(core_migrated, a_node_that_has_gone_back_since_leaves_it_open)
     }
 }
 
+/* Nor does a node say anything that was allowed to be asked, and is no more. */
+Test(core_migrated, an_epoch_that_is_not_said_any_more_is_not_the_same)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    link_down(&s, 0);
+    link_up(&s, 0);
+    hears(&s, 0, "PEXPIRE g:none:{ecd`} 1 / GET m0 / CLUSTER INFO / INFO replication");
+    says(&s, 0, ":0, \"n0+1\", " EPOCHS(1) ", \"master_replid:3\"");
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(&s, 1, ":0, \"n1+1\"");
+    for (int i = 0; i < 4; i++) {
+        s.now_us += 1;
+        hears(&s, 1, "CLUSTER INFO / INFO replication");
+        says(&s, 1, "-NOPERM no, \"master_replid:2\"");
+        is_told(&s, &a, 0, 0);
+        sleeps(&s);
+        hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+        says(&s, 1, ":0, \"n1+1\"");
+    }
+    is_told(&s, &a, 0, 1);
+    stage_close(&s);
+}
+
 /* The first one fell, and the second one's marker is as it was. But if a slot has come to that
  * since it was planted, it may be its own, back from the first one, whose keys may have gone back.
  */
@@ -323,6 +348,73 @@ Test(core_migrated, a_slot_may_have_been_away_unseen_where_a_node_fell)
             says(&s, 1, ":0, \"n1+1\"");
         }
         is_told(&s, &a, 0, has_come ? 1 : 0);
+        stage_close(&s);
+    }
+}
+
+/* Between two looks at the map it may have been at any node: as with the third one, whose place the
+ * second one takes, and which may have had it before it came to the first one. */
+Test(core_migrated, where_it_was_on_its_way_is_not_known)
+{
+    stage_config config = two_nodes;
+    config.n_nodes = 4;
+    for (int has_migrated = 0; has_migrated < 2; has_migrated++) {
+        stage s;
+        stage_open(&s, &config);
+        actor a = {.keys = "a", .plays = "SET a 1"};
+        enter(&s, &a);
+        link_up(&s, 3);
+        hears(&s, 3, "SET m0 n0 PX 900000 / WATCH a m0 / CLUSTER INFO / INFO replication");
+        says(&s, 3, "OK, OK, " EPOCHS(1) ", \"master_replid:2\"");
+        hears(&s, 3, "MULTI / SET a 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+        says(&s, 3, "OK, QUEUED, QUEUED, [OK, \"n0\"]");
+        ends(&s, &a, GAVEL_COMMITTED);
+        if (has_migrated) {
+            move(&s, true);
+            link_up(&s, 0);
+            hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m0 / CLUSTER INFO / INFO replication");
+            says(&s, 0, ":0, \"n0+1\", " EPOCHS(2) ", \"master_replid:1\"");
+        }
+        is_told(&s, &a, 0, 0);
+        stage_give_slot(&s, 9000, s.engine.nodes.first->following);
+        hears(&s, has_migrated ? 0 : 3, "PEXPIRE g:none:{`dca} 1 / GET m0");
+        says(&s, has_migrated ? 0 : 3, ":0, \"n0+1\"");
+        is_told(&s, &a, 0, has_migrated ? 1 : 0);
+        stage_close(&s);
+    }
+}
+
+/* So it is where its node had not said its epoch when it was told. One that may not be asked is
+ * taken to have kept it. */
+Test(core_migrated, without_an_epoch_of_before_it_is_not_known_either)
+{
+    for (int is_allowed = 0; is_allowed < 2; is_allowed++) {
+        stage s;
+        stage_open(&s, &two_nodes);
+        actor a = {.keys = "a", .plays = "SET a 1"};
+        actor b = {.keys = "b", .plays = "SET b 1"};
+        enter(&s, &b);
+        link_up(&s, 0);
+        hears(&s, 0, "SET m0 n0 PX 900000 / WATCH b m0 / CLUSTER INFO / INFO replication");
+        says(&s, 0, "OK, OK, " EPOCHS(1) ", \"master_replid:1\"");
+        hears(&s, 0, "MULTI / SET b 1 / SET m0 n0+1 XX KEEPTTL GET / EXEC");
+        enter(&s, &a);
+        link_up(&s, 1);
+        hears(&s, 1, "SET m1 n1 PX 900000 / WATCH a m1 / CLUSTER INFO / INFO replication");
+        says(&s, 1, is_allowed ? "OK, OK, -BUSY running" : "OK, OK, -NOPERM no");
+        says(&s, 1, "\"master_replid:2\"");
+        hears(&s, 1, "MULTI / SET a 1 / SET m1 n1+1 XX KEEPTTL GET / EXEC");
+        says(&s, 1, "OK, QUEUED, QUEUED, [OK, \"n1\"]");
+        ends(&s, &a, GAVEL_COMMITTED);
+        link_down(&s, 0);
+        link_up(&s, 0);
+        hears(&s, 0, "PEXPIRE m0 900000 / GET m0 / CLUSTER INFO / INFO replication");
+        says(&s, 0, ":1, \"n0+1\", " EPOCHS(1) ", \"master_replid:3\"");
+        if (is_allowed) {
+            hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1");
+            says(&s, 1, ":0, \"n1+1\"");
+        }
+        is_told(&s, &a, 0, is_allowed ? 1 : 0);
         stage_close(&s);
     }
 }
