@@ -264,15 +264,17 @@ static void note_takeovers(const moving *self)
     }
 }
 
-/* What a node has said before a slot came to it dates nothing that is read there. */
-static void forget_offsets(const moving *self)
+/* What a node has said before a slot came to it dates nothing that is read there, and is of another
+ * epoch. */
+static void note_arrivals(const moving *self)
 {
     for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
         uint16_t to = self->change->node_of[slot];
         if (!has_migrated(self, slot) || to == GAVEL__NO_NODE)
             continue;
-        gavel__turns *turns = self->engine->nodes.map->turns[to];
-        gavel__offsets_forget(GAVEL__CONTAINER(turns, gavel__node, turns)->offsets);
+        gavel__node *node = node_at(self->engine, to);
+        gavel__offsets_forget(node->offsets);
+        gavel__history_on_arrival(history_of(node), gavel__node_has_link(node));
     }
 }
 
@@ -295,7 +297,7 @@ static void leave_markers(const moving *self)
 
 static void note_migrations(const moving *self)
 {
-    forget_offsets(self);
+    note_arrivals(self);
     gavel__doubts_on_migration(&self->engine->doubts, find_migration, self);
     gavel__ledger_on_migration(&self->engine->ledger, find_migration, self);
 }

@@ -70,6 +70,17 @@ void gavel__history_on_takeover(
     gavel__ledger_suspect(history->ledger, now_us);
 }
 
+void gavel__history_on_arrival(gavel__history *history, bool has_link)
+{
+    if (history->ledger == NULL)
+        return;
+    history->epochs = (gavel__epochs){0};
+    history->answered_us = 0;
+    history->is_late = true;
+    if (has_link && history->question.state == GAVEL__QUESTION_IDLE)
+        ask(history);
+}
+
 gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us)
 {
     gavel__epochs epochs = {0};

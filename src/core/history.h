@@ -48,6 +48,9 @@ void gavel__history_on_replaced(gavel__history *history, int64_t now_us);
 void gavel__history_on_takeover(
     gavel__history *history, gavel__history *from, bool has_link, int64_t now_us);
 
+/* A slot has come to it, and so a new epoch: what it said of that before is not so any more. */
+void gavel__history_on_arrival(gavel__history *history, bool has_link);
+
 /* What it said when it was asked after that. Its own is 0: it has not answered since, and is asked
  * if it has a link; or, with a time, it does not say. */
 gavel__epochs gavel__history_epochs(gavel__history *history, bool has_link, int64_t since_us);

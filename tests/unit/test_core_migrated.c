@@ -55,6 +55,15 @@ static void commit(stage *s, actor *a, actor *b)
     ends(s, a, GAVEL_COMMITTED);
 }
 
+/* Asked where it has come to, the marker says that, and the node that of itself. */
+static void arrives(stage *s, const char *marker)
+{
+    move(s, true);
+    hears(s, 0, "CLUSTER INFO / INFO replication / PEXPIRE g:none:{`dca} 1 / GET m1");
+    says(s, 0, EPOCHS(2) ", \"master_replid:1\"");
+    says(s, 0, marker);
+}
+
 static void is_told(stage *s, const actor *a, size_t n_lost, size_t n_may_be_lost)
 {
     cr_assert_eq(s->n_events[GAVEL_EVENT_LOST], n_lost);
@@ -70,9 +79,7 @@ Test(core_migrated, a_marker_that_came_along_is_believed)
     stage s;
     actor a, b;
     commit(&s, &a, &b);
-    move(&s, true);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
-    says(&s, 0, ":0, \"n1+1\"");
+    arrives(&s, ":0, \"n1+1\"");
     is_told(&s, &a, 0, 0);
     stage_close(&s);
 }
@@ -84,9 +91,7 @@ Test(core_migrated, one_that_is_less_or_gone_leaves_it_open)
         stage s;
         actor a, b;
         commit(&s, &a, &b);
-        move(&s, true);
-        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
-        says(&s, 0, answers[i]);
+        arrives(&s, answers[i]);
         is_told(&s, &a, 0, 1);
         gavel__audit audit;
         cr_assert(gavel__ledger_take_audit(&s.engine.ledger, &audit));
@@ -260,7 +265,7 @@ Test(core_migrated, a_link_that_was_lost_before_leaves_it_open)
     commit(&s, &a, &b);
     link_down(&s, 1);
     move(&s, true);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
+    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication");
     says(&s, 0, ":0, \"n1+1\"");
     is_told(&s, &a, 0, 1);
     stage_close(&s);
@@ -273,9 +278,7 @@ Test(core_migrated, a_node_that_has_gone_back_since_leaves_it_open)
         stage s;
         actor a, b;
         commit(&s, &a, &b);
-        move(&s, true);
-        hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
-        says(&s, 0, ":0, \"n1+1\"");
+        arrives(&s, ":0, \"n1+1\"");
         link_down(&s, 0);
         link_up(&s, 0);
         hears(&s, 0,
@@ -441,7 +444,8 @@ Test(core_migrated, a_doubt_that_is_not_made_is_unknown)
         move(&s, cases[i].has_migrated);
         hears(&s, 0,
             cases[i].has_migrated
-                ? "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1"
+                ? "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
+                  "CLUSTER INFO / INFO replication"
                 : "PEXPIRE m1 900000 / GET m1 / PEXPIRE g:none:{`dca} 1 / GET m1 / "
                   "CLUSTER INFO / INFO replication / PEXPIRE g:none:{ecd`} 1 / GET m0");
         says(&s, 0, cases[i].answer);
@@ -514,9 +518,7 @@ Test(core_migrated, a_slot_that_comes_back_has_another_marker)
     stage s;
     actor a, b;
     commit(&s, &a, &b);
-    move(&s, true);
-    hears(&s, 0, "PEXPIRE g:none:{`dca} 1 / GET m1");
-    says(&s, 0, ":0, \"n1+1\"");
+    arrives(&s, ":0, \"n1+1\"");
     stage_give_slot(&s, SLOT, s.engine.nodes.first->following);
     hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication");
     says(&s, 1, ":0, \"n1+1\"");
@@ -527,5 +529,37 @@ Test(core_migrated, a_slot_that_comes_back_has_another_marker)
     enter(&s, &c);
     advance(&s, 0);
     cr_expect_str_neq(old, gavel__lane_marker(lane, SLOT)->text);
+    stage_close(&s);
+}
+
+/* It is known when it came there, and so that it has stayed since, but for who has taken over. */
+Test(core_migrated, what_is_told_behind_it_is_lost_for_certain)
+{
+    stage s;
+    actor a, b;
+    commit(&s, &a, &b);
+    arrives(&s, ":0, \"n1+1\"");
+    actor c = {.keys = "a", .plays = "SET a 2"};
+    enter(&s, &c);
+    hears(&s, 0, "SET m2 n2 PX 900000 / WATCH a m2");
+    says(&s, 0, "OK, OK");
+    hears(&s, 0, "MULTI / SET a 2 / SET m2 n2+1 XX KEEPTTL GET / EXEC");
+    says(&s, 0, "OK, QUEUED, QUEUED, [OK, \"n2\"]");
+    ends(&s, &c, GAVEL_COMMITTED);
+    s.now_us += 1000;
+    stage_give_slot(&s, SLOT, s.engine.nodes.first->following);
+    hears(&s, 1,
+        "PEXPIRE g:none:{`dca} 1 / GET m1 / CLUSTER INFO / INFO replication / "
+        "PEXPIRE g:none:{`dca} 1 / GET m2");
+    says(&s, 1, ":0, \"n1+1\", " EPOCHS(3) ", \"master_replid:3\", :0, nil");
+    is_told(&s, &a, 0, 1);
+    s.now_us++;
+    hears(&s, 1, "CLUSTER INFO / INFO replication");
+    says(&s, 1, EPOCHS(3) ", \"master_replid:3\"");
+    sleeps(&s);
+    hears(&s, 1, "PEXPIRE g:none:{`dca} 1 / GET m2");
+    says(&s, 1, ":0, nil");
+    cr_assert_eq(s.n_events[GAVEL_EVENT_LOST], 1);
+    cr_assert_eq(s.lost[s.n_lost - 1], c.ticket);
     stage_close(&s);
 }
