@@ -91,9 +91,9 @@ typedef struct gavel_outcome {
      */
     uint32_t n_replicas;
     /*
-     * Only with is_stale_ok, else 0: all that the primary had acknowledged so many ms before the
-     * body last began is in what it read, at least. 0: it was read at the primary. -1: at a
-     * replica, and it is not known.
+     * Only with is_stale_ok, else 0: all that the primary had acknowledged so many ms before gavel
+     * took the reply, and then began the body for the last time, is in what it read, at least. 0:
+     * it was read at the primary. -1: at a replica, and it is not known.
      */
     int32_t stale_ms;
     uint64_t reserved[6]; /* zero; see gavel/gavel.h */
