@@ -169,7 +169,7 @@ static void note_epochs(gavel__history *history, const gavel_reply *reply)
     uint64_t own = read_epoch(reply, GAVEL_STR("cluster_my_epoch:"));
     if (history->is_late || is_passing(reply))
         return;
-    bool is_first = history->answered_us == 0 && !history->is_unsure;
+    bool is_first = history->answered_us == 0;
     history->answered_us = history->written_us;
     history->epochs = (gavel__epochs){.own = own,
         .newest = read_epoch(reply, GAVEL_STR("cluster_current_epoch:")),

@@ -206,7 +206,7 @@ void gavel__ledger_on_migration(gavel__ledger *ledger, gavel__migrated *migrated
 /* It was planted at a node that the slot is on its way to. Takes NULL. */
 void gavel__page_on_guest(gavel__page *page, uint16_t from, uint16_t to);
 
-/* A node has said its epochs that had not before, nor was a link lost since it was first asked. */
+/* A node has said its epochs that had not before: in time for whatever falls from now on. */
 void gavel__ledger_on_epochs(gavel__ledger *ledger);
 
 /* This node has gone back, or was seen to have been replaced: now, or before it was seen. */

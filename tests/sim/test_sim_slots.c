@@ -202,7 +202,7 @@ static void play_anything(play *p, int seed, const sim_faults *faults)
     size_t n_bad = check(p, seed);
     const sim_counters *counters = sim_get_counters(p->world);
     n_unsure += p->is_unsure;
-    cr_expect(!p->is_unsure || counters->n_failovers > 0, "seed %d", seed);
+    cr_expect(!p->is_unsure || counters->n_failovers + counters->n_restarts > 0, "seed %d", seed);
     if (getenv("GAVEL_SEED") != NULL || n_bad > 0)
         printf("seed %d: %zu committed, %zu unknown; %d moves, %d failovers\n", seed,
             sim_n_results_with(p->world, GAVEL_COMMITTED),
