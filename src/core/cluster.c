@@ -269,10 +269,9 @@ static void note_takeovers(const moving *self)
 static void note_arrivals(const moving *self)
 {
     for (uint16_t slot = 0; slot < GAVEL__N_SLOTS; slot++) {
-        uint16_t to = self->change->node_of[slot];
-        if (!has_migrated(self, slot) || to == GAVEL__NO_NODE)
+        gavel__node *node = node_at(self->engine, self->change->node_of[slot]);
+        if (node == NULL || !has_migrated(self, slot))
             continue;
-        gavel__node *node = node_at(self->engine, to);
         gavel__offsets_forget(node->offsets);
         gavel__history_on_arrival(history_of(node), gavel__node_has_link(node));
     }

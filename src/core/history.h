@@ -24,7 +24,7 @@ typedef struct gavel__history {
     gavel__question question; /* IDLE, unless there is a link */
     gavel__ledger *ledger;    /* borrowed; NULL: nobody wants to know */
     uint64_t name;            /* what stands for it; 0: not known yet */
-    uint64_t former;          /* the name that it had before, from its primary; 0: none */
+    uint64_t former;          /* the name that it had before, from its primary; 0: not known */
     gavel__epochs epochs;     /* as it said last, if it says so */
     int64_t written_us;       /* when the last question went out */
     int64_t answered_us;      /* and the last one that was answered; 0: none since it took over */

@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "core/commands.h"
 #include "core/identity.h"
-#include "core/offsets.h"
 #include "core/node.h"
+#include "core/offsets.h"
 
 #include <assert.h>
 
